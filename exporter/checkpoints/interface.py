@@ -1,0 +1,94 @@
+"""`CheckpointSource`: a Gemma checkpoint, whatever files it lies in.
+
+Not about quantisation. Concrete sources are siblings; `open_source` (in `exporter.checkpoints.open`)
+picks one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class SourceTensor:
+    """What is known of a tensor before its data is read.
+
+    shape: as transformers has it. dtype: the source's own name for it ("BF16", "Q4_K").
+    nbytes: bytes it takes in the source.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """What the release must know of the vocabulary beside tokenizer.json.
+
+    stop_tokens: ids that end a turn or the text, most usual first. chat_template: Jinja, or None.
+    """
+
+    bos_token: int
+    eos_token: int
+    pad_token: int
+    stop_tokens: tuple[int, ...]
+    chat_template: str | None
+
+
+class CheckpointSource(Protocol):
+    """A checkpoint whose tensors carry canonical transformers names and are read lazily.
+
+    Opening checks that the tensors are exactly `spec.weights()`; values come as float32, with norm
+    weights as transformers keeps them (GGUF's added 1 is taken off again).
+    """
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def name(self) -> str:
+        """A short name for reports and file names ("gemma-3-270m")."""
+        ...
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """config.json of the text model, as transformers' config class reads it."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, SourceTensor]:
+        """Every weight of `spec.weights()`, by name."""
+        ...
+
+    @property
+    def tokens(self) -> TokenFacts: ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Parts of the checkpoint that are not the text model ("vision tower, 417 M parameters")."""
+        ...
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows start to stop of a matrix [rows, in], or entries of a vector [stop - start].
+
+        Raises CheckpointError for data that cannot be read or is not finite.
+        """
+        ...
+
+    def digests(self) -> Mapping[str, str]:
+        """File name to SHA-256 of every file the weights, numbers and tokenizer come from."""
+        ...
+
+    def write_tokenizer(self, directory: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json. Raises TokenizerError where there is none."""
+        ...

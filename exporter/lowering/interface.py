@@ -1,0 +1,78 @@
+"""`Lowering`: what every runtime's lowering offers the pipeline.
+
+Not about any runtime: concrete lowerings are in sibling packages and do not import each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+from runtimes.manifest import Artifact
+from runtimes.session import PrefillLogits
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, bytes or steps done, total)."""
+
+
+@dataclass(frozen=True)
+class LoweringRequest:
+    """What to build, beside the weights.
+
+    context: positions the KV cache holds. prefill_chunk: tokens per prefill call where the runtime
+    wants it static. prefill_logits: positions a prefill returns logits for, where there is a choice.
+    tokenizer: directory with tokenizer.json (and tokenizer_config.json) to put beside the graph.
+    stop_tokens: ids that end generation. chat_template: Jinja source, None where the model has none.
+    """
+
+    checkpoint: QuantizedCheckpoint
+    context: int
+    prefill_chunk: int
+    prefill_logits: PrefillLogits
+    tokenizer: Path
+    bos_token: int
+    stop_tokens: tuple[int, ...]
+    chat_template: str | None
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows of one weight as read back from a written artifact.
+
+    codes: [rows, in] int8. scales: [rows, groups] float32. Both None and `values` set for floats.
+    """
+
+    weight: str
+    start: int
+    codes: NDArray[np.int8] | None
+    scales: NDArray[np.float32] | None
+    values: NDArray[np.float32] | None
+
+
+class Lowering(Protocol):
+    """One runtime's way from the quantised checkpoint to an artifact."""
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Names of the schemes it can carry without change; a plan with another is refused."""
+        ...
+
+    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+        """Write the artifact(s) under the existing directory `out`; paths in the result are relative
+        to it. Peak memory is one trace plus a few row chunks. Raises LoweringError."""
+        ...
+
+    def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
+        """Every matrix as the written file holds it, chunk by chunk, read from its bytes alone."""
+        ...
+
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
+        """Derive from the written artifact the same graph with dequantised float weights, under
+        `out`. Paths in the result are relative to `out`. Used by validation only, never shipped."""
+        ...

@@ -1,0 +1,101 @@
+"""Gemma 3 text (`gemma3_text`): qk-norm, 1 + w norms, sliding layers with a RoPE of their own.
+
+Source: transformers `configuration_gemma3.py`. Published files come in two layouts: layer kinds and
+`rope_parameters` spelled out (transformers 5), or `rope_theta`, `rope_local_base_freq` and a pattern.
+"""
+
+from __future__ import annotations
+
+from exporter.errors import SpecError
+from exporter.models.config import StrictConfig
+from exporter.models.spec import LayerSpec, ModelSpec, Rope
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def read_gemma3_text(config: StrictConfig) -> ModelSpec:
+    """Numbers of a Gemma 3 text model."""
+    config.expect("hidden_activation", "gelu_pytorch_tanh")
+    config.expect("attention_bias", False)
+    config.expect("use_bidirectional_attention", False, None)
+    kinds = _layer_kinds(config)
+    ropes = _ropes(config)
+    window = config.integer("sliding_window")
+    heads, kv_heads = config.integer("num_attention_heads"), config.integer("num_key_value_heads")
+    head_dim, inner = config.integer("head_dim"), config.integer("intermediate_size")
+    return ModelSpec(
+        model_type="gemma3_text",
+        vocab_size=config.integer("vocab_size"),
+        hidden_size=config.integer("hidden_size"),
+        context_length=config.integer("max_position_embeddings"),
+        norm_eps=config.number("rms_norm_eps"),
+        norm_adds_one=True,
+        post_norms=True,
+        qk_norm=True,
+        v_norm=False,
+        query_scale=config.number("query_pre_attn_scalar") ** -0.5,
+        attention_softcap=config.optional_number("attn_logit_softcapping"),
+        final_softcap=config.optional_number("final_logit_softcapping"),
+        # Absent in published files: transformers' Gemma3TextConfig ties unless told otherwise.
+        tied_embedding=config.boolean("tie_word_embeddings") if config.has("tie_word_embeddings") else True,
+        per_layer_embedding=None,
+        layer_scalars=False,
+        layers=tuple(
+            LayerSpec(
+                index=index,
+                heads=heads,
+                kv_heads=kv_heads,
+                head_dim=head_dim,
+                window=window if kind == SLIDING else None,
+                rope=ropes[kind],
+                intermediate_size=inner,
+                kv_source=index,
+                value_from_key=False,
+            )
+            for index, kind in enumerate(kinds)
+        ),
+    )
+
+
+def _layer_kinds(config: StrictConfig) -> tuple[str, ...]:
+    count = config.integer("num_hidden_layers")
+    config.ignore("sliding_window_pattern", "_sliding_window_pattern")
+    if config.has("layer_types"):
+        kinds = config.strings("layer_types")
+        if len(kinds) != count or not set(kinds) <= {FULL, SLIDING}:
+            raise SpecError(
+                f"{config.where}.layer_types",
+                f"expected {count} entries of {FULL!r} or {SLIDING!r}, got {list(kinds)}",
+                "fetch the checkpoint's config.json again",
+            )
+        return kinds
+    pattern = config.integer(
+        "sliding_window_pattern" if config.has("sliding_window_pattern") else "_sliding_window_pattern"
+    )
+    return tuple(SLIDING if (i + 1) % pattern else FULL for i in range(count))
+
+
+def _ropes(config: StrictConfig) -> dict[str, Rope]:
+    if config.has("rope_parameters"):
+        both = config.child("rope_parameters")
+        ropes = {kind: _rope(both.child(kind)) for kind in (FULL, SLIDING)}
+        both.refuse_unread()
+        config.ignore("rope_theta", "rope_local_base_freq", "rope_scaling")
+        return ropes
+    local = Rope(config.number("rope_local_base_freq"), linear_factor=1.0, rotated=1.0)
+    factor = 1.0
+    if config.has("rope_scaling"):
+        scaling = config.child("rope_scaling")
+        scaling.expect("rope_type", "linear")
+        factor = scaling.number("factor")
+        scaling.refuse_unread()
+    return {FULL: Rope(config.number("rope_theta"), factor, rotated=1.0), SLIDING: local}
+
+
+def _rope(config: StrictConfig) -> Rope:
+    config.expect("rope_type", "default", "linear")
+    linear = config.string("rope_type") == "linear"
+    rope = Rope(config.number("rope_theta"), config.number("factor") if linear else 1.0, rotated=1.0)
+    config.ignore("factor")
+    config.refuse_unread()
+    return rope

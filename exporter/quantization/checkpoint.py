@@ -1,0 +1,188 @@
+"""`QuantizedCheckpoint`: reading the quantised checkpoint row range by row range.
+
+Peak memory is the rows asked for: data is read with `pread`, so source pages never count as ours.
+Not about writing it (`exporter.quantization.writer`).
+
+Layout, one directory:
+    config.json                     the model's configuration with compressed-tensors' quantization_config
+    model.safetensors.index.json    canonical transformers name to shard, for transformers' own loader
+    <weight name>.safetensors       one matrix each: `X.weight_packed` I32 [out, in * bits / 32],
+                                    `X.weight_scale` F16 [out, groups], `X.weight_shape` I64 [2]
+                                    (compressed-tensors "pack-quantized"), or `X.weight` F16 / F32
+    vectors.safetensors             norms and scalars, F32, as the source has them (1 not added)
+    quantized.json                  ours: schema version, scheme of every matrix, source, architecture
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.checkpoints.safetensors_file import SafetensorsFile
+from exporter.errors import QuantizedCheckpointError
+from exporter.models.families import read_spec
+from exporter.models.spec import ModelSpec, Role
+from exporter.planning.scheme import SCHEMES, FloatScheme, IntegerScheme, Scheme
+from exporter.quantization.packing import Packed, unpack
+
+RECORD_NAME = "quantized.json"
+VECTORS_NAME = "vectors.safetensors"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class IntegerMatrix:
+    """A matrix stored as codes and scales. weight[o, i] = code[o, i] * scale[o, i // group]."""
+
+    name: str
+    shape: tuple[int, int]
+    scheme: IntegerScheme
+    file: SafetensorsFile
+
+    def packed(self, start: int, stop: int) -> Packed:
+        """Offset-binary bytes of rows start to stop, [rows, in * bits / 8]."""
+        row = self.shape[1] * self.scheme.bits // 8
+        raw = self.file.read_bytes(f"{self.name}_packed", start * row, (stop - start) * row)
+        return np.frombuffer(raw, np.uint8).reshape(stop - start, row)
+
+    def codes(self, start: int, stop: int) -> NDArray[np.int8]:
+        """Signed codes of rows start to stop, [rows, in]."""
+        return unpack(self.packed(start, stop), self.scheme.bits)
+
+    def scales(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Scales of rows start to stop, [rows, groups]. Positive unless taken over from a Q4_0 source."""
+        row = self.scheme.groups(self.shape[1]) * 2
+        raw = self.file.read_bytes(f"{self.name}_scale", start * row, (stop - start) * row)
+        return np.frombuffer(raw, np.float16).reshape(stop - start, row // 2)
+
+    def values(self, start: int, stop: int) -> NDArray[np.float32]:
+        """code * scale in float32 (exact: 8 by 11 bits of mantissa), [rows, in]."""
+        scales = self.scales(start, stop).astype(np.float32)
+        codes = self.codes(start, stop).astype(np.float32)
+        grouped = codes.reshape(stop - start, scales.shape[1], -1)
+        grouped *= scales[:, :, None]
+        return codes
+
+
+@dataclass(frozen=True)
+class FloatMatrix:
+    """A matrix stored as floating point."""
+
+    name: str
+    shape: tuple[int, int]
+    scheme: FloatScheme
+    file: SafetensorsFile
+
+    def stored(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop in the stored type, [rows, in]."""
+        row = self.shape[1] * self.scheme.bits // 8
+        raw = self.file.read_bytes(self.name, start * row, (stop - start) * row)
+        kind = np.float16 if self.scheme.bits == 16 else np.float32
+        return np.frombuffer(raw, kind).reshape(stop - start, self.shape[1])
+
+    def values(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows start to stop in float32, [rows, in]."""
+        return self.stored(start, stop).astype(np.float32)
+
+
+Matrix = IntegerMatrix | FloatMatrix
+
+
+def row_chunks(matrix: Matrix, budget: int = 32 << 20) -> Iterator[tuple[int, int]]:
+    """Row ranges [start, stop) of at most `budget` bytes as float32, at least a row each."""
+    rows, inputs = matrix.shape
+    step = max(1, budget // (inputs * 4))
+    for start in range(0, rows, step):
+        yield start, min(rows, start + step)
+
+
+@dataclass(frozen=True)
+class QuantizedCheckpoint:
+    """An opened quantised checkpoint. `matrices` is in the graph's order of first use."""
+
+    directory: Path
+    spec: ModelSpec
+    matrices: Mapping[str, Matrix]
+    vectors: Mapping[str, NDArray[np.float32]]
+    record: Mapping[str, Any]
+
+    def gains(self) -> dict[str, NDArray[np.float32]]:
+        """Norm gains and scalars as the decoder multiplies by them: 1 added where the family does."""
+        adds = np.float32(1.0 if self.spec.norm_adds_one else 0.0)
+        return {
+            weight.name: self.vectors[weight.name] + (adds if weight.role is Role.NORM else 0)
+            for weight in self.spec.weights()
+            if not weight.is_matrix
+        }
+
+
+def open_quantized(directory: Path) -> QuantizedCheckpoint:
+    """Open a quantised checkpoint; reads headers, norms and scalars, no matrix data.
+
+    Raises QuantizedCheckpointError when it is incomplete, damaged, or of another schema version.
+    """
+    record = _read_record(directory / RECORD_NAME)
+    spec = read_spec(record["architecture"], str(directory / RECORD_NAME))
+    matrices: dict[str, Matrix] = {}
+    for weight in spec.weights():
+        if not weight.is_matrix:
+            continue
+        scheme = _scheme(directory, record, weight.name)
+        file = SafetensorsFile.open(directory / f"{weight.name}.safetensors")
+        rows, inputs = weight.shape
+        if isinstance(scheme, IntegerScheme):
+            per_word = 32 // scheme.bits
+            groups = scheme.groups(inputs)
+            file.require(f"{weight.name}_packed", "I32", (rows, inputs // per_word))
+            file.require(f"{weight.name}_scale", "F16", (rows, groups))
+            matrices[weight.name] = IntegerMatrix(weight.name, (rows, inputs), scheme, file)
+        else:
+            file.require(weight.name, f"F{scheme.bits}", (rows, inputs))
+            matrices[weight.name] = FloatMatrix(weight.name, (rows, inputs), scheme, file)
+    small = SafetensorsFile.open(directory / VECTORS_NAME)
+    vectors = {}
+    for weight in spec.weights():
+        if not weight.is_matrix:
+            small.require(weight.name, "F32", weight.shape)
+            raw = small.read_bytes(weight.name, 0, weight.shape[0] * 4)
+            vectors[weight.name] = np.frombuffer(raw, np.float32)
+    return QuantizedCheckpoint(directory, spec, matrices, vectors, record)
+
+
+def _scheme(directory: Path, record: Mapping[str, Any], name: str) -> Scheme:
+    label = record["schemes"].get(name)
+    if label not in SCHEMES:
+        raise QuantizedCheckpointError(
+            directory / RECORD_NAME,
+            f"weight {name} has scheme {label!r}",
+            "delete the directory and quantise again",
+        )
+    return SCHEMES[label]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise QuantizedCheckpointError(
+            path,
+            "no such file",
+            "the directory is not a finished quantised checkpoint; quantise again",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise QuantizedCheckpointError(
+            path, f"cannot be read as JSON ({error})", "quantise again"
+        ) from error
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        raise QuantizedCheckpointError(
+            path, "is of another schema version", "delete the directory and quantise again"
+        )
+    if missing := {"architecture", "schemes", "source"} - set(record):
+        raise QuantizedCheckpointError(path, f"key {min(missing)!r} is missing", "quantise again")
+    return record

@@ -1,0 +1,30 @@
+"""What can go wrong when a release is opened or run.
+
+RuntimesError
+├── ManifestError        manifest.json is absent, damaged, or of another schema version
+├── RuntimeUnavailable   the vendor runtime of a driver is not installed (or not for this system)
+├── ArtifactError        the artifact's bytes are damaged or are not what the manifest says
+└── SessionError         a call the session cannot serve: context exceeded, token out of range
+"""
+
+from __future__ import annotations
+
+
+class RuntimesError(Exception):
+    """Base of this package's errors. The message says where, what, and what to do next."""
+
+
+class ManifestError(RuntimesError):
+    """A manifest that cannot be read, or that names another schema version."""
+
+
+class RuntimeUnavailable(RuntimesError):
+    """The vendor runtime a driver needs is not installed here."""
+
+
+class ArtifactError(RuntimesError):
+    """An artifact whose bytes are damaged, or that holds something its driver does not know."""
+
+
+class SessionError(RuntimesError):
+    """A call the session cannot serve."""

@@ -1,0 +1,77 @@
+"""`Session`: one artifact, opened and ready to be fed tokens.
+
+The interface every driver implements and every comparison is written against. It says nothing
+about sampling, tokenizers or chat templates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int32]  # [tokens]
+Logits = NDArray[np.float32]  # [positions, vocab]
+
+PrefillLogits = Literal["all", "last", "none"]
+"""Which positions of a prefill an artifact returns logits for."""
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """What is known of an opened artifact before it has run.
+
+    runtime, version: the vendor runtime that executes it ("LiteRT", "2.3.0").
+    arithmetic: how activations are computed, in words ("fp32", "fp16, rounded per operation").
+    prefill_logits: positions of a prefill that come back with logits.
+    prefill_chunk: tokens the artifact takes at once; drivers split longer prompts themselves.
+    """
+
+    runtime: str
+    version: str
+    arithmetic: str
+    vocab_size: int
+    context: int
+    prefill_chunk: int
+    prefill_logits: PrefillLogits
+
+
+class Session(Protocol):
+    """An opened artifact and its KV cache, batch 1.
+
+    Positions start at 0 and grow by one per token; `prefill` and `decode` may alternate freely.
+    """
+
+    @property
+    def facts(self) -> SessionFacts: ...
+
+    @property
+    def position(self) -> int:
+        """Tokens in the cache: the position the next token will take."""
+        ...
+
+    def reset(self) -> None:
+        """Forget every token; the session then behaves as newly opened."""
+        ...
+
+    def prefill(self, tokens: Tokens) -> Logits:
+        """Append tokens to the cache.
+
+        Returns [k, vocab] with k = len(tokens), 1 or 0, as `facts.prefill_logits` says "all",
+        "last" or "none". Raises SessionError past the context or for a token out of range.
+        """
+        ...
+
+    def decode(self, token: int) -> NDArray[np.float32]:
+        """Append one token; returns its logits, [vocab]. Raises SessionError as `prefill` does."""
+        ...
+
+    def close(self) -> None:
+        """Release the runtime's memory. A closed session cannot be used again."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...

@@ -1,0 +1,124 @@
+"""Tiny random Gemmas: every structural feature of a family, small enough to run in a blink.
+
+Weights are scaled so that logits are far from uniform and norms are far from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from exporter.checkpoints.interface import SourceTensor, TokenFacts
+from exporter.models.families import read_spec
+from exporter.models.spec import ModelSpec, Role
+
+VOCABULARY = 512
+WINDOW = 16
+SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
+
+
+def tiny_gemma3() -> dict[str, Any]:
+    """config.json of a Gemma 3 with a full layer between sliding ones, twice, and grouped queries."""
+    sliding, full = "sliding_attention", "full_attention"
+    return {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 7,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-6,
+        "sliding_window": WINDOW,
+        "query_pre_attn_scalar": 24,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": True,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+        "layer_types": [sliding, sliding, full, sliding, sliding, full, sliding],
+        "rope_parameters": {
+            full: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            sliding: {"rope_type": "default", "rope_theta": 1e4},
+        },
+    }
+
+
+@dataclass(frozen=True)
+class RandomSource:
+    """A `CheckpointSource` whose weights are made in memory from a seed."""
+
+    architecture: Mapping[str, Any]
+    seed: int = 0
+    name: str = "tiny-gemma"
+    left_out: tuple[str, ...] = ()
+    spec: ModelSpec = field(init=False)
+    weights: dict[str, NDArray[np.float32]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        spec = read_spec(self.architecture, "tiny config.json")
+        random = np.random.default_rng(self.seed)
+        weights = {}
+        for weight in spec.weights():
+            values = random.standard_normal(weight.shape)
+            if weight.is_matrix:
+                values *= 2.0 * weight.shape[-1] ** -0.5
+            elif weight.role is Role.SCALAR:
+                values = 1.0 + 0.1 * values
+            else:
+                values = 0.3 * values + (0.0 if spec.norm_adds_one else 1.0)
+            weights[weight.name] = values.astype(np.float32)
+        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def tensors(self) -> dict[str, SourceTensor]:
+        return {
+            name: SourceTensor(name, values.shape, "F32", values.nbytes)
+            for name, values in self.weights.items()
+        }
+
+    @property
+    def tokens(self) -> TokenFacts:
+        return TokenFacts(2, 1, 0, (1, 5), None)
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        return self.weights[name][start:stop]
+
+    def digests(self) -> dict[str, str]:
+        return {"seed": str(self.seed)}
+
+    def write_tokenizer(self, directory: Path) -> None:
+        write_tiny_tokenizer(directory)
+
+
+def write_tiny_tokenizer(directory: Path) -> None:
+    """tokenizer.json with byte tokens only: ids 6 to 261 are bytes, the rest never come up."""
+    vocabulary = {token: i for i, token in enumerate(SPECIAL_TOKENS)}
+    for byte in range(256):
+        vocabulary[f"<0x{byte:02X}>"] = len(vocabulary)
+    for i in range(len(vocabulary), VOCABULARY):
+        vocabulary[f"<unused{i}>"] = i
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<bos>", "eos_token": "<eos>", '
+        '"pad_token": "<pad>", "unk_token": "<unk>"}',
+        encoding="utf-8",
+    )
