@@ -1,0 +1,125 @@
+"""`ValidationReport`: everything validation found, ready to be written as JSON.
+
+Not about limits (`gates`) or looks (`exporter.reporting`). Views are made of this and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
+
+REPORT_SCHEMA_VERSION = 1
+
+Kind = Literal["weights", "lowering", "kernels", "quantisation", "end to end"]
+"""weights: integers and scales read back from the artifact against the quantised checkpoint.
+lowering: float twin against transformers on the quantised checkpoint. kernels: artifact against its
+twin. quantisation: transformers on the quantised against the original checkpoint. end to end:
+artifact against transformers on the original checkpoint. They are never merged."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Agreement of two sets of logits over the same tokens. KL(reference ‖ subject) in nats, float64.
+
+    top1: share of positions with the same argmax. perplexity_ratio: subject / reference, with its
+    standard error. delta_p_rms: RMS difference of the probability of the true next token.
+    """
+
+    positions: int
+    mean_kl: float
+    median_kl: float
+    kl_90: float
+    kl_99: float
+    kl_999: float
+    max_kl: float
+    top1: float
+    reference_perplexity: float
+    perplexity_ratio: float
+    perplexity_ratio_error: float
+    delta_p_rms: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measurement. artifact: manifest path, None where no artifact takes part (quantisation).
+
+    route: how the subject was fed, in words ("prefill in chunks of 128, then 128 decode steps").
+    """
+
+    kind: Kind
+    artifact: str | None
+    subject: str
+    reference: str
+    route: str
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One limit and its verdict. statistic: what was held against it ("mean KL", "top-1")."""
+
+    kind: Kind
+    artifact: str | None
+    subject: str
+    statistic: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class GreedyRun:
+    """64 greedy tokens of an artifact after a prompt, held against the reference's own choice.
+
+    agreed: tokens until the first that transformers on the original checkpoint would not have chosen.
+    """
+
+    prompt: str
+    text: str
+    tokens: int
+    agreed: int
+
+
+@dataclass(frozen=True)
+class ArtifactRun:
+    """What is known of an artifact from having run it. Times are of this machine, for orientation."""
+
+    artifact: str
+    format: str
+    runtime: str
+    version: str
+    arithmetic: str
+    context: int
+    bytes: int
+    prefill_tokens_per_second: float | None
+    decode_tokens_per_second: float | None
+    peak_resident_bytes: int | None
+    non_finite_operations: int
+    greedy: tuple[GreedyRun, ...]
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """The whole of it. not_checked: what nobody should read into a pass, one sentence each."""
+
+    schema_version: int
+    model: str
+    recipe: str
+    target: str
+    text: str
+    text_tokens: int
+    text_sha256: str
+    machine: dict[str, str]
+    versions: dict[str, str]
+    comparisons: tuple[Comparison, ...]
+    gates: tuple[Gate, ...]
+    runs: tuple[ArtifactRun, ...]
+    not_checked: tuple[str, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        return outcome(gate.verdict for gate in self.gates)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
