@@ -1,0 +1,98 @@
+"""`Plan`: what an export will do, decided before any work and refused if it cannot end well.
+
+Not about doing it. A plan is a value: recipe and target in, a scheme for every matrix and the bytes
+they take out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.errors import PlanError
+from exporter.models.spec import ModelSpec
+from exporter.planning.recipe import Recipe
+from exporter.planning.scheme import IntegerScheme, Scheme
+from runtimes.manifest import Format
+
+TARGET_FORMATS: dict[str, tuple[Format, ...]] = {
+    "android": ("litertlm", "onnx"),
+    "ios": ("coreml",),
+    "macos": ("coreml", "onnx"),
+    "desktop": ("onnx",),
+    "web": ("onnx",),
+    "all": ("litertlm", "onnx", "coreml"),
+}
+
+FORMAT_FAMILY: dict[Format, str] = {
+    "tflite": "litert",
+    "litertlm": "litert",
+    "onnx": "onnx",
+    "coreml": "coreml",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """schemes: canonical name to scheme, for every matrix. context: positions of the KV caches."""
+
+    recipe: Recipe
+    target: str
+    formats: tuple[Format, ...]
+    context: int
+    schemes: Mapping[str, Scheme]
+    weight_bytes: int
+
+    def scheme_counts(self) -> dict[str, int]:
+        """Scheme name to the number of matrices that have it."""
+        return dict(Counter(scheme.name for scheme in self.schemes.values()))
+
+
+def make_plan(
+    spec: ModelSpec,
+    recipe: Recipe,
+    target: str,
+    formats: tuple[Format, ...],
+    context: int,
+    accepted: Mapping[str, frozenset[str]],
+) -> Plan:
+    """Decide, and refuse what cannot be carried.
+
+    accepted: runtime family to the scheme names its lowering takes. Raises PlanError for a context
+    beyond the model's, a scheme a target cannot carry, or a matrix a scheme does not divide.
+    """
+    if not 0 < context <= spec.context_length:
+        raise PlanError(
+            f"--context {context}",
+            f"{spec.model_type} was trained for at most {spec.context_length} tokens",
+            f"choose a context from 1 to {spec.context_length}",
+        )
+    schemes = recipe.schemes(spec)
+    for family in dict.fromkeys(FORMAT_FAMILY[format] for format in formats):
+        for name, scheme in schemes.items():
+            if scheme.name not in accepted[family]:
+                raise PlanError(
+                    f"recipe {recipe.name}",
+                    f"gives {name} scheme {scheme.name}, which {family} cannot carry unchanged",
+                    f"choose one of {', '.join(sorted(accepted[family]))} for it, or another --target",
+                )
+    weight_bytes = 0
+    for weight in spec.weights():
+        if weight.is_matrix:
+            scheme = schemes[weight.name]
+            _require_divisible(weight.name, weight.shape, scheme)
+            weight_bytes += scheme.stored_bytes(weight.shape)
+    return Plan(recipe, target, formats, context, schemes, weight_bytes)
+
+
+def _require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None:
+    if not isinstance(scheme, IntegerScheme):
+        return
+    per = max(scheme.group or 1, 32 // scheme.bits)
+    if shape[1] % per:
+        raise PlanError(
+            name,
+            f"its {shape[1]} inputs do not divide into {scheme.name}'s {per}",
+            "choose another scheme for it in the recipe",
+        )
