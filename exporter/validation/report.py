@@ -14,10 +14,10 @@ REPORT_SCHEMA_VERSION = 1
 
 Kind = Literal["files", "execution", "weights", "lowering", "kernels", "quantisation", "end to end"]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
-and returns finite numbers. weights: integers and scales read back from the artifact against the quantised checkpoint.
-lowering: float twin against transformers on the quantised checkpoint. kernels: artifact against its
-twin. quantisation: transformers on the quantised against the original checkpoint. end to end:
-artifact against transformers on the original checkpoint. They are never merged."""
+and returns finite numbers. weights: integers and scales read back from the artifact against the
+quantised checkpoint. lowering: float twin against transformers on the quantised checkpoint. kernels:
+artifact against its twin. quantisation: transformers on the quantised against the original
+checkpoint. end to end: artifact against transformers on the original checkpoint. Never merged."""
 
 
 @dataclass(frozen=True)
