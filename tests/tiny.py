@@ -5,7 +5,7 @@ Weights are scaled so that logits are far from uniform and norms are far from 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from exporter.models.spec import ModelSpec, Role
 
 VOCABULARY = 512
 WINDOW = 16
+FULL, SLIDING = "full_attention", "sliding_attention"
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
 
 
 def tiny_gemma3() -> dict[str, Any]:
     """config.json of a Gemma 3 with a full layer between sliding ones, twice, and grouped queries."""
-    sliding, full = "sliding_attention", "full_attention"
     return {
         "architectures": ["Gemma3ForCausalLM"],
         "model_type": "gemma3_text",
@@ -49,12 +49,124 @@ def tiny_gemma3() -> dict[str, Any]:
         "bos_token_id": 2,
         "eos_token_id": 1,
         "pad_token_id": 0,
-        "layer_types": [sliding, sliding, full, sliding, sliding, full, sliding],
+        "layer_types": [SLIDING, SLIDING, FULL, SLIDING, SLIDING, FULL, SLIDING],
         "rope_parameters": {
-            full: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
-            sliding: {"rope_type": "default", "rope_theta": 1e4},
+            FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            SLIDING: {"rope_type": "default", "rope_theta": 1e4},
         },
     }
+
+
+def _base(model_type: str, layers: int) -> dict[str, Any]:
+    return {
+        "model_type": model_type,
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-6,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": True,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+
+
+def tiny_gemma1() -> dict[str, Any]:
+    """config.json of a Gemma 1 2B in small: one key-value head, no post norms, every layer full."""
+    plain = {"rope_type": "default", "rope_theta": 1e4}
+    config = {**_base("gemma", 3), "num_key_value_heads": 1, "rope_parameters": plain}
+    config["hidden_act"] = config.pop("hidden_activation")
+    return {**config, "architectures": ["GemmaForCausalLM"]}
+
+
+def tiny_gemma2() -> dict[str, Any]:
+    """config.json of a Gemma 2 in small: soft caps that bite, sliding and full layers in turn."""
+    return {
+        **_base("gemma2", 5),
+        "architectures": ["Gemma2ForCausalLM"],
+        "sliding_window": WINDOW,
+        "query_pre_attn_scalar": 24,
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+        "layer_types": [SLIDING, FULL, SLIDING, FULL, SLIDING],
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+    }
+
+
+def _gemma4_ropes() -> dict[str, Any]:
+    return {
+        FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+        SLIDING: {"rope_type": "default", "rope_theta": 1e4},
+    }
+
+
+def tiny_gemma4_e2b() -> dict[str, Any]:
+    """config.json of E2B in small: 4:1 pattern, per-layer embeddings, sharing layers twice as wide."""
+    kinds = [SLIDING, SLIDING, SLIDING, SLIDING, FULL] * 2 + [SLIDING, SLIDING, SLIDING, SLIDING, FULL]
+    return {
+        **_base("gemma4_text", 15),
+        "architectures": ["Gemma4ForCausalLM"],
+        "num_key_value_heads": 1,
+        "global_head_dim": 64,
+        "sliding_window": WINDOW,
+        "final_logit_softcapping": 3.0,
+        "layer_types": kinds,
+        "rope_parameters": _gemma4_ropes(),
+        "hidden_size_per_layer_input": 32,
+        "vocab_size_per_layer_input": VOCABULARY,
+        "num_kv_shared_layers": 8,
+        "use_double_wide_mlp": True,
+        "attention_k_eq_v": False,
+        "enable_moe_block": False,
+    }
+
+
+def tiny_gemma4_e4b() -> dict[str, Any]:
+    """config.json of E4B in small: 5:1 pattern, two key-value heads, sharing layers of usual width."""
+    kinds = [SLIDING, SLIDING, SLIDING, SLIDING, SLIDING, FULL] * 2
+    return {
+        **tiny_gemma4_e2b(),
+        "num_hidden_layers": 12,
+        "num_key_value_heads": 2,
+        "layer_types": kinds,
+        "num_kv_shared_layers": 5,
+        "use_double_wide_mlp": False,
+    }
+
+
+def tiny_gemma4_12b() -> dict[str, Any]:
+    """config.json of 12B in small: values from keys and one key-value head in full layers."""
+    return {
+        **_base("gemma4_unified_text", 7),
+        "architectures": ["Gemma4UnifiedForCausalLM"],
+        "global_head_dim": 64,
+        "num_global_key_value_heads": 1,
+        "sliding_window": WINDOW,
+        "final_logit_softcapping": 3.0,
+        "layer_types": [SLIDING, SLIDING, FULL, SLIDING, SLIDING, SLIDING, FULL],
+        "rope_parameters": _gemma4_ropes(),
+        "num_kv_shared_layers": 0,
+        "use_double_wide_mlp": False,
+        "attention_k_eq_v": True,
+    }
+
+
+TINY_CONFIGS: dict[str, Callable[[], dict[str, Any]]] = {
+    "Gemma 1": tiny_gemma1,
+    "Gemma 2": tiny_gemma2,
+    "Gemma 3": tiny_gemma3,
+    "Gemma 4 E2B": tiny_gemma4_e2b,
+    "Gemma 4 E4B": tiny_gemma4_e4b,
+    "Gemma 4 12B": tiny_gemma4_12b,
+}
 
 
 @dataclass(frozen=True)

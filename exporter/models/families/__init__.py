@@ -10,11 +10,18 @@ from typing import Any
 
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
+from exporter.models.families.gemma import read_gemma
+from exporter.models.families.gemma2 import read_gemma2
 from exporter.models.families.gemma3 import read_gemma3_text
+from exporter.models.families.gemma4 import read_gemma4_text, read_gemma4_unified_text
 from exporter.models.spec import ModelSpec
 
 READERS: dict[str, Callable[[StrictConfig], ModelSpec]] = {
+    "gemma": read_gemma,
+    "gemma2": read_gemma2,
     "gemma3_text": read_gemma3_text,
+    "gemma4_text": read_gemma4_text,
+    "gemma4_unified_text": read_gemma4_unified_text,
 }
 
 

@@ -6,11 +6,9 @@ Source: transformers `configuration_gemma3.py`. Published files come in two layo
 
 from __future__ import annotations
 
-from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
+from exporter.models.families.attention import FULL, SLIDING, layer_kinds, ropes_by_kind, tied_embedding
 from exporter.models.spec import LayerSpec, ModelSpec, Rope
-
-FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def read_gemma3_text(config: StrictConfig) -> ModelSpec:
@@ -18,7 +16,7 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
     config.expect("hidden_activation", "gelu_pytorch_tanh")
     config.expect("attention_bias", False)
     config.expect("use_bidirectional_attention", False, None)
-    kinds = _layer_kinds(config)
+    kinds = layer_kinds(config)
     ropes = _ropes(config)
     window = config.integer("sliding_window")
     heads, kv_heads = config.integer("num_attention_heads"), config.integer("num_key_value_heads")
@@ -36,8 +34,7 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
         query_scale=config.number("query_pre_attn_scalar") ** -0.5,
         attention_softcap=config.optional_number("attn_logit_softcapping"),
         final_softcap=config.optional_number("final_logit_softcapping"),
-        # Absent in published files: transformers' Gemma3TextConfig ties unless told otherwise.
-        tied_embedding=config.boolean("tie_word_embeddings") if config.has("tie_word_embeddings") else True,
+        tied_embedding=tied_embedding(config),
         per_layer_embedding=None,
         layer_scalars=False,
         layers=tuple(
@@ -57,31 +54,10 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
     )
 
 
-def _layer_kinds(config: StrictConfig) -> tuple[str, ...]:
-    count = config.integer("num_hidden_layers")
-    config.ignore("sliding_window_pattern", "_sliding_window_pattern")
-    if config.has("layer_types"):
-        kinds = config.strings("layer_types")
-        if len(kinds) != count or not set(kinds) <= {FULL, SLIDING}:
-            raise SpecError(
-                f"{config.where}.layer_types",
-                f"expected {count} entries of {FULL!r} or {SLIDING!r}, got {list(kinds)}",
-                "fetch the checkpoint's config.json again",
-            )
-        return kinds
-    pattern = config.integer(
-        "sliding_window_pattern" if config.has("sliding_window_pattern") else "_sliding_window_pattern"
-    )
-    return tuple(SLIDING if (i + 1) % pattern else FULL for i in range(count))
-
-
 def _ropes(config: StrictConfig) -> dict[str, Rope]:
     if config.has("rope_parameters"):
-        both = config.child("rope_parameters")
-        ropes = {kind: _rope(both.child(kind)) for kind in (FULL, SLIDING)}
-        both.refuse_unread()
         config.ignore("rope_theta", "rope_local_base_freq", "rope_scaling")
-        return ropes
+        return ropes_by_kind(config)
     local = Rope(config.number("rope_local_base_freq"), linear_factor=1.0, rotated=1.0)
     factor = 1.0
     if config.has("rope_scaling"):
@@ -90,12 +66,3 @@ def _ropes(config: StrictConfig) -> dict[str, Rope]:
         factor = scaling.number("factor")
         scaling.refuse_unread()
     return {FULL: Rope(config.number("rope_theta"), factor, rotated=1.0), SLIDING: local}
-
-
-def _rope(config: StrictConfig) -> Rope:
-    config.expect("rope_type", "default", "linear")
-    linear = config.string("rope_type") == "linear"
-    rope = Rope(config.number("rope_theta"), config.number("factor") if linear else 1.0, rotated=1.0)
-    config.ignore("factor")
-    config.refuse_unread()
-    return rope
