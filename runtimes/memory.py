@@ -33,3 +33,15 @@ def process_memory(status: Path = Path("/proc/self/status")) -> MemoryFacts:
         return int(kib[name]) * 1024 if name in kib else None
 
     return MemoryFacts(figure("RssAnon"), figure("VmRSS"), figure("VmHWM"))
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """MemAvailable in bytes, None where the system does not say."""
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -16,15 +16,6 @@ from exporter.planning.recipe import Recipe
 from exporter.planning.scheme import IntegerScheme, Scheme
 from runtimes.manifest import Format
 
-TARGET_FORMATS: dict[str, tuple[Format, ...]] = {
-    "android": ("litertlm", "onnx"),
-    "ios": ("coreml",),
-    "macos": ("coreml", "onnx"),
-    "desktop": ("onnx",),
-    "web": ("onnx",),
-    "all": ("litertlm", "onnx", "coreml"),
-}
-
 FORMAT_FAMILY: dict[Format, str] = {
     "tflite": "litert",
     "litertlm": "litert",

