@@ -1,0 +1,135 @@
+"""What a model asks of a device, before anything has run: memory, and a ceiling on decode speed.
+
+Estimates from sizes and published figures, labelled as such; measurements are in the reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.models.spec import ModelSpec, Role
+from exporter.planning.profiles import DeviceProfile, Metric, Status
+from exporter.planning.scheme import FP32, Scheme
+
+_LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)
+
+
+@dataclass(frozen=True)
+class SpeedCeiling:
+    """Decode cannot be faster than this: each token reads every weight once.
+
+    status: what the bandwidth figure rests on. An estimate, never a measurement.
+    """
+
+    tokens_per_second: float
+    bytes_per_token: int
+    gigabytes_per_second: float
+    status: Status
+
+    def sentence(self) -> str:
+        """The estimate with its label, for people."""
+        return (
+            f"at most {self.tokens_per_second:.3g} tokens/s (estimate: {self.bytes_per_token / 1e6:.0f} MB "
+            f"per token at {self.gigabytes_per_second:g} GB/s, {self.status})"
+        )
+
+
+@dataclass(frozen=True)
+class MemoryFit:
+    """Bytes a release needs when it runs against what the device lets one app use.
+
+    needed counts the whole artifact as resident: a runtime that maps it may need less, one that
+    repacks weights (XNNPACK) needs more.
+    """
+
+    profile: str
+    metric: Metric
+    artifact_bytes: int
+    cache_bytes: int
+    app_bytes: int
+    app_with_entitlement_bytes: int | None
+
+    @property
+    def needed(self) -> int:
+        return self.artifact_bytes + self.cache_bytes
+
+    @property
+    def fits(self) -> bool:
+        return self.needed <= self.app_bytes
+
+    @property
+    def fits_with_entitlement(self) -> bool:
+        limit = self.app_with_entitlement_bytes
+        return self.fits or (limit is not None and self.needed <= limit)
+
+    def sentence(self) -> str:
+        """The estimate with its label, for people."""
+        if self.fits:
+            verdict = "fits"
+        elif self.fits_with_entitlement:
+            verdict = "fits only with the increased-memory-limit entitlement"
+        else:
+            verdict = "does not fit"
+        return (
+            f"{self.profile}: {verdict} (estimate: {self.artifact_bytes / 1e6:.0f} MB of artifact and "
+            f"{self.cache_bytes / 1e6:.0f} MB of KV cache against {self.app_bytes / 1e6:.0f} MB, "
+            f"{self.metric})"
+        )
+
+
+def kv_cache_bytes(spec: ModelSpec, context: int, *, element_bytes: int, ring_buffers: bool) -> int:
+    """Bytes of the KV cache at batch 1: 2 · kv_heads · head_dim · positions, per layer that owns one.
+
+    element_bytes: 2 for fp16, 4 for fp32. ring_buffers: sliding layers keep their window only;
+    otherwise they keep the whole context, as runtimes with one cache shape do.
+    """
+    total = 0
+    for layer in spec.cache_layers:
+        positions = context
+        if ring_buffers and layer.window is not None:
+            positions = min(context, layer.window)
+        total += 2 * layer.kv_heads * layer.head_dim * positions * element_bytes
+    return total
+
+
+def weight_bytes_per_token(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> int:
+    """Bytes of weights read to decode one token.
+
+    schemes: canonical name to scheme, for every matrix. Tables are looked up, one row each, but a
+    tied embedding is read whole, as the output head. Norms and scalars count as fp32.
+    """
+    total = 0
+    for weight in spec.weights():
+        scheme = schemes[weight.name] if weight.is_matrix else FP32
+        shape = weight.shape
+        if weight.role in _LOOKED_UP and weight.name != spec.head_name:
+            shape = (1, *shape[1:])
+        total += scheme.stored_bytes(shape)
+    return total
+
+
+def decode_ceiling(profile: DeviceProfile, bytes_per_token: int) -> SpeedCeiling | None:
+    """Bandwidth divided by bytes per token; None where the profile knows no bandwidth."""
+    bandwidth = profile.bandwidth
+    if bandwidth is None:
+        return None
+    return SpeedCeiling(
+        tokens_per_second=bandwidth.gigabytes_per_second * 1e9 / bytes_per_token,
+        bytes_per_token=bytes_per_token,
+        gigabytes_per_second=bandwidth.gigabytes_per_second,
+        status=bandwidth.status,
+    )
+
+
+def memory_fit(profile: DeviceProfile, *, artifact_bytes: int, cache_bytes: int) -> MemoryFit:
+    """Whether an artifact and its KV cache fit into what one app may use of this device."""
+    entitled = profile.memory.app_with_entitlement
+    return MemoryFit(
+        profile=profile.name,
+        metric=profile.memory.metric,
+        artifact_bytes=artifact_bytes,
+        cache_bytes=cache_bytes,
+        app_bytes=profile.memory.app.bytes,
+        app_with_entitlement_bytes=None if entitled is None else entitled.bytes,
+    )
