@@ -1,0 +1,187 @@
+"""The `gemma-export` command: flags in, exit code out.
+
+The only place that prints or exits. Heavy packages are imported by the commands that need them, so
+that `--help` answers at once. Exit codes: 0 every gate passed, 1 a gate failed, 2 the request cannot
+be served, 3 something could not be checked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exporter import __version__
+
+if TYPE_CHECKING:
+    from exporter.lowering.interface import Progress
+
+TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
+FORMATS = ("tflite", "litertlm", "onnx", "coreml")
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--target", type=click.Choice(TARGETS), help="Kind of device: formats, recipe, context."
+)
+@click.option("--profile", metavar="NAME", help="One device of device_profiles/ instead, e.g. pixel-9.")
+@click.option(
+    "--model",
+    metavar="REF",
+    help="A Hugging Face directory or a .gguf file. Default: the sample, Gemma 3 270M.",
+)
+@click.option("--recipe", metavar="NAME", help="int8, int4, float, or a .toml file. Default: the target's.")
+@click.option("--context", type=int, metavar="N", help="Positions of the KV cache. Default: the target's.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="Write this format instead of the target's; may be given again.",
+)
+@click.option(
+    "--prefill-logits",
+    type=click.Choice(("last", "all")),
+    default="last",
+    show_default=True,
+    help="ONNX: positions a prefill returns logits for.",
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory."
+)
+@click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
+@click.version_option(__version__, prog_name="gemma-export")
+@click.pass_context
+def main(context: click.Context, **options: Any) -> None:
+    """Turn a Gemma checkpoint into a release that was run and compared before it may ship.
+
+    Writes LiteRT, ONNX and Core ML artifacts as the target asks, executes each one, compares it with
+    transformers, and publishes the directory only if every gate passed.
+    """
+    if context.invoked_subcommand is not None:
+        given = [name for name in options if _given(context, name)]
+        if given:
+            raise click.UsageError(f"--{given[0].replace('_', '-')} does not go with a subcommand")
+        return
+    if not options["target"] and not options["profile"]:
+        raise click.UsageError(f"name a target: --target {'|'.join(TARGETS)}, or a device with --profile")
+    if options["target"] and options["profile"]:
+        raise click.UsageError("--target and --profile exclude each other; a profile is one device")
+    with _errors_exit_2():
+        _export(options)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--model", metavar="REF", help="The checkpoint it was made from. Default: the sample."
+)
+def validate(directory: Path, model: str | None) -> None:
+    """Re-check a release: its checksums, and every artifact run and compared again."""
+    with _errors_exit_2():
+        from exporter.pipeline import revalidate
+        from exporter.reporting.terminal import print_report
+
+        console = _console()
+        with _progress(console) as progress:
+            report = revalidate(directory, model, progress)
+        print_report(report, console)
+        sys.exit(report.exit_code)
+
+
+@main.command()
+def doctor() -> None:
+    """Say which runtimes and versions are there, and what this machine can do."""
+    from rich.table import Table
+
+    from exporter.doctor import examine
+
+    found = examine(Path.cwd())
+    console = _console()
+    table = Table("package", "installed", "tested", "needed for")
+    for finding in found.findings:
+        style = None if finding.as_tested else "yellow" if finding.installed else "red"
+        installed = finding.installed or "not installed"
+        table.add_row(
+            finding.part.package, installed, finding.part.tested, finding.part.purpose, style=style
+        )
+    console.print(table)
+    gib = 2**30
+    memory = "unknown" if found.memory is None else f"{found.memory / gib:.1f} GiB"
+    console.print(f"{found.system}, Python {found.python}, {found.processors} processors")
+    console.print(f"memory available {memory}, disk free here {found.disk / gib:.1f} GiB")
+    console.print(f"Core ML packages are executed by {found.core_ml}")
+    if not found.complete:
+        console.print("Something is missing: pip install -r requirements.lock installs all of it.")
+        sys.exit(3)
+
+
+def _export(options: dict[str, Any]) -> None:
+    from exporter.pipeline import export, make_request
+    from exporter.reporting.terminal import print_report
+
+    console = _console()
+    request = make_request(
+        model=options["model"],
+        target=options["target"],
+        profile=options["profile"],
+        recipe=options["recipe"],
+        context=options["context"],
+        formats=options["formats"],
+        prefill_logits=options["prefill_logits"],
+        out=options["output"],
+        force=options["force"],
+    )
+    with _progress(console) as progress:
+        result = export(request, progress)
+    print_report(result.report, console)
+    if result.published:
+        console.print(f"Release: {result.directory}")
+    else:
+        console.print(f"Not released. What was made, and why it was held back: {result.directory}")
+    sys.exit(result.report.exit_code)
+
+
+def _given(context: click.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+@contextmanager
+def _errors_exit_2() -> Iterator[None]:
+    """Refusals become one line on stderr and exit code 2; anything else is our bug and stays loud."""
+    from exporter.errors import ExportError
+    from runtimes.errors import RuntimesError
+
+    try:
+        yield
+    except (ExportError, RuntimesError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+@contextmanager
+def _progress(console: Any) -> Iterator[Progress]:
+    """A bar per kind of work; on a pipe, a line when each is done."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bars: dict[str, Any] = {}
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as shown:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = shown.add_task(what, total=total)
+            shown.update(bars[what], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,70 @@
+"""The published Gemma text models by id: their config.json keys and specs.
+
+Data is in published.toml. Not about where their weights are.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from exporter.errors import UsageError
+from exporter.models.families import read_spec
+from exporter.models.families.attention import FULL, SLIDING
+from exporter.models.spec import ModelSpec
+
+TABLE = Path(__file__).with_name("published.toml")
+
+# The only Gemma ever named 9B is Gemma 2's. 2B is Gemma 2's too, so that the pair belongs together;
+# Gemma 4's E2B is not literally named 2B.
+ALIASES = {"2b": "gemma-2-2b", "9b": "gemma-2-9b"}
+
+TOKEN_IDS = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+FIXED = {"attention_bias": False, "attention_dropout": 0.0, "tie_word_embeddings": True}
+SOFTCAPS = ("attn_logit_softcapping", "final_logit_softcapping")
+
+
+def published_ids() -> tuple[str, ...]:
+    """Ids of the models the table knows, family by family."""
+    return tuple(_table()["model"])
+
+
+def resolve_id(name: str) -> str | None:
+    """The published id an alias or hub-style name stands for ("9b", "google/gemma-2-9b-it"), or None."""
+    plain = name.lower().removeprefix("google/")
+    plain = ALIASES.get(plain, plain)
+    for suffix in ("-it", "-pt"):
+        plain = plain.removesuffix(suffix)
+    return plain if plain in _table()["model"] else None
+
+
+def published_config(model_id: str) -> dict[str, Any]:
+    """config.json of the text model, as transformers' config class reads it.
+
+    Raises UsageError for an id that is not in the table.
+    """
+    entry = _table()["model"].get(model_id)
+    if entry is None:
+        raise UsageError(model_id, "is not a published Gemma", f"known are {', '.join(published_ids())}")
+    base = _table()["base"][entry["base"]]
+    config = {**base, **TOKEN_IDS, **FIXED, **{key: entry[key] for key in entry if key != "base"}}
+    if config["model_type"] == "gemma3_text":
+        config.update(dict.fromkeys(SOFTCAPS))
+    pattern = config.pop("sliding_window_pattern", 2 if config["model_type"] == "gemma2" else None)
+    if pattern is not None:
+        config["layer_types"] = [
+            SLIDING if (index + 1) % pattern else FULL for index in range(config["num_hidden_layers"])
+        ]
+    return config
+
+
+def published_spec(model_id: str) -> ModelSpec:
+    """The spec of a published model. Raises UsageError for an unknown id."""
+    return read_spec(published_config(model_id), f"published {model_id}")
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
