@@ -151,6 +151,13 @@ def load_target(name: str, directory: Path | None = None) -> Target:
     )
 
 
+def load_device(name: str, directory: Path | None = None) -> Target:
+    """One device alone as a target, as `--profile` asks for. Raises ProfileError."""
+    profile = load_profile(name, directory)
+    formats = tuple(each for each in FORMATS if each in profile.formats)
+    return Target(name, (profile,), formats, profile.recipe, profile.context)
+
+
 def read_profile(path: Path) -> DeviceProfile:
     """Read one profile file. Raises ProfileError with the path of the key at fault."""
     where = f"{path.parent.name}/{path.name}"

@@ -9,6 +9,7 @@ import pytest
 from exporter.errors import ProfileError
 from exporter.planning.profiles import (
     TARGETS,
+    load_device,
     load_profile,
     load_target,
     profile_names,
@@ -83,6 +84,11 @@ def test_a_target_writes_the_formats_of_its_kind(target: str, formats: tuple[For
     assert found.formats == formats
     assert found.recipe == "int8"
     assert found.context == min(profile.context for profile in found.profiles)
+
+
+def test_a_device_alone_is_a_target_too() -> None:
+    target = load_device("raspberry-pi-5")
+    assert (target.name, target.formats, target.context) == ("raspberry-pi-5", ("litertlm",), 2048)
 
 
 def test_every_target_is_tested_above() -> None:
