@@ -1,0 +1,1 @@
+"""Figures of the docs, each printed by a command here. Never run as tests: machines are noisy."""
