@@ -59,9 +59,8 @@ def main() -> None:
     )
     for path, (prefill, decode) in best.items():
         facts = sessions[path].facts
-        print(
-            f"{path:24} {facts.runtime} {facts.version}: prefill {prefill:7.1f} tok/s, decode {decode:6.1f} tok/s"
-        )
+        speeds = f"prefill {prefill:7.1f} tok/s, decode {decode:6.1f} tok/s"
+        print(f"{path:24} {facts.runtime} {facts.version}: {speeds}")
     memory = process_memory()
     if memory.peak_resident is not None:
         print(f"all of them open in one process: {memory.peak_resident / MIB:.0f} MiB peak resident")

@@ -1,0 +1,121 @@
+"""A true-shaped checkpoint of random weights, for measuring what we cannot download.
+
+    python -m benchmarks.random_checkpoint gemma-2-2b DIR [--seed 0] [--layers N]
+
+Writes a Hugging Face directory: config.json of the published model, bf16 safetensors of one decoder layer
+a shard, a byte tokenizer. Streamed: a few hundred MB of memory at any size. Weights have the scale of
+a network at rest (matrices 1/sqrt(inputs), norms near their neutral value), so that logits are far from
+uniform and far from one-hot. --layers keeps only the first N layers, for runtimes too slow for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from exporter.models.families import read_spec
+from exporter.models.published import published_config
+from exporter.models.spec import ModelSpec, Role, WeightSpec
+from exporter.quantization.writer import write_safetensors
+
+CHUNK = 1 << 24  # weights drawn at once
+
+
+def write_random_checkpoint(
+    model_id: str, directory: Path, *, seed: int = 0, layers: int | None = None
+) -> ModelSpec:
+    """Write the checkpoint and return its spec. The same seed gives the same bytes."""
+    config = published_config(model_id)
+    if layers is not None:
+        config = _first_layers(config, layers)
+    spec = read_spec(config, model_id)
+    directory.mkdir(parents=True)
+    shards: dict[str, list[WeightSpec]] = {}
+    for weight in spec.weights():
+        parts = weight.name.split(".")
+        label = f"layer-{int(parts[2]):03d}" if parts[1] == "layers" else "outside-" + parts[1]
+        shards.setdefault(f"model-{label}.safetensors", []).append(weight)
+    generator = torch.Generator().manual_seed(seed)
+    weight_map = {}
+    for shard, weights in shards.items():
+        headers = {weight.name: ("BF16", weight.shape) for weight in weights}
+        write_safetensors(directory / shard, headers, _pieces(spec, weights, generator))
+        weight_map.update(dict.fromkeys(headers, shard))
+    index = {"metadata": {}, "weight_map": weight_map}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    write_byte_tokenizer(directory)
+    return spec
+
+
+def write_byte_tokenizer(directory: Path) -> None:
+    """tokenizer.json with <pad> <eos> <bos> <unk> and a token per byte: enough to feed text."""
+    from tokenizers import Tokenizer, decoders, models
+
+    specials = ("<pad>", "<eos>", "<bos>", "<unk>")
+    vocabulary = {token: number for number, token in enumerate(specials)}
+    vocabulary |= {f"<0x{byte:02X}>": len(specials) + byte for byte in range(256)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(list(specials))
+    tokenizer.save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<bos>", "eos_token": "<eos>"}',
+        encoding="utf-8",
+    )
+
+
+def _pieces(
+    spec: ModelSpec, weights: list[WeightSpec], generator: torch.Generator
+) -> Iterator[tuple[str, int, NDArray[Any]]]:
+    for weight in weights:
+        count, mean, deviation = math.prod(weight.shape), *_distribution(spec, weight)
+        for start in range(0, count, CHUNK):
+            drawn = torch.empty(min(CHUNK, count - start)).normal_(mean, deviation, generator=generator)
+            half: NDArray[np.int16] = drawn.to(torch.bfloat16).view(torch.int16).numpy()
+            yield weight.name, start * 2, half
+
+
+def _distribution(spec: ModelSpec, weight: WeightSpec) -> tuple[float, float]:
+    """Mean and standard deviation of a weight's entries."""
+    match weight.role:
+        case Role.NORM:
+            return (0.0 if spec.norm_adds_one else 1.0), 0.1
+        case Role.SCALAR:
+            return 1.0, 0.01
+        case Role.EMBEDDING | Role.HEAD:
+            return 0.0, 2.0 * spec.hidden_size**-0.5
+        case _:
+            return 0.0, weight.shape[-1] ** -0.5
+
+
+def _first_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
+    shortened = {**config, "num_hidden_layers": layers}
+    if "layer_types" in config:
+        shortened["layer_types"] = config["layer_types"][:layers]
+    return shortened
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model_id")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", type=int)
+    options = parser.parse_args()
+    spec = write_random_checkpoint(
+        options.model_id, options.directory, seed=options.seed, layers=options.layers
+    )
+    print(f"{options.directory}: {spec.parameter_count() / 1e6:.0f} M parameters")
+
+
+if __name__ == "__main__":
+    main()
