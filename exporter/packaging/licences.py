@@ -1,0 +1,167 @@
+"""The licence pack: what must travel with a converted model, by family.
+
+Gemma 1 to 3 are under the Gemma Terms of Use (section 3.1): recipients get the terms, the use
+restrictions of section 3.2, a "Notice" file with a set sentence, and are told what was modified.
+Gemma 4 is under Apache-2.0: a copy of it, and a notice of changes. The terms' own text is taken
+from the checkpoint, never from us. Not legal advice, and not about this project's own licence.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from exporter.errors import ReleaseError
+
+NOTICE_NAME = "NOTICE"
+GEMMA_SENTENCE = (
+    "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+)
+APACHE_TEXT = Path(__file__).parent / "apache-2.0.txt"
+
+
+class Licence(Enum):
+    """A licence a Gemma is published under; the value is its name in a model card."""
+
+    GEMMA = "gemma"
+    APACHE = "apache-2.0"
+
+    @property
+    def title(self) -> str:
+        return "Gemma Terms of Use" if self is Licence.GEMMA else "Apache License 2.0"
+
+
+# By transformers' model_type of the text architecture.
+LICENCES = {
+    "gemma": Licence.GEMMA,
+    "gemma2": Licence.GEMMA,
+    "gemma3_text": Licence.GEMMA,
+    "gemma4_text": Licence.APACHE,
+    "gemma4_unified_text": Licence.APACHE,
+}
+
+# What checkpoints call their legal files, in lower case, before the suffix.
+_DOCUMENTS = ("gemma_terms", "terms", "licen", "use_policy", "prohibited_use_policy", "notice", "copying")
+_SUFFIXES = ("", ".txt", ".md", ".html", ".pdf")
+_LARGEST = 4 << 20  # bytes; a legal text is not larger
+
+
+@dataclass(frozen=True)
+class LicencePack:
+    """files: what was written, relative to the release. text: the file with the licence's own text,
+    None where the source had none. notes: sentences for the model card."""
+
+    licence: Licence
+    files: tuple[str, ...]
+    text: str | None
+    notes: tuple[str, ...]
+
+
+def licence_of(model_type: str) -> Licence:
+    """The licence of an architecture. Raises ReleaseError for one that nobody has looked up."""
+    if model_type not in LICENCES:
+        raise ReleaseError(
+            model_type,
+            "no licence is known for this family",
+            f"one of {', '.join(LICENCES)} can be released",
+        )
+    return LICENCES[model_type]
+
+
+def write_licence_pack(
+    release: Path,
+    *,
+    model: str,
+    model_type: str,
+    documents: Path | None,
+    modified: tuple[str, ...],
+    change: str,
+) -> LicencePack:
+    """Write NOTICE and the licence's text into the directory `release`.
+
+    documents: directory of the source's legal files, None where it has none. modified: paths in the
+    release that hold the changed model. change: what was done to it, one sentence.
+    """
+    licence = licence_of(model_type)
+    copied = _copy_documents(documents, release)
+    match licence:
+        case Licence.GEMMA:
+            text = next((name for name in copied if _is_gemma_terms(release / name)), None)
+            restrictions = _gemma_restrictions(text)
+            opening = GEMMA_SENTENCE
+        case Licence.APACHE:
+            text = next((name for name in copied if _is_apache(release / name)), None)
+            if text is None:
+                text = "LICENSE" if "LICENSE" not in copied else "LICENSE-Apache-2.0"
+                shutil.copyfile(APACHE_TEXT, release / text)
+                copied = (*copied, text)
+            restrictions = f"The text of the licence is in {text}."
+            opening = f"{model} is provided under the Apache License, Version 2.0"
+    changes = "\n".join(f"    {path}" for path in modified)
+    (release / NOTICE_NAME).write_text(
+        f"{opening}\n\n"
+        f"The following files are modified versions of {model}, made with gemma-export. {change}\n\n"
+        f"{changes}\n\n"
+        f"{restrictions}\n",
+        encoding="utf-8",
+    )
+    return LicencePack(licence, (NOTICE_NAME, *copied), text, _notes(licence, text))
+
+
+def _gemma_restrictions(text: str | None) -> str:
+    found = (
+        f"The text of the terms is in {text}."
+        if text is not None
+        else "The text of the terms was not in the source checkpoint: read it at\n"
+        "ai.google.dev/gemma/terms and add it before you pass these files on."
+    )
+    return (
+        "Use of these files is subject to the use restrictions of section 3.2 of the terms, which\n"
+        "include the Gemma Prohibited Use Policy at ai.google.dev/gemma/prohibited_use_policy. They\n"
+        "bind everyone who receives these files. Whoever passes them on passes on the terms, these\n"
+        "restrictions as an enforceable provision, and this notice.\n\n"
+        f"{found}"
+    )
+
+
+def _notes(licence: Licence, text: str | None) -> tuple[str, ...]:
+    if licence is Licence.GEMMA and text is None:
+        return (
+            "The text of the terms was not in the source checkpoint, so it is not in this release either. "
+            "Add it before you pass the release on.",
+        )
+    return (f"Its text is in [`{text}`]({text}).",)
+
+
+def _copy_documents(documents: Path | None, release: Path) -> tuple[str, ...]:
+    """Copy the source's legal files; a NOTICE of its own steps aside for ours."""
+    if documents is None:
+        return ()
+    copied = []
+    for path in sorted(documents.iterdir()):
+        stem, suffix = path.stem.lower(), path.suffix.lower()
+        if not (stem.startswith(_DOCUMENTS) and suffix in _SUFFIXES and path.is_file()):
+            continue
+        if path.stat().st_size > _LARGEST:
+            continue
+        name = path.name if stem != "notice" else f"NOTICE-of-source{suffix}"
+        shutil.copyfile(path, release / name)
+        copied.append(name)
+    return tuple(copied)
+
+
+def _is_gemma_terms(path: Path) -> bool:
+    text = _plain(path)
+    return all(words in text for words in ("gemma terms of use", "model derivatives", "use restrictions"))
+
+
+def _is_apache(path: Path) -> bool:
+    text = _plain(path)
+    return "apache license" in text and "terms and conditions for use, reproduction" in text
+
+
+def _plain(path: Path) -> str:
+    """A file's words in lower case, whatever its line breaks."""
+    return " ".join(path.read_text(encoding="utf-8", errors="replace").lower().split())

