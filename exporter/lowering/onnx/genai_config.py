@@ -1,0 +1,94 @@
+"""`genai_config.json` and the tokenizer files: what onnxruntime-genai and others look for.
+
+Not about the graph. Keys: onnxruntime-genai 0.18, `src/config.cpp`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from exporter.errors import LoweringError
+from exporter.lowering.interface import LoweringRequest
+from exporter.models.spec import ModelSpec
+
+CONFIG_NAME = "genai_config.json"
+TEMPLATE_NAME = "chat_template.jinja"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+PAD_TOKEN = 0  # of every Gemma
+
+
+def write_genai_config(request: LoweringRequest, graph_name: str, directory: Path) -> None:
+    """Write `genai_config.json` for the graph beside it."""
+    text = json.dumps(_genai_config(request, graph_name), indent=2, sort_keys=True) + "\n"
+    (directory / CONFIG_NAME).write_text(text, encoding="utf-8")
+
+
+def copy_tokenizer(request: LoweringRequest, directory: Path) -> None:
+    """Put the tokenizer files and the chat template beside the graph."""
+    for name in TOKENIZER_FILES:
+        try:
+            shutil.copyfile(request.tokenizer / name, directory / name)
+        except OSError as error:
+            raise LoweringError(
+                request.tokenizer / name,
+                f"cannot be copied ({error.strerror})",
+                "give a directory with the tokenizer's files",
+            ) from error
+    if request.chat_template is not None:
+        (directory / TEMPLATE_NAME).write_text(request.chat_template, encoding="utf-8")
+
+
+def _genai_config(request: LoweringRequest, graph_name: str) -> dict[str, Any]:
+    spec = request.checkpoint.spec
+    largest = spec.cache_layers[0]
+    return {
+        "model": {
+            "type": _model_type(spec),
+            "bos_token_id": request.bos_token,
+            "eos_token_id": list(request.stop_tokens),
+            "pad_token_id": PAD_TOKEN,
+            "vocab_size": spec.vocab_size,
+            "context_length": request.context,
+            "decoder": {
+                "filename": graph_name,
+                "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+                "hidden_size": spec.hidden_size,
+                "head_size": largest.head_dim,
+                "num_attention_heads": largest.heads,
+                "num_key_value_heads": largest.kv_heads,
+                # The runtime counts caches by it, and layers without one have none to count.
+                "num_hidden_layers": len(spec.cache_layers),
+                "inputs": {
+                    "input_ids": "input_ids",
+                    "attention_mask": "attention_mask",
+                    "past_key_names": "past_key_values.%d.key",
+                    "past_value_names": "past_key_values.%d.value",
+                },
+                "outputs": {
+                    "logits": "logits",
+                    "present_key_names": "present.%d.key",
+                    "present_value_names": "present.%d.value",
+                },
+            },
+        },
+        "search": {
+            "do_sample": False,
+            "max_length": request.context,
+            "min_length": 0,
+            "num_beams": 1,
+            "num_return_sequences": 1,
+            "past_present_share_buffer": True,
+            "repetition_penalty": 1.0,
+            "temperature": 1.0,
+            "top_k": 1,
+            "top_p": 1.0,
+        },
+    }
+
+
+def _model_type(spec: ModelSpec) -> str:
+    """onnxruntime-genai's name of the family; it knows transformers' names of text models."""
+    return spec.model_type

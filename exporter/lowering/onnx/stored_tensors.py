@@ -1,0 +1,192 @@
+"""`StoredTensor`: a tensor of the graph whose bytes lie in the external data file.
+
+What it holds is a value too (`Content`): two tensors of equal content share their bytes, which is
+how a tied embedding is stored once though the head wants it as [rows, blocks, block bytes] and the
+lookup as [rows, row bytes]. Not about where bytes go (`external_data`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from exporter.errors import LoweringError
+from exporter.models.rotary import inverse_frequencies
+from exporter.models.spec import Rope
+from exporter.planning.scheme import IntegerScheme
+from exporter.quantization.checkpoint import (
+    FloatMatrix,
+    IntegerMatrix,
+    Matrix,
+    QuantizedCheckpoint,
+    row_chunks,
+)
+
+# The largest block of a scheme with one scale per row. MatMulNBits repeats the scale per block and
+# rounds activations to int8 per block: larger ones are faster, smaller ones round more finely.
+CHANNEL_BLOCK = 128
+SMALLEST_BLOCK = 16  # of MatMulNBits and GatherBlockQuantized
+ROPE_ROWS = 4096  # positions computed at once
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Offset-binary codes of matrices one below the other."""
+
+    weights: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """fp32 scales of matrices one below the other, one per block of inputs."""
+
+    weights: tuple[str, ...]
+    block: int
+
+
+@dataclass(frozen=True)
+class ZeroPoints:
+    """The offset of the codes, 2^(bits-1), for [rows, blocks]. Explicit: providers' defaults differ."""
+
+    rows: int
+    blocks: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Floats:
+    """Floating-point matrices one below the other, as stored."""
+
+    weights: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A norm's gain or a scalar as the decoder multiplies by it, times `factor`."""
+
+    weight: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class Ones:
+    """The gain of a norm that has none."""
+
+    width: int
+
+
+@dataclass(frozen=True)
+class RopeTable:
+    """Cosines or sines of positions 0 to rows - 1, [rows, head_dim / 2]."""
+
+    rope: Rope
+    head_dim: int
+    rows: int
+    function: str  # "cos" or "sin"
+
+
+Content = Codes | Scales | ZeroPoints | Floats | Vector | Ones | RopeTable
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One initializer: its name in the graph, type, shape, and what its bytes are."""
+
+    name: str
+    dtype: str  # numpy's name: "uint8", "float32", "float16"
+    shape: tuple[int, ...]
+    content: Content
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def block_size(matrix: IntegerMatrix) -> int:
+    """Inputs that share a scale in the file: the scheme's group, or a power of two that divides a row.
+
+    Raises LoweringError where no block MatMulNBits knows divides the row.
+    """
+    inputs = matrix.shape[1]
+    if matrix.scheme.group is not None:
+        return matrix.scheme.group
+    block = CHANNEL_BLOCK
+    while inputs % block:
+        block //= 2
+    if block < SMALLEST_BLOCK:
+        raise LoweringError(
+            matrix.name,
+            f"its {inputs} inputs are no multiple of {SMALLEST_BLOCK}, which MatMulNBits needs",
+            "choose fp16 or fp32 for it in the recipe",
+        )
+    return block
+
+
+def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArray[Any]]:
+    """The bytes of a stored tensor in order, a row chunk of one matrix at a time."""
+    match content:
+        case Codes(weights):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    yield matrix.packed(start, stop)
+        case Scales(weights, block):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    yield _block_scales(matrix, matrix.scales(start, stop), block)
+        case ZeroPoints(rows, blocks, bits):
+            row = -(-blocks * bits // 8)
+            yield np.full((rows, row), _zero_byte(bits), np.uint8)
+        case Floats(weights):
+            for name in weights:
+                matrix = checkpoint.matrices[name]
+                if not isinstance(matrix, FloatMatrix):
+                    raise _other_scheme(matrix, "a floating-point scheme")
+                for start, stop in row_chunks(matrix):
+                    yield matrix.stored(start, stop)
+        case Vector(weight, factor):
+            yield checkpoint.gains()[weight] * np.float32(factor)
+        case Ones(width):
+            yield np.ones(width, np.float32)
+        case RopeTable():
+            yield from _rope_rows(content)
+        case _:
+            assert_never(content)
+
+
+def _integer(checkpoint: QuantizedCheckpoint, weights: tuple[str, ...]) -> Iterator[IntegerMatrix]:
+    for name in weights:
+        matrix = checkpoint.matrices[name]
+        if not isinstance(matrix, IntegerMatrix):
+            raise _other_scheme(matrix, "an integer scheme")
+        yield matrix
+
+
+def _other_scheme(matrix: Matrix, expected: str) -> LoweringError:
+    return LoweringError(
+        matrix.name, f"is stored as {matrix.scheme.name}, the graph expects {expected}", "export again"
+    )
+
+
+def _block_scales(matrix: IntegerMatrix, scales: NDArray[np.float16], block: int) -> NDArray[np.float32]:
+    """[rows, groups] to [rows, blocks]: a group's scale once for each of its blocks."""
+    scheme: IntegerScheme = matrix.scheme
+    repeats = matrix.shape[1] // block // scheme.groups(matrix.shape[1])
+    return np.repeat(scales.astype(np.float32), repeats, axis=1)
+
+
+def _zero_byte(bits: int) -> int:
+    return 0x80 if bits == 8 else 0x88
+
+
+def _rope_rows(table: RopeTable) -> Iterator[NDArray[np.float32]]:
+    frequencies = inverse_frequencies(table.rope, table.head_dim)
+    for start in range(0, table.rows, ROPE_ROWS):
+        positions = torch.arange(start, min(table.rows, start + ROPE_ROWS))
+        angles = positions[:, None].float() * frequencies
+        yield (angles.cos() if table.function == "cos" else angles.sin()).numpy()

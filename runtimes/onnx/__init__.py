@@ -1,0 +1,1 @@
+"""Driver of ONNX artifacts: ONNX Runtime on the CPU."""

@@ -1,0 +1,160 @@
+"""`OnnxSession`: an ONNX artifact, run by ONNX Runtime on the CPU.
+
+Every cache is one buffer of the whole context, bound as past and as present, so that attention
+appends in place. Memory of positions not yet used is not touched. Not about onnxruntime-genai.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.session import Logits, SessionFacts, Tokens
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+METADATA = "gemma_export."
+CACHE_INPUT, CACHE_OUTPUT = "past_key_values.", "present."
+
+
+class OnnxSession:
+    """Satisfies `Session`. `path` is the .onnx file; its external data lies beside it.
+
+    threads: for operators; None lets ONNX Runtime choose. Raises RuntimeUnavailable without
+    onnxruntime, ArtifactError for a file it cannot load or that is not one of ours.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        ort = _onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        try:
+            self._session: onnxruntime.InferenceSession | None = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises classes of its C extension with no base of their own
+            raise ArtifactError(
+                f"{path}: ONNX Runtime cannot load it ({error}); copy the release again"
+            ) from error
+        self._facts = _facts(path, self._session, ort.__version__)
+        context = self._facts.context
+        self._binding: Any = self._session.io_binding()
+        self._token_buffer = np.zeros(self._facts.prefill_chunk, np.int64)
+        self._mask = np.ones(context, np.int64)
+        self._caches: list[NDArray[np.float32]] = []
+        for value in self._session.get_inputs():
+            if value.name.startswith(CACHE_INPUT):
+                self._bind_cache(value.name, (1, value.shape[1], context, value.shape[3]))
+        self._position = 0
+
+    @property
+    def facts(self) -> SessionFacts:
+        return self._facts
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def reset(self) -> None:
+        # Attention reads no position it has not been given: old keys need no clearing.
+        self._position = 0
+
+    def prefill(self, tokens: Tokens) -> Logits:
+        self._check(tokens)
+        step = self._facts.prefill_chunk
+        every = self._facts.prefill_logits == "all"
+        logits = np.empty((len(tokens) if every else 1, self._facts.vocab_size), np.float32)
+        for start in range(0, len(tokens), step):
+            chunk = tokens[start : start + step]
+            self._run(chunk, logits[start : start + len(chunk)] if every else logits)
+        return logits
+
+    def decode(self, token: int) -> NDArray[np.float32]:
+        tokens = np.array([token])
+        self._check(tokens)
+        logits = np.empty((1, self._facts.vocab_size), np.float32)
+        self._run(tokens, logits)
+        return logits[0]
+
+    def close(self) -> None:
+        self._session = self._binding = None
+        self._caches.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _bind_cache(self, name: str, shape: tuple[int, ...]) -> None:
+        cache = np.zeros(shape, np.float32)
+        self._caches.append(cache)
+        place = ("cpu", 0, np.float32, shape, cache.ctypes.data)
+        self._binding.bind_input(name, *place)
+        self._binding.bind_output(CACHE_OUTPUT + name.removeprefix(CACHE_INPUT), *place)
+
+    def _check(self, tokens: NDArray[Any]) -> None:
+        if self._session is None:
+            raise SessionError("the session is closed; open the artifact again")
+        if len(tokens) == 0:
+            raise SessionError("no tokens were given; give at least one")
+        if tokens.min() < 0 or tokens.max() >= self._facts.vocab_size:
+            raise SessionError(
+                f"token {tokens.max() if tokens.min() >= 0 else tokens.min()} is outside the vocabulary of "
+                f"{self._facts.vocab_size}; encode with the tokenizer of this release"
+            )
+        if self._position + len(tokens) > self._facts.context:
+            raise SessionError(
+                f"{len(tokens)} tokens at position {self._position} exceed the context of "
+                f"{self._facts.context}; reset the session or export with a longer context"
+            )
+
+    def _run(self, tokens: NDArray[Any], logits: Logits) -> None:
+        """One call of the graph: tokens appended, their logits [kept, vocab] written in place."""
+        assert self._session is not None
+        count, total = len(tokens), self._position + len(tokens)
+        self._token_buffer[:count] = tokens
+        binding = self._binding
+        binding.bind_input("input_ids", "cpu", 0, np.int64, (1, count), self._token_buffer.ctypes.data)
+        binding.bind_input("attention_mask", "cpu", 0, np.int64, (1, total), self._mask.ctypes.data)
+        binding.bind_output("logits", "cpu", 0, np.float32, (1, *logits.shape), logits.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        self._position = total
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            "onnxruntime is not installed; install gemma-export[run-onnx]"
+        ) from error
+    return onnxruntime
+
+
+def _facts(path: Path, session: Any, version: str) -> SessionFacts:
+    metadata = session.get_modelmeta().custom_metadata_map
+    outputs = {value.name: value.shape for value in session.get_outputs()}
+    try:
+        context, chunk = int(metadata[f"{METADATA}context"]), int(metadata[f"{METADATA}prefill_chunk"])
+        arithmetic = metadata[f"{METADATA}arithmetic"]
+        _, kept, vocab_size = outputs["logits"]
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: says nothing of {error}; it was not written by gemma-export, export the model again"
+        ) from error
+    return SessionFacts(
+        runtime="ONNX Runtime",
+        version=version,
+        arithmetic=arithmetic,
+        vocab_size=vocab_size,
+        context=context,
+        prefill_chunk=min(chunk, context),
+        prefill_logits="last" if kept == 1 else "all",
+    )
