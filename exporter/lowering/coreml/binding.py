@@ -1,0 +1,221 @@
+"""Putting the checkpoint's weights where the converted program has inputs.
+
+    (1) drop the matrices from the function's inputs and from the model's description
+    (2) prepend a constant of the same name for each: `const` for fp16 values,
+        `constexpr_blockwise_shift_scale` for codes and scales
+    (3) rewrite every matmul with such a matrix to `linear`
+    (4) lay out the payloads: the program's own small constants, then the matrices in graph order
+
+Nothing is read here: payloads are laid out and read when the weight file is written. A tied embedding
+is one constant that a gather and a linear share. Not about how the graph came to be (`conversion`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import LoweringError
+from exporter.lowering.coreml.blob_file import (
+    RECORD,
+    SENTINEL,
+    Blob,
+    BlobFile,
+    Element,
+    file_pieces,
+    one_piece,
+)
+from exporter.lowering.coreml.conversion import ConvertedProgram, slot_name, weight_name
+from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
+from exporter.quantization.packing import as_twos_complement
+
+WEIGHT_FILE = "@model_path/weights/weight.bin"
+MAIN = "main"
+
+
+def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobFile:
+    """Edit the program's protobuf in place; returns the weight file it now refers to, unwritten.
+
+    Raises LoweringError when the program uses a matrix in a way that is not expected.
+    """
+    function = program.model.mlProgram.functions[MAIN]
+    block = function.block_specializations[function.opset]
+    slots = {slot_name(name): matrix for name, matrix in matrices.items()}
+    # (1)
+    _drop_inputs(function.inputs, slots)
+    _drop_inputs(program.model.description.input, slots)
+    # (3)
+    widths = [_to_linear(operation, slots) for operation in block.operations]
+    _refuse_other_uses(block, slots)
+    # (4)
+    weights = BlobFile()
+    for operation in block.operations:
+        _move_constants(operation, program.constants, weights)
+    # (2)
+    message = type(block)()
+    for width in sorted({width for width in widths if width is not None}):
+        _zero_bias(message.operations.add(), width, weights)
+    for slot, matrix in slots.items():
+        _constant(message.operations.add(), slot, matrix, weights)
+    used = _names_used(block)
+    for operation in block.operations:
+        if operation.type != "const" or operation.outputs[0].name in used:
+            message.operations.add().CopyFrom(operation)
+    del block.operations[:]
+    block.operations.MergeFrom(message.operations)
+    return weights
+
+
+def _drop_inputs(inputs: Any, slots: Mapping[str, Matrix]) -> None:
+    kept = [entry for entry in inputs if entry.name not in slots]
+    if len(inputs) - len(kept) != len(slots):
+        missing = min(set(slots) - {entry.name for entry in inputs})
+        raise LoweringError(
+            weight_name(missing),
+            "the converted program has no input of this name",
+            "the decoder does not use this weight: this is a bug in gemma-export; report it",
+        )
+    copies = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
+    del inputs[:]
+    inputs.extend(copies)
+
+
+def _to_linear(operation: Any, slots: Mapping[str, Matrix]) -> int | None:
+    """matmul(x, W, transpose_y) to linear(x, weight, bias); the width of the bias it needs."""
+    if operation.type != "matmul" or operation.inputs["y"].arguments[0].name not in slots:
+        return None
+    slot = operation.inputs["y"].arguments[0].name
+    for name in ("y", "transpose_x", "transpose_y"):
+        del operation.inputs[name]
+    width = slots[slot].shape[0]
+    operation.type = "linear"
+    operation.inputs["weight"].arguments.add().name = slot
+    operation.inputs["bias"].arguments.add().name = _bias_name(width)
+    return width
+
+
+def _refuse_other_uses(block: Any, slots: Mapping[str, Matrix]) -> None:
+    for operation in block.operations:
+        for name, binding in operation.inputs.items():
+            for argument in binding.arguments:
+                if argument.name in slots and (operation.type, name) not in {
+                    ("linear", "weight"),
+                    ("gather", "x"),
+                }:
+                    raise LoweringError(
+                        weight_name(argument.name),
+                        f"is input {name!r} of a {operation.type}, which takes no compressed weight",
+                        "this is a bug in gemma-export; report it",
+                    )
+
+
+def _names_used(block: Any) -> set[str]:
+    used = set(block.outputs)
+    for operation in block.operations:
+        for binding in operation.inputs.values():
+            used.update(argument.name for argument in binding.arguments)
+    return used
+
+
+def _move_constants(operation: Any, source: Path, weights: BlobFile) -> None:
+    """Lay the operation's payloads out in the new weight file, straight from the converter's."""
+    values = list(operation.attributes.values())
+    for binding in operation.inputs.values():
+        values += [argument.value for argument in binding.arguments if argument.HasField("value")]
+    for value in values:
+        if not value.HasField("blobFileValue"):
+            continue
+        at = value.blobFileValue.offset
+        with source.open("rb") as file:
+            file.seek(at)
+            sentinel, code, nbytes, start, _ = RECORD.unpack(file.read(RECORD.size))
+        if sentinel != SENTINEL:
+            raise LoweringError(
+                source, f"no payload record at {at}", "coremltools changed its format; use version 9"
+            )
+        element = next(element for element in Element if element.blob == code)
+        blob = Blob(operation.outputs[0].name, element, nbytes, _from_file(source, start, nbytes))
+        value.blobFileValue.fileName = WEIGHT_FILE
+        value.blobFileValue.offset = weights.add(blob)
+
+
+def _from_file(source: Path, start: int, nbytes: int) -> Callable[[], Iterator[bytes]]:
+    return lambda: file_pieces(source, start, nbytes)
+
+
+def _zero_bias(operation: Any, width: int, weights: BlobFile) -> None:
+    """`linear`'s bias, which coremltools always writes; one for all linears of a width."""
+    _name(operation, "const", _bias_name(width), Element.FLOAT16, (width,))
+    blob = Blob(_bias_name(width), Element.FLOAT16, width * 2, one_piece(bytes(width * 2)))
+    _reference(operation.attributes["val"], Element.FLOAT16, (width,), weights.add(blob))
+
+
+def _bias_name(width: int) -> str:
+    return f"zero_bias_{width}"
+
+
+def _constant(operation: Any, slot: str, matrix: Matrix, weights: BlobFile) -> None:
+    rows, inputs = matrix.shape
+    match matrix:
+        case FloatMatrix():
+            _name(operation, "const", slot, Element.FLOAT16, matrix.shape)
+            blob = Blob(slot, Element.FLOAT16, rows * inputs * 2, _stored(matrix))
+            _reference(operation.attributes["val"], Element.FLOAT16, matrix.shape, weights.add(blob))
+        case IntegerMatrix():
+            _name(operation, "constexpr_blockwise_shift_scale", slot, Element.FLOAT16, matrix.shape)
+            bits = matrix.scheme.bits
+            element = Element.INT8 if bits == 8 else Element.INT4
+            codes = Blob(slot, element, rows * inputs * bits // 8, _codes(matrix))
+            _reference(_input(operation, "data"), element, matrix.shape, weights.add(codes))
+            shape = (rows, matrix.scheme.groups(inputs))
+            scales = Blob(f"{slot} scales", Element.FLOAT16, math.prod(shape) * 2, _scales(matrix))
+            _reference(_input(operation, "scale"), Element.FLOAT16, shape, weights.add(scales))
+
+
+def _stored(matrix: FloatMatrix) -> Callable[[], Iterator[memoryview]]:
+    return lambda: (_bytes(matrix.stored(*rows)) for rows in row_chunks(matrix))
+
+
+def _codes(matrix: IntegerMatrix) -> Callable[[], Iterator[memoryview]]:
+    bits = matrix.scheme.bits
+    return lambda: (_bytes(as_twos_complement(matrix.packed(*rows), bits)) for rows in row_chunks(matrix))
+
+
+def _scales(matrix: IntegerMatrix) -> Callable[[], Iterator[memoryview]]:
+    return lambda: (_bytes(matrix.scales(*rows)) for rows in row_chunks(matrix))
+
+
+def _bytes(rows: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(rows).data.cast("B")
+
+
+def _input(operation: Any, name: str) -> Any:
+    return operation.inputs[name].arguments.add().value
+
+
+def _name(operation: Any, kind: str, name: str, element: Element, shape: tuple[int, ...]) -> None:
+    operation.type = kind
+    output = operation.outputs.add()
+    output.name = name
+    _tensor_type(output.type, element, shape)
+    label = operation.attributes["name"]
+    label.type.tensorType.dataType = 2  # MIL's STRING
+    label.immediateValue.tensor.strings.values.append(name)
+
+
+def _reference(value: Any, element: Element, shape: tuple[int, ...], offset: int) -> None:
+    _tensor_type(value.type, element, shape)
+    value.blobFileValue.fileName = WEIGHT_FILE
+    value.blobFileValue.offset = offset
+
+
+def _tensor_type(kind: Any, element: Element, shape: tuple[int, ...]) -> None:
+    kind.tensorType.dataType = element.mil
+    kind.tensorType.rank = len(shape)
+    for size in shape:
+        kind.tensorType.dimensions.add().constant.size = size

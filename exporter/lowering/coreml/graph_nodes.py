@@ -1,0 +1,86 @@
+"""Operations this lowering adds to torch, so that a trace says exactly what Core ML should get.
+
+    placeholder_linear(x, weight)      records a linear and returns zeros: a head of a billion weights is
+                                       traced without multiplying by one. In Core ML a matmul with a
+                                       graph input, which `binding` turns into `linear`.
+    cache_rows(cache, layer, end)      the first `end` positions of one layer in one `slice_by_index`;
+                                       written as indexing it would copy the layer's whole context first.
+
+torch and coremltools each keep one table of operations for the process: both are entered once.
+Not about the decoder (`dialect`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NAMESPACE = "gemma_export"
+
+
+def placeholder(shape: tuple[int, ...]) -> Tensor:
+    """A tensor of this shape that owns a single number."""
+    return torch.zeros(1).expand(shape)
+
+
+def placeholder_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x [..., in] through weight [out, in]: zeros [..., out], with the node recorded."""
+    _define()
+    result: Tensor = getattr(torch.ops, NAMESPACE).placeholder_linear(x, weight)
+    return result
+
+
+def cache_rows(cache: Tensor, layer: int, end: int) -> Tensor:
+    """cache [layers, 1, kv_heads, context, head_dim] to [1, kv_heads, end, head_dim]."""
+    _define()
+    # While tracing a length is a tensor; handed over as a number it would freeze in the graph.
+    length = torch.as_tensor(end)
+    result: Tensor = getattr(torch.ops, NAMESPACE).cache_rows(cache, layer, length)
+    return result
+
+
+@functools.cache
+def _define() -> torch.library.Library:
+    library = torch.library.Library(NAMESPACE, "DEF")
+    library.define("placeholder_linear(Tensor x, Tensor weight) -> Tensor")
+    library.define("cache_rows(Tensor cache, int layer, Tensor end) -> Tensor")
+    library.impl("placeholder_linear", _zeros, "CPU")
+    library.impl("cache_rows", _rows, "CPU")
+    return library
+
+
+def _zeros(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_zeros(1).expand(*x.shape[:-1], weight.shape[0])
+
+
+def _rows(cache: Tensor, layer: int, end: Tensor) -> Tensor:
+    return cache[layer, :, :, : int(end)].clone()
+
+
+@functools.cache
+def register_with_coremltools() -> None:
+    """Tell coremltools' converter what the nodes become."""
+    from coremltools.converters.mil import Builder, register_torch_op
+
+    def placeholder_linear(context: Any, node: Any) -> None:
+        x, weight = (context[name] for name in node.inputs)
+        context.add(Builder.matmul(x=x, y=weight, transpose_y=True, name=node.name))
+
+    def cache_rows(context: Any, node: Any) -> None:
+        cache, layer, end = (context[name] for name in node.inputs)
+        first, (_, batch, kv_heads, _, head_dim) = int(layer.val), cache.shape
+        stop = Builder.concat(values=[first + 1, batch, kv_heads, end, head_dim], axis=0)
+        rows = Builder.slice_by_index(
+            x=cache,
+            begin=[first, 0, 0, 0, 0],
+            end=stop,
+            squeeze_mask=[True, False, False, False, False],
+            name=node.name,
+        )
+        context.add(rows)
+
+    for convert in (placeholder_linear, cache_rows):
+        register_torch_op(convert, torch_alias=[f"{NAMESPACE}::{convert.__name__}"])

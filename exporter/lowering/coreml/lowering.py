@@ -1,0 +1,128 @@
+"""`CoreMlLowering`: quantised checkpoint to `coreml/model.mlpackage` with the tokenizer beside it.
+
+    (1) refuse what Core ML cannot carry
+    (2) trace and convert the decoder; matrices are inputs            conversion
+    (3) put the weights in their place, on paper                      binding
+    (4) write the package, weights streamed row by row                package, blob_file
+    (5) put the tokenizer beside it
+
+The program takes `inputIds` [1, tokens] and `causalMask` [1, 1, tokens or 1, end], keeps its cache in
+states and returns `logits` [1, tokens, vocab]: the names and calls of swift-transformers. Everything
+is fp16 (iOS 18 wants fp16 states), norms and residual stream so written that it stays finite.
+Peak memory is coremltools' program plus a few row chunks; no matrix is ever whole in memory.
+
+One weight file whatever its size. Loading files above 2 GB is reported to fail on 2023's macOS and to
+work on newer ones, except on the neural engine, whose limit is 2 GiB (coremltools #1807, #2593).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from exporter.errors import LoweringError
+from exporter.lowering.coreml.binding import bind
+from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
+from exporter.lowering.coreml.package import describe, write_package
+from exporter.lowering.coreml.read_back import read_matrices
+from exporter.lowering.coreml.residual import residual_scale
+from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
+from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+from runtimes.manifest import Artifact
+
+DIRECTORY = "coreml"
+PACKAGE = f"{DIRECTORY}/model.mlpackage"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+class CoreMlLowering:
+    """Satisfies `Lowering` for Core ML (iOS 18, macOS 15)."""
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """fp32 is not among them: the program's weights and activations are fp16."""
+        return frozenset(scheme.name for scheme in (INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16))
+
+    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+        """Write coreml/model.mlpackage, tokenizer and config.json under `out`.
+
+        Raises LoweringError for a scheme or context Core ML cannot carry.
+        """
+        checkpoint = request.checkpoint
+        spec = checkpoint.spec
+        # (1)
+        self._check(request)
+        # (2)
+        progress("convert to Core ML", 0, 1)
+        scale = residual_scale(spec)
+        program = convert(spec, checkpoint.gains(), request.context, scale)
+        progress("convert to Core ML", 1, 1)
+        # (3)
+        weights = bind(program, checkpoint.matrices)
+        describe(
+            program.model,
+            f"Gemma text decoder ({spec.model_type}), KV cache of {request.context} tokens kept in "
+            "states. Made by gemma-export; checked on this file's bytes by a MIL evaluator, not on "
+            "Apple hardware.",
+            {"context": str(request.context), "residual_scale": repr(scale)},
+        )
+        # (4)
+        total = weights.nbytes
+        write_package(
+            out / PACKAGE, program.model, weights, lambda done: progress("write weight.bin", done, total)
+        )
+        # (5)
+        _write_tokenizer(request, checkpoint, out / DIRECTORY)
+        return (
+            Artifact(
+                format="coreml",
+                path=PACKAGE,
+                context=request.context,
+                vocab_size=spec.vocab_size,
+                prefill_chunk=request.prefill_chunk,
+                prefill_logits="all",  # swift-transformers reads the last of them by its index
+            ),
+        )
+
+    def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
+        """Codes, scales and values as weight.bin holds them."""
+        return read_matrices(release / artifact.path)
+
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
+        """The artifact itself, linked under `out`.
+
+        Core ML's compressed weights are dequantised before they are used (constexpr operations), and
+        the evaluator in fp32 arithmetic computes with exactly code * scale: it is its own twin.
+        """
+        twin = out / artifact.path
+        twin.parent.mkdir(parents=True, exist_ok=True)
+        twin.symlink_to((release / artifact.path).resolve(), target_is_directory=True)
+        return artifact
+
+    def _check(self, request: LoweringRequest) -> None:
+        for name, matrix in request.checkpoint.matrices.items():
+            if matrix.scheme.name not in self.schemes:
+                raise LoweringError(
+                    name,
+                    f"Core ML cannot carry scheme {matrix.scheme.name}",
+                    f"choose a recipe of {', '.join(sorted(self.schemes))}",
+                )
+        if request.context < max(TRACED_LENGTHS):
+            raise LoweringError(
+                f"context {request.context}",
+                f"Core ML programs here hold at least {max(TRACED_LENGTHS)} positions",
+                "ask for a longer context",
+            )
+
+
+def _write_tokenizer(request: LoweringRequest, checkpoint: QuantizedCheckpoint, directory: Path) -> None:
+    """What swift-transformers' AutoTokenizer.from(modelFolder:) reads."""
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(request.tokenizer / name, directory / name)
+    architecture = json.dumps(checkpoint.record["architecture"], indent=2, sort_keys=True)
+    (directory / "config.json").write_text(architecture + "\n", encoding="utf-8")
+    if request.chat_template is not None:
+        (directory / "chat_template.jinja").write_text(request.chat_template, encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Reading the matrices out of a written package, from its bytes alone.
+
+The other half of a proof: what `binding` and `blob_file` wrote is parsed here with none of their code,
+only with Apple's message schema and the documented record layout. Peak memory is a few row chunks.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import LoweringError
+from exporter.lowering.interface import StoredRows
+
+CHUNK_BYTES = 8 << 20  # of stored codes read at once
+FLOAT16, INT8, INT4 = 10, 21, 25  # MIL.proto, DataType
+BLOB_CODES = {FLOAT16: 1, INT8: 4, INT4: 8}  # the same types in a payload record
+
+
+@dataclass(frozen=True)
+class _Payload:
+    """A stored tensor [rows, columns]: its element type and where its bytes are."""
+
+    file: Path
+    start: int
+    rows: int
+    columns: int
+    kind: int
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop: int8 codes, or float16."""
+        row = self.columns // 2 if self.kind == INT4 else self.columns * (2 if self.kind == FLOAT16 else 1)
+        with self.file.open("rb") as file:
+            file.seek(self.start + start * row)
+            raw = np.frombuffer(file.read((stop - start) * row), np.uint8)
+        if self.kind == INT4:
+            # Two's complement nibbles, the even column in the low one.
+            both = np.stack([raw << 4, raw & 0xF0], axis=-1).view(np.int8) >> 4
+            return both.reshape(stop - start, self.columns)
+        kind = np.float16 if self.kind == FLOAT16 else np.int8
+        return raw.view(kind).reshape(stop - start, self.columns)
+
+
+def read_matrices(package: Path) -> Iterator[StoredRows]:
+    """Every matrix of the program, in its order, in chunks of rows.
+
+    Raises LoweringError when the package is not of the layout this lowering writes.
+    """
+    from coremltools.proto import Model_pb2
+
+    manifest = json.loads((package / "Manifest.json").read_text(encoding="utf-8"))
+    model_path = package / "Data" / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+    model = Model_pb2.Model()
+    model.ParseFromString(model_path.read_bytes())
+    function = model.mlProgram.functions["main"]
+    for operation in function.block_specializations[function.opset].operations:
+        name = operation.outputs[0].name.replace("__", ".") if operation.outputs else ""
+        if operation.type == "constexpr_blockwise_shift_scale":
+            data = _payload(model_path, operation.inputs["data"].arguments[0].value)
+            scale = _payload(model_path, operation.inputs["scale"].arguments[0].value)
+            yield from _integers(name, data, scale)
+        elif operation.type == "const" and name.endswith(".weight"):
+            yield from _floats(name, _payload(model_path, operation.attributes["val"]))
+
+
+def _integers(name: str, data: _Payload, scale: _Payload) -> Iterator[StoredRows]:
+    for start, stop in _chunks(data):
+        scales = scale.read(start, stop).astype(np.float32)
+        yield StoredRows(name, start, data.read(start, stop), scales, None)
+
+
+def _floats(name: str, values: _Payload) -> Iterator[StoredRows]:
+    for start, stop in _chunks(values):
+        yield StoredRows(name, start, None, None, values.read(start, stop).astype(np.float32))
+
+
+def _chunks(payload: _Payload) -> Iterator[tuple[int, int]]:
+    step = max(1, CHUNK_BYTES // payload.columns)
+    for start in range(0, payload.rows, step):
+        yield start, min(payload.rows, start + step)
+
+
+def _payload(model: Path, value: Any) -> _Payload:
+    kind = value.type.tensorType
+    rows, columns = (dimension.constant.size for dimension in kind.dimensions)
+    reference = value.blobFileValue
+    path = model.parent / reference.fileName.removeprefix("@model_path/")
+    with path.open("rb") as file:
+        file.seek(reference.offset)
+        sentinel, code, nbytes, start, _ = struct.unpack("<IIQQQ", file.read(32))
+    bits = {FLOAT16: 16, INT8: 8, INT4: 4}.get(kind.dataType, 0)
+    if (
+        sentinel != 0xDEADBEEF
+        or code != BLOB_CODES.get(kind.dataType)
+        or nbytes * 8 != rows * columns * bits
+    ):
+        raise LoweringError(
+            path,
+            f"the record at {reference.offset} is not {rows} x {columns} of MIL type {kind.dataType}",
+            "the package is damaged; export again",
+        )
+    return _Payload(path, start, rows, columns, kind.dataType)
