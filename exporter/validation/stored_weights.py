@@ -1,0 +1,64 @@
+"""Counting the numbers in which an artifact's weights differ from the quantised checkpoint's.
+
+Exact: codes, scales and float values are compared, nothing is recomputed. Not about how they are
+stored; each lowering reads its own files back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.lowering.interface import StoredRows
+from exporter.quantization.checkpoint import IntegerMatrix, Matrix, QuantizedCheckpoint
+
+
+def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> int:
+    """Codes, scales and values that are not the checkpoint's; 0 for a faithful artifact.
+
+    A row that is absent, or of a matrix the checkpoint does not have, counts with all its entries.
+    """
+    seen = {name: np.zeros(matrix.shape[0], np.bool_) for name, matrix in checkpoint.matrices.items()}
+    differing = 0
+    for rows in stored:
+        matrix = checkpoint.matrices.get(rows.weight)
+        if matrix is None:
+            # Norms may come too: they are not matrices, and lowerings fold them in their own ways.
+            differing += 0 if rows.weight in checkpoint.vectors else _entries(rows)
+            continue
+        differing += _differences(rows, matrix)
+        seen[rows.weight][rows.start : rows.start + _count(rows)] = True
+    for name, matrix in checkpoint.matrices.items():
+        differing += int((~seen[name]).sum()) * matrix.shape[1]
+    return differing
+
+
+def _differences(rows: StoredRows, matrix: Matrix) -> int:
+    stop = rows.start + _count(rows)
+    if stop > matrix.shape[0]:
+        return _entries(rows)
+    if isinstance(matrix, IntegerMatrix):
+        if rows.codes is None or rows.scales is None:
+            return _entries(rows)
+        scales = matrix.scales(rows.start, stop).astype(np.float32)
+        return _unequal(rows.codes, matrix.codes(rows.start, stop)) + _unequal(rows.scales, scales)
+    if rows.values is None:
+        return _entries(rows)
+    return _unequal(rows.values, matrix.values(rows.start, stop))
+
+
+def _unequal(found: NDArray[Any], expected: NDArray[Any]) -> int:
+    return int((found != expected).sum()) if found.shape == expected.shape else expected.size
+
+
+def _count(rows: StoredRows) -> int:
+    filled = rows.values if rows.codes is None else rows.codes
+    return 0 if filled is None else len(filled)
+
+
+def _entries(rows: StoredRows) -> int:
+    filled = rows.values if rows.codes is None else rows.codes
+    return 0 if filled is None else filled.size
