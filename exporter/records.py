@@ -18,6 +18,7 @@ TAG = "is"
 
 # JSON has no word for these; a string keeps the file readable by every parser.
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_NAMES = {repr(figure): name for name, figure in _NON_FINITE.items()}
 
 
 class RecordError(ValueError):
@@ -109,10 +110,9 @@ def _object(kind: Any, raw: object, at: str, absent_is_none: bool, beside: froze
 
 
 def _encode(kind: Any, value: Any) -> Any:
-    if isinstance(value, float):
-        return (
-            value if math.isfinite(value) else str(value).replace("nan", "NaN").replace("inf", "Infinity")
-        )
+    if kind is float or isinstance(value, float):
+        figure = float(value)  # an integer may stand where a float is declared
+        return figure if math.isfinite(figure) else _NAMES[repr(figure)]
     if is_dataclass(value) and not isinstance(value, type):
         hints = get_type_hints(type(value))
         members = {

@@ -57,6 +57,10 @@ def test_an_integer_is_taken_for_a_float_and_nothing_else_is_converted() -> None
     assert isinstance(decoded.shape.radius, float)
 
 
+def test_an_integer_where_a_float_is_declared_is_written_as_one() -> None:
+    assert repr(encode(Circle(1))["radius"]) == "1.0"
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_json_has_no_word_for_survive_as_strings(value: float) -> None:
     encoded = encode(Circle(value))

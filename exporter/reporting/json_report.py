@@ -1,0 +1,55 @@
+"""report.json: the report itself, in a versioned schema; every other view is made from it.
+
+Written and read strictly: reading what was written gives the same report.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from exporter.errors import ReleaseError
+from exporter.records import RecordError, decode, encode
+from exporter.validation.report import REPORT_SCHEMA_VERSION, ValidationReport
+
+REPORT_NAME = "report.json"
+
+
+def to_json(report: ValidationReport) -> str:
+    """The report as JSON. `outcome`, which follows from the gates, comes first for human readers."""
+    members = {"outcome": report.outcome, **encode(report)}
+    return json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_report(path: Path) -> ValidationReport:
+    """Read and check a report.json. Raises ReleaseError naming the file and the key at fault."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ReleaseError(path, "no such file", "is this a release directory?") from error
+    except (OSError, ValueError) as error:
+        raise ReleaseError(path, f"cannot be read ({error})", "validate the release again") from error
+    return from_json(text, str(path))
+
+
+def from_json(text: str, where: str) -> ValidationReport:
+    """Parse a report. where: its file's name, for errors. Raises ReleaseError."""
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise ReleaseError(where, f"is not JSON ({error})", "validate the release again") from error
+    found = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(raw, dict) and found != REPORT_SCHEMA_VERSION:
+        raise ReleaseError(
+            where,
+            f"schema_version is {found!r} and this version reads {REPORT_SCHEMA_VERSION}",
+            "use the gemma-export that wrote it, or validate the release again",
+        )
+    outcome = raw.pop("outcome", None) if isinstance(raw, dict) else None
+    try:
+        report = decode(ValidationReport, raw)
+        if outcome != report.outcome:
+            raise RecordError("$.outcome", f"is {outcome!r} and the gates say {report.outcome!r}")
+    except RecordError as error:
+        raise ReleaseError(f"{where}: {error.at}", error.what, "validate the release again") from error
+    return report

@@ -1,0 +1,204 @@
+"""The words and figures every view of a report shares: headline, meanings, quantities.
+
+Not about any one view's layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never, get_args
+
+from exporter.validation.report import Gate, Kind, ValidationReport
+from exporter.validation.verdict import Failed, Passed, Skipped, Verdict
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""In the order a reader follows: from the bytes of the file to what a user gets."""
+
+SHARE = "share"
+"""Unit of a figure from 0 to 1, which people read in per cent."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a kind of comparison tells, for somebody who did not write it."""
+
+    title: str
+    sentence: str
+
+
+MEANINGS: dict[Kind, Meaning] = {
+    "files": Meaning(
+        "Files",
+        "The release's files against the checksums in its manifest: nothing was changed, lost or added "
+        "since it was written.",
+    ),
+    "execution": Meaning(
+        "Execution",
+        "The shipped file opens in its runtime, runs, gives finite numbers, and gives the same ones "
+        "however the text is handed over.",
+    ),
+    "weights": Meaning(
+        "Stored weights",
+        "The integers and scales inside the written file, read back and held against the quantised "
+        "checkpoint. Any difference is a packing bug.",
+    ),
+    "lowering": Meaning(
+        "Lowering",
+        "The file's own graph with its weights as floating point, against transformers on the same "
+        "quantised weights. It catches conversion bugs: a wrong mask, norm, cache or rotary embedding.",
+    ),
+    "kernels": Meaning(
+        "Kernels",
+        "The shipped file against that floating-point twin: what the runtime's own rounding costs, "
+        "for example activations in 8 bits.",
+    ),
+    "quantisation": Meaning(
+        "Quantisation",
+        "Transformers on the quantised weights against transformers on the original ones: the price of "
+        "a smaller file, whatever the runtime.",
+    ),
+    "end to end": Meaning(
+        "End to end",
+        "The shipped file, run as it will run, against transformers on the original checkpoint: what a "
+        "user gets.",
+    ),
+}
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "KL divergence",
+        "How far two predictions of the next token are apart, over the whole vocabulary, in nats. 0 is "
+        "identical; below 0.01 is hard to notice; above 0.1 changes answers.",
+    ),
+    ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
+    ("top-1", "Share of positions where both would pick the same next token."),
+    (
+        "perplexity ratio",
+        "How much more surprised the file is by the text than the reference; 1 is equal. The ± is its "
+        "standard error.",
+    ),
+    (
+        "Δp RMS",
+        "Typical change of the probability given to the token that really came next, in percentage points.",
+    ),
+    ("1e-6", "0.000001, a millionth; 1e-3 is a thousandth."),
+    ("greedy", "Text made by always taking the most probable token."),
+)
+
+
+def headline(report: ValidationReport) -> str:
+    """The outcome in one sentence."""
+    total = len(report.gates)
+    failed = sum(isinstance(gate.verdict, Failed) for gate in report.gates)
+    skipped = sum(isinstance(gate.verdict, Skipped) for gate in report.gates)
+    gates = f"{total} gate{'' if total == 1 else 's'}"
+    match report.outcome:
+        case "passed":
+            return f"{'The only gate holds' if total == 1 else f'All {gates} hold'}."
+        case "failed":
+            unchecked = f" {skipped} could not be checked." if skipped else ""
+            return f"{failed} of {gates} {'does' if failed == 1 else 'do'} not hold.{unchecked}"
+        case "inconclusive":
+            if total == 0:
+                return "Nothing was checked, so nothing is known."
+            return f"{skipped} of {gates} could not be checked, which is not a pass."
+        case _:
+            assert_never(report.outcome)
+
+
+def gates_by_kind(report: ValidationReport) -> Iterator[tuple[Kind, tuple[Gate, ...]]]:
+    """The report's gates, grouped in reading order; kinds without a gate are left out."""
+    for kind in KINDS:
+        found = tuple(gate for gate in report.gates if gate.kind == kind)
+        if found:
+            yield kind, found
+
+
+def gate_name(gate: Gate) -> str:
+    """What was held against what, in one line: "end to end: onnx/model.onnx: mean KL"."""
+    return ": ".join(part for part in (gate.kind, gate.artifact, gate.subject, gate.statistic) if part)
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """ "passed", "failed" or "skipped"."""
+    match verdict:
+        case Passed():
+            return "passed"
+        case Failed():
+            return "failed"
+        case Skipped():
+            return "skipped"
+        case _:
+            assert_never(verdict)
+
+
+def bound(verdict: Passed | Failed) -> str:
+    """The limit with its direction: "≤ 0.01 nats". The verdict itself tells which side was allowed."""
+    limit = quantity(verdict.limit, verdict.unit)
+    if not math.isfinite(verdict.measured) or verdict.measured == verdict.limit:
+        return limit
+    allowed_below = (verdict.measured < verdict.limit) == isinstance(verdict, Passed)
+    return f"{'≤' if allowed_below else '≥'} {limit}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A figure with its unit, as people write it."""
+    if not math.isfinite(value):
+        return _not_finite(value)
+    if unit == SHARE:
+        return percent(value)
+    if unit == "bytes":
+        return size(value)
+    return f"{number(value)} {unit}".rstrip()
+
+
+def number(value: float) -> str:
+    """Four significant digits; counts in full; an exponent only where it saves zeros."""
+    if not math.isfinite(value):
+        return _not_finite(value)
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}"
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+
+
+def plus_minus(value: float, error: float) -> str:
+    """A figure and its error, whose second digit already says nothing."""
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return number(value)
+    return f"{number(value)} ± {error:.1g}"
+
+
+def one_line(text: str) -> str:
+    """Text on one line, with U+FFFD where a control character was: those move cursors and start colours."""
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Text with its line breaks and tabs, and U+FFFD for any other control or unassigned character."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+
+
+def percent(share: float) -> str:
+    """0 to 1 as per cent; never rounded up to 100 %."""
+    if not math.isfinite(share):
+        return _not_finite(share)
+    text = f"{100 * share:.2f}"
+    if share < 1 and float(text) >= 100:
+        text = "99.99"
+    return f"{text} %"
+
+
+def size(value: float) -> str:
+    """Bytes in MB (10^6), kB below one of them."""
+    if not math.isfinite(value):
+        return _not_finite(value)
+    return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
+
+
+def _not_finite(value: float) -> str:
+    return "not a number" if math.isnan(value) else "infinite"

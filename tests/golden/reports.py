@@ -1,0 +1,166 @@
+"""Three made-up reports that between them have everything a report can have.
+
+Figures are invented. Texts are hostile on purpose: markup, quotes, control characters, right-to-left.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from exporter.validation.report import (
+    REPORT_SCHEMA_VERSION,
+    ArtifactRun,
+    Comparison,
+    Gate,
+    GreedyRun,
+    Kind,
+    Statistics,
+    ValidationReport,
+)
+from exporter.validation.verdict import Skipped, at_least, at_most
+
+LITERT, ONNX, COREML = "model.litertlm", "onnx/model.onnx", "coreml/model.mlpackage"
+ROUTE = "prefill in chunks of 128, then 128 decode steps"
+HOSTILE = '<script>alert(1)</script> & "Paris" | `x` *bold* [red]\x1b[31m\n</blockquote>\'--\n``` fence'
+
+
+def statistics(mean_kl: float, top1: float) -> Statistics:
+    """A plausible spread around a mean."""
+    return Statistics(
+        positions=1535,
+        mean_kl=mean_kl,
+        median_kl=mean_kl * 0.45,
+        kl_90=mean_kl * 2.1,
+        kl_99=mean_kl * 8.0,
+        kl_999=mean_kl * 24.0,
+        max_kl=mean_kl * 60.0,
+        top1=top1,
+        reference_perplexity=16.18,
+        perplexity_ratio=1 + mean_kl,
+        perplexity_ratio_error=mean_kl / 9,
+        delta_p_rms=min(1.0, mean_kl**0.5 / 4),
+    )
+
+
+def comparison(kind: Kind, artifact: str | None, subject: str, mean_kl: float, top1: float) -> Comparison:
+    quantised = kind in ("lowering", "kernels")
+    reference = f"transformers on the {'quantised' if quantised else 'original'} checkpoint"
+    return Comparison(kind, artifact, subject, reference, ROUTE, statistics(mean_kl, top1))
+
+
+def run(artifact: str, format: str, runtime: str, version: str, arithmetic: str, text: str) -> ArtifactRun:
+    return ArtifactRun(
+        artifact=artifact,
+        format=format,
+        runtime=runtime,
+        version=version,
+        arithmetic=arithmetic,
+        context=2048,
+        bytes=278_123_456,
+        prefill_tokens_per_second=467.2,
+        decode_tokens_per_second=65.6,
+        peak_resident_bytes=1_050_000_000,
+        non_finite_operations=0,
+        greedy=(GreedyRun("The capital of France is", text, 64, 64),),
+    )
+
+
+def passing() -> ValidationReport:
+    """Three artifacts, every gate holds, nothing hostile."""
+    end = (
+        (LITERT, 0.0171, 0.9312, 0.03, 0.92),
+        (ONNX, 0.0042, 0.9702, 0.01, 0.96),
+        (COREML, 0.0043, 0.9695, 0.01, 0.96),
+    )
+    comparisons = [
+        comparison("lowering", LITERT, "float twin", 3.1e-10, 1.0),
+        comparison("lowering", ONNX, "float twin", 2.4e-9, 1.0),
+        comparison("lowering", COREML, "float twin, fp32", 1.1e-6, 1.0),
+        comparison("kernels", LITERT, "artifact", 0.0129, 0.941),
+        comparison("quantisation", None, "transformers, int8", 0.0041, 0.9708),
+    ]
+    gates = [
+        Gate("files", None, "release", "files unlike the manifest", at_most(0.0, 0.0, "files")),
+        Gate("execution", LITERT, "artifact", "not finite", at_most(0.0, 0.0, "logits")),
+        Gate("weights", ONNX, "codes and scales", "differing values", at_most(0.0, 0.0, "numbers")),
+        Gate("lowering", LITERT, "float twin", "mean KL", at_most(3.1e-10, 1e-6, "nats")),
+        Gate("lowering", ONNX, "float twin", "mean KL", at_most(2.4e-9, 1e-6, "nats")),
+        Gate("lowering", COREML, "float twin, fp32", "mean KL", at_most(1.1e-6, 1e-5, "nats")),
+        Gate("quantisation", None, "transformers, int8", "mean KL", at_most(0.0041, 0.01, "nats")),
+    ]
+    for artifact, kl, top1, kl_limit, top1_limit in end:
+        comparisons.append(comparison("end to end", artifact, "artifact", kl, top1))
+        gates.append(Gate("end to end", artifact, "artifact", "mean KL", at_most(kl, kl_limit, "nats")))
+        gates.append(Gate("end to end", artifact, "artifact", "top-1", at_least(top1, top1_limit, "share")))
+    text = " Paris. It is the largest city of the country and has been its capital since the Middle Ages."
+    return ValidationReport(
+        schema_version=REPORT_SCHEMA_VERSION,
+        model="gemma-3-270m",
+        recipe="int8",
+        target="all",
+        text="samples/evaluation: english, code, hindi, japanese",
+        text_tokens=1536,
+        text_sha256="3f" * 32,
+        machine={"system": "Linux 6.1 x86_64", "processor": "2 cores, AVX2"},
+        versions={"gemma-export": "0.1.0", "transformers": "5.23.0", "torch": "2.13.0"},
+        comparisons=tuple(comparisons),
+        gates=tuple(gates),
+        runs=(
+            run(LITERT, "litertlm", "LiteRT", "2.3.0", "fp32, activations of linears in int8", text),
+            run(ONNX, "onnx", "ONNX Runtime", "1.32.0", "fp32", text),
+            run(COREML, "coreml", "MIL evaluator", "0.1.0", "fp16, rounded per operation", text),
+        ),
+        not_checked=(
+            "Core ML itself: no Mac took part; the package ran under MIL semantics in our evaluator.",
+            "Accelerators: every artifact ran on a CPU.",
+        ),
+    )
+
+
+def failing() -> ValidationReport:
+    """Failures, one of them not a number, a skip, and hostile text wherever text can be."""
+    report = passing()
+    gates = (
+        *report.gates[:7],
+        Gate("end to end", ONNX, "artifact", "mean KL", at_most(3.47, 0.01, "nats")),
+        Gate("end to end", ONNX, "artifact", "top-1", at_least(0.31, 0.96, "share")),
+        Gate("end to end", LITERT, "artifact", "mean KL", at_most(math.nan, 0.03, "nats")),
+        Gate("end to end", COREML, "artifact <b>", "mean KL", Skipped(f"no runtime: {HOSTILE}")),
+    )
+    broken = replace(statistics(3.47, 0.31), mean_kl=math.nan, max_kl=math.inf, perplexity_ratio=math.nan)
+    comparisons = (
+        *report.comparisons[:5],
+        comparison("end to end", ONNX, "artifact", 3.47, 0.31),
+        replace(comparison("end to end", LITERT, "artifact", 1.0, 0.5), statistics=broken),
+    )
+    greedy = (
+        GreedyRun("The capital of France is", HOSTILE, 64, 3),
+        GreedyRun("پایتخت ایران", " تهران است.", 64, 64),
+    )
+    unmeasured = replace(
+        report.runs[1],
+        prefill_tokens_per_second=None,
+        decode_tokens_per_second=None,
+        peak_resident_bytes=None,
+        non_finite_operations=111,
+        greedy=greedy,
+    )
+    return replace(
+        report,
+        model='gemma <3> & "co"',
+        comparisons=comparisons,
+        gates=gates,
+        runs=(unmeasured,),
+        not_checked=(HOSTILE,),
+    )
+
+
+def inconclusive() -> ValidationReport:
+    """Nothing failed, one gate could not be checked, nothing was left out on purpose."""
+    report = passing()
+    skipped = Gate("kernels", COREML, "artifact", "mean KL", Skipped("Core ML needs macOS"))
+    return replace(report, gates=(report.gates[2], skipped), comparisons=(), runs=(), not_checked=())
+
+
+REPORTS = {"passing": passing, "failing": failing, "inconclusive": inconclusive}

@@ -1,0 +1,117 @@
+"""JUnit, Markdown and terminal: what they must say whatever their exact bytes (tests/golden has those)."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from exporter.reporting.junit import to_junit
+from exporter.reporting.markdown import quality_section, to_markdown
+from exporter.reporting.terminal import print_report
+from exporter.reporting.views import write_views
+from exporter.validation.report import Gate, GreedyRun, ValidationReport
+from exporter.validation.verdict import Skipped
+from tests.golden.reports import REPORTS, failing, inconclusive, passing
+
+
+def terminal(report: ValidationReport, width: int = 120, colour: bool = False) -> str:
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=width, force_terminal=colour, no_color=not colour))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_junit_has_one_case_per_gate_and_counts_that_add_up(name: str) -> None:
+    report = REPORTS[name]()
+    suite = ET.fromstring(to_junit(report).encode()).find("testsuite")
+    assert suite is not None
+    cases = suite.findall("testcase")
+    assert len(cases) == len(report.gates) == int(suite.get("tests", ""))
+    assert len(suite.findall("testcase/failure")) == int(suite.get("failures", ""))
+    assert len(suite.findall("testcase/skipped")) == int(suite.get("skipped", ""))
+
+
+def test_junit_counts_a_skip_as_a_skip_and_a_failure_as_a_failure() -> None:
+    suite = ET.fromstring(to_junit(failing()).encode()).find("testsuite")
+    assert suite is not None
+    assert (suite.get("failures"), suite.get("skipped")) == ("3", "1")
+
+
+def test_junit_survives_what_xml_cannot_hold() -> None:
+    reason = "\x00\x0b\ud800 <&\"'"
+    gate = Gate("kernels", None, "s", "t", Skipped(reason))
+    parsed = ET.fromstring(to_junit(replace(passing(), gates=(gate,))).encode())
+    skipped = parsed.find("testsuite/testcase/skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "\ufffd\ufffd\ufffd <&\"'"
+
+
+def test_markdown_tables_keep_their_columns_whatever_the_text() -> None:
+    lines = to_markdown(failing()).split("\n")
+    header = next(i for i, line in enumerate(lines) if line.startswith("| | Artifact"))
+    columns = lines[header].count("|")
+    rows = [line for line in lines if line.startswith(("| ✅", "| ❌", "| ⚠️"))]
+    assert len(rows) == len(failing().gates)
+    for row in rows:
+        assert row.replace("\\|", "").count("|") == columns
+
+
+def test_markdown_text_cannot_close_its_fence_or_become_html() -> None:
+    text = to_markdown(failing())
+    outside = []
+    fence = ""
+    for line in text.split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+        elif line.startswith("```"):
+            fence = line.removesuffix("text")
+        else:
+            outside.append(line)
+    assert fence == "", "a fence was left open"
+    assert "<script>" in text
+    assert "<script>" not in "\n".join(outside).replace("\\<", "")
+
+
+def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
+    text = quality_section(passing())
+    for words in ("**Passed.** All 13 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
+        assert words in text
+    assert "**Inconclusive.**" in quality_section(inconclusive())
+    assert "#" not in text, "headings belong to the card"
+
+
+def test_the_terminal_shows_verdict_last_and_takes_no_text_for_markup() -> None:
+    text = terminal(failing())
+    assert text.rstrip().endswith("FAILED 3 of 11 gates do not hold. 1 could not be checked.")
+    assert "[red]" in text
+    assert "\x1b" not in text
+    for words in ("≤ 0.01 nats", "≥ 96.00 %", "not a number", "skipped", "Not checked:"):
+        assert words in text
+    assert "PASSED All 13 gates hold." in terminal(passing())
+    assert "INCONCLUSIVE 1 of 2 gates could not be checked, which is not a pass." in terminal(
+        inconclusive()
+    )
+
+
+def test_the_terminal_colours_verdicts_and_fits_a_narrow_window() -> None:
+    assert "\x1b[32mpassed" in terminal(passing(), colour=True)
+    assert max(map(len, terminal(passing(), width=80).splitlines())) <= 80
+
+
+def test_a_prompt_like_a_markup_tag_is_printed_as_it_is() -> None:
+    run = replace(passing().runs[0], greedy=(GreedyRun("[bold]x[/bold]", "[/]", 1, 1),))
+    assert "[bold]x[/bold][/]" in terminal(replace(passing(), runs=(run,)))
+
+
+def test_all_views_are_written_under_their_names(tmp_path: Path) -> None:
+    written = write_views(failing(), tmp_path)
+    assert [path.name for path in written] == ["report.json", "report.html", "junit.xml", "report.md"]
+    assert all(path.stat().st_size > 500 for path in written)
+    first = {path.name: path.read_bytes() for path in written}
+    write_views(failing(), tmp_path)
+    assert first == {path.name: path.read_bytes() for path in written}, "views must be deterministic"

@@ -1,0 +1,92 @@
+"""Figures as people read them, and headlines that never call a skip a pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from exporter.reporting.wording import (
+    KINDS,
+    MEANINGS,
+    bound,
+    headline,
+    number,
+    percent,
+    plus_minus,
+    quantity,
+)
+from exporter.validation.report import Gate, Kind
+from exporter.validation.verdict import Failed, Passed, Skipped, Verdict, at_least, at_most
+from tests.golden.reports import passing
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1536, "1,536"),
+        (0.00421234, "0.004212"),
+        (0.000421234, "4.21e-04"),
+        (3e-10, "3e-10"),
+        (-2.5, "-2.5"),
+        (123456.7, "1.23e+05"),
+        (math.nan, "not a number"),
+        (math.inf, "infinite"),
+    ],
+)
+def test_a_number_is_short_and_exact_enough(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_nothing_short_of_everything_is_100_per_cent() -> None:
+    assert percent(1.0) == "100.00 %"
+    assert percent(0.999999) == "99.99 %"
+    assert percent(0.9702) == "97.02 %"
+
+
+def test_units_are_written_as_people_read_them() -> None:
+    assert quantity(0.96, "share") == "96.00 %"
+    assert quantity(278_123_456, "bytes") == "278.1 MB"
+    assert quantity(0.01, "nats") == "0.01 nats"
+    assert quantity(3, "") == "3"
+    assert quantity(math.nan, "nats") == "not a number"
+    assert plus_minus(1.004, 0.00046) == "1.004 ± 0.0005"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        (at_most(0.004, 0.01, "nats"), "≤ 0.01 nats"),
+        (at_most(0.04, 0.01, "nats"), "≤ 0.01 nats"),
+        (at_least(0.97, 0.96, "share"), "≥ 96.00 %"),
+        (at_least(0.5, 0.96, "share"), "≥ 96.00 %"),
+        (at_most(0, 0, ""), "0"),
+        (at_most(math.nan, 0.01, "nats"), "0.01 nats"),
+    ],
+)
+def test_a_limit_shows_its_direction_where_the_verdict_tells_it(verdict: Verdict, text: str) -> None:
+    assert isinstance(verdict, Passed | Failed)
+    assert bound(verdict) == text
+
+
+def test_every_kind_has_a_meaning_and_a_place() -> None:
+    assert set(KINDS) == set(MEANINGS) == set(get_args(Kind))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "text"),
+    [
+        ([], "Nothing was checked, so nothing is known."),
+        ([at_most(1, 2, "")], "The only gate holds."),
+        ([at_most(1, 2, "")] * 2, "All 2 gates hold."),
+        ([at_most(3, 2, ""), at_most(1, 2, "")], "1 of 2 gates does not hold."),
+        ([at_most(3, 2, "")] * 2 + [Skipped("x")], "2 of 3 gates do not hold. 1 could not be checked."),
+        ([at_most(1, 2, ""), Skipped("x")], "1 of 2 gates could not be checked, which is not a pass."),
+    ],
+)
+def test_the_headline_counts(verdicts: list[Verdict], text: str) -> None:
+    gates = tuple(Gate("weights", None, "s", "t", verdict) for verdict in verdicts)
+    assert headline(replace(passing(), gates=gates)) == text
