@@ -65,13 +65,16 @@ def softmax(x: Floats, axis: Array | None = None) -> Array:
 
 def layer_norm(
     x: Floats,
-    axes: Array | None = None,
+    axes: Array,
     gamma: Floats | None = None,
     beta: Floats | None = None,
     epsilon: Floats | None = None,
 ) -> Array:
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, over `axes` (all by default)."""
-    along = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes.tolist())
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, over `axes`.
+
+    The reference lets `axes` be left out; coremltools cannot write that, so it is refused.
+    """
+    along = tuple(axis % x.ndim for axis in axes.tolist())
     small = np.float32(1e-5) if epsilon is None else epsilon
     normal: Floats = x - x.mean(axis=along, keepdims=True)
     variance = np.square(normal).mean(axis=along, keepdims=True)
