@@ -1,8 +1,7 @@
 """`SafetensorsFile`: one safetensors file, its header checked, its data read with `pread`.
 
-Why not the safetensors package: it maps the file, and pages once touched stay in our resident
-memory; with a 24 GB checkpoint that is the difference between a laptop and a server. The header is
-read and checked here, byte ranges are read on demand, nothing is mapped.
+Why not the safetensors package: it maps the file (`byte_ranges` says what that costs). The header
+is read and checked here, byte ranges are read on demand. What the tensors mean is the readers' business.
 Format: little-endian u64 header length, JSON header, data (safetensors 0.8, "Format").
 """
 
@@ -10,11 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from exporter.checkpoints.byte_ranges import read_range
 from exporter.errors import CheckpointError
 
 ITEM_BYTES = {
@@ -58,15 +58,15 @@ class SafetensorsFile:
                 length = int.from_bytes(file.read(8), "little")
                 if size < 8 or length > min(size - 8, LARGEST_HEADER):
                     raise _broken(path, f"its header claims {length} bytes of a {size}-byte file")
-                raw = json.loads(file.read(length))
+                raw = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
         except OSError as error:
             raise CheckpointError(
                 path,
                 f"cannot be read ({error.strerror})",
                 "the download is incomplete, fetch it again",
             ) from error
-        except ValueError as error:
-            raise _broken(path, "its header is not JSON") from error
+        except (ValueError, RecursionError) as error:
+            raise _broken(path, f"its header is not readable JSON ({error})") from error
         if not isinstance(raw, dict):
             raise _broken(path, "its header is not a JSON object")
         raw.pop("__metadata__", None)
@@ -95,20 +95,14 @@ class SafetensorsFile:
 
         Raises CheckpointError when the file has become shorter than its header says.
         """
-        header = self.tensors[name]
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            pieces = []
-            at, left = header.begin + offset, count
-            while left:  # one pread returns at most 2 GiB
-                piece = os.pread(descriptor, left, at)
-                if not piece:
-                    raise _broken(self.path, f"tensor {name} ends early")
-                pieces.append(piece)
-                at, left = at + len(piece), left - len(piece)
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        finally:
-            os.close(descriptor)
+        return read_range(self.path, name, self.tensors[name].begin + offset, count)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _header(path: Path, name: str, entry: object, start: int, size: int) -> TensorHeader:
@@ -119,7 +113,7 @@ def _header(path: Path, name: str, entry: object, start: int, size: int) -> Tens
             raise _broken(path, f"the header entry of tensor {name} is malformed")
     if dtype not in ITEM_BYTES:
         raise _broken(path, f"tensor {name} has unknown dtype {dtype!r}")
-    if not all(isinstance(side, int) and side >= 0 for side in shape):
+    if not all(type(side) is int and side >= 0 for side in shape):  # a JSON true is an int to Python
         raise _broken(path, f"tensor {name} has impossible shape {shape}")
     if not 0 <= begin <= end or start + end > size:
         raise _broken(path, f"tensor {name} lies at bytes {begin} to {end} of {size - start} bytes of data")
