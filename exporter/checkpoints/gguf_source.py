@@ -66,12 +66,14 @@ class GgufSource:
     tensors: Mapping[str, SourceTensor]
     vocabulary: Vocabulary
     tokens: TokenFacts
+    documents: Path | None
     left_out: tuple[str, ...] = ()
 
     @staticmethod
-    def open(path: Path) -> GgufSource:
+    def open(path: Path, documents: Path | None = None) -> GgufSource:
         """Read the header; check architecture, tensors and vocabulary. No weight is read.
 
+        documents: directory of the licence, which a GGUF does not carry.
         Raises CheckpointError, SpecError or TokenizerError.
         """
         file = GgufFile.open(path)
@@ -96,7 +98,7 @@ class GgufSource:
         tokens = _token_facts(file, vocabulary)
         special = {"bos_token_id": tokens.bos_token, "eos_token_id": tokens.eos_token}
         architecture = {**entry.config, **special, "pad_token_id": tokens.pad_token}
-        return GgufSource(file, entry.name, architecture, spec, tensors, vocabulary, tokens)
+        return GgufSource(file, entry.name, architecture, spec, tensors, vocabulary, tokens, documents)
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         tensor = self.file.tensors[self._stored_names[name]]

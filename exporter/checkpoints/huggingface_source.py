@@ -98,6 +98,10 @@ class HuggingFaceSource:
         plain = re.sub(r"[^a-z0-9.-]+", "-", (repository or path.resolve().name).lower()).strip("-.")
         return plain or "model"
 
+    @property
+    def documents(self) -> Path:
+        return self.directory.path
+
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         file, tensor = self.files[name], self.tensors[name]
         inner = tensor.shape[1:]

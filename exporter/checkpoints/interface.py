@@ -78,6 +78,11 @@ class CheckpointSource(Protocol):
         """Parts of the checkpoint that are not the text model ("vision tower, 417 M parameters")."""
         ...
 
+    @property
+    def documents(self) -> Path | None:
+        """A directory that holds the checkpoint's licence and notice, None where it came without."""
+        ...
+
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows start to stop of a matrix [rows, in], or entries of a vector [stop - start].
 

