@@ -7,11 +7,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.reporting.html_report import STYLE, to_html
 from exporter.reporting.kl_chart import Axis, axis_for, kl_bar
 from exporter.reporting.markup import Html, join, tag
 from exporter.reporting.wording import MEANINGS
+from exporter.validation.report import Gate, GreedyRun
+from exporter.validation.verdict import Skipped
 from tests.golden.reports import HOSTILE, REPORTS, failing, inconclusive, passing, statistics
 
 VOID = {"meta"}
@@ -70,6 +74,19 @@ def test_hostile_text_stays_text() -> None:
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
     assert HOSTILE.replace("\x1b", "\ufffd") in page.text_of("li")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text())
+def test_no_text_whatever_adds_an_element(text: str) -> None:
+    def with_text(text: str) -> Page:
+        run = replace(passing().runs[0], greedy=(GreedyRun(text, text, 64, 64),), arithmetic=text)
+        gate = Gate("kernels", text, text, text, Skipped(text))
+        return Page(
+            to_html(replace(passing(), model=text, gates=(gate,), runs=(run,), not_checked=(text,)))
+        )
+
+    assert with_text(text).elements == with_text("plain").elements
 
 
 def test_the_verdict_comes_before_everything_else() -> None:

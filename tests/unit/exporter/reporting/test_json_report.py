@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.errors import ReleaseError
 from exporter.reporting.json_report import from_json, read_report, to_json
-from exporter.validation.report import ValidationReport
+from exporter.validation.report import REPORT_SCHEMA_VERSION, ValidationReport
 from tests.golden.reports import REPORTS, failing, inconclusive, passing
 
 
@@ -29,6 +31,13 @@ def test_reading_what_was_written_gives_the_same_report(make: Callable[[], Valid
 def test_reports_without_a_nan_are_equal_after_the_round_trip() -> None:
     for report in (passing(), inconclusive()):
         assert from_json(to_json(report), "report.json") == report
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.from_type(ValidationReport))
+def test_any_report_at_all_survives_the_round_trip(report: ValidationReport) -> None:
+    report = replace(report, schema_version=REPORT_SCHEMA_VERSION)
+    assert repr(from_json(to_json(report), "report.json")) == repr(report)
 
 
 def test_the_file_is_json_for_every_parser_and_says_the_outcome_first() -> None:

@@ -1,0 +1,91 @@
+"""All pieces of a release in the order the exporter writes them: reports, licences, card, seal, rename.
+
+Asserts that they fit together and that the same input gives the same bytes. Artifacts are stand-ins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.packaging.licences import write_licence_pack
+from exporter.packaging.model_card import ModelCard, write_model_card
+from exporter.packaging.release import participating_versions, seal_release, sizes, verify_release
+from exporter.packaging.staging import staged_release
+from exporter.planning.plan import make_plan
+from exporter.planning.recipe import load_recipe
+from exporter.planning.scheme import SCHEMES
+from exporter.reporting.json_report import read_report
+from exporter.reporting.markdown import quality_section
+from exporter.reporting.views import write_views
+from runtimes.manifest import Artifact, read_manifest
+from tests.golden.reports import passing
+from tests.tiny import RandomSource, tiny_gemma3
+
+ARTIFACTS = (Artifact("onnx", "onnx/model.onnx", 64, 512, 16, "last"),)
+
+
+def write(out: Path) -> Path:
+    source = RandomSource(tiny_gemma3())
+    accepted = dict.fromkeys(("litert", "onnx", "coreml"), frozenset(SCHEMES))
+    plan = make_plan(source.spec, load_recipe("int8"), "desktop", ("onnx",), 64, accepted)
+    with staged_release(out, force=True) as staging:
+        (staging / "onnx").mkdir()
+        (staging / "onnx/model.onnx").write_bytes(b"graph")
+        write_views(passing(), staging)
+        licence = write_licence_pack(
+            staging,
+            model=source.name,
+            model_type=source.spec.model_type,
+            documents=None,
+            modified=tuple(artifact.path for artifact in ARTIFACTS),
+            change="Its weights were quantised with the recipe int8.",
+        )
+        card = ModelCard(
+            model=source.name,
+            model_type=source.spec.model_type,
+            parameters=source.spec.parameter_count(),
+            source_digests=source.digests(),
+            recipe=plan.recipe.name,
+            target=plan.target,
+            context=plan.context,
+            scheme_counts=plan.scheme_counts(),
+            left_out=source.left_out,
+            artifacts=ARTIFACTS,
+            quality=quality_section(passing()),
+            licence=licence,
+        )
+        write_model_card(staging, card)
+        seal_release(
+            staging,
+            source=source,
+            plan=plan,
+            artifacts=ARTIFACTS,
+            versions=participating_versions(plan.formats),
+        )
+    return out
+
+
+def test_the_pieces_make_a_release_that_verifies(tmp_path: Path) -> None:
+    release = write(tmp_path / "release")
+    assert verify_release(release) == ()
+    assert set(sizes(release)) == {
+        "NOTICE",
+        "README.md",
+        "SHA256SUMS",
+        "junit.xml",
+        "manifest.json",
+        "onnx/model.onnx",
+        "report.html",
+        "report.json",
+        "report.md",
+    }
+    assert read_manifest(release).artifacts == ARTIFACTS
+    assert read_report(release / "report.json") == passing()
+
+
+def test_the_same_input_gives_the_same_bytes_also_over_an_old_release(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "first"), write(tmp_path / "second")
+    write(second)
+    assert sizes(first) == sizes(second)
+    for path in sizes(first):
+        assert (first / path).read_bytes() == (second / path).read_bytes(), path
