@@ -111,9 +111,9 @@ class StreamedReference:
         with torch.inference_mode():
             with self._progress_of_layers(progress):
                 # (1)
-                hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
+                computed = self.model.model(input_ids=ids, use_cache=False)
             # (2)
-            with self._text_model_replaced(hidden):
+            with self._text_model_replaced(computed):
                 for start, block in self._logits(ids, progress):
                     sink.take(start, block)
 
@@ -131,9 +131,9 @@ class StreamedReference:
         head.weight = empty
 
     @contextmanager
-    def _text_model_replaced(self, hidden: Tensor) -> Iterator[None]:
+    def _text_model_replaced(self, computed: BaseModelOutputWithPast) -> Iterator[None]:
         text_model = self.model.model
-        self.model.model = _Computed(hidden)
+        self.model.model = _Computed(computed)
         try:
             yield
         finally:
@@ -175,14 +175,14 @@ def reference_choices(
 
 
 class _Computed(nn.Module):
-    """Stands in for the text model once its hidden states are known."""
+    """Stands in for the text model once its result, final hidden states included, is known."""
 
-    def __init__(self, hidden: Tensor) -> None:
+    def __init__(self, computed: BaseModelOutputWithPast) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.computed = computed
 
     def forward(self, **_: object) -> BaseModelOutputWithPast:
-        return BaseModelOutputWithPast(last_hidden_state=self.hidden)
+        return self.computed
 
 
 def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

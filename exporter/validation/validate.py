@@ -118,10 +118,7 @@ def _price_of_quantisation(
         missing = "original" if references.original is None else "quantised"
         reason = f"the {missing} checkpoint is not at hand"
         findings.gates += [
-            skipped_gate(
-                "quantisation", None, subject, statistic, f"the {missing} checkpoint is not at hand"
-            )
-            for statistic in (MEAN_KL, TOP_1)
+            skipped_gate("quantisation", None, subject, statistic, reason) for statistic in (MEAN_KL, TOP_1)
         ]
         return
     agreement = compare_files(references.original, references.quantised, text.tokens, request.progress)

@@ -1,0 +1,113 @@
+"""The streamed reference against transformers' plain model, for every family, in fp32.
+
+Matrix: family × original weights; quantised weights read by compressed-tensors against our own
+reading of the same directory. Not asserted here: memory, speed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from exporter.errors import ReferenceModelError
+from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL, Scheme
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.writer import write_quantized
+from exporter.validation import reference as reference_module
+from exporter.validation.reference import reference_choices, reference_logits
+from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
+from tests.fakes import silent
+from tests.reference import transformers_logits
+from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource, tiny_gemma3
+
+TOKENS = 3 * WINDOW
+TOLERANCE = 1e-5  # max abs of logits
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks of head rows and several chunks of every matrix, even of tiny models."""
+    monkeypatch.setattr(reference_module, "BLOCK_BYTES", 100 * 4 * TOKENS)
+    monkeypatch.setattr(reference_module, "LOAD_BYTES", 10 * 4 * 64)
+
+
+def some_tokens(count: int = TOKENS) -> NDArray[np.int32]:
+    return np.random.default_rng(3).integers(0, 512, count).astype(np.int32)
+
+
+def quantised(directory: Path, linears: Scheme, embeddings: Scheme) -> QuantizedCheckpoint:
+    source = RandomSource(tiny_gemma3())
+    schemes = {
+        weight.name: embeddings if "embed" in weight.name else linears
+        for weight in source.spec.weights()
+        if weight.is_matrix
+    }
+    return write_quantized(source, schemes, directory, silent)
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+def test_the_streamed_reference_computes_what_plain_transformers_does(family: str, tmp_path: Path) -> None:
+    source = RandomSource(TINY_CONFIGS[family]())
+    tokens = some_tokens()
+    file = reference_logits(OriginalWeights(source), tokens, tmp_path / "logits", silent)
+    plain = transformers_logits(source.architecture, source.weights, torch.from_numpy(tokens).long())
+    assert np.abs(file.rows(0, TOKENS) - plain.numpy()).max() <= TOLERANCE
+    assert plain.std() > 0.5, "logits of the fixture are nearly uniform: it would prove nothing"
+
+
+@pytest.mark.parametrize(
+    ("linears", "embeddings"), [(INT8_CHANNEL, INT8_CHANNEL), (INT4_G32, INT8_CHANNEL), (FP16, FP16)]
+)
+def test_compressed_tensors_reads_the_numbers_we_wrote(
+    linears: Scheme, embeddings: Scheme, tmp_path: Path
+) -> None:
+    checkpoint = quantised(tmp_path, linears, embeddings)
+    weights = QuantizedWeights(checkpoint)
+    for name, matrix in checkpoint.matrices.items():
+        rows = matrix.shape[0]
+        assert np.array_equal(weights.rows(name, 3, rows).numpy(), matrix.values(3, rows)), name
+        assert np.array_equal(weights.gather(name, [7, 2]).numpy(), matrix.values(0, rows)[[7, 2]]), name
+    for name, vector in checkpoint.vectors.items():
+        assert np.array_equal(weights.rows(name, 0, len(vector)).numpy(), vector), name
+
+
+def test_the_reference_on_a_quantised_checkpoint_is_transformers_on_its_values(tmp_path: Path) -> None:
+    checkpoint = quantised(tmp_path / "q", INT4_G32, INT8_CHANNEL)
+    tokens = some_tokens()
+    file = reference_logits(QuantizedWeights(checkpoint), tokens, tmp_path / "logits", silent)
+    values = {name: matrix.values(0, matrix.shape[0]) for name, matrix in checkpoint.matrices.items()}
+    plain = transformers_logits(
+        tiny_gemma3(), values | dict(checkpoint.vectors), torch.from_numpy(tokens).long()
+    )
+    assert np.abs(file.rows(0, TOKENS) - plain.numpy()).max() <= TOLERANCE
+
+
+def test_choices_are_the_argmax_of_each_sequence_of_a_batch() -> None:
+    source = RandomSource(tiny_gemma3())
+    batch = some_tokens(2 * TOKENS).reshape(2, TOKENS)
+    choices = reference_choices(OriginalWeights(source), batch, silent)
+    for sequence, chosen in zip(batch, choices, strict=True):
+        plain = transformers_logits(source.architecture, source.weights, torch.from_numpy(sequence).long())
+        assert np.array_equal(chosen, plain.argmax(-1).numpy())
+
+
+def test_weights_of_another_shape_are_refused_by_name() -> None:
+    wide = RandomSource(tiny_gemma3())
+    narrow = {**tiny_gemma3(), "intermediate_size": 96}
+    with pytest.raises(ReferenceModelError, match=r"down_proj.*\(64, 96\).*\(64, 128\)"):
+        reference_choices(
+            OriginalWeights(_Mislabelled(wide, narrow)),  # type: ignore[arg-type]  # only what is read
+            some_tokens()[None],
+            silent,
+        )
+
+
+class _Mislabelled:
+    """One source's weights with another's configuration."""
+
+    def __init__(self, source: RandomSource, architecture: dict[str, object]) -> None:
+        self.architecture, self.tensors, self.rows = architecture, source.tensors, source.rows
