@@ -4,8 +4,9 @@
     2. Make a staging directory beside the output: same file system, so that a rename publishes.
     3. The caller fills it.
     4. Flush every file and directory to the disk.
-    5. Rename it to the output. Where a release is replaced, exchange the two in one step if the
-       system can, else move the old one aside until the new one is in place.
+    5. Rename it to the output, or to the place of what is held back. Where a release is replaced,
+       exchange the two in one step if the system can, else move the old one aside until the new
+       one is in place.
 
 Whatever stops it before step 5, no release directory appears; an old one stays as it was. What a
 killed process leaves behind is removed by the next export to the same place. Not about what a
@@ -31,32 +32,57 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
+class Staging:
+    """A release under way. directory: write here. published: where it will be, and is afterwards."""
+
+    def __init__(self, directory: Path, out: Path) -> None:
+        self.directory = directory
+        self.published = out
+        self._held_back = held_back_directory(out)
+
+    def hold_back(self) -> None:
+        """Do not publish: what was staged goes to `held_back_directory`, for somebody to look into.
+        A release that is at the output already stays."""
+        self.published = self._held_back
+
+
+def held_back_directory(out: Path) -> Path:
+    """Where a release that did not pass is kept: beside the output, under a name that says so."""
+    out = Path(os.path.abspath(out))
+    return out.parent / f"{out.name}.failed"
+
+
 @contextmanager
-def staged_release(out: Path, force: bool) -> Iterator[Path]:
+def staged_release(out: Path, force: bool) -> Iterator[Staging]:
     """A directory to write a release into; on leaving without an exception it becomes `out`.
 
     force: replace a release that is there. Only a directory with a manifest is taken for one:
-    anything else in the way is never deleted. Raises ReleaseError for an output that is in the way,
-    that cannot be written, or whose disk is full.
+    anything else in the way is never deleted. What an earlier export held back is replaced without
+    being asked. Raises ReleaseError for an output that is in the way, that cannot be written, or
+    whose disk is full.
     """
     out = Path(os.path.abspath(out))
+    held_back = held_back_directory(out)
     with _explaining(out):
-        _restore_interrupted(out)
-        _refuse_in_the_way(out, force)  # (1)
+        for place, replace in ((out, force), (held_back, True)):
+            _restore_interrupted(place)
+            _refuse_in_the_way(place, replace)  # (1)
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(out)
-        staging = out.parent / f".{out.name}.staging-{secrets.token_hex(4)}"
-        staging.mkdir()  # (2)
-        lock = hold(staging)
+        directory = out.parent / f".{out.name}.staging-{secrets.token_hex(4)}"
+        directory.mkdir()  # (2)
+        lock = hold(directory)
+    staging = Staging(directory, out)
     try:
         yield staging  # (3)
-        with _explaining(out):
-            _flush(staging)  # (4)
-            _refuse_in_the_way(out, force)  # another export may have been faster
-            _publish(staging, out)  # (5)
+        place = staging.published
+        with _explaining(place):
+            _flush(directory)  # (4)
+            _refuse_in_the_way(place, force or place == held_back)  # another export may have been faster
+            _publish(directory, place)  # (5)
     except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        cause = _disk_error(error, staging)
+        shutil.rmtree(directory, ignore_errors=True)
+        cause = _disk_error(error, directory)
         if cause is not None:
             raise _explained(out, cause) from error
         raise

@@ -13,7 +13,7 @@ import pytest
 from exporter.errors import LoweringError, ReleaseError
 from exporter.packaging import staging as module
 from exporter.packaging.exchange import exchange
-from exporter.packaging.staging import staged_release
+from exporter.packaging.staging import held_back_directory, staged_release
 
 
 def write_release(directory: Path, text: str) -> None:
@@ -37,8 +37,8 @@ def only_these(directory: Path, *names: str) -> bool:
 def test_what_was_staged_becomes_the_release(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "er" / "release"
     with staged_release(out, force=False) as staging:
-        assert staging.parent == out.parent
-        write_release(staging, "new")
+        assert staging.directory.parent == out.parent
+        write_release(staging.directory, "new")
         assert not out.exists()
     assert (out / "model.mlpackage/Data/weight.bin").read_bytes() == b"new"
     assert only_these(out.parent, "release")
@@ -47,14 +47,14 @@ def test_what_was_staged_becomes_the_release(tmp_path: Path) -> None:
 def test_a_release_is_readable_by_those_the_umask_allows(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     with staged_release(tmp_path / "release", force=False) as staging:
-        write_release(staging, "new")
+        write_release(staging.directory, "new")
     assert (tmp_path / "release").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_an_exception_leaves_nothing_behind_and_arrives_as_it_was(tmp_path: Path) -> None:
     def export() -> None:
         with staged_release(tmp_path / "release", force=False) as staging:
-            write_release(staging, "new")
+            write_release(staging.directory, "new")
             raise LoweringError("graph", "is odd", "look at it")
 
     with pytest.raises(LoweringError, match="is odd"):
@@ -87,7 +87,7 @@ def test_force_replaces_the_whole_release(
         monkeypatch.setattr(module, "exchange", lambda one, other: False)
     out = old_release(tmp_path)
     with staged_release(out, force=True) as staging:
-        write_release(staging, "new")
+        write_release(staging.directory, "new")
         assert (out / "manifest.json").read_text() == "old"
     assert (out / "manifest.json").read_text() == "new"
     assert not (out / "only-in-the-old-one").exists()
@@ -99,7 +99,7 @@ def test_the_old_release_survives_a_failed_replacement(tmp_path: Path) -> None:
 
     def export() -> None:
         with staged_release(out, force=True) as staging:
-            write_release(staging, "new")
+            write_release(staging.directory, "new")
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -125,7 +125,7 @@ def test_the_old_release_comes_back_when_the_second_rename_fails(
         pytest.raises(ReleaseError, match="Input/output error"),
         staged_release(out, force=True) as staging,
     ):
-        write_release(staging, "new")
+        write_release(staging.directory, "new")
     assert (out / "manifest.json").read_text() == "old"
     assert only_these(tmp_path, "release")
 
@@ -161,7 +161,7 @@ def test_an_empty_directory_is_used_without_force(tmp_path: Path) -> None:
     out = tmp_path / "release"
     out.mkdir()
     with staged_release(out, force=False) as staging:
-        write_release(staging, "new")
+        write_release(staging.directory, "new")
     assert (out / "manifest.json").is_file()
 
 
@@ -220,7 +220,7 @@ def test_a_killed_export_leaves_no_release_and_the_next_one_cleans_up(tmp_path: 
         "from pathlib import Path\n"
         "from exporter.packaging.staging import staged_release\n"
         "with staged_release(Path(sys.argv[1]), force=False) as staging:\n"
-        "    (staging / 'manifest.json').write_text('half')\n"
+        "    (staging.directory / 'manifest.json').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out = tmp_path / "release"
@@ -229,7 +229,7 @@ def test_a_killed_export_leaves_no_release_and_the_next_one_cleans_up(tmp_path: 
     assert not out.exists()
     assert len(os.listdir(tmp_path)) == 1, "the killed process had staged something"
     with staged_release(out, force=False) as staging:
-        write_release(staging, "new")
+        write_release(staging.directory, "new")
     assert only_these(tmp_path, "release")
 
 
@@ -238,15 +238,41 @@ def test_of_two_exports_to_one_place_the_slower_is_refused_and_neither_removes_t
 ) -> None:
     def export_twice() -> None:
         with staged_release(tmp_path / "release", force=False) as slow:
-            write_release(slow, "slow")
+            write_release(slow.directory, "slow")
             with staged_release(tmp_path / "release", force=False) as fast:
-                write_release(fast, "fast")
-            assert (slow / "manifest.json").read_text() == "slow"
+                write_release(fast.directory, "fast")
+            assert (slow.directory / "manifest.json").read_text() == "slow"
 
     with pytest.raises(ReleaseError, match="already"):
         export_twice()
     assert (tmp_path / "release" / "manifest.json").read_text() == "fast"
     assert only_these(tmp_path, "release")
+
+
+def test_what_is_held_back_goes_beside_the_output_and_leaves_a_release_alone(tmp_path: Path) -> None:
+    out = old_release(tmp_path)
+    for text in ("first failure", "second failure"):
+        with staged_release(out, force=True) as staging:
+            write_release(staging.directory, text)
+            staging.hold_back()
+        assert staging.published == held_back_directory(out) == tmp_path / "release.failed"
+        assert (staging.published / "manifest.json").read_text() == text
+    assert (out / "manifest.json").read_text() == "old"
+    assert only_these(tmp_path, "release", "release.failed")
+
+
+def test_what_passes_is_published_at_the_output(tmp_path: Path) -> None:
+    with staged_release(tmp_path / "release", force=False) as staging:
+        write_release(staging.directory, "new")
+    assert staging.published == tmp_path / "release"
+
+
+def test_a_stranger_in_the_place_of_what_is_held_back_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "release.failed").mkdir()
+    (tmp_path / "release.failed" / "precious").touch()
+    with pytest.raises(ReleaseError, match="not a release"), staged_release(tmp_path / "release", False):
+        pytest.fail("the body must not run")
+    assert only_these(tmp_path / "release.failed", "precious")
 
 
 def test_exchange_swaps_both_directories_or_touches_neither(tmp_path: Path) -> None:

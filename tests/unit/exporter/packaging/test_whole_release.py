@@ -28,7 +28,8 @@ def write(out: Path) -> Path:
     source = RandomSource(tiny_gemma3())
     accepted = dict.fromkeys(("litert", "onnx", "coreml"), frozenset(SCHEMES))
     plan = make_plan(source.spec, load_recipe("int8"), "desktop", ("onnx",), 64, accepted)
-    with staged_release(out, force=True) as staging:
+    with staged_release(out, force=True) as under_way:
+        staging = under_way.directory
         (staging / "onnx").mkdir()
         (staging / "onnx/model.onnx").write_bytes(b"graph")
         write_views(passing(), staging)
