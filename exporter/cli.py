@@ -56,7 +56,7 @@ FORMATS = ("tflite", "litertlm", "onnx", "coreml")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @click.version_option(__version__, prog_name="gemma-export")
 @click.pass_context
-def main(context: click.Context, **options: Any) -> None:
+def main(context: click.Context, /, **options: Any) -> None:
     """Turn a Gemma checkpoint into a release that was run and compared before it may ship.
 
     Writes LiteRT, ONNX and Core ML artifacts as the target asks, executes each one, compares it with

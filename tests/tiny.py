@@ -177,6 +177,7 @@ class RandomSource:
     seed: int = 0
     name: str = "tiny-gemma"
     left_out: tuple[str, ...] = ()
+    documents: Path | None = None
     spec: ModelSpec = field(init=False)
     weights: dict[str, NDArray[np.float32]] = field(init=False)
 

@@ -1,0 +1,257 @@
+"""The product's story, from a checkpoint to a release that was run and compared.
+
+    source → plan → quantised checkpoint → artifacts → bundle → validation → reports → release
+
+Not about how any step works: each is a package of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.open import open_source
+from exporter.errors import UsageError
+from exporter.lowering.interface import Lowering, LoweringRequest, Progress
+from exporter.lowering.table import lowerings_for
+from exporter.packaging.licences import write_licence_pack
+from exporter.packaging.model_card import ModelCard, write_model_card
+from exporter.packaging.release import participating_versions, seal_release
+from exporter.packaging.staging import staged_release
+from exporter.planning.plan import Plan, make_plan
+from exporter.planning.profiles import Target, load_device, load_target
+from exporter.planning.recipe import load_recipe
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.writer import write_quantized
+from exporter.reporting.markdown import quality_section
+from exporter.reporting.views import write_views
+from exporter.resources import data_directory
+from exporter.validation.report import ValidationReport
+from exporter.validation.request import ValidationRequest
+from exporter.validation.validate import validate_release
+from runtimes.manifest import Artifact, Format, read_manifest
+from runtimes.session import PrefillLogits
+
+PREFILL_CHUNK = 128
+TOKENIZER_NAME = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What was asked for. None: the target's own. context: positions of the KV caches."""
+
+    model: str | None
+    target: Target
+    recipe: str
+    context: int
+    formats: tuple[Format, ...]
+    prefill_logits: PrefillLogits
+    out: Path | None
+    force: bool
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """directory: the release, or where what did not pass is held back."""
+
+    report: ValidationReport
+    published: bool
+    directory: Path
+
+
+def make_request(
+    *,
+    model: str | None,
+    target: str | None,
+    profile: str | None,
+    recipe: str | None,
+    context: int | None,
+    formats: Sequence[Format],
+    prefill_logits: PrefillLogits,
+    out: Path | None,
+    force: bool,
+) -> ExportRequest:
+    """Fill what was not said from the target or the device profile.
+
+    Raises ProfileError for an unknown profile or target.
+    """
+    if profile is not None:
+        meant = load_device(profile)
+    elif target is not None:
+        meant = load_target(target)
+    else:
+        raise UsageError("--target", "is missing", "name a target or a --profile")
+    return ExportRequest(
+        model=model,
+        target=meant,
+        recipe=recipe or meant.recipe,
+        context=context if context is not None else meant.context,
+        formats=tuple(dict.fromkeys(formats)) or meant.formats,
+        prefill_logits=prefill_logits,
+        out=out,
+        force=force,
+    )
+
+
+def export(request: ExportRequest, progress: Progress) -> ExportResult:
+    """Make a release and publish it if every gate passed.
+
+    Raises ExportError, before any work where the plan can tell, and leaves nothing half-written.
+    """
+    source = open_source(request.model)
+    recipe = load_recipe(request.recipe)
+    lowerings = lowerings_for(request.formats)
+    accepted = {family: lowering.schemes for family, lowering in lowerings.items()}
+    plan = make_plan(source.spec, recipe, request.target.name, request.formats, request.context, accepted)
+    out = request.out or Path("releases") / f"{source.name}-{recipe.name}-{request.target.name}"
+
+    with staged_release(out, request.force) as staging, working_directory(out) as work:
+        quantized = write_quantized(source, plan.schemes, work / "quantized", progress)
+        artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
+        report = validate_release(
+            ValidationRequest(
+                release=staging.directory,
+                artifacts=artifacts,
+                model=source.name,
+                target=plan.target,
+                recipe=recipe,
+                tokenizer=staging.directory / TOKENIZER_NAME,
+                bos_token=source.tokens.bos_token,
+                evaluation=data_directory("samples") / "evaluation",
+                scratch=work,
+                sealed=False,
+                checkpoint=quantized,
+                source=source,
+                lowerings=lowerings,
+                progress=progress,
+            )
+        )
+        bundle(source, plan, artifacts, report, staging.directory, progress)
+        if report.outcome != "passed":
+            staging.hold_back()
+    return ExportResult(report, report.outcome == "passed", staging.published)
+
+
+def revalidate(release: Path, model: str | None, progress: Progress) -> ValidationReport:
+    """Check a sealed release again: its files, and its artifacts against the checkpoint `model`.
+
+    Raises ManifestError for a directory that is not a release, PlanError for another checkpoint than
+    the release was made from.
+    """
+    manifest = read_manifest(release)
+    source = open_source(model)
+    made_from = manifest.source["sha256"]
+    if dict(source.digests()) != made_from:
+        raise UsageError(
+            f"--model {model or 'sample'}",
+            f"is not the checkpoint {release} was made from ({manifest.source['name']})",
+            "name that one",
+        )
+    recipe = load_recipe(manifest.plan["recipe"])
+    formats = tuple(artifact.format for artifact in manifest.artifacts)
+    lowerings = lowerings_for(formats)
+    with working_directory(release) as work:
+        quantized = write_quantized(source, recipe.schemes(source.spec), work / "quantized", progress)
+        return validate_release(
+            ValidationRequest(
+                release=release,
+                artifacts=manifest.artifacts,
+                model=source.name,
+                target=manifest.plan["target"],
+                recipe=recipe,
+                tokenizer=release / TOKENIZER_NAME,
+                bos_token=source.tokens.bos_token,
+                evaluation=data_directory("samples") / "evaluation",
+                scratch=work,
+                sealed=True,
+                checkpoint=quantized,
+                source=source,
+                lowerings=lowerings,
+                progress=progress,
+            )
+        )
+
+
+@contextmanager
+def working_directory(out: Path) -> Iterator[Path]:
+    """A directory beside the output for what is not shipped. It stays when an export is interrupted,
+    so that the next one to the same output goes on where it stopped."""
+    work = out.absolute().parent / f".{out.name}.work"
+    work.mkdir(parents=True, exist_ok=True)
+    yield work
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def lower(
+    source: CheckpointSource,
+    plan: Plan,
+    quantized: QuantizedCheckpoint,
+    lowerings: Mapping[str, Lowering],
+    request: ExportRequest,
+    release: Path,
+    progress: Progress,
+) -> tuple[Artifact, ...]:
+    """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
+    source.write_tokenizer(release)
+    order = LoweringRequest(
+        checkpoint=quantized,
+        context=plan.context,
+        prefill_chunk=min(PREFILL_CHUNK, plan.context),
+        prefill_logits=request.prefill_logits,
+        tokenizer=release,
+        bos_token=source.tokens.bos_token,
+        stop_tokens=source.tokens.stop_tokens,
+        chat_template=source.tokens.chat_template,
+    )
+    return tuple(
+        artifact for lowering in lowerings.values() for artifact in lowering.lower(order, release, progress)
+    )
+
+
+def bundle(
+    source: CheckpointSource,
+    plan: Plan,
+    artifacts: tuple[Artifact, ...],
+    report: ValidationReport,
+    release: Path,
+    progress: Progress,
+) -> None:
+    """Licence, model card, reports, manifest and checksums."""
+    write_views(report, release)
+    licence = write_licence_pack(
+        release,
+        model=source.name,
+        model_type=source.spec.model_type,
+        documents=source.documents,
+        modified=tuple(artifact.path for artifact in artifacts),
+        change=f"The weights were quantised (recipe {plan.recipe.name}) and the format was converted.",
+    )
+    write_model_card(
+        release,
+        ModelCard(
+            model=source.name,
+            model_type=source.spec.model_type,
+            parameters=source.spec.parameter_count(),
+            source_digests=source.digests(),
+            recipe=plan.recipe.name,
+            target=plan.target,
+            context=plan.context,
+            scheme_counts=plan.scheme_counts(),
+            left_out=source.left_out,
+            artifacts=artifacts,
+            quality=quality_section(report),
+            licence=licence,
+        ),
+    )
+    seal_release(
+        release,
+        source=source,
+        plan=plan,
+        artifacts=artifacts,
+        versions=participating_versions(plan.formats),
+        progress=progress,
+    )
