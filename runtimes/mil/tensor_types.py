@@ -91,10 +91,12 @@ class TensorType:
 
     def admits(self, value: Array) -> bool:
         """Whether a value's element type in memory, rank and closed dimensions are as declared."""
-        return (
-            value.dtype == MEMORY_DTYPE[self.dtype]
-            and len(value.shape) == len(self.shape)
-            and all(d is None or d == n for d, n in zip(self.shape, value.shape, strict=True))
+        if value.dtype != MEMORY_DTYPE[self.dtype]:
+            return False
+        if value.shape == self.shape:
+            return True
+        return len(value.shape) == len(self.shape) and all(
+            d is None or d == n for d, n in zip(self.shape, value.shape, strict=True)
         )
 
     def __str__(self) -> str:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
 from runtimes.mil.execution import Execution
+from tests.parity.mil_packages import save_program
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,11 +68,7 @@ def _save(weight: Compressed, path: Path) -> tuple[Array, Array]:
     decoded: list[Array] = []
     kind = types.fp16 if weight.scale_dtype is np.float16 else types.fp32
 
-    @mb.program(  # type: ignore[untyped-decorator]  # coremltools has no types
-        input_specs=[mb.TensorSpec(shape=(2, weight.shape[-1]), dtype=kind)],
-        opset_version=ct.target.iOS18,
-    )
-    def program(x: Any) -> list[Any]:
+    def build(x: Any) -> list[Any]:
         compressed = mb.constexpr_blockwise_shift_scale(**parts)
         exact = {key: part.astype(np.float32) for key, part in parts.items()}
         decoded.append(type(compressed.op).decompress(exact["data"], exact["scale"], exact.get("offset")))
@@ -84,14 +80,7 @@ def _save(weight: Compressed, path: Path) -> tuple[Array, Array]:
             outputs.append(mb.linear(x=x, weight=compressed, name="product"))
         return outputs
 
-    model = ct.convert(
-        program,
-        minimum_deployment_target=ct.target.iOS18,
-        compute_precision=ct.precision.FLOAT32,
-        pass_pipeline=ct.PassPipeline.EMPTY,
-        skip_model_load=True,
-    )
-    model.save(str(path))
+    save_program(path, {"x": mb.placeholder(shape=(2, weight.shape[-1]), dtype=kind)}, build)
     return decoded[0], rows
 
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil import Builder as mb
@@ -21,6 +20,7 @@ from coremltools.converters.mil.mil import types
 from runtimes.mil.execution import Execution
 from runtimes.mil.operations.table import OPERATIONS
 from tests.parity.mil_cases import CASES, Case, torch_answer
+from tests.parity.mil_packages import save_program
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Answers = list[tuple[list[Array], list[Array]]]  # per case: (expected, got), one of each per result
@@ -60,25 +60,13 @@ def _returned(made: list[Any]) -> list[Any]:
 def _run(build: Callable[[], list[Any]], directory: Path, arithmetic: Any) -> list[Array]:
     """Build a program of constants, save it as a package, execute that."""
 
-    @mb.program(  # type: ignore[untyped-decorator]  # coremltools has no types
-        input_specs=[mb.TensorSpec(shape=(1,), dtype=types.fp32)],
-        opset_version=ct.target.iOS18,
-    )
-    def program(unused: Any) -> list[Any]:
+    def outputs(unused: Any) -> list[Any]:
         return [mb.identity(x=unused, name="kept"), *build()]
 
-    model = ct.convert(
-        program,
-        minimum_deployment_target=ct.target.iOS18,
-        compute_precision=ct.precision.FLOAT32,
-        pass_pipeline=ct.PassPipeline.EMPTY,  # a pass would fold these calls away
-        skip_model_load=True,
-    )
-    package = directory / "cases.mlpackage"
-    model.save(str(package))
+    inputs = {"unused": mb.placeholder(shape=(1,), dtype=types.fp32)}
+    package = save_program(directory / "cases.mlpackage", inputs, outputs)
     execution = Execution.open(package, arithmetic)
-    outputs = execution.run({"unused": np.zeros(1, np.float32)})
-    return list(outputs.values())[1:]
+    return list(execution.run({"unused": np.zeros(1, np.float32)}).values())[1:]
 
 
 def _collect(results: list[list[Array]], got: list[Array]) -> Answers:

@@ -45,7 +45,11 @@ def squeeze(x: Array, axes: Array | None = None) -> Array:
 def tile(x: Array, reps: Array) -> Array:
     if reps.size != x.ndim or (reps <= 0).any():
         raise ValueError(f"reps {reps.tolist()} for rank {x.ndim}")
-    return np.tile(x, reps.tolist())
+    times: list[int] = reps.tolist()
+    if all(n == 1 or size == 1 for n, size in zip(times, x.shape, strict=True)):
+        # one key head repeated for every query head: a view spares a copy of the cache per layer
+        return np.broadcast_to(x, [n * size for n, size in zip(times, x.shape, strict=True)])
+    return np.tile(x, times)
 
 
 def concat(values: tuple[Array, ...], axis: Array, interleave: Array | None = None) -> Array:

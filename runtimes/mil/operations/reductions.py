@@ -5,6 +5,7 @@ Semantics: coremltools' MIL operation reference, iOS 17.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,27 +21,28 @@ def _over(reduction: Callable[..., Any], x: Array, axes: Array | None, keep_dims
 
 
 def reduce_mean(x: Array, axes: Array | None = None, keep_dims: Array | None = None) -> Array:
-    return _over(np.mean, x, axes, keep_dims)
+    total = _over(np.add.reduce, x, axes, keep_dims)
+    return np.asarray(total / (x.size // max(1, total.size))).astype(x.dtype, copy=False)
 
 
 def reduce_sum(x: Array, axes: Array | None = None, keep_dims: Array | None = None) -> Array:
-    return _over(np.sum, x, axes, keep_dims)
+    return _over(np.add.reduce, x, axes, keep_dims)
 
 
 def reduce_max(x: Array, axes: Array | None = None, keep_dims: Array | None = None) -> Array:
-    return _over(np.max, x, axes, keep_dims)
+    return _over(np.maximum.reduce, x, axes, keep_dims)
 
 
 def reduce_min(x: Array, axes: Array | None = None, keep_dims: Array | None = None) -> Array:
-    return _over(np.min, x, axes, keep_dims)
+    return _over(np.minimum.reduce, x, axes, keep_dims)
 
 
 def reduce_sum_square(x: Array, axes: Array | None = None, keep_dims: Array | None = None) -> Array:
-    return _over(np.sum, np.square(x), axes, keep_dims)
+    return _over(np.add.reduce, np.square(x), axes, keep_dims)
 
 
 def reduce_l2_norm(x: Floats, axes: Array | None = None, keep_dims: Array | None = None) -> Array:
-    return np.sqrt(_over(np.sum, np.square(x), axes, keep_dims))
+    return np.sqrt(_over(np.add.reduce, np.square(x), axes, keep_dims))
 
 
 def reduce_argmax(
@@ -76,8 +78,9 @@ def layer_norm(
     """
     along = tuple(axis % x.ndim for axis in axes.tolist())
     small = np.float32(1e-5) if epsilon is None else epsilon
-    normal: Floats = x - x.mean(axis=along, keepdims=True)
-    variance = np.square(normal).mean(axis=along, keepdims=True)
+    count = math.prod(x.shape[axis] for axis in along)
+    normal: Floats = x - np.add.reduce(x, axis=along, keepdims=True) / count
+    variance = np.add.reduce(np.square(normal), axis=along, keepdims=True) / count
     normal *= 1 / np.sqrt(variance + small)
     shape = [size if i in along else 1 for i, size in enumerate(x.shape)]
     if gamma is not None:

@@ -135,7 +135,7 @@ OPERATIONS: dict[str, Operation] = {
     "transpose": Operation(rearranging.transpose, _X, exact=True, may_alias=True),
     "expand_dims": Operation(rearranging.expand_dims, _X, exact=True, may_alias=True),
     "squeeze": Operation(rearranging.squeeze, _X, exact=True, may_alias=True),
-    "tile": Operation(rearranging.tile, _X, exact=True),
+    "tile": Operation(rearranging.tile, _X, exact=True, may_alias=True),
     "concat": Operation(rearranging.concat, _like("values"), exact=True),
     "stack": Operation(rearranging.stack, _like("values"), exact=True),
     "split": Operation(rearranging.split, _X, exact=True, may_alias=True),
