@@ -1,0 +1,145 @@
+"""`LiteRtDialect`: the decoder in LiteRT's operations.
+
+Every cache is an input and an output of the graph, keys [1, kv_heads, context, head_dim] and values
+transposed, [1, kv_heads, head_dim, context]: the layout LiteRT-LM binds. Not about how weights are
+stored (`storage`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporter.lowering.litert.operations import Operations
+from exporter.models.rotary import inverse_frequencies
+from exporter.models.spec import LayerSpec, ModelSpec, Rope
+
+# Added to the score of a key outside the window: exp() of it is 0 in fp32, and it fits fp16.
+OUTSIDE_WINDOW = -3e4
+# Names of constants in the file, so that a reader finds what a graph believes in.
+FREQUENCIES_NAME = "rope_frequencies"
+WINDOW_NAME = "outside_window"
+
+
+@dataclass
+class LiteRtDialect:
+    """Satisfies `Dialect` for one signature.
+
+    weight: the value of a matrix by name. gains: norms and scalars, 1 already added.
+    positions: [tokens] int32. mask: [1, 1, tokens, context], 0 where a key is seen and very negative
+    where not. caches: layer index to (keys, values); `attend` replaces them by the updated ones.
+    """
+
+    spec: ModelSpec
+    ops: Operations
+    weight: Callable[[str], Tensor]
+    gains: Mapping[str, NDArray[np.float32]]
+    positions: Tensor
+    mask: Tensor
+    caches: dict[int, tuple[Tensor, Tensor]]
+    _rotations: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _masks: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
+    _starts: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def residual_scale(self) -> float:
+        return 1.0
+
+    def embed(self, tokens: Tensor, weight: str) -> Tensor:
+        count = tokens.shape[1]
+        rows = self.ops.embedding(self.ops.reshape(tokens, [count]), self.weight(weight))
+        return self.ops.reshape(rows, [1, count, rows.shape[1]])
+
+    def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
+        return [self.ops.fully_connected(x, self.weight(name)) for name in weights]
+
+    def norm(self, x: Tensor, gain: str | None, eps: float, scale: float = 1.0) -> Tensor:
+        ops = self.ops
+        y = ops.multiply(x, ops.rsqrt(ops.add(ops.mean(ops.multiply(x, x)), eps)))
+        if gain is not None:
+            y = ops.multiply(y, ops.graph.constant(self.gains[gain] * np.float32(scale), gain))
+        elif scale != 1.0:
+            y = ops.multiply(y, scale)
+        return y
+
+    def attend(self, layer: LayerSpec, q: Tensor, k: Tensor | None, v: Tensor | None) -> Tensor:
+        ops, tokens, group = self.ops, q.shape[1], layer.heads // layer.kv_heads
+        if k is not None and v is not None:
+            self._store(layer, self._rotate(layer, k), v)
+        keys, values = self.caches[layer.kv_source]
+
+        # Query heads of one KV head lie together, so grouping them is a reshape.
+        q = ops.transpose(ops.multiply(self._rotate(layer, q), self.spec.query_scale), [0, 2, 1, 3])
+        q = ops.reshape(q, [1, layer.kv_heads, group * tokens, layer.head_dim])
+        scores = ops.matmul_transposed(q, keys)  # [1, kv_heads, group * tokens, context]
+        if self.spec.attention_softcap is not None:
+            scores = self.softcap(scores, self.spec.attention_softcap)
+        shares = ops.softmax(ops.add(scores, self._mask(layer.window, group)))
+        attended = ops.matmul_transposed(shares, values)  # [1, kv_heads, group * tokens, head_dim]
+        attended = ops.reshape(attended, [1, layer.heads, tokens, layer.head_dim])
+        return ops.reshape(ops.transpose(attended, [0, 2, 1, 3]), [1, tokens, layer.heads * layer.head_dim])
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return self.ops.gelu(x)
+
+    def softcap(self, x: Tensor, cap: float) -> Tensor:
+        return self.ops.multiply(self.ops.tanh(self.ops.multiply(x, 1.0 / cap)), cap)
+
+    def scalar(self, name: str) -> Tensor:
+        return self.ops.graph.constant(self.gains[name], name)
+
+    def wanted_positions(self, x: Tensor) -> Tensor:
+        return x
+
+    def _store(self, layer: LayerSpec, k: Tensor, v: Tensor) -> None:
+        """Write k, v [1, tokens, kv_heads, head_dim] into the layer's cache from the first position on."""
+        ops = self.ops
+        if self._starts is None:
+            # The same for every layer: where keys [.., position, ..] and values [.., position] begin.
+            first = ops.reshape(ops.slice(self.positions, 0, 0, 1), [])
+            zero = ops.graph.constant(np.array(0, np.int32))
+            self._starts = (
+                ops.pack([zero, zero, first, zero]),
+                ops.pack([zero, zero, zero, first]),
+            )
+        keys, values = self.caches[layer.index]
+        self.caches[layer.index] = (
+            ops.update_slice(keys, ops.transpose(k, [0, 2, 1, 3]), self._starts[0]),
+            ops.update_slice(values, ops.transpose(v, [0, 2, 3, 1]), self._starts[1]),
+        )
+
+    def _rotate(self, layer: LayerSpec, x: Tensor) -> Tensor:
+        """RoPE on x [1, tokens, heads, head_dim].
+
+        (a, b) becomes (a cos - b sin, b cos + a sin): the halves swapped, times a sine whose first
+        half is negative. Negative frequencies give exactly that sine, and the same cosine.
+        """
+        ops, half = self.ops, layer.head_dim // 2
+        if (layer.rope, layer.head_dim) not in self._rotations:
+            frequencies = inverse_frequencies(layer.rope, layer.head_dim).numpy()
+            signed = ops.graph.constant(np.concatenate([-frequencies, frequencies]), FREQUENCIES_NAME)
+            at = ops.reshape(ops.to_float(self.positions), [1, self.positions.shape[0], 1, 1])
+            angles = ops.multiply(at, signed)  # [1, tokens, 1, head_dim]
+            self._rotations[layer.rope, layer.head_dim] = (ops.cos(angles), ops.sin(angles))
+        cos, sin = self._rotations[layer.rope, layer.head_dim]
+        swapped = ops.concatenate([ops.slice(x, 3, half, 2 * half), ops.slice(x, 3, 0, half)], axis=3)
+        return ops.add(ops.multiply(x, cos), ops.multiply(swapped, sin))
+
+    def _mask(self, window: int | None, group: int) -> Tensor:
+        """What is added to scores [.., group * tokens, context]: the mask, narrowed to the window."""
+        if (window, group) not in self._masks:
+            ops, mask = self.ops, self.mask
+            tokens, context = mask.shape[2:]
+            if window is not None:
+                slots = ops.graph.constant(np.arange(context, dtype=np.int32))
+                distance = ops.subtract(ops.reshape(self.positions, [1, 1, tokens, 1]), slots)
+                outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
+                narrowed = ops.select(ops.at_least(distance, window), outside, ops.scalar(0.0))
+                mask = ops.add(mask, narrowed)
+            # One token's mask broadcasts over the group; several tokens' repeat.
+            self._masks[window, group] = mask if tokens == 1 else ops.concatenate([mask] * group, axis=2)
+        return self._masks[window, group]

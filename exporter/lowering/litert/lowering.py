@@ -1,0 +1,132 @@
+"""`LiteRtLowering`: the quantised checkpoint as a .tflite, a .litertlm bundle, or both from one graph.
+
+Steps of `lower`:
+  (1) build both signatures' graph, weights as buffers without data   signatures, dialect
+  (2) write it as .tflite, weights streamed from the checkpoint        writing
+  (3) write it into a bundle with tokenizer and metadata               bundle
+  (4) check types and uses in what was written                         verification
+Peak memory: torch, the graph with its per-row scales (tens of MB), and a row chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from exporter.errors import LoweringError
+from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
+from exporter.lowering.litert.bundle import BundleRequest, write_bundle
+from exporter.lowering.litert.float_twin import write_float_twin
+from exporter.lowering.litert.reading import LiteRtFile
+from exporter.lowering.litert.signatures import build_graph
+from exporter.lowering.litert.verification import verify_written
+from exporter.lowering.litert.writing import write_tflite
+from exporter.planning.scheme import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
+from runtimes.manifest import Artifact, Format
+
+COPY_BYTES = 1 << 20
+TFLITE_NAME, BUNDLE_NAME, TWIN_NAME = "model.tflite", "model.litertlm", "twin.tflite"
+
+
+@dataclass(frozen=True)
+class LiteRtLowering:
+    """Satisfies `Lowering`. formats: which files `lower` leaves, of "tflite" and "litertlm"."""
+
+    formats: frozenset[Format] = frozenset({"tflite", "litertlm"})
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        return frozenset(scheme.name for scheme in (INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16, FP32))
+
+    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+        if not self.formats or not self.formats <= {"tflite", "litertlm"}:
+            raise LoweringError(
+                "LiteRT", f"cannot write {sorted(self.formats)}", "ask for tflite or litertlm"
+            )
+        if request.prefill_chunk > request.context:
+            raise LoweringError(
+                "LiteRT",
+                f"a prefill chunk of {request.prefill_chunk} does not fit a context of {request.context}",
+                "choose a smaller chunk",
+            )
+        # (1)
+        graph = build_graph(request.checkpoint, request.context, request.prefill_chunk)
+
+        def write_graph(file: BinaryIO) -> None:
+            write_tflite(
+                graph.model, graph.external, file, lambda done, total: progress("LiteRT", done, total)
+            )
+
+        # (2)
+        tflite, bundle = out / TFLITE_NAME, out / BUNDLE_NAME
+        if "tflite" in self.formats:
+            with tflite.open("wb") as file:
+                write_graph(file)
+        # (3)
+        if "litertlm" in self.formats:
+            copied = "tflite" in self.formats
+            write_bundle(
+                _bundle_request(request),
+                (lambda file: _copy(tflite, file)) if copied else write_graph,
+                bundle,
+            )
+        # (4)
+        for form, path in (("tflite", tflite), ("litertlm", bundle)):
+            if form in self.formats:
+                verify_written(path, request.checkpoint)
+        return tuple(
+            _artifact(form, name, request)
+            for form, name in (("tflite", TFLITE_NAME), ("litertlm", BUNDLE_NAME))
+            if form in self.formats
+        )
+
+    def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
+        file = LiteRtFile.open(release / artifact.path)
+        for matrix in file.matrices.values():
+            for start, stop in file.row_ranges(matrix):
+                yield file.rows(matrix, start, stop)
+
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
+        write_float_twin(release / artifact.path, out / TWIN_NAME)
+        return Artifact(
+            format="tflite",
+            path=TWIN_NAME,
+            context=artifact.context,
+            vocab_size=artifact.vocab_size,
+            prefill_chunk=artifact.prefill_chunk,
+            prefill_logits=artifact.prefill_logits,
+        )
+
+
+def _copy(path: Path, file: BinaryIO) -> None:
+    with path.open("rb") as source:
+        shutil.copyfileobj(source, file, COPY_BYTES)
+
+
+def _bundle_request(request: LoweringRequest) -> BundleRequest:
+    spec = request.checkpoint.spec
+    return BundleRequest(
+        model_type=spec.model_type,
+        tokenizer=request.tokenizer,
+        bos_token=request.bos_token,
+        stop_tokens=request.stop_tokens,
+        chat_template=request.chat_template,
+        context=request.context,
+        identity=json.dumps(request.checkpoint.record, sort_keys=True).encode(),
+    )
+
+
+def _artifact(form: Format, path: str, request: LoweringRequest) -> Artifact:
+    return Artifact(
+        format=form,
+        path=path,
+        context=request.context,
+        vocab_size=request.checkpoint.spec.vocab_size,
+        prefill_chunk=request.prefill_chunk,
+        # LiteRT-LM takes logits from `decode` alone.
+        prefill_logits="none",
+    )

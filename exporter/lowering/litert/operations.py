@@ -1,0 +1,166 @@
+"""The LiteRT operations the decoder needs, one method each, over values of a `SubgraphBuilder`.
+
+Not about Gemma: what they are combined to is the dialect's. Operator versions are the lowest whose
+semantics we use; shapes are checked here because the runtime's own messages name no operation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from torch import Tensor
+
+from exporter.lowering.litert.graph import SubgraphBuilder
+
+_Op = schema.BuiltinOperator
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Appends operations to one subgraph."""
+
+    graph: SubgraphBuilder
+
+    def scalar(self, value: float) -> Tensor:
+        return self.graph.constant(np.array(value, np.float32))
+
+    def add(self, a: Tensor, b: Tensor | float) -> Tensor:
+        return self._arithmetic(_Op.ADD, schema.AddOptionsT(), a, b)
+
+    def subtract(self, a: Tensor, b: Tensor | float) -> Tensor:
+        return self._arithmetic(_Op.SUB, schema.SubOptionsT(), a, b)
+
+    def multiply(self, a: Tensor, b: Tensor | float) -> Tensor:
+        return self._arithmetic(_Op.MUL, schema.MulOptionsT(), a, b)
+
+    def rsqrt(self, x: Tensor) -> Tensor:
+        return self.graph.emit(_Op.RSQRT, [x], x.shape)
+
+    def tanh(self, x: Tensor) -> Tensor:
+        return self.graph.emit(_Op.TANH, [x], x.shape)
+
+    def cos(self, x: Tensor) -> Tensor:
+        return self.graph.emit(_Op.COS, [x], x.shape)
+
+    def sin(self, x: Tensor) -> Tensor:
+        return self.graph.emit(_Op.SIN, [x], x.shape)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """GELU, tanh approximation."""
+        options = schema.GeluOptionsT()
+        options.approximate = True
+        return self.graph.emit(_Op.GELU, [x], x.shape, options=options)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        """Softmax over the last axis."""
+        options = schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        return self.graph.emit(_Op.SOFTMAX, [x], x.shape, options=options)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the last axis, kept as an axis of 1."""
+        options = schema.ReducerOptionsT()
+        options.keepDims = True
+        axis = self.graph.constant(np.array([x.ndim - 1], np.int32))
+        return self.graph.emit(_Op.MEAN, [x, axis], (*x.shape[:-1], 1), options=options)
+
+    def to_float(self, x: Tensor) -> Tensor:
+        """int32 to float32."""
+        options = schema.CastOptionsT()
+        options.inDataType, options.outDataType = schema.TensorType.INT32, schema.TensorType.FLOAT32
+        return self.graph.emit(_Op.CAST, [x], x.shape, options=options)
+
+    def at_least(self, x: Tensor, bound: int) -> Tensor:
+        """x >= bound, for int32."""
+        limit = self.graph.constant(np.array(bound, np.int32))
+        return self.graph.emit(_Op.GREATER_EQUAL, [x, limit], x.shape, dtype=torch.bool)
+
+    def select(self, condition: Tensor, where_true: Tensor, where_false: Tensor) -> Tensor:
+        """Scalars chosen by a condition."""
+        return self.graph.emit(
+            _Op.SELECT_V2,
+            [condition, where_true, where_false],
+            condition.shape,
+            options=schema.SelectV2OptionsT(),
+        )
+
+    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        if math.prod(shape) != x.numel():
+            raise ValueError(f"cannot reshape {list(x.shape)} to {list(shape)}")
+        if tuple(shape) == tuple(x.shape):
+            return x
+        target = self.graph.constant(np.array(shape, np.int32))
+        return self.graph.emit(_Op.RESHAPE, [x, target], shape, dtype=x.dtype)
+
+    def transpose(self, x: Tensor, order: Sequence[int]) -> Tensor:
+        shape = [x.shape[axis] for axis in order]
+        # Moving axes of length 1 moves no data.
+        moving = [axis for axis in order if x.shape[axis] != 1]
+        if moving == sorted(moving):
+            return self.reshape(x, shape)
+        permutation = self.graph.constant(np.array(order, np.int32))
+        return self.graph.emit(_Op.TRANSPOSE, [x, permutation], shape, dtype=x.dtype)
+
+    def slice(self, x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+        begin = np.zeros(x.ndim, np.int32)
+        size = np.array(x.shape, np.int32)
+        begin[axis], size[axis] = start, stop - start
+        return self.graph.emit(
+            _Op.SLICE,
+            [x, self.graph.constant(begin), self.graph.constant(size)],
+            size.tolist(),
+            dtype=x.dtype,
+        )
+
+    def concatenate(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        options = schema.ConcatenationOptionsT()
+        options.axis = axis
+        shape = list(parts[0].shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        return self.graph.emit(_Op.CONCATENATION, parts, shape, options=options, dtype=parts[0].dtype)
+
+    def pack(self, scalars: Sequence[Tensor]) -> Tensor:
+        """int32 scalars to a vector of them."""
+        options = schema.PackOptionsT()
+        options.valuesCount, options.axis = len(scalars), 0
+        return self.graph.emit(_Op.PACK, scalars, [len(scalars)], options=options, dtype=torch.int32)
+
+    def update_slice(self, into: Tensor, update: Tensor, start: Tensor) -> Tensor:
+        """`into` with `update` written at `start` [rank]; the runtime clamps what would not fit."""
+        return self.graph.emit(_Op.DYNAMIC_UPDATE_SLICE, [into, update, start], into.shape)
+
+    def embedding(self, rows: Tensor, table: Tensor) -> Tensor:
+        """Rows [count] of a table [rows, width]: [count, width]."""
+        return self.graph.emit(_Op.EMBEDDING_LOOKUP, [rows, table], (rows.shape[0], table.shape[1]))
+
+    def fully_connected(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x [.., in] times weight [out, in] transposed: [.., out]."""
+        if x.shape[-1] != weight.shape[1]:
+            raise ValueError(f"cannot multiply {list(x.shape)} by a weight {list(weight.shape)}")
+        options = schema.FullyConnectedOptionsT()
+        options.keepNumDims = True
+        return self.graph.emit(
+            _Op.FULLY_CONNECTED,
+            [x, weight, None],
+            (*x.shape[:-1], weight.shape[0]),
+            options=options,
+            version=5,
+        )
+
+    def matmul_transposed(self, a: Tensor, b: Tensor) -> Tensor:
+        """a [.., m, k] times b [.., n, k] transposed, over equal leading axes: [.., m, n]."""
+        if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:
+            raise ValueError(f"cannot multiply {list(a.shape)} by {list(b.shape)} transposed")
+        options = schema.BatchMatMulOptionsT()
+        options.adjY = True
+        return self.graph.emit(_Op.BATCH_MATMUL, [a, b], (*a.shape[:-1], b.shape[-2]), options=options)
+
+    def _arithmetic(self, operator: int, options: object, a: Tensor, b: Tensor | float) -> Tensor:
+        other = b if isinstance(b, Tensor) else self.scalar(b)
+        shape = np.broadcast_shapes(a.shape, other.shape)
+        return self.graph.emit(operator, [a, other], shape, options=options, dtype=a.dtype)

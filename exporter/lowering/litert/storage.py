@@ -1,0 +1,133 @@
+"""How each scheme lies in a LiteRT file: tensor type, quantisation parameters, bytes.
+
+Codes and scales are the quantised checkpoint's own; only their packing changes. Not about where in
+the file they go (`writing`) or reading them back (`reading`).
+
+    int8-channel, int4-channel   INT8 / INT4 (low nibble first), fp32 scale per row in the flatbuffer
+    int4-g32                     INT4, blockwise: a FLOAT16 tensor [rows, groups] holds the scales
+    fp16                         FLOAT16, followed by a DEQUANTIZE in the graph
+    fp32                         FLOAT32
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import numpy as np
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
+from exporter.planning.scheme import FloatScheme, IntegerScheme
+from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
+from exporter.quantization.packing import as_twos_complement
+
+SCALES_SUFFIX = "_scales"
+INTEGER_TYPES = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8}
+FLOAT_TYPES = {16: schema.TensorType.FLOAT16, 32: schema.TensorType.FLOAT32}
+
+Pieces = Callable[[], Iterator[NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class ExternalData:
+    """The bytes of one external buffer, produced piece by piece when they are written."""
+
+    buffer: int
+    nbytes: int
+    pieces: Pieces
+
+
+@dataclass
+class MatrixStore:
+    """Gives each matrix one set of buffers for all subgraphs, and each subgraph its tensor."""
+
+    builder: ModelBuilder
+    matrix: Matrix
+    data: tuple[ExternalData, ...]
+    _scale: NDArray[np.float32] | None
+
+    @staticmethod
+    def of(matrix: Matrix, builder: ModelBuilder) -> MatrixStore:
+        """Reserve buffers for a matrix. Reads its scales where the flatbuffer holds them."""
+        scale = None
+        match matrix:
+            case IntegerMatrix(scheme=IntegerScheme(group=None)):
+                scale = matrix.scales(0, matrix.shape[0]).astype(np.float32).reshape(-1)
+                parts = [(_code_bytes(matrix), _codes(matrix))]
+            case IntegerMatrix():
+                groups = matrix.scheme.groups(matrix.shape[1])
+                parts = [
+                    (_code_bytes(matrix), _codes(matrix)),
+                    (matrix.shape[0] * groups * 2, _scales(matrix)),
+                ]
+            case FloatMatrix():
+                parts = [(math.prod(matrix.shape) * matrix.scheme.bits // 8, _floats(matrix))]
+            case _:
+                assert_never(matrix)
+        data = tuple(
+            ExternalData(builder.external_buffer(nbytes), nbytes, pieces) for nbytes, pieces in parts
+        )
+        return MatrixStore(builder, matrix, data, scale)
+
+    def value_in(self, graph: SubgraphBuilder) -> Tensor:
+        """The matrix as a float value of this subgraph, [out, in]."""
+        tensor = schema.TensorT()
+        tensor.name, tensor.hasRank = self.matrix.name, True
+        tensor.shape = np.array(self.matrix.shape, np.int32)
+        tensor.buffer = self.data[0].buffer
+        match self.matrix.scheme:
+            case IntegerScheme() as scheme:
+                tensor.type = INTEGER_TYPES[scheme.bits]
+                tensor.quantization = self._quantization(graph, scheme)
+            case FloatScheme() as scheme:
+                tensor.type = FLOAT_TYPES[scheme.bits]
+            case _:
+                assert_never(self.matrix.scheme)
+        value = graph.adopt(graph.tensor(tensor), self.matrix.shape, torch.float32)
+        if tensor.type == schema.TensorType.FLOAT16:
+            return graph.emit(schema.BuiltinOperator.DEQUANTIZE, [value], self.matrix.shape)
+        return value
+
+    def _quantization(self, graph: SubgraphBuilder, scheme: IntegerScheme) -> Any:
+        quantization = schema.QuantizationParametersT()
+        quantization.quantizedDimension = 0
+        if self._scale is not None:
+            quantization.scale = self._scale
+            quantization.zeroPoint = np.zeros(self.matrix.shape[0], np.int64)
+            return quantization
+        scales = schema.TensorT()
+        scales.name, scales.hasRank = self.matrix.name + SCALES_SUFFIX, True
+        scales.type, scales.buffer = schema.TensorType.FLOAT16, self.data[1].buffer
+        rows, inputs = self.matrix.shape
+        scales.shape = np.array([rows, scheme.groups(inputs)], np.int32)
+        details = schema.BlockwiseQuantizationT()
+        details.scales, details.zeroPoints = graph.tensor(scales), -1
+        details.blockSize = scheme.group
+        quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+        quantization.details = details
+        return quantization
+
+
+def _code_bytes(matrix: IntegerMatrix) -> int:
+    return math.prod(matrix.shape) * matrix.scheme.bits // 8
+
+
+def _codes(matrix: IntegerMatrix) -> Pieces:
+    return lambda: (
+        as_twos_complement(matrix.packed(start, stop), matrix.scheme.bits)
+        for start, stop in row_chunks(matrix)
+    )
+
+
+def _scales(matrix: IntegerMatrix) -> Pieces:
+    return lambda: (matrix.scales(start, stop) for start, stop in row_chunks(matrix))
+
+
+def _floats(matrix: FloatMatrix) -> Pieces:
+    return lambda: (matrix.stored(start, stop) for start, stop in row_chunks(matrix))

@@ -1,0 +1,75 @@
+"""Checking a written file against the checkpoint it should hold, before anyone runs it.
+
+Converters have left a layer in float without a word; this refuses such a file. Not about numbers: that
+the codes are the checkpoint's is proved by reading them back, that they compute right by running.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from exporter.errors import LoweringError
+from exporter.lowering.litert.reading import LiteRtFile, WrittenMatrix, text
+from exporter.lowering.litert.storage import FLOAT_TYPES, INTEGER_TYPES
+from exporter.planning.scheme import IntegerScheme, Scheme
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+
+_Op = schema.BuiltinOperator
+WEIGHT_OPERAND = 1
+USERS = {_Op.FULLY_CONNECTED: "FULLY_CONNECTED", _Op.EMBEDDING_LOOKUP: "EMBEDDING_LOOKUP"}
+
+
+def verify_written(path: Path, checkpoint: QuantizedCheckpoint) -> None:
+    """Raise LoweringError unless every matrix is there once, in its scheme's type, and is what is used."""
+    file = LiteRtFile.open(path)
+    if missing := sorted(set(checkpoint.matrices) - set(file.matrices)):
+        raise _wrong(path, f"weight {missing[0]} is not in the file")
+    if unknown := sorted(set(file.matrices) - set(checkpoint.matrices)):
+        raise _wrong(path, f"holds a weight {unknown[0]} the checkpoint does not have")
+    for name, matrix in checkpoint.matrices.items():
+        written = file.matrices[name]
+        if written.shape != matrix.shape or not _has_scheme(written, matrix.scheme):
+            raise _wrong(
+                path,
+                f"weight {name} was written as type {written.type} {list(written.shape)}, "
+                f"planned as {matrix.scheme.name} {list(matrix.shape)}",
+            )
+    spans = [matrix.span for matrix in file.matrices.values()]
+    if len(set(spans)) != len(spans):
+        raise _wrong(path, "two weights share their bytes")
+    for subgraph in file.model.subgraphs:
+        _verify_use(path, file, subgraph)
+
+
+def _verify_use(path: Path, file: LiteRtFile, subgraph: Any) -> None:
+    """Weights are constants of the subgraph, and every layer takes one of them."""
+    names = [text(tensor.name) for tensor in subgraph.tensors]
+    inputs = {names[index] for index in subgraph.inputs}
+    if left := sorted(inputs & set(file.matrices)):
+        raise _wrong(path, f"weight {left[0]} was left an input of {text(subgraph.name)}")
+    source = {}  # result of a DEQUANTIZE to what it reads
+    for node in subgraph.operators:
+        operator = file.model.operatorCodes[node.opcodeIndex].builtinCode
+        if operator == _Op.DEQUANTIZE:
+            source[int(node.outputs[0])] = int(node.inputs[0])
+        elif operator in USERS:
+            index = int(node.inputs[WEIGHT_OPERAND])
+            if names[source.get(index, index)] not in file.matrices:
+                raise _wrong(path, f"a {USERS[operator]} of {text(subgraph.name)} reads no stored weight")
+
+
+def _has_scheme(written: WrittenMatrix, scheme: Scheme) -> bool:
+    if not isinstance(scheme, IntegerScheme):
+        return bool(written.type == FLOAT_TYPES[scheme.bits])
+    in_blocks = written.block_scales is not None
+    return bool(written.type == INTEGER_TYPES[scheme.bits]) and (written.groups, in_blocks) == (
+        scheme.groups(written.shape[1]),
+        scheme.group is not None,
+    )
+
+
+def _wrong(path: Path, what: str) -> LoweringError:
+    return LoweringError(path, what, "this is a fault of gemma-export; please report it")

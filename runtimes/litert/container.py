@@ -1,0 +1,154 @@
+"""Where things lie in a `.litertlm` bundle: its header, read with nothing but the standard library.
+
+Not about what a section holds. Format (LiteRT-LM, `litertlm_header_schema.fbs`, version 1):
+    0  b"LITERTLM", three u32 versions, 4 bytes of padding, u64 end of the header
+    32 the header, a flatbuffer: root { 0: system metadata, 1: { 0: [section] } }
+       section { 0: [pair], 1: begin u64, 2: end u64, 3: kind u8 }, pair { 0: key, 1: type u8, 2: value }
+    then sections, each on a 16 KiB boundary
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.errors import ArtifactError
+
+MAGIC = b"LITERTLM"
+HEADER_START = 32
+LARGEST_HEADER = 1 << 24
+TFLITE_KIND = 3  # AnySectionDataType.TFLiteModel
+STRING_TYPE = 9  # VData.StringValue
+PREFILL_DECODE = "tf_lite_prefill_decode"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Bytes begin to end of the file. kind: AnySectionDataType. model_type: of a TFLite section."""
+
+    begin: int
+    end: int
+    kind: int
+    model_type: str | None
+
+
+def is_container(path: Path) -> bool:
+    """Whether the file begins as a bundle does."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def read_sections(path: Path) -> tuple[Section, ...]:
+    """The bundle's sections. Raises ArtifactError where the header contradicts itself or the file."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(HEADER_START)
+            if len(start) < HEADER_START or not start.startswith(MAGIC):
+                raise _damaged(path, "it does not begin as a .litertlm bundle does")
+            (end,) = struct.unpack_from("<Q", start, 24)
+            if not HEADER_START < end <= min(size, LARGEST_HEADER):
+                raise _damaged(path, f"its header claims to end at byte {end} of {size}")
+            header = file.read(end - HEADER_START)
+        sections = tuple(_sections(header))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export again") from error
+    except (struct.error, UnicodeDecodeError) as error:
+        raise _damaged(path, "its header points outside itself") from error
+    for section in sections:
+        if not end <= section.begin <= section.end <= size:
+            raise _damaged(path, f"a section lies at bytes {section.begin} to {section.end} of {size}")
+    return sections
+
+
+def prefill_decode_section(path: Path) -> Section:
+    """The section with the text model. Raises ArtifactError where there is not exactly one."""
+    found = [
+        section
+        for section in read_sections(path)
+        if section.kind == TFLITE_KIND and section.model_type == PREFILL_DECODE
+    ]
+    if len(found) != 1:
+        raise _damaged(path, f"it holds {len(found)} text models, expected one")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A flatbuffer table: fields by number, offsets checked by struct's own bounds."""
+
+    data: bytes
+    at: int
+
+    def field(self, number: int) -> int | None:
+        """Where field `number` lies, None where it is absent."""
+        (back,) = struct.unpack_from("<i", self.data, self.at)
+        fields = self.at - back
+        (length,) = struct.unpack_from("<H", self.data, _inside(fields))
+        slot = 4 + 2 * number
+        if slot >= length:
+            return None
+        (offset,) = struct.unpack_from("<H", self.data, fields + slot)
+        return self.at + offset if offset else None
+
+    def number(self, number: int, form: str) -> int:
+        at = self.field(number)
+        value: int = 0 if at is None else struct.unpack_from(form, self.data, at)[0]
+        return value
+
+    def table(self, number: int) -> _Table | None:
+        at = self.field(number)
+        return None if at is None else _Table(self.data, self._follow(at))
+
+    def tables(self, number: int) -> Iterator[_Table]:
+        at = self.field(number)
+        if at is None:
+            return
+        start = self._follow(at)
+        (count,) = struct.unpack_from("<I", self.data, start)
+        for i in range(count):
+            yield _Table(self.data, self._follow(start + 4 + 4 * i))
+
+    def text(self, number: int) -> str | None:
+        at = self.field(number)
+        if at is None:
+            return None
+        start = self._follow(at)
+        (length,) = struct.unpack_from("<I", self.data, start)
+        return self.data[start + 4 : start + 4 + length].decode("utf-8")
+
+    def _follow(self, at: int) -> int:
+        (offset,) = struct.unpack_from("<I", self.data, at)
+        target: int = at + offset
+        return target
+
+
+def _sections(header: bytes) -> Iterator[Section]:
+    (root,) = struct.unpack_from("<I", header, 0)
+    listing = _Table(header, root).table(1)
+    if listing is None:
+        return
+    for entry in listing.tables(0):
+        yield Section(
+            entry.number(1, "<Q"), entry.number(2, "<Q"), entry.number(3, "<B"), _model_type(entry)
+        )
+
+
+def _model_type(section: _Table) -> str | None:
+    for pair in section.tables(0):
+        if pair.text(0) == "model_type" and pair.number(1, "<B") == STRING_TYPE:
+            value = pair.table(2)
+            return None if value is None else value.text(0)
+    return None
+
+
+def _inside(offset: int) -> int:
+    if offset < 0:  # struct would count from the end
+        raise struct.error("negative offset")
+    return offset
+
+
+def _damaged(path: Path, what: str) -> ArtifactError:
+    return ArtifactError(f"{path}: {what}; the file is damaged, export or download it again")

@@ -1,0 +1,226 @@
+"""`LiteRtSession`: a .tflite or .litertlm behind the `Session` interface, on the CPU.
+
+Not about generation. The graph is the one LiteRT-LM expects: signatures `prefill_<n>` and `decode`,
+caches in and out. The runtime updates a cache in place where input and output are one buffer, so
+each cache is bound once and never copied.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.litert.container import is_container, prefill_decode_section
+from runtimes.litert.external_weights import IDENTIFIER, write_head
+from runtimes.session import Logits, SessionFacts, Tokens
+
+DECODE, PREFILL = "decode", "prefill_"
+TOKENS, POSITIONS, MASK, LOGITS, CACHE = "tokens", "input_pos", "mask", "logits", "kv_cache_"
+# Added to the score of a key that must not be seen: exp() of it is 0.
+HIDDEN = np.float32(-1e9)
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """One signature with its own buffers; the caches are the session's."""
+
+    index: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    buffers: dict[str, Any]
+
+
+class LiteRtSession:
+    """A model run by LiteRT's CompiledModel. `open` makes one."""
+
+    def __init__(self, model: Any, facts: SessionFacts, scratch: tempfile.TemporaryDirectory[str]) -> None:
+        self._model = model
+        self._facts = facts
+        self._scratch = scratch
+        self._position = 0
+        details = model.get_input_tensor_details(DECODE)
+        self._cache_shapes = {
+            name: tuple(entry["shape"]) for name, entry in details.items() if name.startswith(CACHE)
+        }
+        self._caches = {
+            name: model.create_input_buffer_by_name(DECODE, name) for name in self._cache_shapes
+        }
+        self._decode = self._signature(DECODE)
+        self._prefill = self._signature(f"{PREFILL}{facts.prefill_chunk}")
+        self.reset()
+
+    @classmethod
+    def open(cls, path: Path, *, threads: int = 2, scratch: Path | None = None) -> Self:
+        """Open a .tflite, or the text model inside a .litertlm (its weights are not copied).
+
+        scratch: directory for XNNPACK's packed copy of the weights, about as large as they are and
+        deleted on `close`; mapped from there it costs no anonymous memory. None: the system's own.
+        Raises RuntimeUnavailable without ai-edge-litert, ArtifactError for a file it cannot run.
+        """
+        try:
+            from ai_edge_litert.compiled_model import CompiledModel
+            from ai_edge_litert.options import CpuOptions, HardwareAccelerator, Options
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                "ai-edge-litert is not installed here; pip install 'gemma-export[run-litert]'"
+            ) from error
+        directory = tempfile.TemporaryDirectory(prefix="gemma-litert-", dir=scratch)
+        try:
+            file = _runnable_file(path, Path(directory.name))
+            options = Options(
+                hardware_accelerators=HardwareAccelerator.CPU,
+                cpu_options=CpuOptions(
+                    num_threads=threads,
+                    # A cache made for another model would be used unchecked, so it is never kept.
+                    xnnpack_weight_cache_path=str(Path(directory.name) / "xnnpack.cache"),
+                ),
+            )
+            try:
+                model = CompiledModel.from_file(str(file), options=options)
+            except RuntimeError as error:
+                raise ArtifactError(f"{path}: LiteRT refuses it ({error}); export it again") from error
+            return cls(model, _facts(path, model), directory)
+        except BaseException:
+            directory.cleanup()
+            raise
+
+    @property
+    def facts(self) -> SessionFacts:
+        return self._facts
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def reset(self) -> None:
+        # Slots past the position are masked but still multiplied by 0: they must be finite.
+        for name, shape in self._cache_shapes.items():
+            self._caches[name].write(np.zeros(shape, np.float32))
+        self._position = 0
+
+    def prefill(self, tokens: Tokens) -> Logits:
+        self._check(tokens)
+        done = 0
+        while done < len(tokens):
+            if self._position + self._facts.prefill_chunk > self._facts.context:
+                # A padded chunk would not fit, and the runtime would clamp it onto earlier positions.
+                self.decode(int(tokens[done]))
+                done += 1
+                continue
+            part = tokens[done : done + self._facts.prefill_chunk]
+            # What padding leaves in the cache lies behind every position that can be seen, and is
+            # written over before the position gets there.
+            padded = np.zeros(self._facts.prefill_chunk, np.int32)
+            padded[: len(part)] = part
+            self._run(self._prefill, padded)
+            self._position += len(part)
+            done += len(part)
+        return np.empty((0, self._facts.vocab_size), np.float32)
+
+    def decode(self, token: int) -> NDArray[np.float32]:
+        tokens = np.array([token], np.int32)
+        self._check(tokens)
+        self._run(self._decode, tokens)
+        self._position += 1
+        logits: NDArray[np.float32] = self._decode.buffers[LOGITS].read(self._facts.vocab_size, np.float32)
+        return logits
+
+    def close(self) -> None:
+        self._caches, self._model = {}, None
+        for signature in (self._decode, self._prefill):
+            signature.buffers.clear()
+        self._scratch.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _signature(self, name: str) -> _Signature:
+        index = self._model.get_signature_index(name)
+        listing = self._model.get_signature_by_index(index)
+        buffers = {
+            entry: self._model.create_input_buffer_by_name(name, entry)
+            for entry in listing["inputs"]
+            if entry not in self._caches
+        }
+        for entry in listing["outputs"]:
+            if entry not in self._caches:
+                buffers[entry] = self._model.create_output_buffer_by_name(name, entry)
+        return _Signature(index, tuple(listing["inputs"]), tuple(listing["outputs"]), buffers)
+
+    def _run(self, signature: _Signature, tokens: Tokens) -> None:
+        """Run tokens at the current position; caches are updated, the position is not."""
+        at = np.arange(self._position, self._position + len(tokens), dtype=np.int32)
+        slots = np.arange(self._facts.context, dtype=np.int32)
+        signature.buffers[TOKENS].write(tokens[None])
+        signature.buffers[POSITIONS].write(at)
+        signature.buffers[MASK].write(np.where(slots <= at[:, None], np.float32(0), HIDDEN)[None, None])
+        buffers = {**signature.buffers, **self._caches}
+        self._model.run_by_index(
+            signature.index,
+            [buffers[name] for name in signature.inputs],
+            [buffers[name] for name in signature.outputs],
+        )
+
+    def _check(self, tokens: Tokens) -> None:
+        if self._model is None:
+            raise SessionError("the session is closed; open the artifact again")
+        if self._position + len(tokens) > self._facts.context:
+            raise SessionError(
+                f"{len(tokens)} tokens at position {self._position} exceed the context of "
+                f"{self._facts.context}; reset, or export with a longer --context"
+            )
+        if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self._facts.vocab_size):
+            raise SessionError(
+                f"a token is outside the vocabulary of {self._facts.vocab_size}; "
+                "use the release's own tokenizer"
+            )
+
+
+def _runnable_file(path: Path, scratch: Path) -> Path:
+    """A file LiteRT can open: the path itself, or a head for the model inside a bundle."""
+    try:
+        if is_container(path):
+            head = scratch / "head.tflite"
+            write_head(path, prefill_decode_section(path), head)
+            return head
+        with path.open("rb") as file:
+            if file.read(8)[4:] != IDENTIFIER:
+                raise ArtifactError(
+                    f"{path}: is neither a .tflite nor a .litertlm; export or download it again"
+                )
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export it again") from error
+    return path
+
+
+def _facts(path: Path, model: Any) -> SessionFacts:
+    names = list(model.get_signature_list())
+    prefills = [name for name in names if name.startswith(PREFILL)]
+    if DECODE not in names or len(prefills) != 1:
+        raise ArtifactError(
+            f"{path}: has signatures {sorted(names)}, expected {DECODE} and one {PREFILL}<n>; "
+            "export it again"
+        )
+    inputs = model.get_input_tensor_details(DECODE)
+    outputs = model.get_output_tensor_details(DECODE)
+    if missing := ({TOKENS, POSITIONS, MASK} - set(inputs)) | ({LOGITS} - set(outputs)):
+        raise ArtifactError(f"{path}: signature {DECODE} lacks {min(missing)!r}; export it again")
+    return SessionFacts(
+        runtime="LiteRT",
+        version=importlib.metadata.version("ai-edge-litert"),
+        arithmetic="fp32; inputs of layers with integer weights are rounded to int8 per token",
+        vocab_size=int(outputs[LOGITS]["shape"][-1]),
+        context=int(inputs[MASK]["shape"][-1]),
+        prefill_chunk=int(prefills[0].removeprefix(PREFILL)),
+        prefill_logits="none",
+    )
