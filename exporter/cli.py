@@ -25,14 +25,18 @@ FORMATS = ("tflite", "litertlm", "onnx", "coreml")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--target", type=click.Choice(TARGETS), help="Kind of device: formats, recipe, context."
-)
+@click.option("--target", type=click.Choice(TARGETS), help="Kind of device: formats, recipe, context.")
 @click.option("--profile", metavar="NAME", help="One device of device_profiles/ instead, e.g. pixel-9.")
 @click.option(
     "--model",
     metavar="REF",
     help="A Hugging Face directory or a .gguf file. Default: the sample, Gemma 3 270M.",
+)
+@click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A PEFT LoRA directory to merge into it.",
 )
 @click.option("--recipe", metavar="NAME", help="int8, int4, float, or a .toml file. Default: the target's.")
 @click.option("--context", type=int, metavar="N", help="Positions of the KV cache. Default: the target's.")
@@ -50,9 +54,7 @@ FORMATS = ("tflite", "litertlm", "onnx", "coreml")
     show_default=True,
     help="ONNX: positions a prefill returns logits for.",
 )
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory."
-)
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @click.version_option(__version__, prog_name="gemma-export")
 @click.pass_context
@@ -77,10 +79,9 @@ def main(context: click.Context, /, **options: Any) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option(
-    "--model", metavar="REF", help="The checkpoint it was made from. Default: the sample."
-)
-def validate(directory: Path, model: str | None) -> None:
+@click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
+@click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
+def validate(directory: Path, model: str | None, adapter: Path | None) -> None:
     """Re-check a release: its checksums, and every artifact run and compared again."""
     with _errors_exit_2():
         from exporter.pipeline import revalidate
@@ -88,7 +89,7 @@ def validate(directory: Path, model: str | None) -> None:
 
         console = _console()
         with _progress(console) as progress:
-            report = revalidate(directory, model, progress)
+            report = revalidate(directory, model, adapter, progress)
         print_report(report, console)
         sys.exit(report.exit_code)
 
@@ -127,6 +128,7 @@ def _export(options: dict[str, Any]) -> None:
     console = _console()
     request = make_request(
         model=options["model"],
+        adapter=options["adapter"],
         target=options["target"],
         profile=options["profile"],
         recipe=options["recipe"],
@@ -154,7 +156,8 @@ def _given(context: click.Context, name: str) -> bool:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console()
+    # A pipe has no width of its own; 80 columns would break every path in the tables.
+    return Console(width=None if sys.stdout.isatty() else 132)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
-from exporter.checkpoints.open import open_source
+from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import UsageError
 from exporter.lowering.interface import Lowering, LoweringRequest, Progress
 from exporter.lowering.table import lowerings_for
@@ -42,9 +42,11 @@ TOKENIZER_NAME = "tokenizer.json"
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What was asked for. None: the target's own. context: positions of the KV caches."""
+    """What was asked for. model: None for the sample. adapter: a PEFT LoRA directory to merge.
+    context: positions of the KV caches. out: None for a name made of model, recipe and target."""
 
     model: str | None
+    adapter: Path | None
     target: Target
     recipe: str
     context: int
@@ -66,6 +68,7 @@ class ExportResult:
 def make_request(
     *,
     model: str | None,
+    adapter: Path | None,
     target: str | None,
     profile: str | None,
     recipe: str | None,
@@ -87,6 +90,7 @@ def make_request(
         raise UsageError("--target", "is missing", "name a target or a --profile")
     return ExportRequest(
         model=model,
+        adapter=adapter,
         target=meant,
         recipe=recipe or meant.recipe,
         context=context if context is not None else meant.context,
@@ -102,7 +106,7 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
 
     Raises ExportError, before any work where the plan can tell, and leaves nothing half-written.
     """
-    source = open_source(request.model)
+    source = open_checkpoint(request.model, request.adapter)
     recipe = load_recipe(request.recipe)
     lowerings = lowerings_for(request.formats)
     accepted = {family: lowering.schemes for family, lowering in lowerings.items()}
@@ -136,14 +140,16 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     return ExportResult(report, report.outcome == "passed", staging.published)
 
 
-def revalidate(release: Path, model: str | None, progress: Progress) -> ValidationReport:
+def revalidate(
+    release: Path, model: str | None, adapter: Path | None, progress: Progress
+) -> ValidationReport:
     """Check a sealed release again: its files, and its artifacts against the checkpoint `model`.
 
     Raises ManifestError for a directory that is not a release, PlanError for another checkpoint than
     the release was made from.
     """
     manifest = read_manifest(release)
-    source = open_source(model)
+    source = open_checkpoint(model, adapter)
     made_from = manifest.source["sha256"]
     if dict(source.digests()) != made_from:
         raise UsageError(

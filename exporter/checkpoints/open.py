@@ -38,3 +38,11 @@ def open_source(reference: str | None) -> CheckpointSource:
         f"is not {SAMPLE!r}, not a directory and not a .gguf file (looked at {path.absolute()})",
         "give a Hugging Face directory, a GGUF file, or nothing for the sample",
     )
+
+
+def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSource:
+    """`open_source`, with a LoRA adapter directory merged into it where one is given."""
+    from exporter.checkpoints.lora import LoraSource
+
+    base = open_source(reference)
+    return base if adapter is None else LoraSource.open(base, adapter)
