@@ -82,7 +82,10 @@ class MilSession:
         for start in range(0, len(ids), self._facts.prefill_chunk):
             chunk = ids[start : start + self._facts.prefill_chunk]
             got = self._run(execution, chunk)
-            logits[start : start + len(chunk) if every else None] = got
+            if every:
+                logits[start : start + len(chunk)] = got
+            else:
+                logits[...] = got
         return logits
 
     def decode(self, token: int) -> NDArray[np.float32]:

@@ -1,0 +1,97 @@
+"""Weights decoded by rows: what is kept, what is decoded, and what that costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtimes.errors import ArtifactError
+from runtimes.mil.arithmetic import HalfRounding
+from runtimes.mil.constexpr import BlockwiseDecoder
+from runtimes.mil.payloads import Elements
+from runtimes.mil.tensor_types import Array, DataType, Floats, TensorType
+from runtimes.mil.weights import Weight, WeightMemory
+
+
+class CountingDecoder:
+    """Row r holds r / 3; counts the rows it was asked for."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self.decoded = 0
+
+    def decode(self, start: int, stop: int, out: Floats) -> None:
+        self.decoded += stop - start
+        out[...] = (np.arange(start, stop, dtype=np.float32) / 3)[:, None]
+
+    def take(self, rows: Array) -> Floats:
+        self.decoded += rows.size
+        return np.repeat((rows / 3).astype(np.float32)[:, None], self.shape[1], axis=1)
+
+
+def test_a_kept_weight_is_decoded_once() -> None:
+    decoder = CountingDecoder((10, 4))
+    weight = Weight(decoder, WeightMemory(10 * 4 * 4), None)
+    assert weight.dense() is weight.dense()
+    assert weight.take(np.array([3]))[0, 0] == np.float32(1)
+    assert decoder.decoded == 10
+
+
+def test_weights_beyond_the_bound_are_not_kept() -> None:
+    memory = WeightMemory(10 * 4 * 4 + 3)
+    first, second = (Weight(CountingDecoder((10, 4)), memory, None) for _ in range(2))
+    assert first.kept() is not None
+    assert second.kept() is None
+    np.testing.assert_array_equal(first.dense(), second.dense())
+    assert second.kept() is None
+
+
+def test_rows_are_taken_without_decoding_others() -> None:
+    decoder = CountingDecoder((1_000_000, 4))
+    weight = Weight(decoder, WeightMemory(1 << 30), None)
+    assert weight.take(np.array([7, 7, 999_999])).shape == (3, 4)
+    assert decoder.decoded == 3
+
+
+def test_blocks_cover_every_row_once_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtimes.mil.weights.BLOCK_BYTES", 3 * 4 * 4)
+    memory = WeightMemory(0)
+    weight = Weight(CountingDecoder((10, 4)), memory, None)
+    spans, rows = [], []
+    for start, stop, block in weight.blocks():
+        spans.append((start, stop))
+        rows.append(block[:, 0].copy())
+        assert np.shares_memory(block, memory.scratch(12))
+    assert spans == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    np.testing.assert_array_equal(np.concatenate(rows), weight.dense()[:, 0])
+
+
+def test_every_way_of_decoding_rounds_where_asked() -> None:
+    weight = Weight(CountingDecoder((10, 4)), WeightMemory(0), HalfRounding())
+    rounded = (np.arange(10, dtype=np.float32) / 3).astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(weight.dense()[:, 0], rounded)
+    np.testing.assert_array_equal(weight.take(np.arange(10))[:, 0], rounded)
+    np.testing.assert_array_equal(next(weight.blocks())[2][:, 0], rounded)
+
+
+def _elements(dtype: DataType, shape: tuple[int, ...], size: int) -> Elements:
+    return Elements(TensorType(dtype, shape), memoryview(bytes(size)), "p: constant w")
+
+
+def test_a_payload_of_another_size_is_refused() -> None:
+    assert _elements(DataType.INT4, (3, 3), 5).all().shape == (3, 3)
+    with pytest.raises(ArtifactError, match=r"w: int4\[3, 3\] wants 5 bytes, its payload has 4"):
+        _elements(DataType.INT4, (3, 3), 4)
+
+
+def test_scales_that_do_not_divide_the_codes_are_refused() -> None:
+    codes = _elements(DataType.INT8, (4, 6), 24)
+    BlockwiseDecoder(codes, _elements(DataType.FLOAT16, (2, 3), 12), None)
+    for shape in ((3, 6), (4, 4), (4,)):
+        scales = _elements(DataType.FLOAT16, shape, 2 * int(np.prod(shape)))
+        with pytest.raises(ArtifactError, match="does not divide"):
+            BlockwiseDecoder(codes, scales, None)
+    with pytest.raises(ArtifactError, match="beside scales"):
+        BlockwiseDecoder(codes, _elements(DataType.FLOAT16, (4, 1), 8), _elements(DataType.INT8, (1, 1), 1))
+    with pytest.raises(ArtifactError, match="not floats"):
+        BlockwiseDecoder(codes, _elements(DataType.INT8, (4, 1), 4), None)
