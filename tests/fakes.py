@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -176,9 +177,11 @@ class ForgetfulSession(EagerSession):
 
 def eager_driver(spec: ModelSpec, session: type[EagerSession] = EagerSession) -> Driver:
     """A driver that opens archives of this model."""
-    return Driver(
-        "fp32", lambda directory, artifact: session.open(directory / artifact.path, artifact, spec)
-    )
+
+    def opened(directory: Path, artifact: Artifact) -> EagerSession:
+        return session.open(directory / artifact.path, artifact, spec)
+
+    return Driver("fp32", opened)
 
 
 def read_archive(path: Path) -> dict[str, NDArray[Any]]:
@@ -186,7 +189,7 @@ def read_archive(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path) as archive:
             return dict(archive)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); write it again") from error
 
 

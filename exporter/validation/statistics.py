@@ -54,7 +54,8 @@ class Agreement:
         ratio = float(np.exp(difference.mean()))
         error = float(difference.std(ddof=1) / np.sqrt(count)) if count > 1 else 0.0
         moved = np.exp(-self.subject_nll) - np.exp(-self.reference_nll)
-        median, kl_90, kl_99, kl_999 = np.quantile(self.kl, (0.5, 0.9, 0.99, 0.999)).tolist()
+        with np.errstate(invalid="ignore"):
+            median, kl_90, kl_99, kl_999 = np.quantile(self.kl, (0.5, 0.9, 0.99, 0.999)).tolist()
         return Statistics(
             positions=count,
             mean_kl=float(self.kl.mean()),

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.validation import routes
+from exporter.validation.logits_file import LogitsFile
+from exporter.validation.routes import Pace, Route, plan_routes, run_route
+from runtimes.session import Logits, PrefillLogits, SessionFacts
+from tests.fakes import FAKE_PREFILLS, EagerSession
+from tests.tiny import RandomSource, tiny_gemma3
+
+TOKENS = np.random.default_rng(5).integers(0, 512, 97).astype(np.int32)
+POSITIONS = len(TOKENS) - 1
+
+
+def facts(prefill: PrefillLogits, chunk: int = 8) -> SessionFacts:
+    return SessionFacts("eager torch", "0", "fp32", 512, 128, chunk, prefill)
+
+
+def open_eager(prefill: PrefillLogits) -> EagerSession:
+    source = RandomSource(tiny_gemma3())
+    import torch
+
+    from exporter.models.eager import effective_weights
+
+    stored = {name: torch.from_numpy(values) for name, values in source.weights.items()}
+    return EagerSession(source.spec, effective_weights(source.spec, stored), facts(prefill))
+
+
+@pytest.mark.parametrize("prefill", FAKE_PREFILLS)
+@pytest.mark.parametrize(("positions", "chunk"), [(1177, 128), (1177, 1), (95, 8), (63, 64), (16, 4)])
+def test_routes_give_every_token_once_and_exercise_both_calls(
+    prefill: PrefillLogits, positions: int, chunk: int
+) -> None:
+    whole, turns = plan_routes(facts(prefill, chunk), positions)
+    for route in (whole, turns):
+        assert sum(segment.tokens for segment in route.segments) == positions
+        assert all(segment.tokens > 0 for segment in route.segments)
+    assert whole.segments[0].call == ("prefill" if prefill == "all" else "decode")
+    assert [segment.call for segment in turns.segments] == ["prefill", "decode", "prefill", "decode"]
+    if chunk > 1:
+        assert all(s.tokens % chunk for s in turns.segments if s.call == "prefill"), "ends on a boundary"
+
+
+def test_the_tail_is_decoded_past_the_window_of_the_sample() -> None:
+    _, turns = plan_routes(facts("none", 128), 1177)
+    tail = turns.segments[-1].tokens
+    assert tail >= 128
+    assert 1177 - tail > 512
+
+
+def logits_by(route: Route, session: EagerSession, path: Path) -> Logits:
+    file = LogitsFile.create(path, POSITIONS, 512)
+    run_route(session, route, TOKENS, {}, pace=Pace(), tell=lambda _: None, write=file)
+    return file.rows(0, POSITIONS)
+
+
+def test_every_manner_of_feeding_gives_the_same_logits(tmp_path: Path) -> None:
+    everything = open_eager("all")
+    whole, turns = plan_routes(everything.facts, POSITIONS)
+    expected = logits_by(whole, everything, tmp_path / "whole")
+    assert np.abs(logits_by(turns, everything, tmp_path / "turns") - expected).max() < 1e-4
+    stepwise = open_eager("none")
+    stepped, _ = plan_routes(stepwise.facts, POSITIONS)
+    assert np.abs(logits_by(stepped, stepwise, tmp_path / "steps") - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("prefill", FAKE_PREFILLS)
+def test_what_comes_back_is_compared_at_its_own_position(
+    prefill: PrefillLogits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BATCH_BYTES", 5 * 512 * 4)
+    reference = LogitsFile.create(tmp_path / "reference", POSITIONS, 512)
+    source = open_eager("all")
+    reference.write_rows(0, source.prefill(TOKENS[:-1]))
+    session = open_eager(prefill)
+    pace, told = Pace(), list[int]()
+    whole, turns = plan_routes(session.facts, POSITIONS)
+    first = run_route(
+        session, whole, TOKENS, {"it": reference}, pace=pace, tell=told.append, keep=turns.decoded()
+    )
+    assert len(first.agreements["it"].kl) == POSITIONS
+    assert first.agreements["it"].statistics().mean_kl < 1e-8
+    assert sorted(first.kept) == turns.decoded().tolist()
+    assert told[-1] == POSITIONS
+    second = run_route(session, turns, TOKENS, {"itself": first.kept}, pace=pace, tell=told.append)
+    assert len(second.agreements["itself"].kl) == len(turns.decoded())
+    assert second.agreements["itself"].statistics().mean_kl < 1e-8
+    assert pace.tokens["prefill"] + pace.tokens["decode"] == 2 * POSITIONS
+    assert second.non_finite == 0
+
+
+def test_a_pace_without_calls_is_unknown() -> None:
+    assert Pace().per_second("decode") is None

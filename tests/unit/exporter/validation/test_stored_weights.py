@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exporter.lowering.interface import StoredRows
+from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL, Scheme
+from exporter.quantization.checkpoint import IntegerMatrix, QuantizedCheckpoint, row_chunks
+from exporter.quantization.writer import write_quantized
+from exporter.validation.stored_weights import differing_numbers
+from tests.fakes import silent
+from tests.tiny import RandomSource, tiny_gemma3
+
+EMBEDDING = "model.embed_tokens.weight"
+LINEAR = "model.layers.3.mlp.up_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> QuantizedCheckpoint:
+    source = RandomSource(tiny_gemma3())
+
+    def scheme(name: str) -> Scheme:
+        if "mlp" in name:
+            return INT4_G32
+        return FP16 if "o_proj" in name else INT8_CHANNEL
+
+    schemes = {weight.name: scheme(weight.name) for weight in source.spec.weights() if weight.is_matrix}
+    return write_quantized(source, schemes, tmp_path_factory.mktemp("quantised"), silent)
+
+
+def faithful(checkpoint: QuantizedCheckpoint) -> Iterator[StoredRows]:
+    for name, matrix in checkpoint.matrices.items():
+        for start, stop in row_chunks(matrix, budget=10_000):
+            if isinstance(matrix, IntegerMatrix):
+                scales = matrix.scales(start, stop).astype(np.float32)
+                yield StoredRows(name, start, matrix.codes(start, stop), scales, None)
+            else:
+                yield StoredRows(name, start, None, None, matrix.values(start, stop))
+    for name, values in checkpoint.vectors.items():
+        yield StoredRows(name, 0, None, None, values + 1)
+
+
+def test_a_faithful_artifact_differs_nowhere(checkpoint: QuantizedCheckpoint) -> None:
+    assert differing_numbers(faithful(checkpoint), checkpoint) == 0
+
+
+def test_every_changed_code_scale_and_value_is_counted(checkpoint: QuantizedCheckpoint) -> None:
+    def damaged() -> Iterator[StoredRows]:
+        for rows in faithful(checkpoint):
+            if rows.start == 0 and rows.weight == EMBEDDING:
+                assert rows.codes is not None
+                rows.codes[5, 6:8] ^= 1
+            elif rows.start == 0 and rows.weight == LINEAR:
+                assert rows.scales is not None
+                rows.scales[1, 0] *= 1.001
+            elif rows.start == 0 and rows.weight == "model.layers.0.self_attn.o_proj.weight":
+                assert rows.values is not None
+                rows.values[0, 0] = np.nan
+            yield rows
+
+    assert differing_numbers(damaged(), checkpoint) == 4
+
+
+def test_rows_that_are_absent_count_with_all_their_entries(checkpoint: QuantizedCheckpoint) -> None:
+    kept = [rows for rows in faithful(checkpoint) if not (rows.weight == EMBEDDING and rows.start == 0)]
+    first = next(row_chunks(checkpoint.matrices[EMBEDDING], budget=10_000))[1]
+    assert differing_numbers(kept, checkpoint) == first * 64
+
+
+def test_a_matrix_of_another_model_counts_whole(checkpoint: QuantizedCheckpoint) -> None:
+    stranger = StoredRows("model.layers.99.weight", 0, None, None, np.zeros((2, 3), np.float32))
+    assert differing_numbers([*faithful(checkpoint), stranger], checkpoint) == 6
+
+
+def test_floats_in_place_of_codes_count_whole(checkpoint: QuantizedCheckpoint) -> None:
+    def floats() -> Iterator[StoredRows]:
+        for rows in faithful(checkpoint):
+            matrix = checkpoint.matrices.get(rows.weight)
+            if rows.weight == LINEAR and matrix is not None and rows.codes is not None:
+                values = matrix.values(rows.start, rows.start + len(rows.codes))
+                yield replace(rows, codes=None, scales=None, values=values)
+            else:
+                yield rows
+
+    assert differing_numbers(floats(), checkpoint) == 128 * 64

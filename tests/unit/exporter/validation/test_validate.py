@@ -1,0 +1,276 @@
+"""Whole validations of a tiny model through an honest lowering and session, and through wrong ones.
+
+Each gate is shown to pass where nothing is wrong and to fail or be skipped where something is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from exporter.lowering.interface import LoweringRequest
+from exporter.models.spec import ModelSpec
+from exporter.packaging.release import seal_release
+from exporter.planning.plan import Plan
+from exporter.planning.recipe import QualityLimit, Recipe
+from exporter.planning.scheme import INT8_CHANNEL
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.writer import write_quantized
+from exporter.resources import data_directory
+from exporter.validation.drivers import Driver
+from exporter.validation.report import Gate, Kind, ValidationReport
+from exporter.validation.request import ValidationRequest
+from exporter.validation.validate import validate_release
+from exporter.validation.verdict import Failed, Passed, Skipped
+from runtimes.errors import RuntimeUnavailable
+from runtimes.manifest import Artifact
+from runtimes.session import PrefillLogits, Session
+from tests.fakes import (
+    ARCHIVE,
+    FAKE_PREFILLS,
+    SCALES,
+    ArchiveLowering,
+    EagerSession,
+    ForgetfulSession,
+    NotANumberSession,
+    SelfTwinLowering,
+    TwinlessLowering,
+    another_mask,
+    another_norm,
+    another_rope,
+    change_archive,
+    eager_driver,
+    silent,
+)
+from tests.tiny import RandomSource, tiny_gemma3
+
+LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
+RECIPE = Recipe("tiny", "for tests", (), LIMIT, {"onnx": LIMIT})
+LINEAR = "model.layers.2.mlp.up_proj.weight"
+TOKENS = 97
+
+
+@dataclass(frozen=True)
+class Quantised:
+    source: RandomSource
+    checkpoint: QuantizedCheckpoint
+    tokenizer: Path
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
+    directory = tmp_path_factory.mktemp("quantised")
+    source = RandomSource(tiny_gemma3())
+    schemes = {weight.name: INT8_CHANNEL for weight in source.spec.weights() if weight.is_matrix}
+    source.write_tokenizer(directory)
+    return Quantised(source, write_quantized(source, schemes, directory / "q", silent), directory)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "release"
+
+
+def request(
+    release: Path,
+    quantised: Quantised,
+    *,
+    lowering: ArchiveLowering | None = None,
+    prefill: PrefillLogits = "all",
+    session: type[EagerSession] = EagerSession,
+    change: Callable[[ModelSpec], ModelSpec] = lambda spec: spec,
+) -> ValidationRequest:
+    """An artifact lowered into `release`, and the request to validate it."""
+    lowering = lowering or ArchiveLowering()
+    checkpoint = quantised.checkpoint
+    artifacts = lowering.lower(
+        LoweringRequest(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None), release, silent
+    )
+    return ValidationRequest(
+        release=release,
+        artifacts=artifacts,
+        model="tiny",
+        target="desktop",
+        recipe=RECIPE,
+        tokenizer=quantised.tokenizer / "tokenizer.json",
+        bos_token=2,
+        evaluation=data_directory("samples") / "evaluation",
+        scratch=release.parent / "scratch",
+        sealed=False,
+        checkpoint=checkpoint,
+        source=quantised.source,
+        lowerings={"onnx": lowering},
+        progress=silent,
+        token_limit=TOKENS,
+        drivers=lambda _: (eager_driver(change(checkpoint.spec), session),),
+    )
+
+
+def gates(report: ValidationReport, kind: Kind) -> list[Gate]:
+    return [gate for gate in report.gates if gate.kind == kind]
+
+
+def failed(report: ValidationReport) -> set[Kind]:
+    return {gate.kind for gate in report.gates if isinstance(gate.verdict, Failed)}
+
+
+def skipped(report: ValidationReport) -> dict[Kind, str]:
+    return {gate.kind: gate.verdict.reason for gate in report.gates if isinstance(gate.verdict, Skipped)}
+
+
+@pytest.mark.parametrize("prefill", FAKE_PREFILLS)
+def test_an_honest_artifact_passes_every_gate(
+    prefill: PrefillLogits, release: Path, quantised: Quantised
+) -> None:
+    report = validate_release(request(release, quantised, prefill=prefill))
+    assert {gate.kind for gate in report.gates} == {
+        "weights", "lowering", "quantisation", "end to end", "execution"
+    }  # fmt: skip
+    assert all(isinstance(gate.verdict, Passed) for gate in report.gates), report.gates
+    assert (report.outcome, report.exit_code) == ("passed", 0)
+    (kernels,) = [each for each in report.comparisons if each.kind == "kernels"]
+    assert kernels.statistics.max_kl < 1e-9, "the eager session computes with the twin's own numbers"
+    price, *user = [each for each in report.comparisons if each.kind in ("quantisation", "end to end")]
+    assert user[0].statistics.mean_kl == pytest.approx(price.statistics.mean_kl, rel=1e-3)
+    assert price.statistics.mean_kl > 1e-5
+    (run,) = report.runs
+    assert run.bytes == (release / ARCHIVE).stat().st_size
+    assert run.decode_tokens_per_second is not None
+    assert run.prefill_tokens_per_second is not None
+    assert run.greedy[0].tokens == 64
+    assert 0 < run.greedy[0].agreed <= 64
+    assert list((release.parent / "scratch").iterdir()) == [], "everything big was deleted"
+
+
+def test_one_wrong_scale_fails_the_weights_and_the_lowering(release: Path, quantised: Quantised) -> None:
+    asked = request(release, quantised)
+    change_archive(release / ARCHIVE, LINEAR + SCALES, (3, 0), 1.5)
+    report = validate_release(asked)
+    assert {"weights", "lowering"} <= failed(report)
+    assert [gate.verdict for gate in gates(report, "weights")] == [Failed(1, 0, "numbers")]
+    assert report.exit_code == 1
+
+
+@pytest.mark.parametrize("change", [another_rope, another_mask, another_norm])
+def test_a_wrong_graph_fails_the_lowering(
+    change: Callable[[ModelSpec], ModelSpec], release: Path, quantised: Quantised
+) -> None:
+    report = validate_release(request(release, quantised, change=change))
+    assert "lowering" in failed(report)
+    assert "weights" not in failed(report)
+
+
+def test_a_wrong_norm_gain_in_the_file_fails_the_lowering(release: Path, quantised: Quantised) -> None:
+    asked = request(release, quantised)
+    change_archive(release / ARCHIVE, "model.layers.3.self_attn.q_norm.weight", (0,), 1.5)
+    assert "lowering" in failed(validate_release(asked))
+
+
+def test_logits_that_are_not_numbers_fail(release: Path, quantised: Quantised) -> None:
+    report = validate_release(request(release, quantised, session=NotANumberSession))
+    assert {"execution", "lowering", "end to end"} <= failed(report)
+    (finite,) = [gate for gate in gates(report, "execution") if gate.statistic == "non-finite logits"]
+    assert isinstance(finite.verdict, Failed)
+    assert finite.verdict.measured == 2 * (TOKENS - 1 - 4) * 512
+
+
+def test_an_artifact_that_depends_on_how_it_was_fed_fails(release: Path, quantised: Quantised) -> None:
+    report = validate_release(request(release, quantised, session=ForgetfulSession))
+    (hand_over,) = [gate for gate in gates(report, "execution") if "hand-over" in gate.subject]
+    assert isinstance(hand_over.verdict, Failed)
+    assert not any(isinstance(gate.verdict, Failed) for gate in gates(report, "end to end"))
+
+
+def test_a_recipe_that_costs_more_than_it_may_fails(release: Path, quantised: Quantised) -> None:
+    strict = QualityLimit(1e-9, 1.0, "nobody can")
+    asked = replace(
+        request(release, quantised),
+        recipe=replace(RECIPE, quantisation=strict, end_to_end={"onnx": strict}),
+    )
+    assert {"quantisation", "end to end"} <= failed(validate_release(asked))
+
+
+def test_without_a_twin_the_result_is_inconclusive(release: Path, quantised: Quantised) -> None:
+    report = validate_release(request(release, quantised, lowering=TwinlessLowering()))
+    assert "without a float form" in skipped(report)["lowering"]
+    assert not failed(report)
+    assert report.exit_code == 3
+
+
+def test_an_artifact_that_is_its_own_twin_is_run_once_for_both(release: Path, quantised: Quantised) -> None:
+    report = validate_release(request(release, quantised, lowering=SelfTwinLowering()))
+    assert report.outcome == "passed"
+    assert len(gates(report, "lowering")) == 2
+    assert not [each for each in report.comparisons if each.kind == "kernels"]
+
+
+def test_without_the_source_what_needs_it_is_skipped(release: Path, quantised: Quantised) -> None:
+    report = validate_release(replace(request(release, quantised), source=None))
+    assert set(skipped(report)) == {"quantisation", "end to end"}
+    assert not failed(report)
+    assert report.exit_code == 3
+    assert any("Greedy tokens" in sentence for sentence in report.not_checked)
+
+
+def test_a_release_alone_is_still_run_and_held_against_itself(release: Path, quantised: Quantised) -> None:
+    asked = replace(request(release, quantised), source=None, checkpoint=None)
+    report = validate_release(asked)
+    assert all(isinstance(gate.verdict, Passed) for gate in gates(report, "execution"))
+    assert len(gates(report, "execution")) == 2
+    assert set(skipped(report)) == {"weights", "lowering", "quantisation", "end to end"}
+    assert report.exit_code == 3
+
+
+def test_a_sealed_release_is_held_against_its_manifest(release: Path, quantised: Quantised) -> None:
+    asked = replace(request(release, quantised), sealed=True)
+    plan = Plan(RECIPE, "desktop", ("onnx",), 128, {}, 0)
+    seal_release(release, source=quantised.source, plan=plan, artifacts=asked.artifacts, versions={})
+    assert isinstance(gates(validate_release(asked), "files")[0].verdict, Passed)
+    change_archive(release / ARCHIVE, LINEAR + SCALES, (3, 0), 1.0001)
+    report = validate_release(asked)
+    assert "files" in failed(report)
+    assert any(ARCHIVE in sentence for sentence in report.not_checked)
+
+
+def test_a_damaged_artifact_fails_instead_of_stopping_the_validation(
+    release: Path, quantised: Quantised
+) -> None:
+    asked = request(release, quantised, lowering=SelfTwinLowering())
+    (release / ARCHIVE).write_bytes(b"PK\x03\x04 and no more")
+    report = validate_release(replace(asked, lowerings={}))
+    assert failed(report) == {"execution"}
+    assert any("is damaged" in sentence for sentence in report.not_checked)
+    assert report.runs == ()
+
+
+def test_a_runtime_that_is_not_installed_is_a_skip(release: Path, quantised: Quantised) -> None:
+    def absent(directory: Path, artifact: Artifact) -> Session:
+        raise RuntimeUnavailable("eager torch is not installed")
+
+    report = validate_release(
+        replace(request(release, quantised), drivers=lambda _: (Driver("fp32", absent),))
+    )
+    assert set(skipped(report)) == {"lowering", "execution", "end to end"}
+    assert report.exit_code == 3
+
+
+def test_logits_of_another_vocabulary_fail(release: Path, quantised: Quantised) -> None:
+    class Narrow(EagerSession):
+        def __init__(self, spec: ModelSpec, weights: object, facts: object) -> None:
+            super().__init__(spec, weights, replace(facts, vocab_size=500))  # type: ignore[arg-type, type-var]  # as given
+
+    report = validate_release(request(release, quantised, session=Narrow))
+    assert "execution" in failed(report)
+    assert any("returns logits of 500 tokens" in sentence for sentence in report.not_checked)
+
+
+def test_little_text_is_said_to_be_little(release: Path, quantised: Quantised) -> None:
+    report = validate_release(replace(request(release, quantised), token_limit=13))
+    assert any("Only 12 of" in sentence for sentence in report.not_checked)
+    assert any("do not reach past the sliding window of 16" in sentence for sentence in report.not_checked)
+    assert report.text_tokens == 13
