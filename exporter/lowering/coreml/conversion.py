@@ -100,15 +100,18 @@ def convert(
         constants(spec, small, context, residual_scale),
         groups,
         tuple(matrices),
-        context,
     )
     # (1)
     tokens, end = TRACED_LENGTHS
     example = (torch.zeros((1, tokens), dtype=torch.int32), torch.zeros((1, 1, tokens, end)))
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        placeholders = [placeholder(shape) for shape in matrices.values()]
-        traced = torch.jit.trace(module.eval(), (*example, *placeholders), check_trace=False)
+        warnings.simplefilter("ignore")  # TracerWarning: the constants it sees are meant as such
+        inputs = (*example, *(placeholder(shape) for shape in matrices.values()))
+        trace: Any = torch.jit.trace
+        traced = trace(module.eval(), inputs, check_trace=False)
+    for state, shape in _states(groups, context).items():
+        # coremltools wants each buffer in its full shape; numpy's zeros cost nothing until written to.
+        setattr(traced, state, torch.from_numpy(np.zeros(shape, np.float32)))
     # (2)
     with _quietly():
         model = _to_coreml(traced, matrices, groups, context)
@@ -126,17 +129,12 @@ class _Traced(torch.nn.Module):
         constants: Constants,
         groups: Sequence[CacheGroup],
         names: tuple[str, ...],
-        context: int,
     ) -> None:
         super().__init__()
         self._spec, self._scale, self._constants = spec, residual_scale, constants
         self._groups, self._names = groups, names
-        for group in groups:
-            for state in (group.key_state, group.value_state):
-                # coremltools wants the buffer in its full shape; numpy's zeros are pages that
-                # cost nothing until they are written to.
-                empty = np.zeros(group.shape(context), np.float32)
-                self.register_buffer(state, torch.from_numpy(empty))
+        for state, shape in _states(groups, TRACED_LENGTHS[1]).items():
+            self.register_buffer(state, torch.zeros(shape))
 
     def forward(self, tokens: Tensor, mask: Tensor, *matrices: Tensor) -> Tensor:
         ops = CoreMlDialect(
@@ -150,6 +148,13 @@ class _Traced(torch.nn.Module):
             tokens=tokens.shape[1],
         )
         return decode(self._spec, ops, tokens)
+
+
+def _states(groups: Sequence[CacheGroup], context: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every state."""
+    return {
+        state: group.shape(context) for group in groups for state in (group.key_state, group.value_state)
+    }
 
 
 def _to_coreml(
@@ -168,9 +173,8 @@ def _to_coreml(
     ]
     inputs += [ct.TensorType(slot_name(name), shape=shape, dtype=half) for name, shape in matrices.items()]
     states = [
-        ct.StateType(ct.TensorType(shape=group.shape(context), dtype=half), name=state)
-        for group in groups
-        for state in (group.key_state, group.value_state)
+        ct.StateType(ct.TensorType(shape=shape, dtype=half), name=state)
+        for state, shape in _states(groups, context).items()
     ]
     return ct.convert(
         traced,

@@ -53,7 +53,7 @@ def cache_groups(spec: ModelSpec) -> tuple[CacheGroup, ...]:
     by_shape: dict[tuple[int, int], list[int]] = {}
     for layer in spec.cache_layers:
         by_shape.setdefault((layer.kv_heads, layer.head_dim), []).append(layer.index)
-    groups = []
+    groups: list[CacheGroup] = []
     for (kv_heads, head_dim), layers in by_shape.items():
         suffix = f"_{kv_heads}x{head_dim}" if groups else ""
         groups.append(

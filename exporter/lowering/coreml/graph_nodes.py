@@ -43,8 +43,9 @@ def cache_rows(cache: Tensor, layer: int, end: int) -> Tensor:
 
 
 @functools.cache
-def _define() -> torch.library.Library:
-    library = torch.library.Library(NAMESPACE, "DEF")
+def _define() -> object:
+    """Enter the nodes in torch's table; what is returned keeps them there."""
+    library: Any = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]  # torch's own
     library.define("placeholder_linear(Tensor x, Tensor weight) -> Tensor")
     library.define("cache_rows(Tensor cache, int layer, Tensor end) -> Tensor")
     library.impl("placeholder_linear", _zeros, "CPU")
