@@ -1,0 +1,163 @@
+"""`CoreMlSession`: a language model's package, run by Apple's Core ML.
+
+Not about compiling or caching models: coremltools compiles a package each time it is opened. Inputs
+are swift-transformers' (see `runtimes.mil.session`): `inputIds` [1, S] and a `causalMask` of zeros
+[1, 1, S, E] with E = past + S. The state lives in Core ML and is made anew by `reset`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.manifest import Artifact
+from runtimes.session import Logits, SessionFacts, Tokens
+
+ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
+TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
+
+
+class StatefulModel(Protocol):
+    """The part of coremltools' `MLModel` that is used."""
+
+    def make_state(self) -> Any: ...
+
+    def predict(self, data: Mapping[str, Any], state: Any) -> Mapping[str, Any]: ...
+
+
+class CoreMlSession:
+    """Satisfies `Session`. `open` makes one on macOS; tests pass a model of their own."""
+
+    def __init__(self, model: StatefulModel, facts: SessionFacts) -> None:
+        self._model: StatefulModel | None = model
+        self._facts = facts
+        self._state = model.make_state()
+        self._position = 0
+
+    @classmethod
+    def open(cls, path: Path, artifact: Artifact, compute_units: ComputeUnits = "ALL") -> Self:
+        """Open the package at `path`, which the manifest describes as `artifact`.
+
+        Raises RuntimeUnavailable off macOS or without coremltools, ArtifactError where Core ML does
+        not load the package.
+        """
+        coremltools = _coremltools()
+        try:
+            model = coremltools.models.MLModel(
+                str(path), compute_units=coremltools.ComputeUnit[compute_units]
+            )
+        except Exception as error:  # Core ML's errors come as plain RuntimeError or Exception
+            raise ArtifactError(f"{path}: Core ML does not load it ({error}); export again") from error
+        facts = SessionFacts(
+            runtime="Core ML",
+            version=f"coremltools {coremltools.__version__}",
+            arithmetic=f"as Core ML places it on {compute_units}",
+            vocab_size=artifact.vocab_size,
+            context=artifact.context,
+            prefill_chunk=artifact.prefill_chunk,
+            prefill_logits=artifact.prefill_logits,
+        )
+        return cls(model, facts)
+
+    @property
+    def facts(self) -> SessionFacts:
+        return self._facts
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def reset(self) -> None:
+        self._state = self._open().make_state()
+        self._position = 0
+
+    def prefill(self, tokens: Tokens) -> Logits:
+        model, ids = self._open(), np.asarray(tokens)
+        self._check(ids)
+        parts: list[Logits] = []
+        for start in range(0, len(ids), self._facts.prefill_chunk):
+            parts.append(self._run(model, ids[start : start + self._facts.prefill_chunk]))
+        empty = np.zeros((0, self._facts.vocab_size), np.float32)
+        match self._facts.prefill_logits:
+            case "all":
+                return np.concatenate([empty, *parts])
+            case "last":
+                return parts[-1] if parts else empty
+            case "none":
+                return empty
+
+    def decode(self, token: int) -> NDArray[np.float32]:
+        ids = np.array([token])
+        self._check(ids)
+        logits: NDArray[np.float32] = self._run(self._open(), ids)[-1]
+        return logits
+
+    def close(self) -> None:
+        self._model = None
+        self._state = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open(self) -> StatefulModel:
+        if self._model is None:
+            raise SessionError("the session is closed; open the package again")
+        return self._model
+
+    def _check(self, ids: NDArray[np.integer]) -> None:
+        facts = self._facts
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise SessionError(f"tokens are a list of integers, got {ids.dtype}{list(ids.shape)}")
+        if self._position + len(ids) > facts.context:
+            raise SessionError(
+                f"{len(ids)} tokens at position {self._position} exceed the context of "
+                f"{facts.context}; reset the session or export with a longer context"
+            )
+        if len(ids) and not 0 <= ids.min() <= ids.max() < facts.vocab_size:
+            raise SessionError(
+                f"tokens {ids.min()} to {ids.max()}: the vocabulary is 0 to {facts.vocab_size - 1}"
+            )
+
+    def _run(self, model: StatefulModel, ids: NDArray[np.integer]) -> Logits:
+        """[positions, vocab] of one prediction."""
+        end = self._position + len(ids)
+        inputs = {
+            TOKENS: ids.astype(np.int32)[None],
+            MASK: np.zeros((1, 1, len(ids), end), np.float16),
+        }
+        outputs = model.predict(inputs, state=self._state)
+        logits = np.asarray(outputs[LOGITS]) if LOGITS in outputs else np.empty(0)
+        wanted = (1, 1 if self._facts.prefill_logits == "last" else len(ids), self._facts.vocab_size)
+        if logits.shape != wanted:
+            raise ArtifactError(
+                f"Core ML returned {LOGITS} of shape {logits.shape} where the manifest promises "
+                f"{wanted}; the package and the manifest are not of one release"
+            )
+        self._position = end
+        rows: Logits = logits[0].astype(np.float32)
+        return rows
+
+
+def _coremltools() -> Any:
+    system: str = sys.platform
+    if system != "darwin":
+        raise RuntimeUnavailable(
+            f"Core ML runs on macOS only, this is {system}; use runtimes.mil.session.MilSession, "
+            "which executes the same package by its own arithmetic"
+        )
+    try:
+        import coremltools
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            "coremltools is not installed; pip install 'gemma-export[run-coreml]'"
+        ) from error
+    return coremltools
