@@ -89,7 +89,7 @@ ARCHITECTURES = (
 )
 
 
-def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...] = ARCHITECTURES) -> GgufArchitecture:
+def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...]) -> GgufArchitecture:
     """The table's entry for this file, its metadata checked against every number.
 
     Raises SpecError for a model that is not in the table, and for metadata that contradicts it.

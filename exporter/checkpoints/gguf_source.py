@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.byte_ranges import sha256
-from exporter.checkpoints.gguf_architectures import recognise
+from exporter.checkpoints.gguf_architectures import ARCHITECTURES, GgufArchitecture, recognise
 from exporter.checkpoints.gguf_file import GgufFile
 from exporter.checkpoints.interface import SourceTensor, TokenFacts
 from exporter.checkpoints.tensor_set import require_exactly
@@ -70,10 +70,14 @@ class GgufSource:
     left_out: tuple[str, ...] = ()
 
     @staticmethod
-    def open(path: Path, documents: Path | None = None) -> GgufSource:
+    def open(
+        path: Path,
+        documents: Path | None = None,
+        known: tuple[GgufArchitecture, ...] = ARCHITECTURES,
+    ) -> GgufSource:
         """Read the header; check architecture, tensors and vocabulary. No weight is read.
 
-        documents: directory of the licence, which a GGUF does not carry.
+        documents: directory of the licence, which a GGUF does not carry. known: the models to look among.
         Raises CheckpointError, SpecError or TokenizerError.
         """
         file = GgufFile.open(path)
@@ -81,7 +85,7 @@ class GgufSource:
             raise CheckpointError(
                 path, f"is one of {parts} parts", "join them with llama.cpp's gguf-split --merge"
             )
-        entry = recognise(file)
+        entry = recognise(file, known)
         spec = read_spec(entry.config, f"{path} as {entry.name}")
         stored = {}
         for tensor in file.tensors.values():

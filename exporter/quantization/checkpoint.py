@@ -5,17 +5,18 @@ Not about writing it (`exporter.quantization.writer`).
 
 Layout, one directory:
     config.json                     the model's configuration with compressed-tensors' quantization_config
-    model.safetensors.index.json    canonical transformers name to shard, for transformers' own loader
+    model.safetensors.index.json    canonical transformers name to shard, for transformers' own loader;
+                                    without a quantised embedding, which that loader cannot take
     <weight name>.safetensors       one matrix each: `X.weight_packed` I32 [out, in * bits / 32],
                                     `X.weight_scale` F16 [out, groups], `X.weight_shape` I64 [2]
                                     (compressed-tensors "pack-quantized"), or `X.weight` F16 / F32
     vectors.safetensors             norms and scalars, F32, as the source has them (1 not added)
-    quantized.json                  ours: schema version, scheme of every matrix, source, architecture
+    quantized.json                  ours: schema version, scheme of every matrix, source, architecture;
+                                    called quantizing.json until the last matrix is there
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,12 @@ from numpy.typing import NDArray
 from exporter.checkpoints.safetensors_file import SafetensorsFile
 from exporter.errors import QuantizedCheckpointError
 from exporter.models.families import read_spec
-from exporter.models.spec import ModelSpec, Role
+from exporter.models.spec import ModelSpec, Role, WeightSpec
 from exporter.planning.scheme import SCHEMES, FloatScheme, IntegerScheme, Scheme
 from exporter.quantization.packing import Packed, unpack
+from exporter.quantization.record import RECORD_NAME, read_record
 
-RECORD_NAME = "quantized.json"
 VECTORS_NAME = "vectors.safetensors"
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -123,36 +123,53 @@ class QuantizedCheckpoint:
 
 
 def open_quantized(directory: Path) -> QuantizedCheckpoint:
-    """Open a quantised checkpoint; reads headers, norms and scalars, no matrix data.
+    """Open a finished quantised checkpoint; reads headers, norms and scalars, no matrix data.
 
-    Raises QuantizedCheckpointError when it is incomplete, damaged, or of another schema version.
+    Raises QuantizedCheckpointError when it is unfinished, damaged, or of another schema version, and
+    CheckpointError for a file that is not what its record says.
     """
-    record = _read_record(directory / RECORD_NAME)
+    record = read_record(directory)
     spec = read_spec(record["architecture"], str(directory / RECORD_NAME))
-    matrices: dict[str, Matrix] = {}
-    for weight in spec.weights():
-        if not weight.is_matrix:
-            continue
-        scheme = _scheme(directory, record, weight.name)
-        file = SafetensorsFile.open(directory / f"{weight.name}.safetensors")
-        rows, inputs = weight.shape
-        if isinstance(scheme, IntegerScheme):
-            per_word = 32 // scheme.bits
-            groups = scheme.groups(inputs)
-            file.require(f"{weight.name}_packed", "I32", (rows, inputs // per_word))
-            file.require(f"{weight.name}_scale", "F16", (rows, groups))
-            matrices[weight.name] = IntegerMatrix(weight.name, (rows, inputs), scheme, file)
-        else:
-            file.require(weight.name, f"F{scheme.bits}", (rows, inputs))
-            matrices[weight.name] = FloatMatrix(weight.name, (rows, inputs), scheme, file)
     small = SafetensorsFile.open(directory / VECTORS_NAME)
-    vectors = {}
+    matrices: dict[str, Matrix] = {}
+    vectors: dict[str, NDArray[np.float32]] = {}
     for weight in spec.weights():
-        if not weight.is_matrix:
+        if weight.is_matrix:
+            matrices[weight.name] = _open_matrix(directory, weight, _scheme(directory, record, weight.name))
+        else:
             small.require(weight.name, "F32", weight.shape)
             raw = small.read_bytes(weight.name, 0, weight.shape[0] * 4)
             vectors[weight.name] = np.frombuffer(raw, np.float32)
     return QuantizedCheckpoint(directory, spec, matrices, vectors, record)
+
+
+def matrix_file_name(weight: str) -> str:
+    """The file that holds one matrix."""
+    return f"{weight}.safetensors"
+
+
+def stored_tensors(weight: WeightSpec, scheme: Scheme) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name to (dtype, shape) of the tensors a matrix is stored as."""
+    rows, inputs = weight.shape
+    if isinstance(scheme, FloatScheme):
+        return {weight.name: (f"F{scheme.bits}", (rows, inputs))}
+    return {
+        f"{weight.name}_packed": ("I32", (rows, inputs * scheme.bits // 32)),
+        f"{weight.name}_scale": ("F16", (rows, scheme.groups(inputs))),
+        f"{weight.name}_shape": ("I64", (2,)),
+    }
+
+
+def _open_matrix(directory: Path, weight: WeightSpec, scheme: Scheme) -> Matrix:
+    file = SafetensorsFile.open(directory / matrix_file_name(weight.name))
+    for name, (dtype, shape) in stored_tensors(weight, scheme).items():
+        file.require(name, dtype, shape)
+    rows, inputs = weight.shape
+    match scheme:
+        case IntegerScheme():
+            return IntegerMatrix(weight.name, (rows, inputs), scheme, file)
+        case FloatScheme():
+            return FloatMatrix(weight.name, (rows, inputs), scheme, file)
 
 
 def _scheme(directory: Path, record: Mapping[str, Any], name: str) -> Scheme:
@@ -164,25 +181,3 @@ def _scheme(directory: Path, record: Mapping[str, Any], name: str) -> Scheme:
             "delete the directory and quantise again",
         )
     return SCHEMES[label]
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise QuantizedCheckpointError(
-            path,
-            "no such file",
-            "the directory is not a finished quantised checkpoint; quantise again",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise QuantizedCheckpointError(
-            path, f"cannot be read as JSON ({error})", "quantise again"
-        ) from error
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        raise QuantizedCheckpointError(
-            path, "is of another schema version", "delete the directory and quantise again"
-        )
-    if missing := {"architecture", "schemes", "source"} - set(record):
-        raise QuantizedCheckpointError(path, f"key {min(missing)!r} is missing", "quantise again")
-    return record

@@ -1,67 +1,103 @@
-"""Finding codes and scales: rows of floats in, packed codes and fp16 scales out.
+"""Finding codes and scales: rows of floats in, packed codes and positive fp16 scales out.
 
-Not about which scheme (`exporter.planning`) or where the result is stored (`writer`).
+Not about which scheme (`exporter.planning`) or where the result is stored (`writer`). numpy works on
+tiles that stay in the processor's cache and lets other threads run meanwhile, so callers quantise
+row ranges side by side; beside the result a call needs a few tiles of memory.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from exporter.planning.scheme import IntegerScheme
 from exporter.quantization.packing import Packed, pack
 
+QUANTIZER_VERSION = 2  # part of a checkpoint's record: codes of two versions are never mixed
+TILE = 65536  # weights worked on at once: 256 KiB of float32, a few of them fit the cache
 # Scale of an all-zero group: any positive number gives zeros; a normal fp16 one keeps runtimes that
 # refuse zero or subnormal scales (XNNPACK) content.
-ZERO_GROUP_SCALE = 2.0**-14
-SMALLEST_FP16 = 2.0**-24
-SEARCH_FACTORS = tuple(np.linspace(0.7, 1.1, 17).tolist())
+ZERO_GROUP_SCALE = np.float16(2.0**-14)
+SMALLEST_FP16, LARGEST_FP16 = 2.0**-24, 65504.0
+# Starting points of the 4-bit search, as shares of absmax / 7. Within 0.6 % of the squared error of
+# 43 starting points; long rows have outliers further out, where smaller scales pay.
+GROUP_FACTORS = (0.7, 0.78, 0.84, 0.89, 0.95, 1.0)
+ROW_FACTORS = (0.4, 0.48, 0.55, 0.62, *GROUP_FACTORS)
+
+Scales = NDArray[np.float16]  # [rows, groups]
 
 
-def quantize_rows(rows: NDArray[np.float32], scheme: IntegerScheme) -> tuple[Packed, NDArray[np.float16]]:
-    """Quantise [rows, in] symmetrically: packed codes and positive fp16 scales [rows, groups].
+def quantize_rows(rows: NDArray[np.float32], scheme: IntegerScheme) -> tuple[Packed, Scales]:
+    """Quantise finite [rows, in] symmetrically: packed codes and positive fp16 scales [rows, groups].
 
-    8 bits: the scale is absmax / 127, rounded up to fp16. 4 bits: of a few scales around
-    absmax / 7 the one whose codes give the least squared error, after rounding it to fp16.
+    8 bits: the scale is absmax / 127, rounded up to fp16, so that nothing saturates. 4 bits: the
+    scale of least squared error among fp16 neighbours of the least-squares solutions of
+    several starting points; never worse than absmax / 7. Codes are the nearest ones for the stored scale.
     """
     count, inputs = rows.shape
-    grouped = torch.from_numpy(rows).reshape(count, scheme.groups(inputs), -1)
-    largest = grouped.abs().amax(dim=-1, keepdim=True)
-    top = 2 ** (scheme.bits - 1) - 1
-    if scheme.bits == 8:
-        scales = _fp16_up(largest / top)
-        codes = _codes(grouped, scales, top)
-    else:
-        scales, codes = _search(grouped, largest / top, top)
-    scales = torch.where(largest == 0, ZERO_GROUP_SCALE, scales)
-    found = codes.reshape(count, inputs).to(torch.int8).numpy()
-    return pack(found, scheme.bits), scales.reshape(count, -1).to(torch.float16).numpy()
+    codes = np.empty((count, inputs), np.int8)
+    scales = np.empty((count, scheme.groups(inputs)), np.float16)
+    step = max(1, TILE // inputs)
+    for start in range(0, count, step):
+        stop = min(count, start + step)
+        if scheme.group is None:
+            tile, axis = rows[start:stop], 1
+            found, tile_codes = _quantize(tile, axis, scheme.bits)
+            scales[start:stop, 0], codes[start:stop] = found, tile_codes
+        else:
+            # Groups along the first axis: sums over a group then run through whole rows of groups.
+            tile = np.ascontiguousarray(rows[start:stop].reshape(-1, scheme.group).T)
+            found, tile_codes = _quantize(tile, 0, scheme.bits)
+            scales[start:stop] = found.reshape(stop - start, -1)
+            codes[start:stop] = tile_codes.T.reshape(stop - start, inputs)
+    return pack(codes, scheme.bits), scales
 
 
-def _search(grouped: Tensor, plain: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    best_error = torch.full_like(plain, torch.inf)
-    best_scales = torch.zeros_like(plain)
-    best_codes = torch.zeros_like(grouped)
-    for factor in SEARCH_FACTORS:
-        scales = (plain * factor).half().float().clamp_(min=SMALLEST_FP16)
-        codes = _codes(grouped, scales, top)
-        error = (codes * scales - grouped).square_().sum(dim=-1, keepdim=True)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_scales = torch.where(better, scales, best_scales)
-        best_codes = torch.where(better, codes, best_codes)
-    return best_scales, best_codes
+def _quantize(tile: NDArray[np.float32], axis: int, bits: int) -> tuple[Scales, NDArray[np.float32]]:
+    """Scales [groups] and codes (as float32, of the tile's shape) of groups along `axis`."""
+    largest = np.maximum(tile.max(axis), -tile.min(axis))
+    top = 2 ** (bits - 1) - 1
+    plain = largest / np.float32(top)
+    chosen = _fp16_up(plain) if bits == 8 else _search(tile, axis, plain, top)
+    chosen = np.where(largest == 0, ZERO_GROUP_SCALE, chosen)
+    scratch = np.empty_like(tile)
+    return chosen, _nearest_codes(tile, axis, chosen.astype(np.float32), top, scratch)
 
 
-def _codes(grouped: Tensor, scales: Tensor, top: int) -> Tensor:
-    return (grouped / scales).round_().clamp_(-top - 1, top)
+def _search(tile: NDArray[np.float32], axis: int, plain: NDArray[np.float32], top: int) -> Scales:
+    """For each starting scale: nearest codes q, then the scale s = Σwq / Σq² that suits them best.
+
+    The error Σ(w - sq)² is Σw² - 2sΣwq + s²Σq²; Σw² is the same for all and left out.
+    """
+    sums, factors = ("gn,gn->n", GROUP_FACTORS) if axis == 0 else ("ng,ng->n", ROW_FACTORS)
+    least = np.full(plain.shape, np.inf, np.float32)
+    chosen = np.full(plain.shape, SMALLEST_FP16, np.float16)
+    codes = np.empty_like(tile)
+    for factor in factors:
+        start = np.maximum(plain * np.float32(factor), np.float32(SMALLEST_FP16))
+        _nearest_codes(tile, axis, start, top, codes)
+        products, squares = np.einsum(sums, tile, codes), np.einsum(sums, codes, codes)
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 in groups of zeros
+            scale = (products / squares).clip(SMALLEST_FP16, LARGEST_FP16).astype(np.float16)
+        exact = scale.astype(np.float32)
+        error = exact * (exact * squares - 2 * products)
+        better = error < least  # False for the NaN of a group of zeros
+        np.copyto(least, error, where=better)
+        np.copyto(chosen, scale, where=better)
+    return chosen
 
 
-def _fp16_up(scales: Tensor) -> Tensor:
-    """The smallest fp16 not below each scale, so that absmax never saturates."""
-    rounded = scales.half().float()
-    short = rounded < scales
-    up = torch.nextafter(rounded.half(), torch.tensor(torch.inf, dtype=torch.float16)).float()
-    return torch.where(short, up, rounded).clamp_(min=SMALLEST_FP16)
+def _nearest_codes(
+    tile: NDArray[np.float32], axis: int, scales: NDArray[np.float32], top: int, out: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Round tile / scales to codes -top - 1 to top, into `out`."""
+    np.divide(tile, scales[None] if axis == 0 else scales[:, None], out=out)
+    np.rint(out, out=out)
+    return np.clip(out, np.float32(-top - 1), np.float32(top), out=out)
+
+
+def _fp16_up(scales: NDArray[np.float32]) -> Scales:
+    """The smallest positive fp16 not below each scale."""
+    rounded = scales.clip(SMALLEST_FP16, LARGEST_FP16).astype(np.float16)
+    short = (rounded.astype(np.float32) < scales) & (rounded < LARGEST_FP16)
+    return np.where(short, np.nextafter(rounded, np.float16(np.inf)), rounded)

@@ -1,8 +1,9 @@
 """Writing the quantised checkpoint, one matrix file after the other.
 
 Every file is written under a temporary name, synced and renamed: a file that is there is finished,
-so a killed run goes on where it stopped. Peak memory is a few row chunks of the largest matrix.
-Not about finding codes (`quantizers`) or deciding schemes (`exporter.planning`).
+so a killed run goes on where it stopped. Row chunks of a matrix are quantised side by side; peak
+memory is a few chunks for each processor. Not about finding codes (`quantizers`) or deciding schemes
+(`exporter.planning`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +24,30 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.safetensors_file import ITEM_BYTES
-from exporter.errors import CheckpointError
+from exporter.errors import CheckpointError, PlanError, QuantizedCheckpointError
+from exporter.models.spec import ModelSpec, WeightSpec
 from exporter.planning.scheme import FloatScheme, IntegerScheme, Scheme
 from exporter.quantization.checkpoint import (
-    RECORD_NAME,
-    SCHEMA_VERSION,
     VECTORS_NAME,
     QuantizedCheckpoint,
+    matrix_file_name,
     open_quantized,
+    stored_tensors,
+)
+from exporter.quantization.compressed_tensors_config import (
+    CONFIG_NAME,
+    INDEX_NAME,
+    loader_config,
+    loader_index,
 )
 from exporter.quantization.quantizers import quantize_rows
+from exporter.quantization.record import begin, finish, make_record, sync_directory, write_json
 
-CHUNK_BYTES = 32 << 20  # of float32 rows quantised at once
+CHUNK_BYTES = 8 << 20  # of float32 rows a worker quantises at once
+MOST_WORKERS = 8  # more would wait for memory and hold more chunks
 
 Progress = Callable[[str, int, int], None]
+Piece = tuple[str, int, NDArray[Any]]  # tensor, byte offset in it, data
 
 
 def write_quantized(
@@ -41,114 +56,179 @@ def write_quantized(
     directory: Path,
     progress: Progress,
 ) -> QuantizedCheckpoint:
-    """Quantise `source` into `directory`; matrices already there are kept.
+    """Quantise `source` into `directory`; matrices of the same plan and source already there are kept.
 
-    schemes: one for every matrix of `source.spec`. Raises CheckpointError for weights that are not
-    finite or cannot be read.
+    schemes: one for every matrix of `source.spec`. Raises PlanError for a scheme that does not fit its
+    matrix, CheckpointError for weights that cannot be read, are not finite or do not fit fp16, and
+    QuantizedCheckpointError for a directory that is not ours or a disk that cannot hold the result.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = source.spec.weights()
-    total = sum(math.prod(weight.shape) for weight in weights if weight.is_matrix)
-    done = 0
-    for weight in weights:
-        if not weight.is_matrix:
-            continue
-        path = directory / f"{weight.name}.safetensors"
-        if not path.exists():
-            _write_matrix(source, weight.name, schemes[weight.name], path)
-        done += math.prod(weight.shape)
-        progress("quantise", done, total)
-    _write_vectors(source, directory / VECTORS_NAME)
-    _write_index(source, schemes, directory)
+    spec = source.spec
+    _require_fitting(spec, schemes)
+    with _explaining(directory):
+        if begin(directory, make_record(source, schemes)):
+            return open_quantized(directory)
+        _require_room(spec, schemes, directory)
+        matrices = [weight for weight in spec.weights() if weight.is_matrix]
+        total = sum(math.prod(weight.shape) for weight in matrices)
+        before = 0
+        with ThreadPoolExecutor(worker_count()) as workers:
+            for weight in matrices:
+                path = directory / matrix_file_name(weight.name)
+                if not path.exists():
+                    chunks = _quantised_chunks(source, weight, schemes[weight.name], workers)
+                    told = _telling(chunks, progress, before, total)
+                    write_safetensors(path, stored_tensors(weight, schemes[weight.name]), told)
+                before += math.prod(weight.shape)
+                progress("quantise", before, total)
+        _write_vectors(source, directory / VECTORS_NAME)
+        write_json(directory / CONFIG_NAME, loader_config(source.architecture, spec, schemes))
+        write_json(directory / INDEX_NAME, loader_index(spec, schemes))
+        finish(directory)
     return open_quantized(directory)
 
 
 def write_safetensors(
     path: Path,
     headers: Mapping[str, tuple[str, tuple[int, ...]]],
-    pieces: Iterator[tuple[str, int, NDArray[Any]]],
+    pieces: Iterator[Piece],
 ) -> None:
-    """Write one safetensors file from pieces in any order.
+    """Write one safetensors file, whole or not at all, from pieces in any order.
 
     headers: name to (dtype, shape). pieces: (name, byte offset in that tensor, data).
     """
     layout: dict[str, dict[str, Any]] = {}
-    begin = 0
+    begin_at = 0
     for name, (dtype, shape) in headers.items():
-        end = begin + math.prod(shape) * ITEM_BYTES[dtype]
-        layout[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
-        begin = end
+        end = begin_at + math.prod(shape) * ITEM_BYTES[dtype]
+        layout[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin_at, end]}
+        begin_at = end
     text = json.dumps(layout, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # data starts 8-byte aligned
     start = 8 + len(text)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.truncate(start + begin)
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, offset, data in pieces:
-            file.seek(start + layout[name]["data_offsets"][0] + offset)
-            file.write(np.ascontiguousarray(data).data.cast("B"))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(start + begin_at)
+            for name, offset, data in pieces:
+                file.seek(start + layout[name]["data_offsets"][0] + offset)
+                file.write(np.ascontiguousarray(data).data.cast("B"))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
 
 
-def _write_matrix(source: CheckpointSource, name: str, scheme: Scheme, path: Path) -> None:
-    rows, inputs = source.tensors[name].shape
+def worker_count() -> int:
+    """Chunks quantised side by side."""
+    return min(MOST_WORKERS, os.cpu_count() or 1)
+
+
+def _require_fitting(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> None:
+    for weight in spec.weights():
+        if not weight.is_matrix:
+            continue
+        scheme = schemes.get(weight.name)
+        if scheme is None:
+            raise PlanError(weight.name, "the plan has no scheme for it", "decide it in the recipe")
+        if isinstance(scheme, IntegerScheme):
+            unit = max(scheme.group or 1, 32 // scheme.bits)  # a group, and a whole packed int32
+            if weight.shape[1] % unit:
+                raise PlanError(
+                    weight.name,
+                    f"its {weight.shape[1]} inputs are no multiple of {unit}, which {scheme.name} needs",
+                    "choose another scheme for it in the recipe",
+                )
+
+
+def _require_room(spec: ModelSpec, schemes: Mapping[str, Scheme], directory: Path) -> None:
+    needed = sum(
+        schemes[weight.name].stored_bytes(weight.shape)
+        for weight in spec.weights()
+        if weight.is_matrix and not (directory / matrix_file_name(weight.name)).exists()
+    )
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise QuantizedCheckpointError(
+            directory,
+            f"the weights still to come take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB",
+            "free some, or choose a directory on another disk",
+        )
+
+
+@contextmanager
+def _explaining(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise QuantizedCheckpointError(
+            error.filename or directory,
+            f"cannot be written ({error.strerror})",
+            "free space or correct permissions, then run again: finished matrices are kept",
+        ) from error
+
+
+def _quantised_chunks(
+    source: CheckpointSource, weight: WeightSpec, scheme: Scheme, workers: ThreadPoolExecutor
+) -> Iterator[tuple[int, list[Piece]]]:
+    """Row chunks in order, a few ahead of the one asked for: (weights done, what to write)."""
+    rows, inputs = weight.shape
+    most = worker_count()
+    step = max(1, min(CHUNK_BYTES // (inputs * 4), -(-rows // most)))
+    ahead: deque[tuple[int, Future[list[Piece]]]] = deque()
+    for start in range(0, rows, step):
+        stop = min(rows, start + step)
+        chunk = workers.submit(_quantise_chunk, source, weight, scheme, start, stop)
+        ahead.append((stop * inputs, chunk))
+        if len(ahead) > most:
+            done, chunk = ahead.popleft()
+            yield done, chunk.result()
+    for done, chunk in ahead:
+        yield done, chunk.result()
+
+
+def _telling(
+    chunks: Iterator[tuple[int, list[Piece]]], progress: Progress, before: int, total: int
+) -> Iterator[Piece]:
+    for done, pieces in chunks:
+        yield from pieces
+        progress("quantise", before + done, total)
+
+
+def _quantise_chunk(
+    source: CheckpointSource, weight: WeightSpec, scheme: Scheme, start: int, stop: int
+) -> list[Piece]:
+    name, inputs = weight.name, weight.shape[1]
+    values = source.rows(name, start, stop)
     match scheme:
         case IntegerScheme():
-            headers: dict[str, tuple[str, tuple[int, ...]]] = {
-                f"{name}_packed": ("I32", (rows, inputs * scheme.bits // 32)),
-                f"{name}_scale": ("F16", (rows, scheme.groups(inputs))),
-                f"{name}_shape": ("I64", (2,)),
-            }
-        case FloatScheme():
-            headers = {name: (f"F{scheme.bits}", (rows, inputs))}
-    write_safetensors(path, headers, _matrix_pieces(source, name, scheme))
-
-
-def _matrix_pieces(
-    source: CheckpointSource, name: str, scheme: Scheme
-) -> Iterator[tuple[str, int, NDArray[Any]]]:
-    rows, inputs = source.tensors[name].shape
-    step = max(1, CHUNK_BYTES // (inputs * 4))
-    for start in range(0, rows, step):
-        values = source.rows(name, start, min(rows, start + step))
-        match scheme:
-            case IntegerScheme():
-                packed, scales = quantize_rows(values, scheme)
-                yield f"{name}_packed", start * packed.shape[1], packed
-                yield f"{name}_scale", start * scales.shape[1] * 2, scales
-            case FloatScheme(bits=16):
+            packed, scales = quantize_rows(values, scheme)
+            return [
+                (f"{name}_packed", start * packed.shape[1], packed),
+                (f"{name}_scale", start * scales.shape[1] * 2, scales),
+                (f"{name}_shape", 0, np.array(weight.shape, np.int64)),
+            ]
+        case FloatScheme(bits=16):
+            with np.errstate(over="ignore"):  # refused just below
                 half = values.astype(np.float16)
-                if not np.isfinite(half).all():
-                    raise CheckpointError(
-                        name, "a weight is beyond fp16's 65504", "choose fp32 for it in the recipe"
-                    )
-                yield name, start * inputs * 2, half
-            case FloatScheme():
-                yield name, start * inputs * 4, values
-    if isinstance(scheme, IntegerScheme):
-        yield f"{name}_shape", 0, np.array([rows, inputs], np.int64)
+            if not np.isfinite(half).all():
+                raise CheckpointError(
+                    name, "a weight is beyond fp16's 65504", "choose fp32 for it in the recipe"
+                )
+            return [(name, start * inputs * 2, half)]
+        case FloatScheme():
+            return [(name, start * inputs * 4, values)]
 
 
 def _write_vectors(source: CheckpointSource, path: Path) -> None:
+    if path.exists():
+        return
     vectors = {weight.name: weight for weight in source.spec.weights() if not weight.is_matrix}
     write_safetensors(
         path,
         {name: ("F32", weight.shape) for name, weight in vectors.items()},
         ((name, 0, source.rows(name, 0, weight.shape[0])) for name, weight in vectors.items()),
     )
-
-
-def _write_index(source: CheckpointSource, schemes: Mapping[str, Scheme], directory: Path) -> None:
-    names = {name: scheme.name for name, scheme in schemes.items()}
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "architecture": dict(source.architecture),
-        "schemes": names,
-        "source": dict(source.digests()),
-    }
-    partial = directory / (RECORD_NAME + ".partial")
-    partial.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(directory / RECORD_NAME)
