@@ -21,6 +21,7 @@ from exporter.errors import LoweringError
 
 SCHEMA_VERSION = 3
 TENSOR_TYPES: dict[torch.dtype, int] = {
+    torch.float16: schema.TensorType.FLOAT16,
     torch.float32: schema.TensorType.FLOAT32,
     torch.int32: schema.TensorType.INT32,
     torch.bool: schema.TensorType.BOOL,

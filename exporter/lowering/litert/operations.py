@@ -135,8 +135,15 @@ class Operations:
         return self.graph.emit(_Op.DYNAMIC_UPDATE_SLICE, [into, update, start], into.shape)
 
     def embedding(self, rows: Tensor, table: Tensor) -> Tensor:
-        """Rows [count] of a table [rows, width]: [count, width]."""
-        return self.graph.emit(_Op.EMBEDDING_LOOKUP, [rows, table], (rows.shape[0], table.shape[1]))
+        """Rows [count] of a table [rows, width], float32: [count, width]."""
+        shape = (rows.shape[0], table.shape[1])
+        return self.widen(self.graph.emit(_Op.EMBEDDING_LOOKUP, [rows, table], shape, dtype=table.dtype))
+
+    def widen(self, x: Tensor) -> Tensor:
+        """float16 to float32; float32 stays as it is."""
+        if x.dtype != torch.float16:
+            return x
+        return self.graph.emit(_Op.DEQUANTIZE, [x], x.shape)
 
     def fully_connected(self, x: Tensor, weight: Tensor) -> Tensor:
         """x [.., in] times weight [out, in] transposed: [.., out]."""
@@ -146,7 +153,7 @@ class Operations:
         options.keepNumDims = True
         return self.graph.emit(
             _Op.FULLY_CONNECTED,
-            [x, weight, None],
+            [x, self.widen(weight), None],
             (*x.shape[:-1], weight.shape[0]),
             options=options,
             version=5,

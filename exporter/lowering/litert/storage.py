@@ -5,7 +5,7 @@ the file they go (`writing`) or reading them back (`reading`).
 
     int8-channel, int4-channel   INT8 / INT4 (low nibble first), fp32 scale per row in the flatbuffer
     int4-g32                     INT4, blockwise: a FLOAT16 tensor [rows, groups] holds the scales
-    fp16                         FLOAT16, followed by a DEQUANTIZE in the graph
+    fp16                         FLOAT16; the graph widens what is read of it
     fp32                         FLOAT32
 """
 
@@ -76,7 +76,8 @@ class MatrixStore:
         return MatrixStore(builder, matrix, data, scale)
 
     def value_in(self, graph: SubgraphBuilder) -> Tensor:
-        """The matrix as a float value of this subgraph, [out, in]."""
+        """The matrix as a value of this subgraph, [out, in]: float16 where it is stored so, else float32
+        (operations take integer codes as the numbers they stand for)."""
         tensor = schema.TensorT()
         tensor.name, tensor.hasRank = self.matrix.name, True
         tensor.shape = np.array(self.matrix.shape, np.int32)
@@ -89,10 +90,8 @@ class MatrixStore:
                 tensor.type = FLOAT_TYPES[scheme.bits]
             case _:
                 assert_never(self.matrix.scheme)
-        value = graph.adopt(graph.tensor(tensor), self.matrix.shape, torch.float32)
-        if tensor.type == schema.TensorType.FLOAT16:
-            return graph.emit(schema.BuiltinOperator.DEQUANTIZE, [value], self.matrix.shape)
-        return value
+        dtype = torch.float16 if tensor.type == schema.TensorType.FLOAT16 else torch.float32
+        return graph.adopt(graph.tensor(tensor), self.matrix.shape, dtype)
 
     def _quantization(self, graph: SubgraphBuilder, scheme: IntegerScheme) -> Any:
         quantization = schema.QuantizationParametersT()

@@ -30,6 +30,11 @@ class ArithmeticTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.ops = ops
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's hook to keep its compiler out of a mode; otherwise each export would import it (4 s).
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],
