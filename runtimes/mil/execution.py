@@ -61,11 +61,16 @@ class Execution:
         return cls(build_program(package, function, constants), files, rounding)
 
     def reset(self) -> None:
-        """Zero every state and forget what was counted."""
-        self._states = {
-            name: np.zeros(declared.known_shape, MEMORY_DTYPE[declared.dtype])
-            for name, declared in self.program.states.items()
-        }
+        """Zero every state and forget what was counted. Raises ArtifactError where one has no size."""
+        try:
+            self._states = {
+                name: np.zeros(declared.known_shape, MEMORY_DTYPE[declared.dtype])
+                for name, declared in self.program.states.items()
+            }
+        except (ValueError, MemoryError) as error:
+            raise ArtifactError(
+                f"{self.program.source}: a state cannot be made ({error}); export again"
+            ) from error
         self.non_finite.clear()
 
     def close(self) -> None:

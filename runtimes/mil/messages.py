@@ -196,9 +196,10 @@ def _value_type(data: memoryview) -> tuple[TensorType, bool]:
                 return _tensor_type(field.submessage()), False
             case 5:
                 for inner in fields(field.submessage(), "StateType"):
-                    if inner.number != 1:
-                        raise inner.unknown()
-                    return _value_type(inner.submessage())[0], True
+                    for wrapped in fields(inner.submessage(), "StateType.wrappedType"):
+                        if inner.number != 1 or wrapped.number != 1:
+                            raise WireError("StateType: wraps something else than a tensor")
+                        return _tensor_type(wrapped.submessage()), True
             case _:
                 raise WireError(f"ValueType: field {field.number} is not a tensor or a state")
     raise WireError("ValueType: empty")

@@ -104,14 +104,23 @@ def _language_model_weights() -> tuple[Any, Any]:
     return table, head
 
 
-def edit(package: Path, change: Callable[[Any], None]) -> None:
-    """Change a package's main block (a protobuf message) and write it back."""
+def edit_model(package: Path, change: Callable[[Any], None]) -> None:
+    """Change a package's model (a protobuf message) and write it back."""
     file = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
     model = Model_pb2.Model()
     model.ParseFromString(file.read_bytes())
-    function = model.mlProgram.functions["main"]
-    change(function.block_specializations[function.opset])
+    change(model)
     file.write_bytes(model.SerializeToString())
+
+
+def edit(package: Path, change: Callable[[Any], None]) -> None:
+    """Change the main block of a package."""
+
+    def in_main(model: Any) -> None:
+        function = model.mlProgram.functions["main"]
+        change(function.block_specializations[function.opset])
+
+    edit_model(package, in_main)
 
 
 def operation(block: Any, kind: str) -> Any:

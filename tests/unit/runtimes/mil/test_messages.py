@@ -173,6 +173,26 @@ def test_control_flow_is_refused() -> None:
         read_functions(memoryview(program.SerializeToString()))
 
 
+def test_a_state_of_a_state_is_refused_however_deep() -> None:
+    kind = b"\x0a\x00"
+    for _ in range(3000):  # ValueType.stateType.wrappedType, again and again
+        inner = b"\x0a" + _varint(len(kind)) + kind
+        kind = b"\x2a" + _varint(len(inner)) + inner
+    named = b"\x0a\x01s\x12" + _varint(len(kind)) + kind
+    function = b"\x0a" + _varint(len(named)) + named
+    entry = b"\x0a\x01f\x12" + _varint(len(function)) + function
+    with pytest.raises(WireError, match="wraps something else than a tensor"):
+        read_functions(memoryview(b"\x12" + _varint(len(entry)) + entry))
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
 def test_a_model_that_is_no_ml_program_is_refused() -> None:
     model = Model_pb2.Model(specificationVersion=9)
     with pytest.raises(WireError, match="not an ML Program"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from coremltools.proto import Model_pb2
 
 from runtimes.errors import ArtifactError
 from runtimes.mil.package import read_package
+from tests.parity.mil_packages import edit_model
 
 
 def _model_file(package: Path) -> Path:
@@ -49,9 +50,9 @@ def test_a_truncated_model_file_is_refused_with_its_path(damaged: Path, kept: fl
 
 
 def test_another_specification_version_is_refused(damaged: Path) -> None:
-    model = Model_pb2.Model()
-    model.ParseFromString(_model_file(damaged).read_bytes())
-    model.specificationVersion = 8
-    _model_file(damaged).write_bytes(model.SerializeToString())
+    def age(model: Any) -> None:
+        model.specificationVersion = 8
+
+    edit_model(damaged, age)
     with pytest.raises(ArtifactError, match="specification version 8"):
         read_package(damaged)

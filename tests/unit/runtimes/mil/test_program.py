@@ -12,7 +12,7 @@ import pytest
 from runtimes.errors import ArtifactError
 from runtimes.mil.execution import Execution
 from runtimes.mil.operations.table import OPERATIONS
-from tests.parity.mil_packages import edit, operation
+from tests.parity.mil_packages import edit, edit_model, operation
 
 FLOAT32, STRING = 11, 2
 
@@ -128,21 +128,39 @@ def test_arguments_that_do_not_fit_are_refused_with_the_operation(damaged: Path)
         Execution.open(damaged, "fp32").run(_inputs())
 
 
+@pytest.mark.parametrize("size", [1 << 50, 1 << 62])
+def test_a_state_larger_than_memory_is_refused(damaged: Path, size: int) -> None:
+    def grow(model: Any) -> None:
+        for state in model.mlProgram.functions["main"].inputs:
+            if state.type.WhichOneof("type") == "stateType":
+                tensor = state.type.stateType.wrappedType.tensorType
+                tensor.dimensions[0].constant.size = size
+        for step in model.mlProgram.functions["main"].block_specializations["CoreML8"].operations:
+            for output in step.outputs:
+                if output.name in _STATE_VALUES:
+                    output.type.tensorType.dimensions[0].constant.size = size
+
+    edit_model(damaged, grow)
+    with pytest.raises(ArtifactError, match="a state cannot be made"):
+        Execution.open(damaged, "fp32")
+
+
+_STATE_VALUES = ("read_state_0", "slice_update_0", "coreml_update_state_0")
+
+
 def test_another_function_than_the_package_has_is_refused(language_model: Path) -> None:
     with pytest.raises(ArtifactError, match=r"no function 'prefill'; it has \['main'\]"):
         Execution.open(language_model, "fp32", function="prefill")
 
 
 def test_another_operation_set_is_refused(damaged: Path) -> None:
-    from coremltools.proto import Model_pb2
+    def rename(model: Any) -> None:
+        function = model.mlProgram.functions["main"]
+        blocks = function.block_specializations
+        blocks["CoreML7"].CopyFrom(blocks["CoreML8"])
+        function.opset = "CoreML7"
 
-    file = damaged / "Data" / "com.apple.CoreML" / "model.mlmodel"
-    model = Model_pb2.Model()
-    model.ParseFromString(file.read_bytes())
-    function = model.mlProgram.functions["main"]
-    function.block_specializations["CoreML7"].CopyFrom(function.block_specializations["CoreML8"])
-    function.opset = "CoreML7"
-    file.write_bytes(model.SerializeToString())
+    edit_model(damaged, rename)
     with pytest.raises(ArtifactError, match="operation set 'CoreML7'"):
         Execution.open(damaged, "fp32")
 
