@@ -127,8 +127,8 @@ class _Check:
         if self.lowering is None or self.request.checkpoint is None:
             self._skip("weights", subject, "the quantised checkpoint is not at hand", statistic)
             return
-        stored = self.lowering.read_back(self.request.release, self.artifact)
         try:
+            stored = self.lowering.read_back(self.request.release, self.artifact)
             count = differing_numbers(stored, self.request.checkpoint)
         except LoweringError as error:
             self.findings.not_checked.append(f"{self.artifact.path}: {error}.")
