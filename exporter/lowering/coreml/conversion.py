@@ -10,11 +10,8 @@ weights in (`binding`).
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from exporter.lowering.coreml.dialect import (
     constants,
 )
 from exporter.lowering.coreml.graph_nodes import placeholder, register_with_coremltools
+from exporter.lowering.coreml.quiet import quietly
 from exporter.models.decoder import decode
 from exporter.models.spec import ModelSpec
 
@@ -113,7 +111,7 @@ def convert(
         # coremltools wants each buffer in its full shape; numpy's zeros cost nothing until written to.
         setattr(traced, state, torch.from_numpy(np.zeros(shape, np.float32)))
     # (2)
-    with _quietly():
+    with quietly():
         model = _to_coreml(traced, matrices, groups, context)
     # (3)
     return ConvertedProgram(model.get_spec(), Path(model.weights_dir) / "weight.bin", model)
@@ -186,16 +184,3 @@ def _to_coreml(
         pass_pipeline=ct.PassPipeline(list(PASSES), "gemma_export"),
         skip_model_load=True,
     )
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """coremltools draws its own progress bars on stderr and warns of every newer torch."""
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
+from exporter.lowering.coreml.quiet import quietly
 from exporter.lowering.interface import StoredRows
 
 CHUNK_BYTES = 8 << 20  # of stored codes read at once
@@ -53,7 +54,8 @@ def read_matrices(package: Path) -> Iterator[StoredRows]:
 
     Raises LoweringError when the package is not of the layout this lowering writes.
     """
-    from coremltools.proto import Model_pb2
+    with quietly():
+        from coremltools.proto import Model_pb2
 
     manifest = json.loads((package / "Manifest.json").read_text(encoding="utf-8"))
     model_path = package / "Data" / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]

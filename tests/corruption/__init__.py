@@ -1,0 +1,1 @@
+"""Faults put into copies of written artifacts, one module per runtime."""

@@ -1,0 +1,164 @@
+"""Tiny packages the Core ML tests share, one per family, each built once; every scheme is in some."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporter.lowering.coreml import CoreMlLowering
+from exporter.lowering.interface import LoweringRequest
+from exporter.models.eager import EagerState, effective_weights, run_eagerly
+from exporter.models.spec import Role, WeightSpec
+from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
+from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.writer import write_quantized
+from runtimes.manifest import Artifact
+from tests.tiny import (
+    RandomSource,
+    tiny_gemma1,
+    tiny_gemma2,
+    tiny_gemma3,
+    tiny_gemma4_12b,
+    tiny_gemma4_e2b,
+    write_tiny_tokenizer,
+)
+
+CONTEXT = 64
+TOKENS = np.random.default_rng(1).integers(6, 262, 56).astype(np.int32)
+TEMPLATE = "{{ messages }}"
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A `Progress` that tells nobody."""
+
+
+def short_e2b() -> dict[str, Any]:
+    """tiny_gemma4_e2b with ten layers, five of which share caches: enough, and sooner converted."""
+    whole = tiny_gemma4_e2b()
+    return {
+        **whole,
+        "num_hidden_layers": 10,
+        "layer_types": whole["layer_types"][:10],
+        "num_kv_shared_layers": 5,
+    }
+
+
+def untied_gemma1() -> dict[str, Any]:
+    """tiny_gemma1 with a head of its own."""
+    return {**tiny_gemma1(), "tie_word_embeddings": False}
+
+
+def two_layers() -> dict[str, Any]:
+    """tiny_gemma3 with a sliding layer and a full one: where a test is not about depth."""
+    return {
+        **tiny_gemma3(),
+        "num_hidden_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family's config, and schemes of its linears and of everything else."""
+
+    config: Mapping[str, Any]
+    linears: Scheme
+    others: Scheme
+
+    def scheme(self, weight: WeightSpec) -> Scheme:
+        return self.linears if weight.role is Role.LINEAR else self.others
+
+
+CASES = {
+    "Gemma 1": Case(untied_gemma1(), FP16, FP16),
+    "Gemma 2": Case(tiny_gemma2(), INT4_CHANNEL, INT8_CHANNEL),
+    "Gemma 3": Case(tiny_gemma3(), INT4_G32, INT8_CHANNEL),
+    "Gemma 4 E2B": Case(short_e2b(), INT8_CHANNEL, INT8_CHANNEL),
+    "Gemma 4 12B": Case(tiny_gemma4_12b(), INT4_G32, INT8_CHANNEL),
+}
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A written package, what it was made from, and the directory that keeps both while this lives."""
+
+    release: Path
+    artifact: Artifact
+    checkpoint: QuantizedCheckpoint
+    directory: tempfile.TemporaryDirectory[str]
+
+    @property
+    def package(self) -> Path:
+        return self.release / self.artifact.path
+
+
+@functools.cache
+def lowered(family: str) -> Lowered:
+    """The package of a family, built when first asked for."""
+    return lower(CASES[family])
+
+
+def lower(case: Case) -> Lowered:
+    """Quantise and lower a case."""
+    directory = tempfile.TemporaryDirectory()
+    root = Path(directory.name)
+    checkpoint = quantized(RandomSource(case.config), case, root / "quantized")
+    release = root / "release"
+    release.mkdir()
+    request = request_for(checkpoint, root)
+    (artifact,) = CoreMlLowering().lower(request, release, silent)
+    return Lowered(release, artifact, checkpoint, directory)
+
+
+def quantized(source: RandomSource, case: Case, directory: Path) -> QuantizedCheckpoint:
+    schemes = {weight.name: case.scheme(weight) for weight in source.spec.weights() if weight.is_matrix}
+    return write_quantized(source, schemes, directory, silent)
+
+
+def request_for(checkpoint: QuantizedCheckpoint, tokenizer: Path) -> LoweringRequest:
+    write_tiny_tokenizer(tokenizer)
+    return LoweringRequest(
+        checkpoint=checkpoint,
+        context=CONTEXT,
+        prefill_chunk=20,
+        prefill_logits="all",
+        tokenizer=tokenizer,
+        bos_token=2,
+        stop_tokens=(1, 5),
+        chat_template=TEMPLATE,
+    )
+
+
+def eager_logits(checkpoint: QuantizedCheckpoint) -> Tensor:
+    """Logits of TOKENS from the eager decoder on the dequantised weights, [tokens, vocab].
+
+    Gains are rounded to fp16, as every Core ML program of this target holds them: with weights this
+    wild that alone is a KL divergence of 1e-6 (Gemma 3) to 2e-5 (Gemma 4).
+    """
+    weights = {
+        name: torch.from_numpy(matrix.values(0, matrix.shape[0]))
+        for name, matrix in checkpoint.matrices.items()
+    }
+    weights |= {name: torch.from_numpy(vector.copy()) for name, vector in checkpoint.vectors.items()}
+    effective = {
+        name: weight if weight.ndim > 1 else weight.half().float()
+        for name, weight in effective_weights(checkpoint.spec, weights).items()
+    }
+    state = EagerState.empty(checkpoint.spec, CONTEXT, CONTEXT)
+    return run_eagerly(checkpoint.spec, effective, state, torch.from_numpy(TOKENS).long())
+
+
+def divergence(reference: Tensor, logits: NDArray[np.float32]) -> float:
+    """Mean KL divergence of logits from the reference, in float64."""
+    expected = torch.log_softmax(reference.double(), -1)
+    got = torch.log_softmax(torch.from_numpy(logits).double(), -1)
+    return float((expected.exp() * (expected - got)).sum(-1).mean())

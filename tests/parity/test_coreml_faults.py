@@ -1,0 +1,29 @@
+"""One scale, one RoPE base, one mask, one norm: each damaged alone must blow Core ML's fp32 limit.
+
+The reference is the eager decoder, the limit the one whole packages keep (`test_coreml_decoder`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runtimes.mil.session import MilSession
+from tests.corruption.coreml import FAULTS, Fault, corrupt
+from tests.parity.coreml_packages import TOKENS, divergence, eager_logits, lowered
+
+LIMIT = 1e-5
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("family", ["Gemma 3", "Gemma 4 E2B"])
+def test_a_fault_is_beyond_the_limit(family: str, fault: Fault, tmp_path: Path) -> None:
+    built = lowered(family)
+    package = tmp_path / "model.mlpackage"
+    shutil.copytree(built.package, package)
+    corrupt(package, fault)
+    with MilSession.open(package) as session:
+        measured = divergence(eager_logits(built.checkpoint), session.prefill(TOKENS))
+    assert measured > 100 * LIMIT

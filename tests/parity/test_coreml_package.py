@@ -1,0 +1,204 @@
+"""The written Core ML package as others read it: coremltools, Apple's blob reader, our own reading back.
+
+Not asserted here: what the program computes.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exporter.errors import LoweringError
+from exporter.lowering.coreml import CoreMlLowering
+from exporter.lowering.coreml.package import MODEL, WEIGHTS
+from exporter.lowering.coreml.quiet import quietly
+from exporter.planning.scheme import FP16, FP32, INT8_CHANNEL
+from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix
+from tests.parity.coreml_packages import (
+    CASES,
+    CONTEXT,
+    TEMPLATE,
+    Case,
+    lower,
+    lowered,
+    quantized,
+    request_for,
+    silent,
+    two_layers,
+)
+from tests.tiny import RandomSource
+
+with quietly():
+    import coremltools
+    from coremltools.libmilstoragepython import _BlobStorageReader
+
+
+def operations(package: Path) -> Any:
+    """The program's operations, parsed by coremltools."""
+    spec = coremltools.utils.load_spec(str(package))
+    function = spec.mlProgram.functions["main"]
+    return function.block_specializations[function.opset].operations
+
+
+@pytest.mark.parametrize("family", CASES)
+def test_every_matrix_reads_back_as_the_checkpoint_has_it(family: str) -> None:
+    built = lowered(family)
+    read: dict[str, int] = collections.defaultdict(int)
+    for rows in CoreMlLowering().read_back(built.release, built.artifact):
+        matrix = built.checkpoint.matrices[rows.weight]
+        stored = rows.codes if rows.codes is not None else rows.values
+        assert stored is not None
+        stop = rows.start + len(stored)
+        assert rows.start == read[rows.weight]
+        read[rows.weight] = stop
+        match matrix:
+            case IntegerMatrix():
+                assert rows.codes is not None
+                assert rows.scales is not None
+                assert rows.values is None
+                np.testing.assert_array_equal(rows.codes, matrix.codes(rows.start, stop))
+                np.testing.assert_array_equal(rows.scales, matrix.scales(rows.start, stop))
+            case FloatMatrix():
+                assert rows.codes is None
+                assert rows.values is not None
+                np.testing.assert_array_equal(rows.values, matrix.values(rows.start, stop))
+    assert read == {name: matrix.shape[0] for name, matrix in built.checkpoint.matrices.items()}
+
+
+@pytest.mark.parametrize("family", ["Gemma 1", "Gemma 3"])
+def test_apples_own_reader_finds_the_same_integers(family: str) -> None:
+    built = lowered(family)
+    reader = _BlobStorageReader(str(built.package / WEIGHTS))
+    seen = 0
+    for operation in operations(built.package):
+        if not operation.type.startswith("const"):
+            continue
+        matrix = built.checkpoint.matrices.get(operation.outputs[0].name.replace("__", "."))
+        if matrix is None:
+            continue
+        seen += 1
+        rows = matrix.shape[0]
+        if isinstance(matrix, FloatMatrix):
+            at = operation.attributes["val"].blobFileValue.offset
+            values = np.array(reader.read_fp16_data(at), np.uint16).view(np.float16)
+            np.testing.assert_array_equal(values.reshape(matrix.shape), matrix.stored(0, rows))
+            continue
+        codes, scales = (
+            operation.inputs[name].arguments[0].value.blobFileValue.offset for name in ("data", "scale")
+        )
+        read = reader.read_int8_data if matrix.scheme.bits == 8 else reader.read_int4_data
+        np.testing.assert_array_equal(np.reshape(read(codes), matrix.shape), matrix.codes(0, rows))
+        found = np.array(reader.read_fp16_data(scales), np.uint16).view(np.float16)
+        np.testing.assert_array_equal(found.reshape(rows, -1), matrix.scales(0, rows))
+    assert seen == len(built.checkpoint.matrices)
+
+
+def test_coremltools_loads_it_with_the_names_and_ranges_of_swift_transformers() -> None:
+    model = coremltools.models.MLModel(str(lowered("Gemma 3").package), skip_model_load=True)
+    description = model.get_spec().description
+    inputs = {entry.name: entry.type.multiArrayType.shapeRange.sizeRanges for entry in description.input}
+    bounds = {
+        name: [(axis.lowerBound, axis.upperBound) for axis in ranges] for name, ranges in inputs.items()
+    }
+    assert bounds == {
+        "inputIds": [(1, 1), (1, CONTEXT)],
+        "causalMask": [(1, 1), (1, 1), (1, CONTEXT), (1, CONTEXT)],
+    }
+    assert [entry.name for entry in description.output] == ["logits"]
+    assert {entry.name for entry in description.state} == {"keyCache", "valueCache"}
+    assert model.get_spec().specificationVersion == 9, "iOS 18"
+
+
+def test_caches_of_two_shapes_are_two_pairs_of_states() -> None:
+    spec = coremltools.utils.load_spec(str(lowered("Gemma 4 12B").package))
+    shapes = {entry.name: list(entry.type.stateType.arrayType.shape) for entry in spec.description.state}
+    assert shapes == {
+        "keyCache": [5, 1, 2, CONTEXT, 32],
+        "valueCache": [5, 1, 2, CONTEXT, 32],
+        "keyCache_1x64": [2, 1, 1, CONTEXT, 64],
+        "valueCache_1x64": [2, 1, 1, CONTEXT, 64],
+    }
+
+
+def test_a_tied_embedding_is_stored_once_for_its_gather_and_its_linear() -> None:
+    uses = collections.defaultdict(list)
+    for operation in operations(lowered("Gemma 3").package):
+        for binding in operation.inputs.values():
+            for argument in binding.arguments:
+                uses[argument.name].append(operation.type)
+    assert sorted(uses["model__embed_tokens__weight"]) == ["gather", "linear"]
+
+
+def test_every_product_with_a_weight_is_a_linear() -> None:
+    built = lowered("Gemma 2")
+    kinds = collections.Counter(operation.type for operation in operations(built.package))
+    assert kinds["linear"] == len(built.checkpoint.matrices), "the tied head counts for the embedding"
+    # Soft-capped attention is spelled out: two products a layer, neither with a weight.
+    assert kinds["matmul"] == 2 * len(built.checkpoint.spec.layers)
+
+
+def test_no_constant_is_left_over() -> None:
+    used: set[str] = set()
+    names = []
+    for operation in operations(lowered("Gemma 3").package):
+        if operation.type == "const":
+            names.append(operation.outputs[0].name)
+        for binding in operation.inputs.values():
+            used.update(argument.name for argument in binding.arguments)
+    assert set(names) <= used
+
+
+def test_no_constant_grows_with_the_square_of_the_context() -> None:
+    for operation in operations(lowered("Gemma 3").package):
+        value = operation.attributes["val"]
+        sizes = [dimension.constant.size for dimension in value.type.tensorType.dimensions]
+        assert sizes.count(CONTEXT) <= 1, operation.outputs[0].name
+
+
+def test_two_runs_write_the_same_bytes() -> None:
+    case = Case(two_layers(), INT8_CHANNEL, INT8_CHANNEL)
+    first, second = lower(case), lower(case)
+    names = sorted(path.relative_to(first.release) for path in first.release.rglob("*") if path.is_file())
+    assert Path("coreml/model.mlpackage") / MODEL in names
+    for name in names:
+        assert (first.release / name).read_bytes() == (second.release / name).read_bytes(), name
+
+
+def test_the_tokenizer_lies_beside_the_package() -> None:
+    beside = lowered("Gemma 3").package.parent
+    assert {path.name for path in beside.iterdir()} == {
+        "model.mlpackage",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "config.json",
+    }
+    assert (beside / "chat_template.jinja").read_text() == TEMPLATE
+    assert json.loads((beside / "config.json").read_text())["model_type"] == "gemma3_text"
+
+
+def test_the_description_claims_no_more_than_was_checked() -> None:
+    metadata = coremltools.utils.load_spec(str(lowered("Gemma 3").package)).description.metadata
+    assert "not on Apple hardware" in metadata.shortDescription
+    assert metadata.userDefined["gemma-export.residual_scale"] == "0.0625"
+    assert not [key for key in metadata.userDefined if key.endswith("conversion_date")]
+
+
+def test_the_twin_is_the_artifact_itself(tmp_path: Path) -> None:
+    built = lowered("Gemma 3")
+    twin = CoreMlLowering().float_twin(built.release, built.artifact, tmp_path)
+    assert twin == built.artifact
+    assert (tmp_path / twin.path / MODEL).read_bytes() == (built.package / MODEL).read_bytes()
+
+
+def test_fp32_weights_are_refused_by_name(tmp_path: Path) -> None:
+    case = Case(two_layers(), FP32, FP16)
+    checkpoint = quantized(RandomSource(case.config), case, tmp_path / "quantized")
+    with pytest.raises(LoweringError, match=r"q_proj\.weight: Core ML cannot carry scheme fp32"):
+        CoreMlLowering().lower(request_for(checkpoint, tmp_path), tmp_path, silent)
+    assert not (tmp_path / "coreml").exists()
