@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
-from runtimes.litert.container import is_container, prefill_decode_section
-from runtimes.litert.external_weights import IDENTIFIER, write_head
+from runtimes.litert.model_file import model_file
 from runtimes.session import Logits, SessionFacts, Tokens
 
 DECODE, PREFILL = "decode", "prefill_"
@@ -61,7 +60,8 @@ class LiteRtSession:
         """Open a .tflite, or the text model inside a .litertlm (its weights are not copied).
 
         scratch: directory for XNNPACK's packed copy of the weights, about as large as they are and
-        deleted on `close`; mapped from there it costs no anonymous memory. None: the system's own.
+        deleted on `close`. Mapped from there it costs no anonymous memory, unless the directory is
+        itself in memory (tmpfs). None: the system's own.
         Raises RuntimeUnavailable without ai-edge-litert, ArtifactError for a file it cannot run.
         """
         try:
@@ -73,7 +73,7 @@ class LiteRtSession:
             ) from error
         directory = tempfile.TemporaryDirectory(prefix="gemma-litert-", dir=scratch)
         try:
-            file = _runnable_file(path, Path(directory.name))
+            file = model_file(path, Path(directory.name))
             options = Options(
                 hardware_accelerators=HardwareAccelerator.CPU,
                 cpu_options=CpuOptions(
@@ -83,10 +83,10 @@ class LiteRtSession:
                 ),
             )
             try:
-                model = CompiledModel.from_file(str(file), options=options)
+                model = CompiledModel.from_file(str(file.path), options=options)
+                return cls(model, _facts(path, model, file.arithmetic), directory)
             except RuntimeError as error:
                 raise ArtifactError(f"{path}: LiteRT refuses it ({error}); export it again") from error
-            return cls(model, _facts(path, model), directory)
         except BaseException:
             directory.cleanup()
             raise
@@ -100,6 +100,7 @@ class LiteRtSession:
         return self._position
 
     def reset(self) -> None:
+        self._refuse_closed()
         # Slots past the position are masked but still multiplied by 0: they must be finite.
         for name, shape in self._cache_shapes.items():
             self._caches[name].write(np.zeros(shape, np.float32))
@@ -171,9 +172,12 @@ class LiteRtSession:
             [buffers[name] for name in signature.outputs],
         )
 
-    def _check(self, tokens: Tokens) -> None:
+    def _refuse_closed(self) -> None:
         if self._model is None:
             raise SessionError("the session is closed; open the artifact again")
+
+    def _check(self, tokens: Tokens) -> None:
+        self._refuse_closed()
         if self._position + len(tokens) > self._facts.context:
             raise SessionError(
                 f"{len(tokens)} tokens at position {self._position} exceed the context of "
@@ -186,24 +190,7 @@ class LiteRtSession:
             )
 
 
-def _runnable_file(path: Path, scratch: Path) -> Path:
-    """A file LiteRT can open: the path itself, or a head for the model inside a bundle."""
-    try:
-        if is_container(path):
-            head = scratch / "head.tflite"
-            write_head(path, prefill_decode_section(path), head)
-            return head
-        with path.open("rb") as file:
-            if file.read(8)[4:] != IDENTIFIER:
-                raise ArtifactError(
-                    f"{path}: is neither a .tflite nor a .litertlm; export or download it again"
-                )
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export it again") from error
-    return path
-
-
-def _facts(path: Path, model: Any) -> SessionFacts:
+def _facts(path: Path, model: Any, arithmetic: str) -> SessionFacts:
     names = list(model.get_signature_list())
     prefills = [name for name in names if name.startswith(PREFILL)]
     if DECODE not in names or len(prefills) != 1:
@@ -218,7 +205,7 @@ def _facts(path: Path, model: Any) -> SessionFacts:
     return SessionFacts(
         runtime="LiteRT",
         version=importlib.metadata.version("ai-edge-litert"),
-        arithmetic="fp32; inputs of layers with integer weights are rounded to int8 per token",
+        arithmetic=arithmetic,
         vocab_size=int(outputs[LOGITS]["shape"][-1]),
         context=int(inputs[MASK]["shape"][-1]),
         prefill_chunk=int(prefills[0].removeprefix(PREFILL)),
