@@ -167,8 +167,9 @@ def _sharded(directory: CheckpointDirectory) -> dict[str, SafetensorsFile]:
     if not isinstance(placed, dict) or not all(isinstance(shard, str) for shard in placed.values()):
         raise CheckpointError(index, "has no weight_map of names to files", "fetch it again")
     files: dict[str, SafetensorsFile] = {}
-    for shard in sorted(set(placed.values())):
-        file = SafetensorsFile.open(directory.file(shard))
+    paths = {shard: directory.file(shard) for shard in sorted(set(placed.values()))}
+    for shard, path in paths.items():
+        file = SafetensorsFile.open(path)
         listed = {name for name, home in placed.items() if home == shard}
         if astray := sorted(listed.symmetric_difference(file.tensors)):
             where = "is in the index but not there" if astray[0] in listed else "is not in the index"

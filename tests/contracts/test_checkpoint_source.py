@@ -1,0 +1,137 @@
+"""What every checkpoint source promises, whatever files it lies in.
+
+Sources: a Hub directory in one file and in shards, GGUF in several tensor types, weights in memory.
+Not asserted here: what each refuses (its unit tests), and taking quantised blocks over unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from exporter.checkpoints.gguf_source import GgufSource
+from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.checkpoints.interface import CheckpointSource
+from tests.unit.exporter.checkpoints.written_checkpoints import (
+    as_gguf,
+    as_stored,
+    gguf_kind,
+    tiny_architecture,
+    tiny_source,
+    write_gguf,
+    write_huggingface,
+)
+
+Values = Mapping[str, NDArray[np.float32]]
+Made = tuple[CheckpointSource, Values]
+BLOCKS = ("Q8_0", "Q4_0", "Q5_0", "Q4_1", "Q5_1", "BF16", "F16", "F32")
+
+
+def single_file(directory: Path) -> Made:
+    random = tiny_source()
+    source = HuggingFaceSource.open(write_huggingface(random, directory))
+    return source, {name: as_stored(values, "BF16") for name, values in random.weights.items()}
+
+
+def sharded(directory: Path) -> Made:
+    random, dtypes = tiny_source(), ("F16", "F32", "BF16")
+    source = HuggingFaceSource.open(write_huggingface(random, directory, shards=4, dtypes=dtypes))
+    return source, {
+        name: as_stored(values, dtypes[i % 3]) for i, (name, values) in enumerate(random.weights.items())
+    }
+
+
+def gguf(directory: Path) -> Made:
+    random = tiny_source()
+    path = write_gguf(random, directory / "tiny.gguf", kinds=BLOCKS)
+    source = GgufSource.open(path, known=(tiny_architecture(),))
+    expected = {}
+    for weight in random.spec.weights():
+        values = random.weights[weight.name]
+        if weight.is_matrix:
+            expected[weight.name] = as_gguf(values, gguf_kind(random, weight.name, BLOCKS))
+        else:
+            expected[weight.name] = (values + np.float32(1)) - np.float32(1)
+    return source, expected
+
+
+def in_memory(directory: Path) -> Made:
+    random = tiny_source()
+    return random, random.weights
+
+
+@pytest.fixture(
+    scope="module", params=[single_file, sharded, gguf, in_memory], ids=lambda make: make.__name__
+)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    make: Callable[[Path], Made] = request.param
+    return make(tmp_path_factory.mktemp(make.__name__))
+
+
+def test_its_tensors_are_the_weights_of_its_spec_in_order(made: Made) -> None:
+    source, _ = made
+    assert [(t.name, t.shape) for t in source.tensors.values()] == [
+        (weight.name, weight.shape) for weight in source.spec.weights()
+    ]
+    assert all(name == tensor.name for name, tensor in source.tensors.items())
+    assert all(tensor.nbytes > 0 for tensor in source.tensors.values())
+
+
+def test_it_gives_the_stored_values_exactly(made: Made) -> None:
+    source, expected = made
+    for name, values in expected.items():
+        rows = source.rows(name, 0, values.shape[0])
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows, values, err_msg=name)
+
+
+def test_norms_come_as_transformers_keeps_them(made: Made) -> None:
+    source, _ = made
+    weights = tiny_source().weights
+    norms = [weight.name for weight in source.spec.weights() if not weight.is_matrix]
+    assert norms
+    for name in norms:
+        np.testing.assert_allclose(source.rows(name, 0, 8), weights[name][:8], atol=0.01, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (3, 17), (63, 64)])
+def test_any_range_of_rows_is_that_part_of_the_whole(made: Made, name: str, start: int, stop: int) -> None:
+    source, expected = made
+    np.testing.assert_array_equal(source.rows(name, start, stop), expected[name][start:stop])
+
+
+def test_its_digests_stay_the_same(made: Made) -> None:
+    source, _ = made
+    assert source.digests()
+    assert source.digests() == source.digests()
+
+
+def test_its_tokenizer_encodes_and_decodes_text(made: Made, tmp_path: Path) -> None:
+    source, _ = made
+    source.write_tokenizer(tmp_path)
+    assert (tmp_path / "tokenizer_config.json").is_file()
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ids = tokenizer.encode("héllo\tworld", add_special_tokens=False).ids
+    assert tokenizer.decode(ids) == "héllo\tworld"
+    assert max(ids) < source.spec.vocab_size
+
+
+def test_its_special_tokens_are_in_the_vocabulary(made: Made) -> None:
+    source, _ = made
+    tokens = source.tokens
+    ids = [tokens.bos_token, tokens.eos_token, tokens.pad_token, *tokens.stop_tokens]
+    assert all(0 <= token < source.spec.vocab_size for token in ids)
+    assert tokens.stop_tokens[0] == tokens.eos_token
+    assert len(set(tokens.stop_tokens)) == len(tokens.stop_tokens)
+
+
+def test_its_name_can_be_part_of_a_file_name(made: Made) -> None:
+    source, _ = made
+    assert source.name
+    assert Path(source.name).name == source.name
