@@ -28,9 +28,9 @@ from exporter.quantization.checkpoint import (
     row_chunks,
 )
 
-# The largest block of a scheme with one scale per row. MatMulNBits repeats the scale per block and
-# rounds activations to int8 per block: larger ones are faster, smaller ones round more finely.
-CHANNEL_BLOCK = 128
+# The largest block of a scheme with one scale per row, which MatMulNBits wants repeated per block.
+# Larger is faster and smaller on disk; 256 is the largest ONNX Runtime has fast kernels for.
+CHANNEL_BLOCK = 256
 SMALLEST_BLOCK = 16  # of MatMulNBits and GatherBlockQuantized
 ROPE_ROWS = 4096  # positions computed at once
 
