@@ -19,7 +19,7 @@ from torch import Tensor
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReferenceModelError
 from exporter.planning.scheme import SCHEMES, IntegerScheme
-from exporter.quantization.checkpoint import VECTORS_NAME, QuantizedCheckpoint
+from exporter.quantization.checkpoint import VECTORS_NAME, QuantizedCheckpoint, matrix_file_name
 
 
 class ReferenceWeights(Protocol):
@@ -104,7 +104,7 @@ class QuantizedWeights:
 
     def _read(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         label = self.checkpoint.record["schemes"].get(name)
-        file = VECTORS_NAME if label is None else f"{name}.safetensors"
+        file = VECTORS_NAME if label is None else matrix_file_name(name)
         # The library maps the file: only pages of the rows asked for are touched, and all are let go here.
         with safe_open(self.checkpoint.directory / file, framework="pt") as opened:
             scheme = None if label is None else SCHEMES[label]
