@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.litert.model_file import model_file
+from runtimes.litert.native_log import NativeLog, native_log_kept
 from runtimes.session import Logits, SessionFacts, Tokens
 
 DECODE, PREFILL = "decode", "prefill_"
@@ -66,12 +67,14 @@ class LiteRtSession:
         """
         try:
             from ai_edge_litert.compiled_model import CompiledModel
+            from ai_edge_litert.environment import Environment
             from ai_edge_litert.options import CpuOptions, HardwareAccelerator, Options
         except ImportError as error:
             raise RuntimeUnavailable(
                 "ai-edge-litert is not installed here; pip install 'gemma-export[run-litert]'"
             ) from error
         directory = tempfile.TemporaryDirectory(prefix="gemma-litert-", dir=scratch)
+        log = NativeLog()
         try:
             file = model_file(path, Path(directory.name))
             options = Options(
@@ -82,11 +85,16 @@ class LiteRtSession:
                     xnnpack_weight_cache_path=str(Path(directory.name) / "xnnpack.cache"),
                 ),
             )
-            try:
-                model = CompiledModel.from_file(str(file.path), options=options)
+            with native_log_kept() as log:
+                model = CompiledModel.from_file(
+                    str(file.path), environment=Environment.create(), options=options
+                )
                 return cls(model, _facts(path, model, file.arithmetic), directory)
-            except RuntimeError as error:
-                raise ArtifactError(f"{path}: LiteRT refuses it ({error}); export it again") from error
+        except RuntimeError as error:
+            directory.cleanup()
+            raise ArtifactError(
+                f"{path}: LiteRT refuses it ({log.errors() or error}); export it again"
+            ) from error
         except BaseException:
             directory.cleanup()
             raise
@@ -134,9 +142,18 @@ class LiteRtSession:
         return logits
 
     def close(self) -> None:
-        self._caches, self._model = {}, None
-        for signature in (self._decode, self._prefill):
-            signature.buffers.clear()
+        if self._model is None:
+            return
+        # Buffers before the model, the model before its environment.
+        for buffers in (self._caches, self._decode.buffers, self._prefill.buffers):
+            for buffer in buffers.values():
+                buffer.destroy()
+            buffers.clear()
+        environment = self._model.environment
+        with native_log_kept():
+            self._model.close()
+            environment.close()
+        self._model = None
         self._scratch.cleanup()
 
     def __enter__(self) -> Self:
