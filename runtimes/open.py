@@ -32,7 +32,7 @@ def open_session(
         case "onnx":
             from runtimes.onnx.session import OnnxSession
 
-            return OnnxSession.open(path, threads=threads)
+            return OnnxSession(path, threads=threads)
         case "coreml":
             from runtimes.mil.session import MilSession
 

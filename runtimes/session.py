@@ -12,6 +12,8 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from runtimes.errors import SessionError
+
 Tokens = NDArray[np.int32]  # [tokens]
 Logits = NDArray[np.float32]  # [positions, vocab]
 
@@ -36,6 +38,22 @@ class SessionFacts:
     context: int
     prefill_chunk: int
     prefill_logits: PrefillLogits
+
+    def require_room(self, position: int, tokens: NDArray[np.integer]) -> None:
+        """Raise SessionError unless `tokens` are ids of the vocabulary that fit behind `position`."""
+        if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+            raise SessionError(f"tokens are a list of integers, got {tokens.dtype}{list(tokens.shape)}")
+        outside = tokens[(tokens < 0) | (tokens >= self.vocab_size)]
+        if len(outside):
+            raise SessionError(
+                f"token {outside[0]} is outside the vocabulary of {self.vocab_size}; "
+                "encode with the tokenizer of this release"
+            )
+        if position + len(tokens) > self.context:
+            raise SessionError(
+                f"{len(tokens)} tokens at position {position} exceed the context of {self.context}; "
+                "reset the session, or export with a longer --context"
+            )
 
 
 class Session(Protocol):

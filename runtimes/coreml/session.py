@@ -79,7 +79,7 @@ class CoreMlSession:
 
     def prefill(self, tokens: Tokens) -> Logits:
         model, ids = self._open(), np.asarray(tokens)
-        self._check(ids)
+        self._facts.require_room(self._position, ids)
         parts: list[Logits] = []
         for start in range(0, len(ids), self._facts.prefill_chunk):
             parts.append(self._run(model, ids[start : start + self._facts.prefill_chunk]))
@@ -94,7 +94,7 @@ class CoreMlSession:
 
     def decode(self, token: int) -> NDArray[np.float32]:
         ids = np.array([token])
-        self._check(ids)
+        self._facts.require_room(self._position, ids)
         logits: NDArray[np.float32] = self._run(self._open(), ids)[-1]
         return logits
 
@@ -112,20 +112,6 @@ class CoreMlSession:
         if self._model is None:
             raise SessionError("the session is closed; open the package again")
         return self._model
-
-    def _check(self, ids: NDArray[np.integer]) -> None:
-        facts = self._facts
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-            raise SessionError(f"tokens are a list of integers, got {ids.dtype}{list(ids.shape)}")
-        if self._position + len(ids) > facts.context:
-            raise SessionError(
-                f"{len(ids)} tokens at position {self._position} exceed the context of "
-                f"{facts.context}; reset the session or export with a longer context"
-            )
-        if len(ids) and not 0 <= ids.min() <= ids.max() < facts.vocab_size:
-            raise SessionError(
-                f"tokens {ids.min()} to {ids.max()}: the vocabulary is 0 to {facts.vocab_size - 1}"
-            )
 
     def _run(self, model: StatefulModel, ids: NDArray[np.integer]) -> Logits:
         """[positions, vocab] of one prediction."""

@@ -115,7 +115,8 @@ class LiteRtSession:
         self._position = 0
 
     def prefill(self, tokens: Tokens) -> Logits:
-        self._check(tokens)
+        self._refuse_closed()
+        self._facts.require_room(self._position, tokens)
         done = 0
         while done < len(tokens):
             if self._position + self._facts.prefill_chunk > self._facts.context:
@@ -135,7 +136,8 @@ class LiteRtSession:
 
     def decode(self, token: int) -> NDArray[np.float32]:
         tokens = np.array([token], np.int32)
-        self._check(tokens)
+        self._refuse_closed()
+        self._facts.require_room(self._position, tokens)
         self._run(self._decode, tokens)
         self._position += 1
         logits: NDArray[np.float32] = self._decode.buffers[LOGITS].read(self._facts.vocab_size, np.float32)
@@ -192,19 +194,6 @@ class LiteRtSession:
     def _refuse_closed(self) -> None:
         if self._model is None:
             raise SessionError("the session is closed; open the artifact again")
-
-    def _check(self, tokens: Tokens) -> None:
-        self._refuse_closed()
-        if self._position + len(tokens) > self._facts.context:
-            raise SessionError(
-                f"{len(tokens)} tokens at position {self._position} exceed the context of "
-                f"{self._facts.context}; reset, or export with a longer --context"
-            )
-        if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self._facts.vocab_size):
-            raise SessionError(
-                f"a token is outside the vocabulary of {self._facts.vocab_size}; "
-                "use the release's own tokenizer"
-            )
 
 
 def _facts(path: Path, model: Any, arithmetic: str) -> SessionFacts:

@@ -76,7 +76,7 @@ class MilSession:
 
     def prefill(self, tokens: Tokens) -> Logits:
         execution, ids = self._open(), np.asarray(tokens)
-        self._check(ids)
+        self._facts.require_room(self._position, ids)
         every = self._facts.prefill_logits == "all"
         logits = np.empty((len(ids) if every else min(len(ids), 1), self._facts.vocab_size), np.float32)
         for start in range(0, len(ids), self._facts.prefill_chunk):
@@ -90,7 +90,7 @@ class MilSession:
 
     def decode(self, token: int) -> NDArray[np.float32]:
         ids = np.array([token])
-        self._check(ids)
+        self._facts.require_room(self._position, ids)
         logits: NDArray[np.float32] = self._run(self._open(), ids)[-1]
         return logits
 
@@ -109,20 +109,6 @@ class MilSession:
         if self._execution is None:
             raise SessionError("the session is closed; open the package again")
         return self._execution
-
-    def _check(self, ids: NDArray[np.integer]) -> None:
-        facts = self._facts
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-            raise SessionError(f"tokens are a list of integers, got {ids.dtype}{list(ids.shape)}")
-        if self._position + len(ids) > facts.context:
-            raise SessionError(
-                f"{len(ids)} tokens at position {self._position} exceed the context of "
-                f"{facts.context}; reset the session or export with a longer context"
-            )
-        if len(ids) and not 0 <= ids.min() <= ids.max() < facts.vocab_size:
-            raise SessionError(
-                f"tokens {ids.min()} to {ids.max()}: the vocabulary is 0 to {facts.vocab_size - 1}"
-            )
 
     def _run(self, execution: Execution, ids: NDArray[np.integer]) -> Floats:
         end = self._position + len(ids)

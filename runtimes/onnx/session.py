@@ -38,7 +38,7 @@ class OnnxSession:
             self._session: onnxruntime.InferenceSession | None = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime raises classes of its C extension with no base of their own
+        except Exception as error:  # its C extension's classes have no base of their own
             raise ArtifactError(
                 f"{path}: ONNX Runtime cannot load it ({error}); copy the release again"
             ) from error
@@ -80,7 +80,8 @@ class OnnxSession:
         self._check(tokens)
         logits = np.empty((1, self._facts.vocab_size), np.float32)
         self._run(tokens, logits)
-        return logits[0]
+        row: NDArray[np.float32] = logits[0]
+        return row
 
     def close(self) -> None:
         self._session = self._binding = None
@@ -102,18 +103,9 @@ class OnnxSession:
     def _check(self, tokens: NDArray[Any]) -> None:
         if self._session is None:
             raise SessionError("the session is closed; open the artifact again")
+        self._facts.require_room(self._position, tokens)
         if len(tokens) == 0:
             raise SessionError("no tokens were given; give at least one")
-        if tokens.min() < 0 or tokens.max() >= self._facts.vocab_size:
-            raise SessionError(
-                f"token {tokens.max() if tokens.min() >= 0 else tokens.min()} is outside the vocabulary of "
-                f"{self._facts.vocab_size}; encode with the tokenizer of this release"
-            )
-        if self._position + len(tokens) > self._facts.context:
-            raise SessionError(
-                f"{len(tokens)} tokens at position {self._position} exceed the context of "
-                f"{self._facts.context}; reset the session or export with a longer context"
-            )
 
     def _run(self, tokens: NDArray[Any], logits: Logits) -> None:
         """One call of the graph: tokens appended, their logits [kept, vocab] written in place."""
@@ -132,9 +124,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise RuntimeUnavailable(
-            "onnxruntime is not installed; install gemma-export[run-onnx]"
-        ) from error
+        raise RuntimeUnavailable("onnxruntime is not installed; install gemma-export[run-onnx]") from error
     return onnxruntime
 
 
