@@ -49,7 +49,6 @@ PASSES = (
     "common::divide_to_multiply",
     "common::remove_symbolic_reshape",
     "common::noop_elimination",
-    "common::reduce_transposes",
     "common::dedup_op_and_var_names",
     "common::add_fp16_cast",
     "common::update_output_dtypes",
