@@ -93,7 +93,7 @@ def test_tokens_outside_context_or_vocabulary_are_refused() -> None:
     session = _session(FakeModel())
     with pytest.raises(SessionError, match="exceed the context of 8"):
         session.prefill(np.zeros(CONTEXT + 1, np.int32))
-    with pytest.raises(SessionError, match="the vocabulary is 0 to 6"):
+    with pytest.raises(SessionError, match="outside the vocabulary of 7"):
         session.decode(VOCAB)
     with pytest.raises(SessionError, match="a list of integers"):
         session.prefill(np.zeros((1, 2), np.int32))

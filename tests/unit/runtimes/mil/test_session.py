@@ -78,9 +78,9 @@ def test_the_context_is_not_exceeded(language_model: Path) -> None:
 @pytest.mark.parametrize("token", [-1, VOCAB])
 def test_a_token_outside_the_vocabulary_is_refused(language_model: Path, token: int) -> None:
     with MilSession.open(language_model) as session:
-        with pytest.raises(SessionError, match="the vocabulary is 0 to 10"):
+        with pytest.raises(SessionError, match=f"token {token} is outside the vocabulary of 11"):
             session.prefill(np.array([0, token], np.int32))
-        with pytest.raises(SessionError, match="the vocabulary is 0 to 10"):
+        with pytest.raises(SessionError, match=f"token {token} is outside the vocabulary of 11"):
             session.decode(token)
         assert session.position == 0
 
