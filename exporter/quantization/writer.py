@@ -205,7 +205,10 @@ def _quantise_chunk(
     values = source.rows(name, start, stop)
     match scheme:
         case IntegerScheme():
-            packed, scales = quantize_rows(values, scheme)
+            try:
+                packed, scales = quantize_rows(values, scheme)
+            except OverflowError as error:
+                raise CheckpointError(name, str(error), "choose fp32 for it in the recipe") from error
             return [
                 (f"{name}_packed", start * packed.shape[1], packed),
                 (f"{name}_scale", start * scales.shape[1] * 2, scales),
