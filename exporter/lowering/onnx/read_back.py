@@ -1,1 +1,131 @@
-def read_back(path): raise NotImplementedError
+"""Reading every matrix back out of a written artifact, as the graph's operators will see it.
+
+Codes are bytes minus the zero points the file holds, scales are the file's own, per block: nothing
+is taken from the checkpoint or the writer's layout. Not about whether they are right; the caller
+compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from exporter.errors import LoweringError
+from exporter.lowering.interface import StoredRows
+from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes
+from exporter.planning.scheme import SCHEMES, IntegerScheme
+
+CHUNK_BYTES = 8 << 20  # of codes read at once
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An integer matrix as one operator reads it: three initializers and their meaning."""
+
+    codes: str
+    scales: str
+    zeros: str
+    bits: int
+    block: int
+
+
+def read_back(path: Path) -> Iterator[StoredRows]:
+    """Rows of every matrix the graph reads, in the graph's order; bytes read by two operators once.
+
+    Raises LoweringError where the file contradicts itself.
+    """
+    file = ArtifactFile.open(path)
+    seen: set[tuple[object, ...]] = set()
+    for node in file.model.graph.node:
+        operand = _integer_operand(node)
+        if operand is None:
+            for name in node.input:
+                if file.origins(name) and _first_sight(file, seen, name):
+                    yield from _float_rows(file, name)
+        elif _first_sight(file, seen, operand.codes, operand.scales, operand.zeros):
+            yield from _integer_rows(file, operand)
+
+
+def _first_sight(file: ArtifactFile, seen: set[tuple[object, ...]], *names: str) -> bool:
+    place = tuple(file.external(name) for name in names)
+    if place in seen:
+        return False
+    seen.add(place)
+    return True
+
+
+def _integer_operand(node: onnx.NodeProto) -> _Operand | None:
+    match node.op_type:
+        case "MatMulNBits":
+            _, codes, scales, zeros = node.input[:4]
+        case "GatherBlockQuantized":
+            codes, _, scales, zeros = node.input[:4]
+        case _:
+            return None
+    given = attributes(node)
+    return _Operand(codes, scales, zeros, given["bits"], given["block_size"])
+
+
+def _float_rows(file: ArtifactFile, name: str) -> Iterator[StoredRows]:
+    first = 0
+    for origin in file.origins(name):
+        inputs = file.initializers[name].dims[1]
+        step = max(1, CHUNK_BYTES // (4 * inputs))
+        for start in range(0, origin.rows, step):
+            stop = min(origin.rows, start + step)
+            values = file.rows(name, first + start, first + stop).astype(np.float32)
+            yield StoredRows(origin.weight, start, None, None, values)
+        first += origin.rows
+
+
+def _integer_rows(file: ArtifactFile, operand: _Operand) -> Iterator[StoredRows]:
+    first = 0
+    for origin in file.origins(operand.codes):
+        scheme = SCHEMES.get(origin.scheme)
+        if not isinstance(scheme, IntegerScheme) or scheme.bits != operand.bits:
+            raise LoweringError(
+                file.path, f"{origin.weight} is said to be {origin.scheme}, {operand.bits} bits", "export again"
+            )
+        row = len(file.rows(operand.codes, first, first + 1)[0])
+        step = max(1, CHUNK_BYTES // row)
+        for start in range(0, origin.rows, step):
+            stop = min(origin.rows, start + step)
+            at = first + start, first + stop
+            zeros = _unpacked(file.rows(operand.zeros, *at), operand.bits)
+            stored = _unpacked(file.rows(operand.codes, *at), operand.bits)
+            blocks = stored.shape[1] // operand.block
+            codes = stored.reshape(len(stored), blocks, operand.block) - zeros[:, :blocks, None]
+            scales = file.rows(operand.scales, *at)
+            yield StoredRows(
+                origin.weight,
+                start,
+                codes.reshape(stored.shape).astype(np.int8),
+                _per_group(file, origin.weight, scales, scheme.groups(stored.shape[1])),
+                None,
+            )
+        first += origin.rows
+
+
+def _unpacked(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int16]:
+    """Elements of packed rows, two a byte, low half first, for 4 bits."""
+    if bits == 8:
+        return packed.astype(np.int16)
+    halves = np.stack([packed & 0x0F, packed >> 4], axis=-1)
+    return halves.reshape(len(packed), -1).astype(np.int16)
+
+
+def _per_group(
+    file: ArtifactFile, weight: str, scales: NDArray[np.float32], groups: int
+) -> NDArray[np.float32]:
+    """[rows, blocks] to [rows, groups]: blocks of one group must agree."""
+    grouped = scales.reshape(len(scales), groups, -1)
+    if (grouped != grouped[:, :, :1]).any():
+        raise LoweringError(
+            file.path, f"{weight}: blocks that share a scale hold different ones", "export again"
+        )
+    return np.ascontiguousarray(grouped[:, :, 0])
