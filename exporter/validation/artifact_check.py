@@ -95,11 +95,13 @@ def check_artifact(
 
 @dataclass(frozen=True)
 class _Twins:
-    """logits: by arithmetic, on the first route. reason: why there are none. same: the artifact is its
-    own float twin (Core ML dequantises before it computes), and (3) does (2) in passing."""
+    """logits: by arithmetic of the artifact that is to be held against them, on the first route.
 
-    logits: Mapping[Arithmetic, LogitsFile]
-    reason: str | None = None
+    same: the artifact is its own float twin (Core ML dequantises before it computes). Then (3) does
+    (2) in passing, and the twin of its fp16 run is its fp32 run.
+    """
+
+    logits: dict[Arithmetic, LogitsFile]
     same: bool = False
 
 
@@ -166,15 +168,13 @@ class _Check:
     def _no_twins(self, reason: str) -> _Twins:
         for driver in self.drivers:
             self._skip("lowering", f"{TWIN}, {driver.arithmetic}", reason, MEAN_KL)
-        return _Twins({}, reason)
+        return _Twins({})
 
     def _run_twin(self, driver: Driver, directory: Path, twin: Artifact) -> LogitsFile | None:
         subject = f"{TWIN}, {driver.arithmetic}"
         try:
             with driver.open(directory, twin) as session:
-                file = LogitsFile.create(
-                    self.scratch / f"twin-{driver.arithmetic}", self.positions, session.facts.vocab_size
-                )
+                file = self._logits_file(driver.arithmetic, session.facts)
                 for route, write in zip(self._routes(session), (file, None), strict=True):
                     result = self._run(
                         session, route, subject, {QUANTISED: self.references.quantised}, write
@@ -206,6 +206,8 @@ class _Check:
                 file.delete()
         if twins.same:
             self._skip("lowering", f"{TWIN}, {subject}", "the artifact cannot be run", MEAN_KL)
+            if driver.arithmetic == "fp32" and (unfinished := twins.logits.pop("fp16", None)) is not None:
+                unfinished.delete()
         return None
 
     def _run_itself(self, driver: Driver, twins: _Twins) -> Executed:
@@ -224,7 +226,8 @@ class _Check:
                 TWIN: twins.logits.get(driver.arithmetic),
             }
             whole, turns = self._routes(session)
-            first = self._run(session, whole, subject, sources, keep=turns.decoded(), pace=pace)
+            write = self._twin_of_fp16(driver, facts, twins)
+            first = self._run(session, whole, subject, sources, write, turns.decoded(), pace)
             inner += _inner_non_finite(session)
             sources |= {TWIN: None, ITSELF: first.kept}
             second = self._run(session, turns, subject, sources, pace=pace)
@@ -242,6 +245,18 @@ class _Check:
         self._end_to_end(subject, first)
         size = _size(self.request.release / self.artifact.path)
         return Executed(self.artifact, size, facts, pace, grown, inner, continuations)
+
+    def _twin_of_fp16(self, driver: Driver, facts: SessionFacts, twins: _Twins) -> LogitsFile | None:
+        """Where to put the logits of this run, if it is what the fp16 run will be held against."""
+        if not twins.same or driver.arithmetic == "fp16":
+            return None
+        if not any(each.arithmetic == "fp16" for each in self.drivers):
+            return None
+        twins.logits["fp16"] = self._logits_file("fp16", facts)
+        return twins.logits["fp16"]
+
+    def _logits_file(self, arithmetic: Arithmetic, facts: SessionFacts) -> LogitsFile:
+        return LogitsFile.create(self.scratch / f"twin-{arithmetic}", self.positions, facts.vocab_size)
 
     def _lowering(self, driver: Driver, subject: str, route: Route, result: RouteResult) -> None:
         self._compare("lowering", subject, QUANTISED, route, result)

@@ -209,6 +209,26 @@ def test_an_artifact_that_is_its_own_twin_is_run_once_for_both(release: Path, qu
     assert not [each for each in report.comparisons if each.kind == "kernels"]
 
 
+def test_a_run_in_half_precision_is_held_against_the_one_in_single(
+    release: Path, quantised: Quantised
+) -> None:
+    single = eager_driver(quantised.checkpoint.spec)
+    half = Driver("fp16", eager_driver(another_mask(quantised.checkpoint.spec)).open)
+    asked = request(release, quantised, lowering=SelfTwinLowering())
+    artifacts = tuple(replace(artifact, format="coreml") for artifact in asked.artifacts)
+    asked = replace(
+        asked,
+        artifacts=artifacts,
+        lowerings={"coreml": SelfTwinLowering()},
+        drivers=lambda _: (single, half),
+    )
+    report = validate_release(asked)
+    (kernels,) = [each for each in report.comparisons if each.kind == "kernels"]
+    assert kernels.statistics.mean_kl > 1e-5, "the fake half precision sees one token more"
+    assert len(report.runs) == 2
+    assert len(gates(report, "lowering")) == 4
+
+
 def test_without_the_source_what_needs_it_is_skipped(release: Path, quantised: Quantised) -> None:
     report = validate_release(replace(request(release, quantised), source=None))
     assert set(skipped(report)) == {"quantisation", "end to end"}
