@@ -8,6 +8,7 @@ Not about how any step works: each is a package of its own.
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +25,18 @@ from exporter.packaging.release import participating_versions, seal_release
 from exporter.packaging.staging import staged_release
 from exporter.planning.plan import Plan, make_plan
 from exporter.planning.profiles import Target, load_device, load_target
-from exporter.planning.recipe import load_recipe
+from exporter.planning.recipe import Recipe, load_recipe
+from exporter.planning.scheme import Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.equalization import equalize
 from exporter.quantization.writer import write_quantized
 from exporter.reporting.markdown import quality_section
 from exporter.reporting.views import write_views
 from exporter.resources import data_directory
+from exporter.validation.activations import largest_inputs
 from exporter.validation.report import ValidationReport
 from exporter.validation.request import ValidationRequest
+from exporter.validation.text import load_tokenizer, read_evaluation_text
 from exporter.validation.validate import validate_release
 from runtimes.manifest import Artifact, Format, read_manifest
 from runtimes.session import PrefillLogits
@@ -115,7 +120,7 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
 
     with staged_release(out, request.force) as staging, working_directory(out) as work:
         source.write_tokenizer(staging.directory)
-        quantized = write_quantized(source, plan.schemes, work / "quantized", progress)
+        quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress)
         artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
         report = validate_release(
             ValidationRequest(
@@ -162,7 +167,8 @@ def revalidate(
     formats = tuple(artifact.format for artifact in manifest.artifacts)
     lowerings = lowerings_for(formats)
     with working_directory(release) as work:
-        quantized = write_quantized(source, recipe.schemes(source.spec), work / "quantized", progress)
+        schemes = recipe.schemes(source.spec)
+        quantized = quantize(source, recipe, schemes, work / "quantized", progress)
         return validate_release(
             ValidationRequest(
                 release=release,
@@ -195,6 +201,25 @@ def working_directory(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
+
+
+def quantize(
+    source: CheckpointSource,
+    recipe: Recipe,
+    schemes: Mapping[str, Scheme],
+    directory: Path,
+    progress: Progress,
+) -> QuantizedCheckpoint:
+    """The quantised checkpoint, of equalised weights where the recipe asks for it."""
+    if recipe.equalization is None:
+        return write_quantized(source, schemes, directory, progress)
+    with tempfile.TemporaryDirectory() as place:
+        source.write_tokenizer(Path(place))
+        tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
+    calibration = data_directory("samples") / "calibration"
+    text = read_evaluation_text(calibration, tokenizer, source.tokens.bos_token)
+    activations = largest_inputs(source, text.tokens, progress)
+    return write_quantized(equalize(source, activations, recipe.equalization), schemes, directory, progress)
 
 
 def lower(

@@ -19,7 +19,7 @@ import math
 from torch import Tensor
 
 from exporter.models.dialect import Dialect
-from exporter.models.spec import LayerSpec, ModelSpec, PerLayerEmbedding
+from exporter.models.spec import COLUMNS_NAME, LayerSpec, ModelSpec, PerLayerEmbedding
 
 
 def decode(spec: ModelSpec, ops: Dialect, tokens: Tensor) -> Tensor:
@@ -28,7 +28,10 @@ def decode(spec: ModelSpec, ops: Dialect, tokens: Tensor) -> Tensor:
     residual_eps = spec.norm_eps * scale**2
 
     # (1)
-    embedded = ops.embed(tokens, spec.embedding_name) * spec.embedding_scale
+    rows = ops.embed(tokens, spec.embedding_name)
+    if spec.embedding_columns:
+        rows = rows * ops.vector(COLUMNS_NAME)
+    embedded = rows * spec.embedding_scale
     x = embedded if scale == 1.0 else embedded * scale
     # (2)
     ple = spec.per_layer_embedding
@@ -41,7 +44,7 @@ def decode(spec: ModelSpec, ops: Dialect, tokens: Tensor) -> Tensor:
         if per_layer is not None:
             x = x + _per_layer_branch(spec, ops, layer, x, per_layer[:, :, layer.index])
         if spec.layer_scalars:
-            x = x * ops.scalar(f"{layer.prefix}layer_scalar")
+            x = x * ops.vector(f"{layer.prefix}layer_scalar")
     # (5)
     x = ops.norm(ops.wanted_positions(x), "model.norm.weight", residual_eps)
     (logits,) = ops.project(x, (spec.head_name,))

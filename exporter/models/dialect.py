@@ -55,8 +55,8 @@ class Dialect(Protocol):
         """cap * tanh(x / cap)."""
         ...
 
-    def scalar(self, name: str) -> Tensor:
-        """A [1] weight."""
+    def vector(self, name: str) -> Tensor:
+        """A [1] or [width] weight that activations are multiplied with."""
         ...
 
     def wanted_positions(self, x: Tensor) -> Tensor:

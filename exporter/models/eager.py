@@ -107,7 +107,7 @@ class EagerDialect:
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         return torch.tanh(x / cap) * cap
 
-    def scalar(self, name: str) -> Tensor:
+    def vector(self, name: str) -> Tensor:
         return self.weights[name]
 
     def wanted_positions(self, x: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+COLUMNS_NAME = "model.embed_tokens.columns"
+
 
 @dataclass(frozen=True)
 class Rope:
@@ -69,6 +71,7 @@ class Role(Enum):
     LINEAR = "linear"  # [out, in]
     NORM = "norm"  # [width]
     SCALAR = "scalar"  # [1]
+    COLUMNS = "columns"  # [width]: what looked-up rows are multiplied with, column by column
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class WeightSpec:
 
     @property
     def is_matrix(self) -> bool:
-        return self.role not in (Role.NORM, Role.SCALAR)
+        return self.role not in (Role.NORM, Role.SCALAR, Role.COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class ModelSpec:
     norm_adds_one: RMSNorm multiplies by 1 + w (Gemma 1 to 3) instead of w.
     post_norms: attention and MLP outputs are normalised before they join the residual stream.
     query_scale: factor on q·k. attention_softcap, final_softcap: cap·tanh(x / cap), None where absent.
+    embedding_columns: no published model's; set where the tied embedding is stored divided by a vector
+    that its rows are multiplied with again (`exporter.quantization.equalization`).
     """
 
     model_type: str
@@ -110,6 +115,7 @@ class ModelSpec:
     per_layer_embedding: PerLayerEmbedding | None
     layer_scalars: bool
     layers: tuple[LayerSpec, ...]
+    embedding_columns: bool = False
 
     @property
     def embedding_name(self) -> str:
@@ -131,6 +137,8 @@ class ModelSpec:
     def weights(self) -> tuple[WeightSpec, ...]:
         """Every weight the text model has, in graph order. The checkpoint must hold exactly these."""
         found = [WeightSpec(self.embedding_name, (self.vocab_size, self.hidden_size), Role.EMBEDDING)]
+        if self.embedding_columns:
+            found.append(WeightSpec(COLUMNS_NAME, (self.hidden_size,), Role.COLUMNS))
         if self.per_layer_embedding is not None:
             found += self._per_layer_embedding_weights(self.per_layer_embedding)
         for layer in self.layers:

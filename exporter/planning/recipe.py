@@ -5,6 +5,7 @@ Recipes are TOML files beside this module. They say nothing about packing, targe
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -42,16 +43,31 @@ class QualityLimit:
 
 
 @dataclass(frozen=True)
+class Equalization:
+    """Exponents of the exact rescaling before quantising (`exporter.quantization.equalization`).
+
+    weights, activations: of a linear's columns. embedding: of the tied embedding's columns.
+    """
+
+    weights: float
+    activations: float
+    embedding: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A named way to quantise a model.
 
-    quantisation: limit on transformers quantised against original. end_to_end: limit per runtime
-    family ("litert", "onnx", "coreml"); a family without one is reported, not gated.
+    equalization: None to quantise the weights as they are. quantisation: limit on transformers
+    quantised against original. end_to_end: limit per runtime family ("litert", "onnx", "coreml"); a
+    family without one is reported, not gated.
     """
 
     name: str
     description: str
     rules: tuple[Rule, ...]
+    equalization: Equalization | None
     quantisation: QualityLimit
     end_to_end: Mapping[str, QualityLimit]
 
@@ -100,7 +116,7 @@ def load_recipe(reference: str) -> Recipe:
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(path, f"cannot be read as TOML ({error})", "correct the file") from error
-    _keys(path, "$", raw, {"description", "rule", "limits"})
+    _keys(path, "$", raw, {"description", "rule", "limits"}, optional={"equalization"})
     limits = _table(path, "$.limits", raw["limits"])
     _keys(path, "$.limits", limits, {"quantisation"}, optional={"end_to_end"})
     end_to_end = _table(path, "$.limits.end_to_end", limits.get("end_to_end", {}))
@@ -109,6 +125,7 @@ def load_recipe(reference: str) -> Recipe:
         name=path.stem,
         description=_text(path, "$.description", raw["description"]),
         rules=_rules(path, raw["rule"]),
+        equalization=_equalization(path, raw["equalization"]) if "equalization" in raw else None,
         quantisation=_limit(path, "$.limits.quantisation", limits["quantisation"]),
         end_to_end={
             family: _limit(path, f"$.limits.end_to_end.{family}", entry)
@@ -135,18 +152,32 @@ def _rules(path: Path, raw: object) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def _equalization(path: Path, raw: object) -> Equalization:
+    at = "$.equalization"
+    table = _table(path, at, raw)
+    _keys(path, at, table, {"weights", "activations", "embedding", "reason"})
+    exponents = {
+        key: _number(path, f"{at}.{key}", table[key], most=1.0)
+        for key in ("weights", "activations", "embedding")
+    }
+    return Equalization(**exponents, reason=_text(path, f"{at}.reason", table["reason"]))
+
+
 def _limit(path: Path, at: str, raw: object) -> QualityLimit:
     table = _table(path, at, raw)
     _keys(path, at, table, {"mean_kl", "top1", "reason"})
-    numbers = {}
-    for key in ("mean_kl", "top1"):
-        value = table[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise _wrong(path, f"{at}.{key}", "a number from 0", value)
-        numbers[key] = float(value)
-    if numbers["top1"] > 1:
-        raise _wrong(path, f"{at}.top1", "a share from 0 to 1", numbers["top1"])
-    return QualityLimit(numbers["mean_kl"], numbers["top1"], _text(path, f"{at}.reason", table["reason"]))
+    return QualityLimit(
+        mean_kl=_number(path, f"{at}.mean_kl", table["mean_kl"], most=math.inf),
+        top1=_number(path, f"{at}.top1", table["top1"], most=1.0),
+        reason=_text(path, f"{at}.reason", table["reason"]),
+    )
+
+
+def _number(path: Path, at: str, raw: object, most: float) -> float:
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 <= raw <= most:
+        upper = "" if most == math.inf else f" to {most:g}"
+        raise _wrong(path, at, f"a number from 0{upper}", raw)
+    return float(raw)
 
 
 def _table(path: Path, at: str, raw: object) -> Mapping[str, Any]:

@@ -10,7 +10,8 @@ Layout, one directory:
     <weight name>.safetensors       one matrix each: `X.weight_packed` I32 [out, in * bits / 32],
                                     `X.weight_scale` F16 [out, groups], `X.weight_shape` I64 [2]
                                     (compressed-tensors "pack-quantized"), or `X.weight` F16 / F32
-    vectors.safetensors             norms and scalars, F32, as the source has them (1 not added)
+    vectors.safetensors             norms and scalars, F32, as the source has them (1 not added), and
+                                    the vector an equalised embedding's rows are multiplied with
     quantized.json                  ours: schema version, scheme of every matrix, source, architecture;
                                     called quantizing.json until the last matrix is there
 """
@@ -18,7 +19,7 @@ Layout, one directory:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from exporter.checkpoints.safetensors_file import SafetensorsFile
 from exporter.errors import QuantizedCheckpointError
 from exporter.models.families import read_spec
-from exporter.models.spec import ModelSpec, Role, WeightSpec
+from exporter.models.spec import COLUMNS_NAME, ModelSpec, Role, WeightSpec
 from exporter.planning.scheme import SCHEMES, FloatScheme, IntegerScheme, Scheme
 from exporter.quantization.packing import Packed, unpack
 from exporter.quantization.record import RECORD_NAME, read_record
@@ -112,14 +113,24 @@ class QuantizedCheckpoint:
     vectors: Mapping[str, NDArray[np.float32]]
     record: Mapping[str, Any]
 
+    def columns(self, name: str) -> NDArray[np.float32]:
+        """What the columns of a matrix's stored values are multiplied with, [in] or [1]: ones, save for
+        an equalised embedding."""
+        equalised = self.spec.embedding_columns and name == self.spec.embedding_name
+        return self.vectors[COLUMNS_NAME] if equalised else np.ones(1, np.float32)
+
     def gains(self) -> dict[str, NDArray[np.float32]]:
         """Norm gains and scalars as the decoder multiplies by them: 1 added where the family does."""
         adds = np.float32(1.0 if self.spec.norm_adds_one else 0.0)
-        return {
+        gains = {
             weight.name: self.vectors[weight.name] + (adds if weight.role is Role.NORM else 0)
             for weight in self.spec.weights()
             if not weight.is_matrix
         }
+        if self.spec.embedding_columns:
+            # The head is the same matrix, divided by the same vector: its inputs make up for it.
+            gains["model.norm.weight"] = gains["model.norm.weight"] * gains[COLUMNS_NAME]
+        return gains
 
 
 def open_quantized(directory: Path) -> QuantizedCheckpoint:
@@ -129,7 +140,10 @@ def open_quantized(directory: Path) -> QuantizedCheckpoint:
     CheckpointError for a file that is not what its record says.
     """
     record = read_record(directory)
-    spec = read_spec(record["architecture"], str(directory / RECORD_NAME))
+    spec = replace(
+        read_spec(record["architecture"], str(directory / RECORD_NAME)),
+        embedding_columns=record["embedding_columns"],
+    )
     small = SafetensorsFile.open(directory / VECTORS_NAME)
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}

@@ -52,6 +52,8 @@ def loader_index(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> dict[str, An
     placed: dict[str, str] = {}
     total = 0
     for weight in spec.weights():
+        if weight.role is Role.COLUMNS:
+            continue  # ours alone: no model of transformers has it
         if not weight.is_matrix:
             placed[weight.name] = VECTORS_NAME
             total += 4 * math.prod(weight.shape)

@@ -33,6 +33,7 @@ def make_record(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> dict
         "architecture": dict(source.architecture),
         "schemes": {name: scheme.name for name, scheme in schemes.items()},
         "source": dict(source.digests()),
+        "embedding_columns": source.spec.embedding_columns,
     }
 
 
@@ -84,6 +85,8 @@ def read_record(directory: Path) -> dict[str, Any]:
     for key in ("architecture", "schemes", "source"):
         if not isinstance(record.get(key), dict):
             raise QuantizedCheckpointError(path, f"key {key!r} is missing or no object", "quantise again")
+    if not isinstance(record.get("embedding_columns"), bool):
+        raise QuantizedCheckpointError(path, "key 'embedding_columns' is missing", "quantise again")
     return record
 
 

@@ -65,8 +65,9 @@ def set_embeddings(model: Any, checkpoint: QuantizedCheckpoint) -> None:
     with torch.no_grad():
         for name in hidden_embeddings(checkpoint):
             matrix = checkpoint.matrices[name]
+            columns = checkpoint.columns(name)
             for start, stop in row_chunks(matrix):
-                parameters[name][start:stop] = torch.from_numpy(matrix.values(start, stop))
+                parameters[name][start:stop] = torch.from_numpy(matrix.values(start, stop) * columns)
 
 
 def hidden_embeddings(checkpoint: QuantizedCheckpoint) -> tuple[str, ...]:

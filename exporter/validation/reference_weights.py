@@ -18,6 +18,7 @@ from torch import Tensor
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReferenceModelError
+from exporter.models.spec import Role
 from exporter.planning.scheme import SCHEMES, IntegerScheme
 from exporter.quantization.checkpoint import VECTORS_NAME, QuantizedCheckpoint, matrix_file_name
 
@@ -93,7 +94,11 @@ class QuantizedWeights:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {weight.name: weight.shape for weight in self.checkpoint.spec.weights()}
+        return {
+            weight.name: weight.shape
+            for weight in self.checkpoint.spec.weights()
+            if weight.role is not Role.COLUMNS  # transformers has none: they are multiplied in below
+        }
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         (found,) = self._read(name, [(start, stop)])
@@ -104,6 +109,7 @@ class QuantizedWeights:
 
     def _read(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         label = self.checkpoint.record["schemes"].get(name)
+        columns = torch.from_numpy(self.checkpoint.columns(name).copy())
         file = VECTORS_NAME if label is None else matrix_file_name(name)
         # The library maps the file: only pages of the rows asked for are touched, and all are let go here.
         with safe_open(self.checkpoint.directory / file, framework="pt") as opened:
@@ -113,9 +119,9 @@ class QuantizedWeights:
                     packed = opened.get_slice(f"{name}_packed")[start:stop]
                     scale = opened.get_slice(f"{name}_scale")[start:stop].float()
                     inputs = int(opened.get_tensor(f"{name}_shape")[1])
-                    yield _decompress(packed, scale, inputs, scheme)
+                    yield _decompress(packed, scale, inputs, scheme) * columns
                 else:
-                    yield opened.get_slice(name)[start:stop].float()
+                    yield opened.get_slice(name)[start:stop].float() * columns
 
 
 def _decompress(packed: Tensor, scale: Tensor, inputs: int, scheme: IntegerScheme) -> Tensor:

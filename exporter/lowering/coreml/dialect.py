@@ -164,7 +164,7 @@ class CoreMlDialect:
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         return torch.tanh(x * (1.0 / cap)) * cap
 
-    def scalar(self, name: str) -> Tensor:
+    def vector(self, name: str) -> Tensor:
         return self.constants.gains[name, 1.0]
 
     def wanted_positions(self, x: Tensor) -> Tensor:

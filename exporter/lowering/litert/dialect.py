@@ -89,7 +89,7 @@ class LiteRtDialect:
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         return self.ops.multiply(self.ops.tanh(self.ops.multiply(x, 1.0 / cap)), cap)
 
-    def scalar(self, name: str) -> Tensor:
+    def vector(self, name: str) -> Tensor:
         return self.ops.graph.constant(self.gains[name], name)
 
     def wanted_positions(self, x: Tensor) -> Tensor:

@@ -70,7 +70,9 @@ class OnnxDialect:
         shape = (*tokens.shape, width)
         if isinstance(matrix, FloatMatrix):
             table = self._floats((matrix,))
-            rows = self.graph.op("Gather", (table, tokens), shape, {"axis": 0}, name=name, dtype=table.dtype)
+            rows = self.graph.op(
+                "Gather", (table, tokens), shape, {"axis": 0}, name=name, dtype=table.dtype
+            )
             return self._as_float32(rows)
         block, bits = block_size(matrix), matrix.scheme.bits
         codes = StoredTensor(
@@ -124,7 +126,7 @@ class OnnxDialect:
             "scale": float(self.spec.query_scale),
             "softcap": float(self.spec.attention_softcap or 0.0),
         }
-        shapes = [(1, tokens, queries)]
+        shapes: list[tuple[int, ...]] = [(1, tokens, queries)]
         if layer.owns_cache:
             shapes += [(1, layer.kv_heads, EXAMPLE[TOTAL], layer.head_dim)] * 2
         attended, *present = self.graph.ops(
@@ -144,8 +146,9 @@ class OnnxDialect:
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         return torch.tanh(x / cap) * cap
 
-    def scalar(self, name: str) -> Tensor:
-        return self.graph.weight(StoredTensor(name, "float32", (1,), Vector(name, 1.0)))
+    def vector(self, name: str) -> Tensor:
+        (shape,) = (weight.shape for weight in self.spec.weights() if weight.name == name)
+        return self.graph.weight(StoredTensor(name, "float32", shape, Vector(name, 1.0)))
 
     def wanted_positions(self, x: Tensor) -> Tensor:
         if self.all_logits:
@@ -160,9 +163,9 @@ class OnnxDialect:
         rows = sum(matrix.shape[0] for matrix in matrices)
         if isinstance(matrices[0].scheme, FloatScheme):
             weight = self._as_float32(self._floats(matrices))
-            flat = x.reshape(tokens, inputs)
+            flat = self._reshape(x, (-1, inputs), (tokens, inputs))
             y = self.graph.op("Gemm", (flat, weight), (tokens, rows), {"transB": 1}, name=_stem(name))
-            return y.reshape(1, tokens, rows)
+            return self._reshape(y, (1, -1, rows), (1, tokens, rows))
         integers = tuple(matrix for matrix in matrices if isinstance(matrix, IntegerMatrix))
         block, bits = block_size(integers[0]), integers[0].scheme.bits
         codes = StoredTensor(
@@ -202,6 +205,10 @@ class OnnxDialect:
         codes = graph.op("Round", (blocks / step,), blocks.shape)
         coarse = (codes * step).reshape(*x.shape)
         return graph.op("Concat", (coarse, x - coarse), (2, *x.shape[1:]), {"axis": 0})
+
+    def _reshape(self, x: Tensor, target: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+        """A reshape that stays right when the float twin asks for more positions than the last one."""
+        return self.graph.op("Reshape", (x, self.graph.constant(np.array(target, np.int64))), shape)
 
     def _floats(self, matrices: tuple[Matrix, ...]) -> Tensor:
         names = tuple(matrix.name for matrix in matrices)
@@ -248,7 +255,7 @@ def _stem(name: str) -> str:
 
 
 def _joined(names: Sequence[str]) -> str:
-    """One name for matrices of one input: "a.q_proj.weight", "a.k_proj.weight" to "a.q_proj+k_proj.weight"."""
+    """One name for an input's matrices: "a.q_proj.weight", "a.k_proj.weight": "a.q_proj+k_proj.weight"."""
     if len(names) == 1:
         return names[0]
     parts = [_stem(name).rpartition(".") for name in names]
