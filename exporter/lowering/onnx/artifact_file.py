@@ -57,11 +57,11 @@ class ArtifactFile:
         """
         entries = {entry.key: entry.value for entry in self.initializers[name].external_data}
         location = entries.get("location", "")
-        file = self.path.with_name(location)
         if not location or Path(location).name != location:
             raise LoweringError(
                 self.path, f"initializer {name} has its data at {location!r}", "do not trust this file"
             )
+        file = self.path.with_name(location)
         offset, length = int(entries["offset"]), int(entries["length"])
         size = file.stat().st_size if file.exists() else 0
         if offset + length > size:

@@ -67,7 +67,7 @@ def float_twin(release: Path, artifact: Artifact, out: Path) -> Artifact:
 
 
 def _is_external(file: ArtifactFile, name: str) -> bool:
-    return file.initializers[name].data_location == onnx.TensorProto.EXTERNAL
+    return bool(file.initializers[name].data_location == onnx.TensorProto.EXTERNAL)
 
 
 def _join_parts(model: onnx.ModelProto) -> None:
@@ -124,8 +124,9 @@ def _row_slice(file: ArtifactFile, name: str, start: int, count: int) -> str:
     whole = file.initializers[name]
     data, offset, length = file.external(name)
     row = length // whole.dims[0]
+    label = f"{name}.{start}"
     part = onnx.TensorProto(
-        name=f"{name}.{start}",
+        name=label,
         data_type=whole.data_type,
         dims=[count, *whole.dims[1:]],
         data_location=onnx.TensorProto.EXTERNAL,
@@ -134,7 +135,7 @@ def _row_slice(file: ArtifactFile, name: str, start: int, count: int) -> str:
     for key, value in place.items():
         part.external_data.add(key=key, value=str(value))
     file.model.graph.initializer.append(part)
-    return part.name
+    return label
 
 
 def _want_all_positions(file: ArtifactFile) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringRequest
-from exporter.models.spec import ModelSpec
 
 CONFIG_NAME = "genai_config.json"
 TEMPLATE_NAME = "chat_template.jinja"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 PAD_TOKEN = 0  # of every Gemma
+# onnxruntime-genai 0.18 knows transformers' names of text models, but for this one.
+GENAI_TYPES = {"gemma4_unified_text": "gemma4_text"}
 
 
 def write_genai_config(request: LoweringRequest, graph_name: str, directory: Path) -> None:
@@ -43,10 +44,10 @@ def copy_tokenizer(request: LoweringRequest, directory: Path) -> None:
 
 def _genai_config(request: LoweringRequest, graph_name: str) -> dict[str, Any]:
     spec = request.checkpoint.spec
-    largest = spec.cache_layers[0]
+    first = spec.cache_layers[0]
     return {
         "model": {
-            "type": _model_type(spec),
+            "type": GENAI_TYPES.get(spec.model_type, spec.model_type),
             "bos_token_id": request.bos_token,
             "eos_token_id": list(request.stop_tokens),
             "pad_token_id": PAD_TOKEN,
@@ -56,9 +57,10 @@ def _genai_config(request: LoweringRequest, graph_name: str) -> dict[str, Any]:
                 "filename": graph_name,
                 "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
                 "hidden_size": spec.hidden_size,
-                "head_size": largest.head_dim,
-                "num_attention_heads": largest.heads,
-                "num_key_value_heads": largest.kv_heads,
+                # Layers may differ from the first; the runtime takes sizes from the graph's inputs then.
+                "head_size": first.head_dim,
+                "num_attention_heads": first.heads,
+                "num_key_value_heads": first.kv_heads,
                 # The runtime counts caches by it, and layers without one have none to count.
                 "num_hidden_layers": len(spec.cache_layers),
                 "inputs": {
@@ -87,8 +89,3 @@ def _genai_config(request: LoweringRequest, graph_name: str) -> dict[str, Any]:
             "top_p": 1.0,
         },
     }
-
-
-def _model_type(spec: ModelSpec) -> str:
-    """onnxruntime-genai's name of the family; it knows transformers' names of text models."""
-    return spec.model_type

@@ -10,7 +10,7 @@ needs no clearing up. Not about any operator's meaning.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -41,11 +41,11 @@ Attributes = Mapping[str, int | float | str]
 aten = torch.ops.aten
 
 
-class GraphBuilder(TorchDispatchMode):
+class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     """Records while it is entered. Every tensor it hands out is contiguous and has a value's name."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
@@ -81,7 +81,9 @@ class GraphBuilder(TorchDispatchMode):
             )
         elif self.stored[tensor.name] != tensor:
             raise LoweringError(
-                tensor.name, "is the name of two stored tensors", "this is a defect of gemma-export, report it"
+                tensor.name,
+                "is the name of two stored tensors",
+                "this is a defect of gemma-export, report it",
             )
         return self._by_name[tensor.name]
 
@@ -151,6 +153,10 @@ class GraphBuilder(TorchDispatchMode):
         return helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="gemma-export"
         )
+
+    def __enter__(self) -> Self:
+        super().__enter__()  # type: ignore[no-untyped-call]  # of torch
+        return self
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

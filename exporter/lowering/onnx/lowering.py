@@ -48,7 +48,7 @@ class OnnxLowering:
             )
         checkpoint = request.checkpoint
         directory = out / DIRECTORY
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         # (1)
         progress("trace", 0, 1)
         graph = trace(
@@ -61,10 +61,7 @@ class OnnxLowering:
         write_external_data(directory / DATA_NAME, ranges, checkpoint, progress)
         # (3)
         model = graph.model(
-            [
-                _initializer(tensor, ranges[tensor.content], checkpoint)
-                for tensor in graph.stored.values()
-            ]
+            [_initializer(tensor, ranges[tensor.content], checkpoint) for tensor in graph.stored.values()]
         )
         helper.set_model_props(model, _metadata(request))
         (directory / GRAPH_NAME).write_bytes(model.SerializeToString(deterministic=True))
@@ -89,9 +86,7 @@ class OnnxLowering:
         return float_twin.float_twin(release, artifact, out)
 
 
-def _initializer(
-    tensor: StoredTensor, place: ByteRange, checkpoint: QuantizedCheckpoint
-) -> TensorProto:
+def _initializer(tensor: StoredTensor, place: ByteRange, checkpoint: QuantizedCheckpoint) -> TensorProto:
     """A tensor whose data is a range of the data file."""
     found = TensorProto(
         name=tensor.name,

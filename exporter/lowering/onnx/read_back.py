@@ -89,7 +89,9 @@ def _integer_rows(file: ArtifactFile, operand: _Operand) -> Iterator[StoredRows]
         scheme = SCHEMES.get(origin.scheme)
         if not isinstance(scheme, IntegerScheme) or scheme.bits != operand.bits:
             raise LoweringError(
-                file.path, f"{origin.weight} is said to be {origin.scheme}, {operand.bits} bits", "export again"
+                file.path,
+                f"{origin.weight} is said to be {origin.scheme}, {operand.bits} bits",
+                "export again",
             )
         row = len(file.rows(operand.codes, first, first + 1)[0])
         step = max(1, CHUNK_BYTES // row)

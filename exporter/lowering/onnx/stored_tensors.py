@@ -144,11 +144,11 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
             yield np.full((rows, row), _zero_byte(bits), np.uint8)
         case Floats(weights):
             for name in weights:
-                matrix = checkpoint.matrices[name]
-                if not isinstance(matrix, FloatMatrix):
-                    raise _other_scheme(matrix, "a floating-point scheme")
-                for start, stop in row_chunks(matrix):
-                    yield matrix.stored(start, stop)
+                values = checkpoint.matrices[name]
+                if not isinstance(values, FloatMatrix):
+                    raise _other_scheme(values, "a floating-point scheme")
+                for start, stop in row_chunks(values):
+                    yield values.stored(start, stop)
         case Vector(weight, factor):
             yield checkpoint.gains()[weight] * np.float32(factor)
         case Ones(width):

@@ -71,5 +71,3 @@ def _lengths(graph: GraphBuilder, mask: Tensor) -> tuple[Tensor, Tensor]:
         graph.op("Cast", (value,), (1,), {"to": 6}, dtype=torch.int32) for value in (last, length)
     )
     return last_key, total
-
-
