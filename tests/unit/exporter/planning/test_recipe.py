@@ -66,7 +66,11 @@ def test_a_rule_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
         ('[[rule]]\nmatch = ["*"]\nreason = "x"\n', None, r"\$\.rule\[0\]\.scheme: missing key"),
         ("", None, r"\$\.rule: missing key"),
         (rule("*"), "[limits]\n", r"\$\.limits\.quantisation: missing key"),
-        (rule("*"), '[limits]\nquantisation = { mean_kl = 1.0, top1 = 2.0, reason = "x" }\n', "a number from 0 to 1, got 2"),
+        (
+            rule("*"),
+            "[limits]\nquantisation = { mean_kl = 1.0, top1 = 2.0, reason = 'x' }\n",
+            "a number from 0 to 1, got 2",
+        ),
         (rule("*"), f"[limits]\nquantisation = {LIMIT}\nend_to_end.mlx = {LIMIT}\n", r"end_to_end\.mlx"),
     ],
 )
