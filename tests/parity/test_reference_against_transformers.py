@@ -14,12 +14,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReferenceModelError
+from exporter.planning.recipe import Equalization
 from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.equalization import equalize
 from exporter.quantization.transformers_view import load_model
 from exporter.quantization.writer import write_quantized
 from exporter.validation import reference as reference_module
+from exporter.validation.activations import largest_inputs
 from exporter.validation.reference import reference_choices, reference_logits
 from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
 from tests.fakes import silent
@@ -50,8 +54,14 @@ def some_tokens(count: int = TOKENS) -> NDArray[np.int32]:
     return np.random.default_rng(3).integers(0, 512, count).astype(np.int32)
 
 
-def quantised(directory: Path, linears: Scheme, embeddings: Scheme) -> QuantizedCheckpoint:
-    source = RandomSource(tiny_gemma3())
+def quantised(
+    directory: Path, linears: Scheme, embeddings: Scheme, equalized: bool = False
+) -> QuantizedCheckpoint:
+    plain = RandomSource(tiny_gemma3())
+    source: CheckpointSource = plain
+    if equalized:
+        how = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
+        source = equalize(plain, largest_inputs(plain, some_tokens(), silent), how)
     schemes = {
         weight.name: embeddings if "embed" in weight.name else linears
         for weight in source.spec.weights()
@@ -86,11 +96,12 @@ def test_compressed_tensors_reads_the_numbers_we_wrote(
         assert np.array_equal(weights.rows(name, 0, len(vector)).numpy(), vector), name
 
 
-@pytest.mark.parametrize("linears", [INT4_G32, INT8_CHANNEL])
+@pytest.mark.parametrize(("linears", "equalized"), [(INT4_G32, False), (INT8_CHANNEL, True)])
 def test_the_reference_on_a_quantised_checkpoint_is_what_transformers_loads(
-    linears: Scheme, tmp_path: Path
+    linears: Scheme, equalized: bool, tmp_path: Path
 ) -> None:
-    checkpoint = quantised(tmp_path / "q", linears, INT8_CHANNEL)
+    checkpoint = quantised(tmp_path / "q", linears, INT8_CHANNEL, equalized)
+    assert checkpoint.spec.embedding_columns == equalized
     tokens = some_tokens()
     file = reference_logits(QuantizedWeights(checkpoint), tokens, tmp_path / "logits", silent)
     model = load_model(checkpoint.directory)

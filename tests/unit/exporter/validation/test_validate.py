@@ -9,17 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exporter.lowering.interface import LoweringRequest
 from exporter.models.spec import ModelSpec
 from exporter.packaging.release import seal_release
 from exporter.planning.plan import Plan
-from exporter.planning.recipe import QualityLimit, Recipe
+from exporter.planning.recipe import Equalization, QualityLimit, Recipe
 from exporter.planning.scheme import INT8_CHANNEL
 from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.equalization import equalize
 from exporter.quantization.writer import write_quantized
 from exporter.resources import data_directory
+from exporter.validation.activations import largest_inputs
 from exporter.validation.drivers import Driver
 from exporter.validation.report import Gate, Kind, ValidationReport
 from exporter.validation.request import ValidationRequest
@@ -48,7 +51,8 @@ from tests.fakes import (
 from tests.tiny import RandomSource, tiny_gemma3
 
 LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
-RECIPE = Recipe("tiny", "for tests", (), LIMIT, {"onnx": LIMIT})
+HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
+RECIPE = Recipe("tiny", "for tests", (), HOW, LIMIT, {"onnx": LIMIT})
 LINEAR = "model.layers.2.mlp.up_proj.weight"
 TOKENS = 97
 
@@ -66,7 +70,9 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
     source = RandomSource(tiny_gemma3())
     schemes = {weight.name: INT8_CHANNEL for weight in source.spec.weights() if weight.is_matrix}
     source.write_tokenizer(directory)
-    return Quantised(source, write_quantized(source, schemes, directory / "q", silent), directory)
+    seen = largest_inputs(source, np.arange(6, 70, dtype=np.int32), silent)
+    checkpoint = write_quantized(equalize(source, seen, HOW), schemes, directory / "q", silent)
+    return Quantised(source, checkpoint, directory)
 
 
 @pytest.fixture
