@@ -1,6 +1,6 @@
 """Peak memory and time of every stage of an export, each in a process of its own.
 
-    python -m benchmarks.memory [--model REF] [--recipe int8] [--context 2048] [--formats litertlm onnx coreml]
+    python -m benchmarks.memory [--model REF] [--recipe int8] [--context 2048] [--formats onnx ...]
 
 Anonymous memory is sampled every 20 ms, total memory is the kernel's high-water mark. Stages run one after
 the other: quantise (from the checkpoint, nothing kept), then one lowering a process.
