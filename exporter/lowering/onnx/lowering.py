@@ -30,7 +30,7 @@ from runtimes.manifest import Artifact
 
 DIRECTORY, GRAPH_NAME, DATA_NAME = "onnx", "model.onnx", "model.onnx.data"
 METADATA = "gemma_export."
-INTEGER_ARITHMETIC = "fp32; inputs of integer matmuls rounded to int8 per block"
+INTEGER_ARITHMETIC = "fp32; inputs of 8-bit matmuls as two int8 parts, of 4-bit ones rounded to int8"
 FLOAT_ARITHMETIC = "fp32"
 
 
