@@ -5,13 +5,14 @@ from a norm, c goes into its gain; where it comes from another matrix's rows (up
 into those. The tied embedding has nothing before it: its vector is kept beside it, looked-up rows are
 multiplied with it, and the final norm's gain makes up for it in the head.
 
-    c = weights^a / inputs^b, rounded to a power of two, of mean exponent 0
+    c = weights^a / inputs^b, of mean exponent 0, rounded to a power of 2^(1/4)
 
 weights: largest |w| of the column over all matrices that share the input. inputs: largest |x| seen on
 calibration text. b moves precision to the columns that large inputs meet (AWQ, Lin et al. 2023); a
 evens out what a row's one scale must cover. The embedding takes c = (largest |w| / RMS of its row)^e:
 in Gemma a few columns are many times larger than the rest in every row, and set the scale alone.
-Powers of two, so that nothing is rounded and equal text gives equal bytes on every machine.
+Rounded, so that another machine's last bit gives the same bytes; the embedding's to whole powers of two,
+which fp16 holds exactly.
 
 Not about finding codes. Not for sources whose integers are taken over as they are.
 """
@@ -134,7 +135,7 @@ def equalize(source: CheckpointSource, activations: Activations, how: Equalizati
             columns[o] = np.broadcast_to(per_head, (layer.kv_heads, group, layer.head_dim)).reshape(-1)
     if source.spec.tied_embedding:
         name = source.spec.embedding_name
-        columns[name] = _power_of_two(how.embedding * np.log2(_largest_normalised(source, name)))
+        columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)), steps=1)
     return EqualizedSource(source, columns, row_factors, gains)
 
 
@@ -189,11 +190,11 @@ def _factors(weights: Vector, inputs: Vector, how: Equalization) -> Vector:
     exponents = how.weights * np.log2(np.maximum(weights, SMALLEST)) - how.activations * np.log2(
         np.maximum(inputs, SMALLEST)
     )
-    return _power_of_two(exponents)
+    return _powers(exponents, steps=4)
 
 
-def _power_of_two(exponents: NDArray[Any]) -> Vector:
-    """2 to the nearest integers, their mean moved to 0 and none beyond LARGEST_EXPONENT."""
-    centred = np.rint(exponents - exponents.mean()).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
-    powers: Vector = np.exp2(centred).astype(np.float32)
+def _powers(exponents: NDArray[Any], steps: int) -> Vector:
+    """2 to the nearest 1/steps, the mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
+    centred = (exponents - exponents.mean()).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+    powers: Vector = np.exp2(np.rint(centred * steps) / steps).astype(np.float32)
     return powers

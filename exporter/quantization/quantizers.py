@@ -20,8 +20,9 @@ TILE = 65536  # weights worked on at once: 256 KiB of float32, a few of them fit
 ZERO_GROUP_SCALE = np.float16(2.0**-14)
 SMALLEST_FP16, LARGEST_FP16 = 2.0**-24, 65504.0
 # Starting points of the 4-bit search, as shares of absmax / 7. Within 0.6 % of the squared error of
-# 43 starting points; long rows have outliers further out, where smaller scales pay. Unweighted, the
-# search sacrifices large weights and Gemma 3 270M gains nothing (docs/adr says how much each costs).
+# 43 starting points; long rows have outliers further out, where smaller scales pay.
+# Why |w| weighs the error: mean KL of Gemma 3 270M's linears at int4-g32 was 0.49 for absmax / 7, 0.48
+# unweighted (large weights are sacrificed), 0.41 for w², 0.36 for |w|.
 GROUP_FACTORS = (0.7, 0.78, 0.84, 0.89, 0.95, 1.0)
 ROW_FACTORS = (0.4, 0.48, 0.55, 0.62, *GROUP_FACTORS)
 
