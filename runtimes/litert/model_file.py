@@ -16,7 +16,7 @@ from runtimes.litert.container import is_container, prefill_decode_section
 from runtimes.litert.external_weights import IDENTIFIER, write_head
 
 FLOAT = "fp32"
-MIXED = "fp32; inputs of layers with integer weights are rounded to int8, per token"
+MIXED = "fp32; rows that enter layers with integer weights are rounded to int8"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from exporter.models.spec import LayerSpec, ModelSpec, Rope
 
 # Added to the score of a key outside the window: exp() of it is 0 in fp32, and it fits fp16.
 OUTSIDE_WINDOW = -3e4
+SMALLEST_SPAN = 1e-30  # of a row of activations: only keeps 0 / 0 away
 # Names of constants in the file, so that a reader finds what a graph believes in.
 FREQUENCIES_NAME = "rope_frequencies"
 WINDOW_NAME = "outside_window"
@@ -29,7 +30,8 @@ WINDOW_NAME = "outside_window"
 class LiteRtDialect:
     """Satisfies `Dialect` for one signature.
 
-    weight: the value of a matrix by name. gains: norms and scalars, 1 already added.
+    weight: the value of a matrix by name. split: matrices whose input is given in two parts, so that
+    XNNPACK's rounding of it costs nothing. gains: norms and scalars, 1 already added.
     positions: [tokens] int32. mask: [1, 1, tokens, context], 0 where a key is seen and very negative
     where not. caches: layer index to (keys, values); `attend` replaces them by the updated ones.
     """
@@ -37,6 +39,7 @@ class LiteRtDialect:
     spec: ModelSpec
     ops: Operations
     weight: Callable[[str], Tensor]
+    split: frozenset[str]
     gains: Mapping[str, NDArray[np.float32]]
     positions: Tensor
     mask: Tensor
@@ -55,7 +58,16 @@ class LiteRtDialect:
         return self.ops.reshape(rows, [1, count, rows.shape[1]])
 
     def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
-        return [self.ops.fully_connected(x, self.weight(name)) for name in weights]
+        results, parts = [], None
+        for name in weights:
+            if name not in self.split:
+                results.append(self.ops.fully_connected(x, self.weight(name)))
+                continue
+            if parts is None:
+                parts = self._coarse_and_rest(x)
+            both = self.ops.fully_connected(parts, self.weight(name))
+            results.append(self.ops.sum_first(both))
+        return results
 
     def norm(self, x: Tensor, gain: str | None, eps: float, scale: float = 1.0) -> Tensor:
         ops = self.ops
@@ -94,6 +106,20 @@ class LiteRtDialect:
 
     def wanted_positions(self, x: Tensor) -> Tensor:
         return x
+
+    def _coarse_and_rest(self, x: Tensor) -> Tensor:
+        """[1, tokens, in] to [2, tokens, in], which sum to x: as XNNPACK would round it, and the rest.
+
+        XNNPACK rounds each row to 255 steps from its smallest to its largest value, 0 among them: the
+        coarse part lies on those steps and passes unchanged, the rest is at most half a step and keeps
+        8 bits more. Exact for kernels that do not round.
+        """
+        ops = self.ops
+        high, low = ops.maximum(ops.largest(x), 0.0), ops.minimum(ops.smallest(x), 0.0)
+        span = ops.maximum(ops.subtract(high, low), SMALLEST_SPAN)
+        step = ops.multiply(span, 1.0 / 255)
+        coarse = ops.multiply(ops.round(ops.divide(x, step)), step)
+        return ops.concatenate([coarse, ops.subtract(x, coarse)], axis=0)
 
     def _store(self, layer: LayerSpec, k: Tensor, v: Tensor) -> None:
         """Write k, v [1, tokens, kv_heads, head_dim] into the layer's cache from the first position on."""
@@ -138,7 +164,7 @@ class LiteRtDialect:
                 slots = ops.graph.constant(np.arange(context, dtype=np.int32))
                 distance = ops.subtract(ops.reshape(self.positions, [1, 1, tokens, 1]), slots)
                 outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
-                narrowed = ops.select(ops.at_least(distance, window), outside, ops.scalar(0.0))
+                narrowed = ops.select(ops.greater_equal(distance, window), outside, ops.scalar(0.0))
                 mask = ops.add(mask, narrowed)
             # One token's mask broadcasts over the group; several tokens' repeat.
             self._masks[window, group] = mask if tokens == 1 else ops.concatenate([mask] * group, axis=2)

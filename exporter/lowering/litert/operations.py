@@ -38,6 +38,23 @@ class Operations:
     def multiply(self, a: Tensor, b: Tensor | float) -> Tensor:
         return self._arithmetic(_Op.MUL, schema.MulOptionsT(), a, b)
 
+    def divide(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._arithmetic(_Op.DIV, schema.DivOptionsT(), a, b)
+
+    def maximum(self, x: Tensor, bound: float) -> Tensor:
+        """The larger of x and bound."""
+        options = schema.MaximumMinimumOptionsT()
+        return self.graph.emit(_Op.MAXIMUM, [x, self.scalar(bound)], x.shape, options=options)
+
+    def minimum(self, x: Tensor, bound: float) -> Tensor:
+        """The smaller of x and bound."""
+        options = schema.MaximumMinimumOptionsT()
+        return self.graph.emit(_Op.MINIMUM, [x, self.scalar(bound)], x.shape, options=options)
+
+    def round(self, x: Tensor) -> Tensor:
+        """To the nearest integer, halves to even."""
+        return self.graph.emit(_Op.ROUND, [x], x.shape)
+
     def rsqrt(self, x: Tensor) -> Tensor:
         return self.graph.emit(_Op.RSQRT, [x], x.shape)
 
@@ -64,10 +81,19 @@ class Operations:
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean over the last axis, kept as an axis of 1."""
-        options = schema.ReducerOptionsT()
-        options.keepDims = True
-        axis = self.graph.constant(np.array([x.ndim - 1], np.int32))
-        return self.graph.emit(_Op.MEAN, [x, axis], (*x.shape[:-1], 1), options=options)
+        return self._reduce(_Op.MEAN, x, x.ndim - 1)
+
+    def largest(self, x: Tensor) -> Tensor:
+        """Maximum over the last axis, kept as an axis of 1."""
+        return self._reduce(_Op.REDUCE_MAX, x, x.ndim - 1)
+
+    def smallest(self, x: Tensor) -> Tensor:
+        """Minimum over the last axis, kept as an axis of 1."""
+        return self._reduce(_Op.REDUCE_MIN, x, x.ndim - 1)
+
+    def sum_first(self, x: Tensor) -> Tensor:
+        """Sum over the first axis, kept as an axis of 1."""
+        return self._reduce(_Op.SUM, x, 0)
 
     def to_float(self, x: Tensor) -> Tensor:
         """int32 to float32."""
@@ -75,7 +101,7 @@ class Operations:
         options.inDataType, options.outDataType = schema.TensorType.INT32, schema.TensorType.FLOAT32
         return self.graph.emit(_Op.CAST, [x], x.shape, options=options)
 
-    def at_least(self, x: Tensor, bound: int) -> Tensor:
+    def greater_equal(self, x: Tensor, bound: int) -> Tensor:
         """x >= bound, for int32."""
         limit = self.graph.constant(np.array(bound, np.int32))
         return self.graph.emit(_Op.GREATER_EQUAL, [x, limit], x.shape, dtype=torch.bool)
@@ -166,6 +192,14 @@ class Operations:
         options = schema.BatchMatMulOptionsT()
         options.adjY = True
         return self.graph.emit(_Op.BATCH_MATMUL, [a, b], (*a.shape[:-1], b.shape[-2]), options=options)
+
+    def _reduce(self, operator: int, x: Tensor, axis: int) -> Tensor:
+        options = schema.ReducerOptionsT()
+        options.keepDims = True
+        shape = list(x.shape)
+        shape[axis] = 1
+        along = self.graph.constant(np.array([axis], np.int32))
+        return self.graph.emit(operator, [x, along], shape, options=options)
 
     def _arithmetic(self, operator: int, options: object, a: Tensor, b: Tensor | float) -> Tensor:
         other = b if isinstance(b, Tensor) else self.scalar(b)

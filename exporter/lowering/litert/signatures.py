@@ -23,9 +23,11 @@ from exporter.lowering.litert.storage import ExternalData, MatrixStore
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.decoder import decode
 from exporter.models.spec import ModelSpec
+from exporter.planning.scheme import IntegerScheme, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 
 DECODE = "decode"
+SPLIT_FROM_BITS = 8
 
 
 def prefill_name(chunk: int) -> str:
@@ -79,7 +81,8 @@ def _trace(
         return known[name]
 
     ops = Operations(graph)
-    dialect = LiteRtDialect(spec, ops, weight, gains, positions, mask, caches)
+    split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
+    dialect = LiteRtDialect(spec, ops, weight, split, gains, positions, mask, caches)
     with ArithmeticTracer(ops):
         logits = decode(spec, dialect, tokens)
     outputs = {}
@@ -89,3 +92,8 @@ def _trace(
         outputs[f"kv_cache_v_{layer.index}"] = values_out
     # Without logits as an output, what only they depend on (head, last MLP) is dropped from a prefill.
     graph.finish({**outputs, "logits": logits} if graph.name == DECODE else outputs)
+
+
+def _is_split(scheme: Scheme) -> bool:
+    # Beside 4-bit weights the rounding of activations is a small part of the error, and not worth its time.
+    return isinstance(scheme, IntegerScheme) and scheme.bits >= SPLIT_FROM_BITS
