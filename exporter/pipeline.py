@@ -34,9 +34,10 @@ from exporter.reporting.markdown import quality_section
 from exporter.reporting.views import write_views
 from exporter.resources import data_directory
 from exporter.validation.activations import largest_inputs
+from exporter.validation.replay import write_replay
 from exporter.validation.report import ValidationReport
 from exporter.validation.request import ValidationRequest
-from exporter.validation.text import load_tokenizer, read_evaluation_text
+from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.validation.validate import validate_release
 from runtimes.manifest import Artifact, Format, read_manifest
 from runtimes.session import PrefillLogits
@@ -189,6 +190,14 @@ def revalidate(
         )
 
 
+def evaluation_text(source: CheckpointSource, release: Path) -> EvaluationText:
+    """The evaluation text in the release's own tokens."""
+    tokenizer = load_tokenizer(release / TOKENIZER_NAME)
+    return read_evaluation_text(
+        data_directory("samples") / "evaluation", tokenizer, source.tokens.bos_token
+    )
+
+
 @contextmanager
 def working_directory(out: Path) -> Iterator[Path]:
     """A directory beside the output for what is not shipped. It stays when an export is killed or
@@ -255,7 +264,10 @@ def bundle(
     release: Path,
     progress: Progress,
 ) -> None:
-    """Licence, model card, reports, manifest and checksums."""
+    """Calls for a Mac to replay, licence, model card, reports, manifest and checksums."""
+    for artifact in artifacts:
+        if artifact.format == "coreml":
+            write_replay(release, artifact, evaluation_text(source, release).tokens)
     write_views(report, release)
     licence = write_licence_pack(
         release,

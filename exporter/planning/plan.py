@@ -72,12 +72,13 @@ def make_plan(
     for weight in spec.weights():
         if weight.is_matrix:
             scheme = schemes[weight.name]
-            _require_divisible(weight.name, weight.shape, scheme)
+            require_divisible(weight.name, weight.shape, scheme)
             weight_bytes += scheme.stored_bytes(weight.shape)
     return Plan(recipe, target, formats, context, schemes, weight_bytes)
 
 
-def _require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None:
+def require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None:
+    """Raise PlanError unless a matrix's inputs divide into the scheme's groups and packed words."""
     if not isinstance(scheme, IntegerScheme):
         return
     per = max(scheme.group or 1, 32 // scheme.bits)

@@ -26,6 +26,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.safetensors_file import ITEM_BYTES
 from exporter.errors import CheckpointError, PlanError, QuantizedCheckpointError
 from exporter.models.spec import ModelSpec, WeightSpec
+from exporter.planning.plan import require_divisible
 from exporter.planning.scheme import FloatScheme, IntegerScheme, Scheme
 from exporter.quantization.checkpoint import (
     VECTORS_NAME,
@@ -134,14 +135,7 @@ def _require_fitting(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> None:
         scheme = schemes.get(weight.name)
         if scheme is None:
             raise PlanError(weight.name, "the plan has no scheme for it", "decide it in the recipe")
-        if isinstance(scheme, IntegerScheme):
-            unit = max(scheme.group or 1, 32 // scheme.bits)  # a group, and a whole packed int32
-            if weight.shape[1] % unit:
-                raise PlanError(
-                    weight.name,
-                    f"its {weight.shape[1]} inputs are no multiple of {unit}, which {scheme.name} needs",
-                    "choose another scheme for it in the recipe",
-                )
+        require_divisible(weight.name, weight.shape, scheme)
 
 
 def _require_room(spec: ModelSpec, schemes: Mapping[str, Scheme], directory: Path) -> None:
