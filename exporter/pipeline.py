@@ -33,7 +33,7 @@ from exporter.quantization.writer import write_quantized
 from exporter.reporting.markdown import quality_section
 from exporter.reporting.views import write_views
 from exporter.resources import data_directory
-from exporter.validation.activations import largest_inputs
+from exporter.validation.activations import input_sizes
 from exporter.validation.replay import write_replay
 from exporter.validation.report import ValidationReport
 from exporter.validation.request import ValidationRequest
@@ -227,7 +227,7 @@ def quantize(
         tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
     calibration = data_directory("samples") / "calibration"
     text = read_evaluation_text(calibration, tokenizer, source.tokens.bos_token)
-    activations = largest_inputs(source, text.tokens, progress)
+    activations = input_sizes(source, text.tokens, progress)
     return write_quantized(equalize(source, activations, recipe.equalization), schemes, directory, progress)
 
 

@@ -7,12 +7,11 @@ multiplied with it, and the final norm's gain makes up for it in the head.
 
     c = weights^a / inputs^b, of mean exponent 0, rounded to a power of 2^(1/4)
 
-weights: largest |w| of the column over all matrices that share the input. inputs: largest |x| seen on
+weights: largest |w| of the column over all matrices that share the input. inputs: RMS of x over
 calibration text. b moves precision to the columns that large inputs meet (AWQ, Lin et al. 2023); a
 evens out what a row's one scale must cover. The embedding takes c = (largest |w| / RMS of its row)^e:
 in Gemma a few columns are many times larger than the rest in every row, and set the scale alone.
-Rounded, so that another machine's last bit gives the same bytes; the embedding's to whole powers of two,
-which fp16 holds exactly.
+Rounded, so that another machine's last bit gives the same bytes.
 
 Not about finding codes. Not for sources whose integers are taken over as they are.
 """
@@ -34,7 +33,7 @@ from exporter.planning.recipe import Equalization
 
 Vector = NDArray[np.float32]
 Activations = Mapping[str, Vector]
-"""Linear's weight name to the largest |x| of each of its inputs, [in]."""
+"""Linear's weight name to the RMS of each of its inputs, [in]."""
 
 CHUNK_BYTES = 32 << 20
 SMALLEST = np.float32(1e-6)  # below it, a column or input is as good as absent
@@ -135,7 +134,7 @@ def equalize(source: CheckpointSource, activations: Activations, how: Equalizati
             columns[o] = np.broadcast_to(per_head, (layer.kv_heads, group, layer.head_dim)).reshape(-1)
     if source.spec.tied_embedding:
         name = source.spec.embedding_name
-        columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)), steps=1)
+        columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)))
     return EqualizedSource(source, columns, row_factors, gains)
 
 
@@ -190,11 +189,11 @@ def _factors(weights: Vector, inputs: Vector, how: Equalization) -> Vector:
     exponents = how.weights * np.log2(np.maximum(weights, SMALLEST)) - how.activations * np.log2(
         np.maximum(inputs, SMALLEST)
     )
-    return _powers(exponents, steps=4)
+    return _powers(exponents)
 
 
-def _powers(exponents: NDArray[Any], steps: int) -> Vector:
-    """2 to the nearest 1/steps, the mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
+def _powers(exponents: NDArray[Any]) -> Vector:
+    """2 to the nearest quarter, the mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
     centred = (exponents - exponents.mean()).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
-    powers: Vector = np.exp2(np.rint(centred * steps) / steps).astype(np.float32)
+    powers: Vector = np.exp2(np.rint(centred * 4) / 4).astype(np.float32)
     return powers

@@ -1,4 +1,4 @@
-"""What enters each linear of the original model: the largest |x| per input, on calibration text.
+"""What enters each linear of the original model: the RMS of each input, on calibration text.
 
 Measured on transformers' own modules through the streamed reference. Not about what is done with it
 (`exporter.quantization.equalization`).
@@ -20,10 +20,10 @@ from exporter.validation.reference_weights import OriginalWeights
 from runtimes.session import Tokens
 
 
-def largest_inputs(
+def input_sizes(
     source: CheckpointSource, tokens: Tokens, progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Linear's weight name to the largest |x| of each input over `tokens`, [in]."""
+    """Linear's weight name to the RMS of each input over `tokens`, [in]."""
     reference = StreamedReference(OriginalWeights(source))
     found: dict[str, NDArray[np.float32]] = {}
     handles = []
@@ -46,6 +46,6 @@ def _recorder(
 ) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         width = inputs[0].shape[-1]
-        found[name] = inputs[0].abs().reshape(-1, width).amax(dim=0).numpy().copy()
+        found[name] = inputs[0].reshape(-1, width).square().mean(dim=0).sqrt().numpy().copy()
 
     return record

@@ -23,7 +23,7 @@ from exporter.quantization.equalization import equalize
 from exporter.quantization.transformers_view import load_model
 from exporter.quantization.writer import write_quantized
 from exporter.validation import reference as reference_module
-from exporter.validation.activations import largest_inputs
+from exporter.validation.activations import input_sizes
 from exporter.validation.reference import reference_choices, reference_logits
 from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
 from tests.fakes import silent
@@ -61,7 +61,7 @@ def quantised(
     source: CheckpointSource = plain
     if equalized:
         how = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
-        source = equalize(plain, largest_inputs(plain, some_tokens(), silent), how)
+        source = equalize(plain, input_sizes(plain, some_tokens(), silent), how)
     schemes = {
         weight.name: embeddings if "embed" in weight.name else linears
         for weight in source.spec.weights()

@@ -15,7 +15,7 @@ from exporter.planning.scheme import INT8_CHANNEL
 from exporter.quantization.equalization import EqualizedSource, equalize
 from exporter.quantization.packing import unpack
 from exporter.quantization.quantizers import quantize_rows
-from exporter.validation.activations import largest_inputs
+from exporter.validation.activations import input_sizes
 from tests.tiny import TINY_CONFIGS, RandomSource, tiny_gemma3
 
 HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="test")
@@ -35,7 +35,7 @@ def source_with_outliers(config: dict[str, Any]) -> RandomSource:
 
 
 def equalized(source: RandomSource) -> EqualizedSource:
-    return equalize(source, largest_inputs(source, TOKENS.numpy().astype(np.int32), nothing), HOW)
+    return equalize(source, input_sizes(source, TOKENS.numpy().astype(np.int32), nothing), HOW)
 
 
 def logits(source: RandomSource | EqualizedSource) -> torch.Tensor:
@@ -63,9 +63,8 @@ def test_factors_lie_on_a_grid_that_no_machines_last_bit_moves() -> None:
     source = equalized(source_with_outliers(tiny_gemma3()))
     for table in (source.columns, source.row_factors, source.gains):
         assert table
-        for name, factor in table.items():
-            steps = 1 if name == source.spec.embedding_name else 4
-            exponents = np.rint(np.log2(factor) * steps) / steps
+        for factor in table.values():
+            exponents = np.rint(np.log2(factor) * 4) / 4
             np.testing.assert_array_equal(np.exp2(exponents).astype(np.float32), factor)
 
 

@@ -249,7 +249,7 @@ def edited(**changed: Any) -> Mapping[str, Any]:
 def test_inputs_that_groups_do_not_divide_are_refused_before_any_work(tmp_path: Path) -> None:
     odd = CountingSource(edited(intermediate_size=112))
     schemes: dict[str, Scheme] = {w.name: INT4_G32 for w in odd.spec.weights() if w.is_matrix}
-    with pytest.raises(PlanError, match=r"its 112 inputs do not divide into int4-g32.s 32; choose another scheme"):
+    with pytest.raises(PlanError, match=r"its 112 inputs do not divide into .* choose another scheme"):
         write_quantized(odd, schemes, tmp_path / "q", silent)
     assert not (tmp_path / "q").exists()
 

@@ -22,7 +22,7 @@ from exporter.quantization.checkpoint import QuantizedCheckpoint
 from exporter.quantization.equalization import equalize
 from exporter.quantization.writer import write_quantized
 from exporter.resources import data_directory
-from exporter.validation.activations import largest_inputs
+from exporter.validation.activations import input_sizes
 from exporter.validation.drivers import Driver
 from exporter.validation.report import Gate, Kind, ValidationReport
 from exporter.validation.request import ValidationRequest
@@ -70,7 +70,7 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
     source = RandomSource(tiny_gemma3())
     schemes = {weight.name: INT8_CHANNEL for weight in source.spec.weights() if weight.is_matrix}
     source.write_tokenizer(directory)
-    seen = largest_inputs(source, np.arange(6, 70, dtype=np.int32), silent)
+    seen = input_sizes(source, np.arange(6, 70, dtype=np.int32), silent)
     checkpoint = write_quantized(equalize(source, seen, HOW), schemes, directory / "q", silent)
     return Quantised(source, checkpoint, directory)
 
