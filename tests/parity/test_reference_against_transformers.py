@@ -7,6 +7,7 @@ directory and as we read it. Not asserted here: memory, speed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from exporter.quantization.transformers_view import load_model
 from exporter.quantization.writer import write_quantized
 from exporter.validation import reference as reference_module
 from exporter.validation.activations import input_sizes
-from exporter.validation.reference import reference_choices, reference_logits
+from exporter.validation.reference import StreamedReference, TopToken, reference_choices, reference_logits
 from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
 from tests.fakes import silent
 from tests.reference import transformers_logits
@@ -118,6 +119,31 @@ def test_choices_are_the_argmax_of_each_sequence_of_a_batch() -> None:
     for sequence, chosen in zip(batch, choices, strict=True):
         plain = transformers_logits(source.architecture, source.weights, torch.from_numpy(sequence).long())
         assert np.array_equal(chosen, plain.argmax(-1).numpy())
+
+
+@dataclass(frozen=True)
+class _Watched(OriginalWeights):
+    """Notes, at each read, how many numbers the reference's parameters hold at that moment."""
+
+    models: list[StreamedReference] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+
+    def rows(self, name: str, start: int, stop: int) -> torch.Tensor:
+        for reference in self.models:
+            parameters = reference.model.parameters()
+            self.held.append(sum(each.numel() for each in parameters if each.device.type != "meta"))
+        return super().rows(name, start, stop)
+
+
+@pytest.mark.parametrize("family", ["Gemma 3", "Gemma 4 E2B"])
+def test_one_module_holds_its_weights_at_a_time(family: str) -> None:
+    weights = _Watched(RandomSource(TINY_CONFIGS[family]()))
+    weights.models.append(StreamedReference(weights))
+    weights.models[0].run(some_tokens()[None], TopToken(TOKENS), silent)
+    assert len(weights.held) > 100
+    # While the next weight is read: nothing, a block of the head, or a layer's own scalar.
+    assert max(weights.held) <= 100 * 64
+    assert not any(each.device.type != "meta" for each in weights.models[0].model.parameters())
 
 
 def test_weights_of_another_shape_are_refused_by_name() -> None:
