@@ -29,7 +29,6 @@ PARTS = (
     Part("transformers", "the reference model", "5.23"),
     Part("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
     Part("gguf", "GGUF checkpoints", "0.19"),
-    Part("litert-torch", "LiteRT: conversion", "0.10"),
     Part("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
     Part("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
     Part("onnx", "ONNX: the graph", "1.23"),

@@ -40,8 +40,8 @@ Progress = Callable[[str, int, int], None]
 
 _ALWAYS = ("compressed-tensors", "numpy", "safetensors", "tokenizers", "torch", "transformers")
 _BY_FORMAT: Mapping[Format, tuple[str, ...]] = {
-    "tflite": ("ai-edge-litert", "litert-torch"),
-    "litertlm": ("ai-edge-litert", "litert-lm-builder", "litert-torch"),
+    "tflite": ("ai-edge-litert",),
+    "litertlm": ("ai-edge-litert", "litert-lm-builder"),
     "onnx": ("onnx", "onnx-ir", "onnxruntime", "onnxscript"),
     "coreml": ("coremltools", "protobuf"),
 }
