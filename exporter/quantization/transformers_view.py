@@ -43,10 +43,6 @@ def load_linears(directory: Path) -> Any:
         model, told = AutoModelForCausalLM.from_pretrained(
             directory, dtype=torch.float32, output_loading_info=True, local_files_only=True
         )
-    if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
-        for module in model.modules():
-            decompress_module(module, leave_decompressed=False)
-        quantizer.compressor.remove_decompression_hook(model)
     awaited = set(hidden_embeddings(checkpoint))
     if awaited and checkpoint.spec.tied_embedding:
         awaited.add("lm_head.weight")
@@ -58,6 +54,10 @@ def load_linears(directory: Path) -> Any:
         raise QuantizedCheckpointError(
             directory, f"transformers' loader says: {'; '.join(problems)}", "quantise again"
         )
+    if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
+        for module in model.modules():
+            decompress_module(module, leave_decompressed=False)
+        quantizer.compressor.remove_decompression_hook(model)
     return model.eval()
 
 
