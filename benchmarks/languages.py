@@ -45,7 +45,9 @@ def main() -> None:
             for artifact in read_manifest(options.release).artifacts:
                 driver = drivers_of(artifact.format)[-1]
                 with driver.open(options.release, artifact) as session:
-                    route = plan_routes(session.facts, len(text.tokens))[0]
+                    route = plan_routes(session.facts, len(text.tokens) - 1)[
+                        0
+                    ]  # the last is only predicted
                     result = run_route(
                         session,
                         route,
