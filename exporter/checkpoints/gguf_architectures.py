@@ -1,9 +1,8 @@
 """What a GGUF does not say: the full config.json of each model we know, and how to recognise it.
 
 A Gemma GGUF has no layer pattern, query scale or sliding RoPE base (readers hard-code them per
-architecture, and get some sizes wrong), so the numbers come from this table and the file's metadata
-must agree with every one it states. Not about tensor names (`gguf_source`).
-Source of the numbers: the published config.json files (transformers `configuration_gemma3.py`).
+architecture, and get some sizes wrong), so the numbers come from the table of published models and the
+file's metadata must agree with every one it states. Not about tensor names (`gguf_source`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 
 from exporter.checkpoints.gguf_file import GgufFile, MetadataValue
 from exporter.errors import SpecError
-from exporter.models.families.attention import FULL, SLIDING
+from exporter.models.published import published_config, published_spec
 
 
 @dataclass(frozen=True)
@@ -34,59 +33,33 @@ class GgufArchitecture:
     stated: Mapping[str, MetadataValue]
 
 
-def _gemma3_text(name: str, hidden: int, inner: int, layers: int, heads: int) -> GgufArchitecture:
-    """Gemma 3 text-only sizes: 270M and 1B."""
-    kinds = [SLIDING if (i + 1) % 6 else FULL for i in range(layers)]
-    config = {
-        "architectures": ["Gemma3ForCausalLM"],
-        "model_type": "gemma3_text",
-        "vocab_size": 262144,
-        "hidden_size": hidden,
-        "intermediate_size": inner,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": 1,
-        "head_dim": 256,
-        "hidden_activation": "gelu_pytorch_tanh",
-        "max_position_embeddings": 32768,
-        "rms_norm_eps": 1e-6,
-        "sliding_window": 512,
-        "query_pre_attn_scalar": 256,
-        "attn_logit_softcapping": None,
-        "final_logit_softcapping": None,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "tie_word_embeddings": True,
-        "layer_types": kinds,
-        "rope_parameters": {
-            FULL: {"rope_type": "default", "rope_theta": 1000000.0},
-            SLIDING: {"rope_type": "default", "rope_theta": 10000.0},
-        },
-    }
+def _gemma3_text(model_id: str) -> GgufArchitecture:
+    """A Gemma 3 text-only size: its published numbers, under the names GGUF has for them."""
+    config, spec = published_config(model_id), published_spec(model_id)
+    layer = spec.layers[0]  # they differ in RoPE and window alone
+    local = next(each for each in spec.layers if each.window is not None)
+    full = next(each for each in spec.layers if each.window is None)
     stated: dict[str, MetadataValue] = {
-        "vocab_size": 262144,
-        "context_length": 32768,
-        "embedding_length": hidden,
-        "block_count": layers,
-        "feed_forward_length": inner,
-        "attention.head_count": heads,
-        "attention.head_count_kv": 1,
-        "attention.key_length": 256,
-        "attention.value_length": 256,
-        "attention.layer_norm_rms_epsilon": 1e-6,
-        "attention.sliding_window": 512,
-        "attention.sliding_window_pattern": 6,
-        "rope.dimension_count": 256,
-        "rope.freq_base": 1000000.0,
-        "rope.freq_base_swa": 10000.0,
+        "vocab_size": spec.vocab_size,
+        "context_length": spec.context_length,
+        "embedding_length": spec.hidden_size,
+        "block_count": len(spec.layers),
+        "feed_forward_length": layer.intermediate_size,
+        "attention.head_count": layer.heads,
+        "attention.head_count_kv": layer.kv_heads,
+        "attention.key_length": layer.head_dim,
+        "attention.value_length": layer.head_dim,
+        "attention.layer_norm_rms_epsilon": spec.norm_eps,
+        "attention.sliding_window": config["sliding_window"],
+        "attention.sliding_window_pattern": full.index + 1,
+        "rope.dimension_count": layer.head_dim,
+        "rope.freq_base": full.rope.theta,
+        "rope.freq_base_swa": local.rope.theta,
     }
-    return GgufArchitecture(name, "gemma3", config, {f"gemma3.{key}": v for key, v in stated.items()})
+    return GgufArchitecture(model_id, "gemma3", config, {f"gemma3.{key}": v for key, v in stated.items()})
 
 
-ARCHITECTURES = (
-    _gemma3_text("gemma-3-270m", hidden=640, inner=2048, layers=18, heads=4),
-    _gemma3_text("gemma-3-1b", hidden=1152, inner=6912, layers=26, heads=4),
-)
+ARCHITECTURES = (_gemma3_text("gemma-3-270m"), _gemma3_text("gemma-3-1b"))
 
 
 def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...]) -> GgufArchitecture:

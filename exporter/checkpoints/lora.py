@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoints.interface import CheckpointSource, SourceTensor, TokenFacts
+from exporter.checkpoints.derived_source import DerivedSource
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.safetensors_file import SafetensorsFile
 from exporter.checkpoints.tensor_values import as_float32
 from exporter.errors import CheckpointError
-from exporter.models.spec import ModelSpec
 from runtimes.manifest import sha256_of
 
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
@@ -57,10 +57,9 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class LoraSource:
+class LoraSource(DerivedSource):
     """A `CheckpointSource` whose adapted matrices are the base's plus their update."""
 
-    base: CheckpointSource
     directory: Path
     updates: Mapping[str, LowRank]
 
@@ -91,32 +90,8 @@ class LoraSource:
         return LoraSource(base, directory, updates)
 
     @property
-    def spec(self) -> ModelSpec:
-        return self.base.spec
-
-    @property
     def name(self) -> str:
         return f"{self.base.name}-{self.directory.resolve().name}"
-
-    @property
-    def architecture(self) -> Mapping[str, Any]:
-        return self.base.architecture
-
-    @property
-    def tensors(self) -> Mapping[str, SourceTensor]:
-        return self.base.tensors
-
-    @property
-    def tokens(self) -> TokenFacts:
-        return self.base.tokens
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return self.base.left_out
-
-    @property
-    def documents(self) -> Path | None:
-        return self.base.documents
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         values = self.base.rows(name, start, stop)
@@ -126,9 +101,6 @@ class LoraSource:
     def digests(self) -> Mapping[str, str]:
         own = {f"adapter/{name}": sha256_of(self.directory / name) for name in (CONFIG_NAME, WEIGHTS_NAME)}
         return {**self.base.digests(), **own}
-
-    def write_tokenizer(self, directory: Path) -> None:
-        self.base.write_tokenizer(directory)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoints.interface import CheckpointSource, SourceTensor, TokenFacts
+from exporter.checkpoints.derived_source import DerivedSource
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.models.spec import COLUMNS_NAME, LayerSpec, ModelSpec
 from exporter.planning.recipe import Equalization
 
@@ -41,14 +41,13 @@ LARGEST_EXPONENT = 8
 
 
 @dataclass(frozen=True)
-class EqualizedSource:
+class EqualizedSource(DerivedSource):
     """A `CheckpointSource` that computes what `base` does.
 
-    columns: matrix to what its columns are divided by. rows: matrix to what its rows are multiplied
-    with. gains: norm to what its effective gain is multiplied with.
+    columns: matrix to what its columns are divided by. row_factors: matrix to what its rows are
+    multiplied with. gains: norm to what its effective gain is multiplied with.
     """
 
-    base: CheckpointSource
     columns: Mapping[str, Vector]
     row_factors: Mapping[str, Vector]
     gains: Mapping[str, Vector]
@@ -57,30 +56,6 @@ class EqualizedSource:
     def spec(self) -> ModelSpec:
         equalised = self.base.spec.embedding_name in self.columns
         return replace(self.base.spec, embedding_columns=equalised)
-
-    @property
-    def name(self) -> str:
-        return self.base.name
-
-    @property
-    def architecture(self) -> Mapping[str, Any]:
-        return self.base.architecture
-
-    @property
-    def tensors(self) -> Mapping[str, SourceTensor]:
-        return self.base.tensors
-
-    @property
-    def tokens(self) -> TokenFacts:
-        return self.base.tokens
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return self.base.left_out
-
-    @property
-    def documents(self) -> Path | None:
-        return self.base.documents
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         if name == COLUMNS_NAME:
@@ -102,9 +77,6 @@ class EqualizedSource:
                 digest.update(name.encode())
                 digest.update(table[name].tobytes())
         return {**self.base.digests(), "(equalisation)": digest.hexdigest()}
-
-    def write_tokenizer(self, directory: Path) -> None:
-        self.base.write_tokenizer(directory)
 
 
 def equalize(source: CheckpointSource, activations: Activations, how: Equalization) -> EqualizedSource:

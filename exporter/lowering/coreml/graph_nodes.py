@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import Library
 
 NAMESPACE = "gemma_export"
 
@@ -45,7 +46,7 @@ def cache_rows(cache: Tensor, layer: int, end: int) -> Tensor:
 @functools.cache
 def _define() -> object:
     """Enter the nodes in torch's table; what is returned keeps them there."""
-    library: Any = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]  # torch's own
+    library: Any = Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]  # torch's own
     library.define("placeholder_linear(Tensor x, Tensor weight) -> Tensor")
     library.define("cache_rows(Tensor cache, int layer, Tensor end) -> Tensor")
     library.impl("placeholder_linear", _zeros, "CPU")

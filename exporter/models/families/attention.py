@@ -1,13 +1,15 @@
-"""What several families read alike: layer kinds, RoPE parameters, tied embeddings.
+"""What several families read alike: layers and their kinds, RoPE parameters, tied embeddings.
 
 Not an architecture of its own: each family's file decides which of these apply.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
-from exporter.models.spec import Rope
+from exporter.models.spec import LayerSpec, Rope
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -64,6 +66,28 @@ def rope(config: StrictConfig) -> Rope:
     config.expect("partial_rotary_factor", found.rotated)
     config.refuse_unread()
     return found
+
+
+def uniform_layers(
+    config: StrictConfig, ropes: Sequence[Rope], windows: Sequence[int | None]
+) -> tuple[LayerSpec, ...]:
+    """The layers of Gemma 1 to 3, which differ in nothing but RoPE and window."""
+    heads, kv_heads = config.integer("num_attention_heads"), config.integer("num_key_value_heads")
+    head_dim, inner = config.integer("head_dim"), config.integer("intermediate_size")
+    return tuple(
+        LayerSpec(
+            index=index,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            window=window,
+            rope=rope,
+            intermediate_size=inner,
+            kv_source=index,
+            value_from_key=False,
+        )
+        for index, (rope, window) in enumerate(zip(ropes, windows, strict=True))
+    )
 
 
 def tied_embedding(config: StrictConfig) -> bool:

@@ -7,8 +7,8 @@ approximation there and here.
 from __future__ import annotations
 
 from exporter.models.config import StrictConfig
-from exporter.models.families.attention import single_rope, tied_embedding
-from exporter.models.spec import LayerSpec, ModelSpec
+from exporter.models.families.attention import single_rope, tied_embedding, uniform_layers
+from exporter.models.spec import ModelSpec
 
 
 def read_gemma(config: StrictConfig) -> ModelSpec:
@@ -17,9 +17,7 @@ def read_gemma(config: StrictConfig) -> ModelSpec:
     config.expect("hidden_activation", None, "gelu_pytorch_tanh")
     config.expect("attention_bias", False)
     config.expect("use_bidirectional_attention", False, None)
-    rope = single_rope(config)
-    heads, kv_heads = config.integer("num_attention_heads"), config.integer("num_key_value_heads")
-    head_dim, inner = config.integer("head_dim"), config.integer("intermediate_size")
+    count = config.integer("num_hidden_layers")
     return ModelSpec(
         model_type="gemma",
         vocab_size=config.integer("vocab_size"),
@@ -30,24 +28,11 @@ def read_gemma(config: StrictConfig) -> ModelSpec:
         post_norms=False,
         qk_norm=False,
         v_norm=False,
-        query_scale=head_dim**-0.5,
+        query_scale=config.integer("head_dim") ** -0.5,
         attention_softcap=None,
         final_softcap=None,
         tied_embedding=tied_embedding(config),
         per_layer_embedding=None,
         layer_scalars=False,
-        layers=tuple(
-            LayerSpec(
-                index=index,
-                heads=heads,
-                kv_heads=kv_heads,
-                head_dim=head_dim,
-                window=None,
-                rope=rope,
-                intermediate_size=inner,
-                kv_source=index,
-                value_from_key=False,
-            )
-            for index in range(config.integer("num_hidden_layers"))
-        ),
+        layers=uniform_layers(config, [single_rope(config)] * count, [None] * count),
     )

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
-from exporter.models.families.attention import SLIDING, layer_kinds, single_rope, tied_embedding
-from exporter.models.spec import LayerSpec, ModelSpec
+from exporter.models.families.attention import (
+    SLIDING,
+    layer_kinds,
+    single_rope,
+    tied_embedding,
+    uniform_layers,
+)
+from exporter.models.spec import ModelSpec
 
 # The first 9B files carried hidden_size / heads = 224; the model was trained with head_dim's 256.
 RETRACTED_9B_QUERY_SCALAR = 224
@@ -21,10 +27,8 @@ def read_gemma2(config: StrictConfig) -> ModelSpec:
     config.expect("attention_bias", False)
     config.expect("use_bidirectional_attention", False, None)
     kinds = layer_kinds(config, pattern=2)
-    rope = single_rope(config)
     window = config.integer("sliding_window")
-    heads, kv_heads = config.integer("num_attention_heads"), config.integer("num_key_value_heads")
-    head_dim, inner = config.integer("head_dim"), config.integer("intermediate_size")
+    windows = [window if kind == SLIDING else None for kind in kinds]
     return ModelSpec(
         model_type="gemma2",
         vocab_size=config.integer("vocab_size"),
@@ -41,20 +45,7 @@ def read_gemma2(config: StrictConfig) -> ModelSpec:
         tied_embedding=tied_embedding(config),
         per_layer_embedding=None,
         layer_scalars=False,
-        layers=tuple(
-            LayerSpec(
-                index=index,
-                heads=heads,
-                kv_heads=kv_heads,
-                head_dim=head_dim,
-                window=window if kind == SLIDING else None,
-                rope=rope,
-                intermediate_size=inner,
-                kv_source=index,
-                value_from_key=False,
-            )
-            for index, kind in enumerate(kinds)
-        ),
+        layers=uniform_layers(config, [single_rope(config)] * len(kinds), windows),
     )
 
 

@@ -7,8 +7,15 @@ Source: transformers `configuration_gemma3.py`. Published files come in two layo
 from __future__ import annotations
 
 from exporter.models.config import StrictConfig
-from exporter.models.families.attention import FULL, SLIDING, layer_kinds, ropes_by_kind, tied_embedding
-from exporter.models.spec import LayerSpec, ModelSpec, Rope
+from exporter.models.families.attention import (
+    FULL,
+    SLIDING,
+    layer_kinds,
+    ropes_by_kind,
+    tied_embedding,
+    uniform_layers,
+)
+from exporter.models.spec import ModelSpec, Rope
 
 
 def read_gemma3_text(config: StrictConfig) -> ModelSpec:
@@ -19,8 +26,7 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
     kinds = layer_kinds(config)
     ropes = _ropes(config)
     window = config.integer("sliding_window")
-    heads, kv_heads = config.integer("num_attention_heads"), config.integer("num_key_value_heads")
-    head_dim, inner = config.integer("head_dim"), config.integer("intermediate_size")
+    windows = [window if kind == SLIDING else None for kind in kinds]
     return ModelSpec(
         model_type="gemma3_text",
         vocab_size=config.integer("vocab_size"),
@@ -37,20 +43,7 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
         tied_embedding=tied_embedding(config),
         per_layer_embedding=None,
         layer_scalars=False,
-        layers=tuple(
-            LayerSpec(
-                index=index,
-                heads=heads,
-                kv_heads=kv_heads,
-                head_dim=head_dim,
-                window=window if kind == SLIDING else None,
-                rope=ropes[kind],
-                intermediate_size=inner,
-                kv_source=index,
-                value_from_key=False,
-            )
-            for index, kind in enumerate(kinds)
-        ),
+        layers=uniform_layers(config, [ropes[kind] for kind in kinds], windows),
     )
 
 
