@@ -123,8 +123,9 @@ def doctor() -> None:
 
 
 def _export(options: dict[str, Any]) -> None:
-    from exporter.pipeline import export, make_request
+    from exporter.pipeline import export
     from exporter.reporting.terminal import print_report
+    from exporter.request import make_request
 
     console = _console()
     request = make_request(
@@ -142,6 +143,8 @@ def _export(options: dict[str, Any]) -> None:
     with _progress(console) as progress:
         result = export(request, progress)
     print_report(result.report, console)
+    for sentence in result.estimates:
+        console.print(sentence, highlight=False)
     if result.published:
         console.print(f"Release: {result.directory}")
     else:

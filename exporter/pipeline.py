@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
-from exporter.errors import ExportError, UsageError
+from exporter.errors import ExportError, ReleaseError, UsageError
 from exporter.lowering.interface import Lowering, LoweringRequest, Progress
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release
 from exporter.packaging.staging import staged_release
+from exporter.planning.estimates import device_estimates
 from exporter.planning.plan import Plan, make_plan
-from exporter.planning.profiles import Target, load_device, load_target
 from exporter.planning.recipe import Recipe, load_recipe
 from exporter.planning.scheme import Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
@@ -32,6 +32,7 @@ from exporter.quantization.equalization import equalize
 from exporter.quantization.writer import write_quantized
 from exporter.reporting.markdown import quality_section
 from exporter.reporting.views import write_views
+from exporter.request import ExportRequest
 from exporter.resources import data_directory
 from exporter.validation.activations import input_sizes
 from exporter.validation.replay import write_replay
@@ -39,72 +40,21 @@ from exporter.validation.report import ValidationReport
 from exporter.validation.request import ValidationRequest
 from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.validation.validate import validate_release
-from runtimes.manifest import Artifact, Format, read_manifest
-from runtimes.session import PrefillLogits
+from runtimes.manifest import Artifact, read_manifest
 
 PREFILL_CHUNK = 128
-TOKENIZER_NAME = "tokenizer.json"
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What was asked for. model: None for the sample. adapter: a PEFT LoRA directory to merge.
-    context: positions of the KV caches. out: None for a name made of model, recipe and target."""
-
-    model: str | None
-    adapter: Path | None
-    target: Target
-    recipe: str
-    context: int
-    formats: tuple[Format, ...]
-    prefill_logits: PrefillLogits
-    out: Path | None
-    force: bool
+TOKENIZER_NAME, RECIPE_NAME = "tokenizer.json", "recipe.toml"
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """directory: the release, or where what did not pass is held back."""
+    """directory: the release, or where what did not pass is held back. estimates: sentences on what the
+    target's devices have room and bandwidth for, labelled as such."""
 
     report: ValidationReport
     published: bool
     directory: Path
-
-
-def make_request(
-    *,
-    model: str | None,
-    adapter: Path | None,
-    target: str | None,
-    profile: str | None,
-    recipe: str | None,
-    context: int | None,
-    formats: Sequence[Format],
-    prefill_logits: PrefillLogits,
-    out: Path | None,
-    force: bool,
-) -> ExportRequest:
-    """Fill what was not said from the target or the device profile.
-
-    Raises ProfileError for an unknown profile or target.
-    """
-    if profile is not None:
-        meant = load_device(profile)
-    elif target is not None:
-        meant = load_target(target)
-    else:
-        raise UsageError("--target", "is missing", "name a target or a --profile")
-    return ExportRequest(
-        model=model,
-        adapter=adapter,
-        target=meant,
-        recipe=recipe or meant.recipe,
-        context=context if context is not None else meant.context,
-        formats=tuple(dict.fromkeys(formats)) or meant.formats,
-        prefill_logits=prefill_logits,
-        out=out,
-        force=force,
-    )
+    estimates: tuple[str, ...]
 
 
 def export(request: ExportRequest, progress: Progress) -> ExportResult:
@@ -123,28 +73,15 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
         source.write_tokenizer(staging.directory)
         quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress)
         artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
-        report = validate_release(
-            ValidationRequest(
-                release=staging.directory,
-                artifacts=artifacts,
-                model=source.name,
-                target=plan.target,
-                recipe=recipe,
-                tokenizer=staging.directory / TOKENIZER_NAME,
-                bos_token=source.tokens.bos_token,
-                evaluation=data_directory("samples") / "evaluation",
-                scratch=work,
-                sealed=False,
-                checkpoint=quantized,
-                source=source,
-                lowerings=lowerings,
-                progress=progress,
-            )
+        report = validate(
+            source, recipe, plan.target, quantized, lowerings, artifacts, staging.directory, work, progress
         )
         bundle(source, plan, artifacts, report, staging.directory, progress)
+        sizes = {run.format: run.bytes for run in report.runs}
+        estimates = device_estimates(source.spec, plan, request.target.profiles, sizes)
         if report.outcome != "passed":
             staging.hold_back()
-    return ExportResult(report, report.outcome == "passed", staging.published)
+    return ExportResult(report, report.outcome == "passed", staging.published, estimates)
 
 
 def revalidate(
@@ -152,8 +89,8 @@ def revalidate(
 ) -> ValidationReport:
     """Check a sealed release again: its files, and its artifacts against the checkpoint `model`.
 
-    Raises ManifestError for a directory that is not a release, PlanError for another checkpoint than
-    the release was made from.
+    Raises ManifestError for a directory that is not a release, UsageError for another checkpoint than
+    the release was made from, RecipeError for a release without its recipe.
     """
     manifest = read_manifest(release)
     source = open_checkpoint(model, adapter)
@@ -164,30 +101,57 @@ def revalidate(
             f"is not the checkpoint {release} was made from ({manifest.source['name']})",
             "name that one",
         )
-    recipe = load_recipe(manifest.plan["recipe"])
+    recipe = replace(load_recipe(str(release / RECIPE_NAME)), name=manifest.plan["recipe"])
     formats = tuple(artifact.format for artifact in manifest.artifacts)
     lowerings = lowerings_for(formats)
     with working_directory(release) as work:
         schemes = recipe.schemes(source.spec)
         quantized = quantize(source, recipe, schemes, work / "quantized", progress)
-        return validate_release(
-            ValidationRequest(
-                release=release,
-                artifacts=manifest.artifacts,
-                model=source.name,
-                target=manifest.plan["target"],
-                recipe=recipe,
-                tokenizer=release / TOKENIZER_NAME,
-                bos_token=source.tokens.bos_token,
-                evaluation=data_directory("samples") / "evaluation",
-                scratch=work,
-                sealed=True,
-                checkpoint=quantized,
-                source=source,
-                lowerings=lowerings,
-                progress=progress,
-            )
+        return validate(
+            source,
+            recipe,
+            manifest.plan["target"],
+            quantized,
+            lowerings,
+            manifest.artifacts,
+            release,
+            work,
+            progress,
+            sealed=True,
         )
+
+
+def validate(
+    source: CheckpointSource,
+    recipe: Recipe,
+    target: str,
+    quantized: QuantizedCheckpoint,
+    lowerings: Mapping[str, Lowering],
+    artifacts: tuple[Artifact, ...],
+    release: Path,
+    scratch: Path,
+    progress: Progress,
+    sealed: bool = False,
+) -> ValidationReport:
+    """Run and compare everything in a release directory, with nothing left out."""
+    return validate_release(
+        ValidationRequest(
+            release=release,
+            artifacts=artifacts,
+            model=source.name,
+            target=target,
+            recipe=recipe,
+            tokenizer=release / TOKENIZER_NAME,
+            bos_token=source.tokens.bos_token,
+            evaluation=data_directory("samples") / "evaluation",
+            scratch=scratch,
+            sealed=sealed,
+            checkpoint=quantized,
+            source=source,
+            lowerings=lowerings,
+            progress=progress,
+        )
+    )
 
 
 def evaluation_text(source: CheckpointSource, release: Path) -> EvaluationText:
@@ -203,7 +167,12 @@ def working_directory(out: Path) -> Iterator[Path]:
     """A directory beside the output for what is not shipped. It stays when an export is killed or
     interrupted, so that the next one to the same output goes on where it stopped."""
     work = out.absolute().parent / f".{out.name}.work"
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReleaseError(
+            work, f"cannot be made ({error.strerror})", "put the release where you may write beside it"
+        ) from error
     try:
         yield work
     except ExportError:  # a refusal would be repeated: nothing to go on with
@@ -264,10 +233,11 @@ def bundle(
     release: Path,
     progress: Progress,
 ) -> None:
-    """Calls for a Mac to replay, licence, model card, reports, manifest and checksums."""
+    """Calls for a Mac to replay, recipe, licence, model card, reports, manifest and checksums."""
     for artifact in artifacts:
         if artifact.format == "coreml":
             write_replay(release, artifact, evaluation_text(source, release).tokens)
+    (release / RECIPE_NAME).write_text(plan.recipe.text, encoding="utf-8")
     write_views(report, release)
     licence = write_licence_pack(
         release,

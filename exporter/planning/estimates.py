@@ -5,12 +5,14 @@ Estimates from sizes and published figures, labelled as such; measurements are i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.models.spec import ModelSpec, Role
+from exporter.planning.plan import Plan
 from exporter.planning.profiles import DeviceProfile, Metric, Status
 from exporter.planning.scheme import FP32, Scheme
+from runtimes.manifest import Format
 
 _LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)
 
@@ -76,6 +78,29 @@ class MemoryFit:
             f"{self.cache_bytes / 1e6:.0f} MB of KV cache against {self.app_bytes / 1e6:.0f} MB, "
             f"{self.metric})"
         )
+
+
+def device_estimates(
+    spec: ModelSpec, plan: Plan, profiles: Sequence[DeviceProfile], artifact_bytes: Mapping[Format, int]
+) -> tuple[str, ...]:
+    """A sentence per device and format on room, and one per device on decode speed.
+
+    artifact_bytes: format to the size of what was written. Caches as the lowerings here make them: the
+    whole context in every layer, fp16 in Core ML, fp32 elsewhere.
+    """
+    sentences = []
+    per_token = weight_bytes_per_token(spec, plan.schemes)
+    for profile in profiles:
+        for format in profile.formats:
+            if format not in artifact_bytes:
+                continue
+            element = 2 if format == "coreml" else 4
+            cache = kv_cache_bytes(spec, plan.context, element_bytes=element, ring_buffers=False)
+            fit = memory_fit(profile, artifact_bytes=artifact_bytes[format], cache_bytes=cache)
+            sentences.append(f"{format} on {fit.sentence()}")
+        if (ceiling := decode_ceiling(profile, per_token)) is not None:
+            sentences.append(f"{profile.name}: {ceiling.sentence()}")
+    return tuple(sentences)
 
 
 def kv_cache_bytes(spec: ModelSpec, context: int, *, element_bytes: int, ring_buffers: bool) -> int:

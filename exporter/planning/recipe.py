@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from exporter.errors import RecipeError
 from exporter.models.spec import ModelSpec
 from exporter.planning.scheme import SCHEMES, Scheme
+from exporter.records import RecordError, decode
 
 RECIPES = Path(__file__).parent / "recipes"
-RUNTIME_FAMILIES = ("litert", "onnx", "coreml")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Equalization:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named way to quantise a model.
+    """A named way to quantise a model. text: the TOML it was read from, which a release carries.
 
     equalization: None to quantise the weights as they are. quantisation: limit on transformers
     quantised against original. end_to_end: limit per runtime family ("litert", "onnx", "coreml"); a
@@ -66,6 +65,7 @@ class Recipe:
 
     name: str
     description: str
+    text: str
     rules: tuple[Rule, ...]
     equalization: Equalization | None
     quantisation: QualityLimit
@@ -107,99 +107,102 @@ def load_recipe(reference: str) -> Recipe:
     """
     path = Path(reference) if reference.endswith(".toml") else RECIPES / f"{reference}.toml"
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise RecipeError(
             f"recipe {reference!r}",
             "there is none by this name",
             f"use one of {', '.join(recipe_names())}, or the path of a .toml file",
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(path, f"cannot be read as TOML ({error})", "correct the file") from error
-    _keys(path, "$", raw, {"description", "rule", "limits"}, optional={"equalization"})
-    limits = _table(path, "$.limits", raw["limits"])
-    _keys(path, "$.limits", limits, {"quantisation"}, optional={"end_to_end"})
-    end_to_end = _table(path, "$.limits.end_to_end", limits.get("end_to_end", {}))
-    _keys(path, "$.limits.end_to_end", end_to_end, set(), optional=set(RUNTIME_FAMILIES))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(path, f"cannot be read ({error})", "correct the file") from error
+    return parse_recipe(text, path.stem, str(path))
+
+
+def parse_recipe(text: str, name: str, where: str) -> Recipe:
+    """A recipe from its TOML text. `where` names the file in errors. Raises RecipeError."""
+    try:
+        file = decode(_RecipeFile, tomllib.loads(text), absent_is_none=True)
+        _check(file)
+        rules = tuple(_rule(entry, f"$.rule[{index}]") for index, entry in enumerate(file.rule))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(where, f"cannot be read as TOML ({error})", "correct the file") from error
+    except RecordError as error:
+        raise RecipeError(f"{where}: {error.at}", error.what, "correct the file") from error
+    ends = file.limits.end_to_end or _EndToEnd(None, None, None)
+    limits = {"litert": ends.litert, "onnx": ends.onnx, "coreml": ends.coreml}
     return Recipe(
-        name=path.stem,
-        description=_text(path, "$.description", raw["description"]),
-        rules=_rules(path, raw["rule"]),
-        equalization=_equalization(path, raw["equalization"]) if "equalization" in raw else None,
-        quantisation=_limit(path, "$.limits.quantisation", limits["quantisation"]),
-        end_to_end={
-            family: _limit(path, f"$.limits.end_to_end.{family}", entry)
-            for family, entry in end_to_end.items()
-        },
+        name=name,
+        description=file.description,
+        text=text,
+        rules=rules,
+        equalization=file.equalization,
+        quantisation=file.limits.quantisation,
+        end_to_end={family: limit for family, limit in limits.items() if limit is not None},
     )
 
 
-def _rules(path: Path, raw: object) -> tuple[Rule, ...]:
-    if not isinstance(raw, list) or not raw:
-        raise _wrong(path, "$.rule", "at least one [[rule]]", raw)
-    rules = []
-    for index, entry in enumerate(raw):
-        at = f"$.rule[{index}]"
-        table = _table(path, at, entry)
-        _keys(path, at, table, {"match", "scheme", "reason"})
-        patterns = table["match"]
-        if not isinstance(patterns, list) or not patterns or not all(isinstance(p, str) for p in patterns):
-            raise _wrong(path, f"{at}.match", "a list of patterns", patterns)
-        scheme = SCHEMES.get(table["scheme"]) if isinstance(table["scheme"], str) else None
-        if scheme is None:
-            raise _wrong(path, f"{at}.scheme", f"one of {', '.join(SCHEMES)}", table["scheme"])
-        rules.append(Rule(tuple(patterns), scheme, _text(path, f"{at}.reason", table["reason"])))
-    return tuple(rules)
+@dataclass(frozen=True)
+class _RuleEntry:
+    match: tuple[str, ...]
+    scheme: str
+    reason: str
 
 
-def _equalization(path: Path, raw: object) -> Equalization:
-    at = "$.equalization"
-    table = _table(path, at, raw)
-    _keys(path, at, table, {"weights", "activations", "embedding", "reason"})
-    exponents = {
-        key: _number(path, f"{at}.{key}", table[key], most=1.0)
-        for key in ("weights", "activations", "embedding")
+@dataclass(frozen=True)
+class _EndToEnd:
+    litert: QualityLimit | None
+    onnx: QualityLimit | None
+    coreml: QualityLimit | None
+
+
+@dataclass(frozen=True)
+class _Limits:
+    quantisation: QualityLimit
+    end_to_end: _EndToEnd | None
+
+
+@dataclass(frozen=True)
+class _RecipeFile:
+    """The file's schema, read by `exporter.records`."""
+
+    description: str
+    rule: tuple[_RuleEntry, ...]
+    limits: _Limits
+    equalization: Equalization | None
+
+
+def _rule(entry: _RuleEntry, at: str) -> Rule:
+    if not entry.match:
+        raise RecordError(f"{at}.match", "expected at least one pattern")
+    if entry.scheme not in SCHEMES:
+        raise RecordError(f"{at}.scheme", f"expected one of {', '.join(SCHEMES)}, got {entry.scheme!r}")
+    return Rule(entry.match, SCHEMES[entry.scheme], entry.reason)
+
+
+def _check(file: _RecipeFile) -> None:
+    """Values that have the right type and cannot be."""
+    ends = file.limits.end_to_end or _EndToEnd(None, None, None)
+    limits = {
+        "quantisation": file.limits.quantisation,
+        "end_to_end.litert": ends.litert,
+        "end_to_end.onnx": ends.onnx,
+        "end_to_end.coreml": ends.coreml,
     }
-    return Equalization(**exponents, reason=_text(path, f"{at}.reason", table["reason"]))
+    for name, limit in limits.items():
+        if limit is not None:
+            _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
+            _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
+    if (how := file.equalization) is not None:
+        for key, exponent in (
+            ("weights", how.weights),
+            ("activations", how.activations),
+            ("embedding", how.embedding),
+        ):
+            _require_within(f"$.equalization.{key}", exponent, 1.0)
 
 
-def _limit(path: Path, at: str, raw: object) -> QualityLimit:
-    table = _table(path, at, raw)
-    _keys(path, at, table, {"mean_kl", "top1", "reason"})
-    return QualityLimit(
-        mean_kl=_number(path, f"{at}.mean_kl", table["mean_kl"], most=math.inf),
-        top1=_number(path, f"{at}.top1", table["top1"], most=1.0),
-        reason=_text(path, f"{at}.reason", table["reason"]),
-    )
-
-
-def _number(path: Path, at: str, raw: object, most: float) -> float:
-    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 <= raw <= most:
+def _require_within(at: str, value: float, most: float) -> None:
+    if not 0 <= value <= most:
         upper = "" if most == math.inf else f" to {most:g}"
-        raise _wrong(path, at, f"a number from 0{upper}", raw)
-    return float(raw)
-
-
-def _table(path: Path, at: str, raw: object) -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping):
-        raise _wrong(path, at, "a table", raw)
-    return raw
-
-
-def _text(path: Path, at: str, raw: object) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise _wrong(path, at, "a text", raw)
-    return raw
-
-
-def _keys(
-    path: Path, at: str, table: Mapping[str, Any], required: set[str], optional: Set[str] = frozenset()
-) -> None:
-    if unknown := sorted(set(table) - required - optional):
-        raise RecipeError(f"{path}: {at}.{unknown[0]}", "unknown key", "remove it, or correct its name")
-    if missing := sorted(required - set(table)):
-        raise RecipeError(f"{path}: {at}.{missing[0]}", "missing key", "add it")
-
-
-def _wrong(path: Path, at: str, expected: str, got: object) -> RecipeError:
-    return RecipeError(f"{path}: {at}", f"expected {expected}, got {got!r}", "correct the file")
+        raise RecordError(at, f"expected a number from 0{upper}, got {value!r}")

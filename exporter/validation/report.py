@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
+from runtimes.manifest import Format
 
 REPORT_SCHEMA_VERSION = 1
 
@@ -86,7 +87,7 @@ class ArtifactRun:
     """What is known of an artifact from having run it. Times are of this machine, for orientation."""
 
     artifact: str
-    format: str
+    format: Format
     runtime: str
     version: str
     arithmetic: str

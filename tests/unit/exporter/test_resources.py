@@ -28,11 +28,3 @@ def test_a_stranger_s_directory_beside_the_package_is_not_taken_for_ours(tmp_pat
         _find("samples", tmp_path / "exporter")
     (tmp_path / "pyproject.toml").touch()
     assert _find("samples", tmp_path / "exporter") == tmp_path / "samples"
-
-
-def test_the_sample_prompts_are_one_a_line_and_not_all_latin() -> None:
-    prompts = (data_directory("samples") / "prompts.txt").read_text(encoding="utf-8").splitlines()
-    assert prompts[0] == "The capital of France is"
-    assert len(set(prompts)) == len(prompts) >= 5
-    assert all(prompt and prompt == prompt.strip() for prompt in prompts)
-    assert sum(not prompt.isascii() for prompt in prompts) >= 2

@@ -11,6 +11,7 @@ from exporter.models.families import read_spec
 from exporter.planning.recipe import load_recipe, recipe_names
 from tests.tiny import TINY_CONFIGS, tiny_gemma3
 
+LIMITS = "[limits.quantisation]\nmean_kl = 1.0\ntop1 = 0.5\nreason = 'x'\n"
 LIMIT = '{ mean_kl = 1.0, top1 = 0.5, reason = "test" }'
 
 
@@ -63,13 +64,23 @@ def test_a_rule_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     [
         (rule("*") + "extra = 1\n", None, r"\$\.rule\[0\]\.extra: unknown key"),
         (rule("*", "int3"), None, r"\$\.rule\[0\]\.scheme: expected one of int8-channel"),
-        ('[[rule]]\nmatch = ["*"]\nreason = "x"\n', None, r"\$\.rule\[0\]\.scheme: missing key"),
-        ("", None, r"\$\.rule: missing key"),
-        (rule("*"), "[limits]\n", r"\$\.limits\.quantisation: missing key"),
+        ('[[rule]]\nmatch = ["*"]\nreason = "x"\n', None, r"\$\.rule\[0\]\.scheme: key is missing"),
+        ("", None, r"\$\.rule: key is missing"),
+        (rule("*"), "[limits]\n", r"\$\.limits\.quantisation: key is missing"),
         (
             rule("*"),
             "[limits]\nquantisation = { mean_kl = 1.0, top1 = 2.0, reason = 'x' }\n",
             "a number from 0 to 1, got 2",
+        ),
+        (
+            rule("*"),
+            f"{LIMITS}\n[equalization]\nweights = 0.5\nreason = 'x'\n",
+            r"activations: key is missing",
+        ),
+        (
+            rule("*"),
+            f"{LIMITS}\n[equalization]\nweights = 2.0\nactivations = 0\nembedding = 0\nreason = 'x'\n",
+            r"equalization\.weights: expected a number from 0 to 1, got 2",
         ),
         (rule("*"), f"[limits]\nquantisation = {LIMIT}\nend_to_end.mlx = {LIMIT}\n", r"end_to_end\.mlx"),
     ],

@@ -1,0 +1,145 @@
+"""The command from a checkpoint on disk to a release, on a tiny model: every flag changes what it says.
+
+Matrix: flags of `gemma-export` and `validate`, one format. Not asserted here: real weights (the
+`sample_release` fixture's tests), what is refused (tests/unit/exporter/test_cli).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+from exporter.packaging.release import verify_release
+from exporter.reporting.json_report import read_report
+from runtimes.manifest import read_manifest
+from tests.checkpoints import write_huggingface
+from tests.unit.exporter.checkpoints.test_lora import write_adapter
+
+RECIPE = """
+description = "Eight bits, with limits of this test's own."
+
+[[rule]]
+match = ["*"]
+scheme = "int8-channel"
+reason = "test"
+
+[limits.quantisation]
+mean_kl = MEAN_KL
+top1 = 0.9
+reason = "test"
+"""
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write_recipe(path: Path, mean_kl: float) -> Path:
+    path.write_text(RECIPE.replace("MEAN_KL", repr(mean_kl)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_huggingface(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Path, Result]:
+    """A release by a recipe file, with every flag that shapes it."""
+    place = tmp_path_factory.mktemp("exported")
+    recipe = write_recipe(place / "own.toml", 0.1)
+    shape = ("--recipe", recipe, "--context", "96", "--format", "onnx", "--prefill-logits", "all")
+    return place / "release", run(
+        "--profile", "pixel-9", "--model", checkpoint, *shape, "-o", place / "release"
+    )
+
+
+def test_a_passing_export_is_published_whole(exported: tuple[Path, Result]) -> None:
+    release, result = exported
+    assert result.exit_code == 0, result.output
+    assert verify_release(release) == ()
+    assert read_report(release / "report.json").outcome == "passed"
+    assert {path.name for path in release.parent.iterdir()} == {"own.toml", "release"}
+
+
+def test_every_flag_is_seen_in_the_manifest(exported: tuple[Path, Result]) -> None:
+    manifest = read_manifest(exported[0])
+    (artifact,) = manifest.artifacts
+    assert (artifact.format, artifact.context, artifact.prefill_logits) == ("onnx", 96, "all")
+    assert (manifest.plan["target"], manifest.plan["recipe"]) == ("pixel-9", "own")
+
+
+def test_the_devices_room_and_speed_are_estimated(exported: tuple[Path, Result]) -> None:
+    output = " ".join(exported[1].output.split())
+    assert "onnx on pixel-9: fits (estimate:" in output
+    assert "pixel-9: at most" in output
+
+
+def test_a_release_can_be_checked_again_with_its_own_recipe(
+    exported: tuple[Path, Result], checkpoint: Path
+) -> None:
+    release, _ = exported
+    before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
+    result = run("validate", release, "--model", checkpoint)
+    assert result.exit_code == 0, result.output
+    assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
+
+
+def test_checking_again_finds_a_changed_byte(
+    exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(exported[0], tmp_path / "release")
+    with (tmp_path / "release" / "onnx" / "model.onnx.data").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\xff\x00\xff\x00")
+    result = run("validate", tmp_path / "release", "--model", checkpoint)
+    assert result.exit_code == 1, result.output
+    assert "files unlike the manifest" in " ".join(result.output.split())
+
+
+def test_checking_against_another_checkpoint_is_refused(
+    exported: tuple[Path, Result], tmp_path: Path
+) -> None:
+    other = write_huggingface(tmp_path / "other")
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    result = run("validate", exported[0], "--model", other)
+    assert result.exit_code == 2
+    assert "is not the checkpoint" in result.stderr
+
+
+def test_what_fails_a_gate_is_held_back(checkpoint: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "strict.toml", 1e-9)
+    result = run(
+        *("--target", "desktop", "--model", checkpoint, "--recipe", recipe, "--context", "64"),
+        *("-o", tmp_path / "release"),
+    )
+    assert result.exit_code == 1, result.output
+    assert not (tmp_path / "release").exists()
+    assert read_report(tmp_path / "release.failed" / "report.json").outcome == "failed"
+
+
+def test_force_replaces_a_release_and_an_adapter_changes_it(checkpoint: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "own.toml", 0.1)
+    common = ("--target", "desktop", "--model", checkpoint, "--recipe", recipe, "--context", "64")
+    out = tmp_path / "release"
+    assert run(*common, "-o", out).exit_code == 0
+    plain = read_manifest(out)
+    adapter = write_adapter(tmp_path / "adapter")
+    result = run(*common, "-o", out, "--force", "--adapter", adapter)
+    assert result.exit_code == 0, result.output
+    merged = read_manifest(out)
+    assert set(merged.source["sha256"]) - set(plain.source["sha256"]) == {
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+    }
+    digests = [
+        next(file.sha256 for file in manifest.files if file.path.endswith(".data"))
+        for manifest in (plain, merged)
+    ]
+    assert digests[0] != digests[1]
