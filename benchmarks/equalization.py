@@ -1,0 +1,72 @@
+"""What equalising columns is worth: quantisation alone, with and without it, transformers both times.
+
+    python -m benchmarks.equalization [--model REF] [--recipe int8] [--text DIR]
+
+Prints mean KL and top-1 of transformers on the quantised against the original checkpoint: of the recipe and
+of the recipe without its [equalization], each also with only the embedding or only the linears quantised.
+--text: a directory of .txt files instead of samples/evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from exporter.checkpoints.open import open_source
+from exporter.models.spec import Role
+from exporter.pipeline import quantize
+from exporter.planning.recipe import load_recipe
+from exporter.planning.scheme import FP32
+from exporter.resources import data_directory
+from exporter.validation.reference import reference_logits
+from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
+from exporter.validation.references import compare_files
+from exporter.validation.text import load_tokenizer, read_evaluation_text
+
+
+def nothing(what: str, done: int, total: int) -> None:
+    """Progress nobody watches."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model")
+    parser.add_argument("--recipe", default="int8")
+    parser.add_argument("--text", type=Path, default=data_directory("samples") / "evaluation")
+    options = parser.parse_args()
+    source, recipe = open_source(options.model), load_recipe(options.recipe)
+    schemes = recipe.schemes(source.spec)
+    roles = {weight.name: weight.role for weight in source.spec.weights()}
+    linears = {name: s if roles[name] is Role.LINEAR else FP32 for name, s in schemes.items()}
+    embedding = {name: FP32 if roles[name] is Role.LINEAR else s for name, s in schemes.items()}
+    plain = replace(recipe, equalization=None)
+    cases = {
+        f"{recipe.name}": (recipe, schemes),
+        "  embedding only": (recipe, embedding),
+        "  linears only": (recipe, linears),
+        "without equalisation": (plain, schemes),
+        "  embedding only, without": (plain, embedding),
+        "  linears only, without": (plain, linears),
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        source.write_tokenizer(scratch)
+        text = read_evaluation_text(
+            options.text, load_tokenizer(scratch / "tokenizer.json"), source.tokens.bos_token
+        )
+        original = reference_logits(
+            OriginalWeights(source), text.tokens[:-1], scratch / "original", nothing
+        )
+        for label, (how, chosen) in cases.items():
+            checkpoint = quantize(source, how, chosen, scratch / "quantized", nothing)
+            logits = reference_logits(
+                QuantizedWeights(checkpoint), text.tokens[:-1], scratch / "logits", nothing
+            )
+            found = compare_files(original, logits, text.tokens, nothing).statistics()
+            print(f"{label:28} KL {found.mean_kl:.5f}  top-1 {found.top1:.2%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
