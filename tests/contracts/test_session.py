@@ -11,46 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.table import lowerings_for
 from exporter.planning.scheme import INT8_CHANNEL
-from exporter.quantization.writer import write_quantized
 from runtimes.errors import RuntimesError, SessionError
 from runtimes.manifest import FORMATS, Artifact
 from runtimes.open import open_session
 from runtimes.session import Session
-from tests.tiny import VOCABULARY, WINDOW, RandomSource, tiny_gemma3
+from tests.fakes import silent
+from tests.tiny import VOCABULARY, WINDOW, tiny_gemma3
+from tests.tiny_releases import lowering_request, quantized
 
 CONTEXT, CHUNK = 64, 8
 TOKENS = np.random.default_rng(3).integers(6, 260, CONTEXT + 1).astype(np.int32)
 CLOSE = 2e-3  # logits of different kernels for the same positions; fp16 and int8 activations included
 
 
-def nothing(what: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
-
-
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Artifact]]:
     """The tiny model in every format, in one directory."""
     out = tmp_path_factory.mktemp("release")
-    source = RandomSource(tiny_gemma3())
-    source.write_tokenizer(out)
-    schemes = {weight.name: INT8_CHANNEL for weight in source.spec.weights() if weight.is_matrix}
-    request = LoweringRequest(
-        checkpoint=write_quantized(source, schemes, tmp_path_factory.mktemp("quantized"), nothing),
-        context=CONTEXT,
-        prefill_chunk=CHUNK,
-        prefill_logits="all",
-        tokenizer=out,
-        bos_token=2,
-        stop_tokens=(1,),
-        chat_template=None,
-    )
+    checkpoint = quantized(tmp_path_factory.mktemp("quantized"), tiny_gemma3(), INT8_CHANNEL)
+    request = lowering_request(checkpoint, out, context=CONTEXT, prefill_chunk=CHUNK, prefill_logits="all")
     artifacts = [
         artifact
         for lowering in lowerings_for(FORMATS).values()
-        for artifact in lowering.lower(request, out, nothing)
+        for artifact in lowering.lower(request, out, silent)
     ]
     return out, {artifact.format: artifact for artifact in artifacts}
 

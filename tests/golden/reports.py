@@ -19,6 +19,7 @@ from exporter.validation.report import (
     ValidationReport,
 )
 from exporter.validation.verdict import Skipped, at_least, at_most
+from runtimes.manifest import Format
 
 LITERT, ONNX, COREML = "model.litertlm", "onnx/model.onnx", "coreml/model.mlpackage"
 ROUTE = "prefill in chunks of 128, then 128 decode steps"
@@ -49,7 +50,9 @@ def comparison(kind: Kind, artifact: str | None, subject: str, mean_kl: float, t
     return Comparison(kind, artifact, subject, reference, ROUTE, statistics(mean_kl, top1))
 
 
-def run(artifact: str, format: str, runtime: str, version: str, arithmetic: str, text: str) -> ArtifactRun:
+def run(
+    artifact: str, format: Format, runtime: str, version: str, arithmetic: str, text: str
+) -> ArtifactRun:
     return ArtifactRun(
         artifact=artifact,
         format=format,

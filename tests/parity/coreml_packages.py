@@ -22,6 +22,7 @@ from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL,
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from exporter.quantization.writer import write_quantized
 from runtimes.manifest import Artifact
+from tests.fakes import silent as silent  # Core ML's tests take it from here
 from tests.tiny import (
     RandomSource,
     tiny_gemma1,
@@ -29,16 +30,12 @@ from tests.tiny import (
     tiny_gemma3,
     tiny_gemma4_12b,
     tiny_gemma4_e2b,
-    write_tiny_tokenizer,
 )
+from tests.tiny_releases import lowering_request, mean_kl
 
 CONTEXT = 64
 TOKENS = np.random.default_rng(1).integers(6, 262, 56).astype(np.int32)
 TEMPLATE = "{{ messages }}"
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """A `Progress` that tells nobody."""
 
 
 def short_e2b() -> dict[str, Any]:
@@ -125,16 +122,8 @@ def quantized(source: RandomSource, case: Case, directory: Path) -> QuantizedChe
 
 
 def request_for(checkpoint: QuantizedCheckpoint, tokenizer: Path) -> LoweringRequest:
-    write_tiny_tokenizer(tokenizer)
-    return LoweringRequest(
-        checkpoint=checkpoint,
-        context=CONTEXT,
-        prefill_chunk=20,
-        prefill_logits="all",
-        tokenizer=tokenizer,
-        bos_token=2,
-        stop_tokens=(1, 5),
-        chat_template=TEMPLATE,
+    return lowering_request(
+        checkpoint, tokenizer, context=CONTEXT, prefill_chunk=20, chat_template=TEMPLATE
     )
 
 
@@ -159,6 +148,4 @@ def eager_logits(checkpoint: QuantizedCheckpoint) -> Tensor:
 
 def divergence(reference: Tensor, logits: NDArray[np.float32]) -> float:
     """Mean KL divergence of logits from the reference, in float64."""
-    expected = torch.log_softmax(reference.double(), -1)
-    got = torch.log_softmax(torch.from_numpy(logits).double(), -1)
-    return float((expected.exp() * (expected - got)).sum(-1).mean())
+    return mean_kl(reference.numpy(), logits)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.table import lowerings_for
 from exporter.planning.plan import FORMAT_FAMILY
 from exporter.planning.recipe import load_recipe
@@ -25,7 +24,9 @@ from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Failed
 from runtimes.manifest import Format
 from tests.corruption import coreml, litert, onnx
+from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny_releases import lowering_request
 
 FORMATS: tuple[Format, ...] = ("tflite", "onnx", "coreml")
 FAULTS = ("scale", "rope", "mask", "norm")
@@ -37,32 +38,18 @@ CORRUPT: dict[str, Callable[..., None]] = {
 TOKENS = 96
 
 
-def nothing(what: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
-
-
 @pytest.fixture(scope="module")
 def request_for_all(tmp_path_factory: pytest.TempPathFactory) -> ValidationRequest:
     """A tiny model released in three formats, and everything needed to validate it."""
     release = tmp_path_factory.mktemp("release")
     source, recipe = RandomSource(tiny_gemma3()), load_recipe("int8")
-    source.write_tokenizer(release)
     checkpoint = write_quantized(
-        source, recipe.schemes(source.spec), tmp_path_factory.mktemp("quantized"), nothing
+        source, recipe.schemes(source.spec), tmp_path_factory.mktemp("quantized"), silent
     )
     lowerings = lowerings_for(FORMATS)
-    order = LoweringRequest(
-        checkpoint=checkpoint,
-        context=128,
-        prefill_chunk=16,
-        prefill_logits="last",
-        tokenizer=release,
-        bos_token=2,
-        stop_tokens=(1,),
-        chat_template=None,
-    )
+    order = lowering_request(checkpoint, release, context=128)
     artifacts = tuple(
-        artifact for lowering in lowerings.values() for artifact in lowering.lower(order, release, nothing)
+        artifact for lowering in lowerings.values() for artifact in lowering.lower(order, release, silent)
     )
     return ValidationRequest(
         release=release,
@@ -78,7 +65,7 @@ def request_for_all(tmp_path_factory: pytest.TempPathFactory) -> ValidationReque
         checkpoint=checkpoint,
         source=source,
         lowerings=lowerings,
-        progress=nothing,
+        progress=silent,
         token_limit=TOKENS,
     )
 

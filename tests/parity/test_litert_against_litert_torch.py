@@ -11,23 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.decoder import decode
 from exporter.models.eager import EagerDialect, EagerState, effective_weights
 from exporter.models.rotary import inverse_frequencies, rotate
 from exporter.models.spec import LayerSpec, ModelSpec
 from exporter.planning.scheme import FP32
-from exporter.quantization.writer import write_quantized
 from runtimes.litert.session import LiteRtSession
+from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny_releases import lowering_request, quantized_source
 
 TOKENS = np.random.default_rng(11).integers(6, 260, 24).astype(np.int32)
 CLOSE = 1e-3  # max abs of logits
-
-
-def nothing(what: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
 
 
 class CachelessDialect(EagerDialect):
@@ -75,19 +71,8 @@ def test_litert_torch_converts_the_decoder_to_the_same_logits(tmp_path: Path) ->
         torch.from_numpy(TOKENS)[None]
     )[0]
 
-    source.write_tokenizer(tmp_path)
-    schemes = {weight.name: FP32 for weight in source.spec.weights() if weight.is_matrix}
-    request = LoweringRequest(
-        checkpoint=write_quantized(source, schemes, tmp_path / "quantized", nothing),
-        context=64,
-        prefill_chunk=8,
-        prefill_logits="last",
-        tokenizer=tmp_path,
-        bos_token=2,
-        stop_tokens=(1,),
-        chat_template=None,
-    )
-    (artifact,) = LiteRtLowering(frozenset({"tflite"})).lower(request, tmp_path, nothing)
+    request = lowering_request(quantized_source(tmp_path, source, FP32), tmp_path)
+    (artifact,) = LiteRtLowering(frozenset({"tflite"})).lower(request, tmp_path, silent)
     with LiteRtSession.open(tmp_path / artifact.path) as session:
         ours = np.stack([session.decode(int(token)) for token in TOKENS])
     np.testing.assert_allclose(ours, np.asarray(theirs), atol=CLOSE)

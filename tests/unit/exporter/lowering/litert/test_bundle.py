@@ -10,7 +10,8 @@ from litert_lm_builder import litertlm_peek
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from runtimes.litert.container import read_sections
-from tests.unit.exporter.lowering.litert.tiny_releases import CONTEXT, TinyRelease
+from tests.tiny_releases import CONTEXT
+from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
 
 METADATA_KIND, TOKENIZER_KIND = 5, 6
 

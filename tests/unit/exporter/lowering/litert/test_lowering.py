@@ -16,19 +16,21 @@ from exporter.quantization.quantizers import SMALLEST_FP16, ZERO_GROUP_SCALE
 from tests.corruption.litert import FAULTS, Fault, corrupt
 from tests.fakes import silent
 from tests.tiny import WINDOW, RandomSource, tiny_gemma3
-from tests.unit.exporter.lowering.litert.tiny_releases import (
+from tests.tiny_releases import (
     CHUNK,
     CONTEXT,
-    EVERY_FORMAT,
-    TinyRelease,
     eager_logits,
-    litert_logits,
-    lowered,
+    lowering_request,
     mean_kl,
     quantized,
     quantized_source,
-    request,
     some_tokens,
+)
+from tests.unit.exporter.lowering.litert.tiny_releases import (
+    EVERY_FORMAT,
+    TinyRelease,
+    litert_logits,
+    lowered,
 )
 
 RELEASES = ["int8_release", "int4_release", "fp16_release", "fp32_release"]
@@ -158,7 +160,7 @@ def test_groups_of_zeros_and_of_subnormal_scale_run(tmp_path: Path) -> None:
 
 
 def test_a_chunk_longer_than_the_context_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = request(int8_release.checkpoint, tmp_path, prefill_chunk=CONTEXT + 1)
+    asked = lowering_request(int8_release.checkpoint, tmp_path, prefill_chunk=CONTEXT + 1)
     with pytest.raises(LoweringError, match="does not fit a context"):
         EVERY_FORMAT.lower(asked, tmp_path, silent)
 
@@ -166,12 +168,12 @@ def test_a_chunk_longer_than_the_context_is_refused(int8_release: TinyRelease, t
 def test_a_format_of_another_runtime_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
     with pytest.raises(LoweringError, match="onnx"):
         LiteRtLowering(frozenset({"onnx"})).lower(
-            request(int8_release.checkpoint, tmp_path), tmp_path, silent
+            lowering_request(int8_release.checkpoint, tmp_path), tmp_path, silent
         )
 
 
 def test_a_missing_tokenizer_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = request(int8_release.checkpoint, tmp_path)
+    asked = lowering_request(int8_release.checkpoint, tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(LoweringError, match=r"tokenizer\.json"):
         EVERY_FORMAT.lower(asked, tmp_path, silent)

@@ -16,7 +16,8 @@ from exporter.lowering.litert.reading import LiteRtFile, text
 from exporter.lowering.litert.signatures import DECODE, prefill_name
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.writing import IDENTIFIER
-from tests.unit.exporter.lowering.litert.tiny_releases import CHUNK, CONTEXT, TinyRelease
+from tests.tiny_releases import CHUNK, CONTEXT
+from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
 
 
 @pytest.mark.parametrize("form", ["tflite", "litertlm"])

@@ -1,106 +1,45 @@
-"""Tiny models lowered to LiteRT, what they should compute, and how far off something is."""
+"""Tiny models lowered to LiteRT, and what they compute."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.models.eager import EagerState, run_eagerly
-from exporter.models.spec import Role
-from exporter.planning.scheme import INT8_CHANNEL, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
 from runtimes.litert.session import LiteRtSession
-from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
-from tests.fakes import silent
-from tests.tiny import RandomSource, write_tiny_tokenizer
+from tests import tiny_releases
+from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, mean_kl, quantized, some_tokens
 
-CONTEXT, CHUNK = 72, 16  # not a multiple: the last chunk does not fit padded
+__all__ = [  # what tests of the driver and of families use of both modules
+    "CHUNK",
+    "CONTEXT",
+    "EVERY_FORMAT",
+    "TinyRelease",
+    "eager_logits",
+    "litert_logits",
+    "lowered",
+    "mean_kl",
+    "quantized",
+    "some_tokens",
+]
+
 EVERY_FORMAT = LiteRtLowering()
 
 
-@dataclass(frozen=True)
-class TinyRelease:
-    """A lowered tiny model. artifacts: by format."""
-
-    directory: Path
-    checkpoint: QuantizedCheckpoint
-    artifacts: Mapping[str, Artifact]
+class TinyRelease(tiny_releases.TinyRelease):
+    """With a file for each of LiteRT's formats."""
 
     def path(self, form: str = "tflite") -> Path:
         return self.directory / self.artifacts[form].path
-
-    def copy(self, directory: Path) -> TinyRelease:
-        """The same release elsewhere, to be damaged there."""
-        copied = directory / "copied"
-        shutil.copytree(self.directory, copied)
-        return TinyRelease(copied, self.checkpoint, self.artifacts)
-
-
-def quantized(directory: Path, config: Mapping[str, Any], linears: Scheme) -> QuantizedCheckpoint:
-    """A tiny checkpoint; embeddings and heads are int8-channel beside integer linears, as in recipes."""
-    return quantized_source(directory, RandomSource(config), linears)
-
-
-def quantized_source(directory: Path, source: RandomSource, linears: Scheme) -> QuantizedCheckpoint:
-    other = linears if linears.name.startswith("fp") else INT8_CHANNEL
-    schemes = {
-        weight.name: linears if weight.role is Role.LINEAR else other
-        for weight in source.spec.weights()
-        if weight.is_matrix
-    }
-    return write_quantized(source, schemes, directory / "quantised", silent)
-
-
-def request(checkpoint: QuantizedCheckpoint, tokenizer: Path, **changes: Any) -> LoweringRequest:
-    write_tiny_tokenizer(tokenizer)
-    plain: dict[str, Any] = {
-        "checkpoint": checkpoint,
-        "context": CONTEXT,
-        "prefill_chunk": CHUNK,
-        "prefill_logits": "none",
-        "tokenizer": tokenizer,
-        "bos_token": 2,
-        "stop_tokens": (1, 5),
-        "chat_template": "{{ bos_token }}",
-    }
-    return LoweringRequest(**{**plain, **changes})
 
 
 def lowered(
     directory: Path, checkpoint: QuantizedCheckpoint, lowering: LiteRtLowering = EVERY_FORMAT
 ) -> TinyRelease:
-    release = directory / "release"
-    release.mkdir()
-    artifacts = lowering.lower(request(checkpoint, directory), release, silent)
-    return TinyRelease(release, checkpoint, {artifact.format: artifact for artifact in artifacts})
-
-
-def some_tokens(count: int) -> Tokens:
-    return np.random.default_rng(5).integers(6, 262, count).astype(np.int32)
-
-
-def eager_logits(checkpoint: QuantizedCheckpoint, tokens: Tokens) -> Logits:
-    """Logits of the decoder in plain torch on the checkpoint's dequantised weights, [tokens, vocab]."""
-    weights = {
-        name: torch.from_numpy(matrix.values(0, matrix.shape[0]))
-        for name, matrix in checkpoint.matrices.items()
-    }
-    gains = {name: torch.from_numpy(values) for name, values in checkpoint.gains().items()}
-    state = EagerState.empty(checkpoint.spec, len(tokens), len(tokens))
-    ids = torch.from_numpy(tokens.astype(np.int64))
-    logits: Logits = run_eagerly(checkpoint.spec, {**weights, **gains}, state, ids).numpy()
-    return logits
+    return TinyRelease.lower(directory, checkpoint, lowering)
 
 
 def litert_logits(path: Path, tokens: Tokens, prefilled: int) -> Logits:
@@ -108,14 +47,3 @@ def litert_logits(path: Path, tokens: Tokens, prefilled: int) -> Logits:
     with LiteRtSession.open(path) as session:
         session.prefill(tokens[:prefilled])
         return np.stack([session.decode(int(token)) for token in tokens[prefilled:]])
-
-
-def mean_kl(expected: Logits, found: Logits) -> float:
-    """Mean KL divergence over positions, nats, in float64."""
-    p, q = _log_softmax(expected), _log_softmax(found)
-    return float((np.exp(p) * (p - q)).sum(-1).mean())
-
-
-def _log_softmax(logits: Logits) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)), np.float64)

@@ -18,18 +18,20 @@ from exporter.quantization.checkpoint import IntegerMatrix
 from tests.corruption.onnx import FAULTS, Fault, corrupt
 from tests.fakes import silent
 from tests.tiny import WINDOW, tiny_gemma3
-from tests.unit.exporter.lowering.onnx.tiny_releases import (
+from tests.tiny_releases import (
     CHUNK,
     CONTEXT,
+    eager_logits,
+    lowering_request,
+    mean_kl,
+    quantized,
+    some_tokens,
+)
+from tests.unit.exporter.lowering.onnx.tiny_releases import (
     LOWERING,
     TinyRelease,
-    eager_logits,
     lowered,
-    mean_kl,
     onnx_logits,
-    quantized,
-    request,
-    some_tokens,
     twin_logits,
 )
 
@@ -203,12 +205,13 @@ def test_the_neighbours_of_the_graph_are_what_genai_looks_for(int8_release: Tiny
 
 
 def test_a_graph_without_logits_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
+    asked = lowering_request(int8_release.checkpoint, tmp_path, prefill_logits="none")
     with pytest.raises(LoweringError, match="'last' or 'all'"):
-        LOWERING.lower(request(int8_release.checkpoint, tmp_path, prefill_logits="none"), tmp_path, silent)
+        LOWERING.lower(asked, tmp_path, silent)
 
 
 def test_a_missing_tokenizer_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = request(int8_release.checkpoint, tmp_path)
+    asked = lowering_request(int8_release.checkpoint, tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(LoweringError, match=r"tokenizer\.json"):
         LOWERING.lower(asked, tmp_path, silent)

@@ -25,7 +25,8 @@ from exporter.planning.scheme import FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
 from exporter.quantization.checkpoint import IntegerMatrix, QuantizedCheckpoint
 from tests.fakes import silent
 from tests.tiny import tiny_gemma3
-from tests.unit.exporter.lowering.onnx.tiny_releases import TinyRelease, quantized
+from tests.tiny_releases import quantized
+from tests.unit.exporter.lowering.onnx.tiny_releases import TinyRelease
 
 Q, K = (f"model.layers.0.self_attn.{which}_proj.weight" for which in "qk")
 
