@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter import __version__
+from exporter.byte_size import ByteSize
 
 if TYPE_CHECKING:
     from exporter.lowering.interface import Progress
@@ -55,6 +56,18 @@ FORMATS = ("tflite", "litertlm", "onnx", "coreml")
     show_default=True,
     help="ONNX: positions a prefill returns logits for.",
 )
+@click.option(
+    "--validation-tokens",
+    type=click.IntRange(min=32),
+    metavar="N",
+    help="Compare on this many tokens at most. Default: all of the evaluation text the context holds.",
+)
+@click.option(
+    "--max-ram",
+    type=ByteSize(),
+    metavar="SIZE",
+    help="Refuse before any work what would need more memory than this, e.g. 8GiB.",
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @click.version_option(__version__, prog_name="gemma-export")
@@ -82,7 +95,10 @@ def main(context: click.Context, /, **options: Any) -> None:
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
 @click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
-def validate(directory: Path, model: str | None, adapter: Path | None) -> None:
+@click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
+def validate(
+    directory: Path, model: str | None, adapter: Path | None, validation_tokens: int | None
+) -> None:
     """Re-check a release: its checksums, and every artifact run and compared again."""
     with _errors_exit_2():
         from exporter.pipeline import revalidate
@@ -90,7 +106,7 @@ def validate(directory: Path, model: str | None, adapter: Path | None) -> None:
 
         console = _console()
         with _progress(console) as progress:
-            report = revalidate(directory, model, adapter, progress)
+            report = revalidate(directory, model, adapter, progress, validation_tokens)
         print_report(report, console)
         sys.exit(report.exit_code)
 
@@ -137,6 +153,8 @@ def _export(options: dict[str, Any]) -> None:
         context=options["context"],
         formats=options["formats"],
         prefill_logits=options["prefill_logits"],
+        validation_tokens=options["validation_tokens"],
+        max_ram=options["max_ram"],
         out=options["output"],
         force=options["force"],
     )

@@ -74,7 +74,16 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
         quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress)
         artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
         report = validate(
-            source, recipe, plan.target, quantized, lowerings, artifacts, staging.directory, work, progress
+            source,
+            recipe,
+            plan.target,
+            quantized,
+            lowerings,
+            artifacts,
+            staging.directory,
+            work,
+            progress,
+            request.validation_tokens,
         )
         bundle(source, plan, artifacts, report, staging.directory, progress)
         sizes = {run.format: run.bytes for run in report.runs}
@@ -85,9 +94,15 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
 
 
 def revalidate(
-    release: Path, model: str | None, adapter: Path | None, progress: Progress
+    release: Path,
+    model: str | None,
+    adapter: Path | None,
+    progress: Progress,
+    validation_tokens: int | None = None,
 ) -> ValidationReport:
     """Check a sealed release again: its files, and its artifacts against the checkpoint `model`.
+
+    validation_tokens: compare on that many at most.
 
     Raises ManifestError for a directory that is not a release, UsageError for another checkpoint than
     the release was made from, RecipeError for a release without its recipe.
@@ -117,6 +132,7 @@ def revalidate(
             release,
             work,
             progress,
+            validation_tokens,
             sealed=True,
         )
 
@@ -131,9 +147,10 @@ def validate(
     release: Path,
     scratch: Path,
     progress: Progress,
+    token_limit: int | None,
     sealed: bool = False,
 ) -> ValidationReport:
-    """Run and compare everything in a release directory, with nothing left out."""
+    """Run and compare everything in a release directory. token_limit: None for the whole text."""
     return validate_release(
         ValidationRequest(
             release=release,
@@ -150,6 +167,7 @@ def validate(
             source=source,
             lowerings=lowerings,
             progress=progress,
+            token_limit=token_limit,
         )
     )
 

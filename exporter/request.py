@@ -18,7 +18,9 @@ from runtimes.session import PrefillLogits
 @dataclass(frozen=True)
 class ExportRequest:
     """What was asked for. model: None for the sample. adapter: a PEFT LoRA directory to merge.
-    context: positions of the KV caches. out: None for a name made of model, recipe and target."""
+    context: positions of the KV caches. validation_tokens: None for all of the evaluation text that the
+    context holds. max_ram: bytes the plan may need at most. out: None for a name made of model, recipe
+    and target."""
 
     model: str | None
     adapter: Path | None
@@ -27,6 +29,8 @@ class ExportRequest:
     context: int
     formats: tuple[Format, ...]
     prefill_logits: PrefillLogits
+    validation_tokens: int | None
+    max_ram: int | None
     out: Path | None
     force: bool
 
@@ -41,6 +45,8 @@ def make_request(
     context: int | None,
     formats: Sequence[Format],
     prefill_logits: PrefillLogits,
+    validation_tokens: int | None,
+    max_ram: int | None,
     out: Path | None,
     force: bool,
 ) -> ExportRequest:
@@ -62,6 +68,8 @@ def make_request(
         context=context if context is not None else meant.context,
         formats=tuple(dict.fromkeys(formats)) or meant.formats,
         prefill_logits=prefill_logits,
+        validation_tokens=validation_tokens,
+        max_ram=max_ram,
         out=out,
         force=force,
     )
