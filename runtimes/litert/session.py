@@ -16,15 +16,22 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.errors import ArtifactError, SessionError
+from runtimes.litert.calls import (
+    CACHE,
+    DECODE,
+    LOGITS,
+    MASK,
+    POSITIONS,
+    PREFILL,
+    TOKENS,
+    GraphCall,
+    call_inputs,
+    prefill_calls,
+)
+from runtimes.litert.compiled import close_model, compile_model, refusals_explained, require_litert
 from runtimes.litert.model_file import model_file
-from runtimes.litert.native_log import NativeLog, native_log_kept
 from runtimes.session import Logits, SessionFacts, Tokens
-
-DECODE, PREFILL = "decode", "prefill_"
-TOKENS, POSITIONS, MASK, LOGITS, CACHE = "tokens", "input_pos", "mask", "logits", "kv_cache_"
-# Added to the score of a key that must not be seen: exp() of it is 0.
-HIDDEN = np.float32(-1e9)
 
 
 @dataclass(frozen=True)
@@ -65,36 +72,13 @@ class LiteRtSession:
         itself in memory (tmpfs). None: the system's own.
         Raises RuntimeUnavailable without ai-edge-litert, ArtifactError for a file it cannot run.
         """
-        try:
-            from ai_edge_litert.compiled_model import CompiledModel
-            from ai_edge_litert.environment import Environment
-            from ai_edge_litert.options import CpuOptions, HardwareAccelerator, Options
-        except ImportError as error:
-            raise RuntimeUnavailable(
-                "ai-edge-litert is not installed here; pip install 'gemma-export[run-litert]'"
-            ) from error
+        require_litert()
         directory = tempfile.TemporaryDirectory(prefix="gemma-litert-", dir=scratch)
-        log = NativeLog()
         try:
             file = model_file(path, Path(directory.name))
-            options = Options(
-                hardware_accelerators=HardwareAccelerator.CPU,
-                cpu_options=CpuOptions(
-                    num_threads=threads,
-                    # A cache made for another model would be used unchecked, so it is never kept.
-                    xnnpack_weight_cache_path=str(Path(directory.name) / "xnnpack.cache"),
-                ),
-            )
-            with native_log_kept() as log:
-                model = CompiledModel.from_file(
-                    str(file.path), environment=Environment.create(), options=options
-                )
+            with refusals_explained(path):
+                model = compile_model(file.path, Path(directory.name), threads)
                 return cls(model, _facts(path, model, file.arithmetic), directory)
-        except RuntimeError as error:
-            directory.cleanup()
-            raise ArtifactError(
-                f"{path}: LiteRT refuses it ({log.errors() or error}); export it again"
-            ) from error
         except BaseException:
             directory.cleanup()
             raise
@@ -117,29 +101,15 @@ class LiteRtSession:
     def prefill(self, tokens: Tokens) -> Logits:
         self._refuse_closed()
         self._facts.require_room(self._position, tokens)
-        done = 0
-        while done < len(tokens):
-            if self._position + self._facts.prefill_chunk > self._facts.context:
-                # A padded chunk would not fit, and the runtime would clamp it onto earlier positions.
-                self.decode(int(tokens[done]))
-                done += 1
-                continue
-            part = tokens[done : done + self._facts.prefill_chunk]
-            # What padding leaves in the cache lies behind every position that can be seen, and is
-            # written over before the position gets there.
-            padded = np.zeros(self._facts.prefill_chunk, np.int32)
-            padded[: len(part)] = part
-            self._run(self._prefill, padded)
-            self._position += len(part)
-            done += len(part)
+        for call in prefill_calls(tokens, self._position, self._facts):
+            self._run(self._prefill if call.signature == "prefill" else self._decode, call)
         return np.empty((0, self._facts.vocab_size), np.float32)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         tokens = np.array([token], np.int32)
         self._refuse_closed()
         self._facts.require_room(self._position, tokens)
-        self._run(self._decode, tokens)
-        self._position += 1
+        self._run(self._decode, GraphCall("decode", tokens, self._position, 1))
         logits: NDArray[np.float32] = self._decode.buffers[LOGITS].read(self._facts.vocab_size, np.float32)
         return logits
 
@@ -151,10 +121,7 @@ class LiteRtSession:
             for buffer in buffers.values():
                 buffer.destroy()
             buffers.clear()
-        environment = self._model.environment
-        with native_log_kept():
-            self._model.close()
-            environment.close()
+        close_model(self._model)
         self._model = None
         self._scratch.cleanup()
 
@@ -177,19 +144,17 @@ class LiteRtSession:
                 buffers[entry] = self._model.create_output_buffer_by_name(name, entry)
         return _Signature(index, tuple(listing["inputs"]), tuple(listing["outputs"]), buffers)
 
-    def _run(self, signature: _Signature, tokens: Tokens) -> None:
-        """Run tokens at the current position; caches are updated, the position is not."""
-        at = np.arange(self._position, self._position + len(tokens), dtype=np.int32)
-        slots = np.arange(self._facts.context, dtype=np.int32)
-        signature.buffers[TOKENS].write(tokens[None])
-        signature.buffers[POSITIONS].write(at)
-        signature.buffers[MASK].write(np.where(slots <= at[:, None], np.float32(0), HIDDEN)[None, None])
+    def _run(self, signature: _Signature, call: GraphCall) -> None:
+        """Run a call at the current position; caches and the position are updated."""
+        for name, values in call_inputs(call, self._facts.context).items():
+            signature.buffers[name].write(values)
         buffers = {**signature.buffers, **self._caches}
         self._model.run_by_index(
             signature.index,
             [buffers[name] for name in signature.inputs],
             [buffers[name] for name in signature.outputs],
         )
+        self._position += call.count
 
     def _refuse_closed(self) -> None:
         if self._model is None:
