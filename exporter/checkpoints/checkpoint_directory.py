@@ -7,10 +7,13 @@ Not about what the files hold (`huggingface_source`).
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.checkpoints.byte_ranges import sha256
 from exporter.errors import CheckpointError
 
 
@@ -19,6 +22,19 @@ class CheckpointDirectory:
     """A directory whose files are asked for by plain name."""
 
     path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name in plain letters, or the repository's where it lies in the Hub's cache."""
+        path = self.path.absolute()
+        repository = path.parent.parent.name.rpartition("--")[2] if path.parent.name == "snapshots" else ""
+        plain = re.sub(r"[^a-z0-9.-]+", "-", (repository or path.resolve().name).lower()).strip("-.")
+        return plain or "model"
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """SHA-256 of those of the named files that are there."""
+        found = sorted({name for name in names if self.has(name)})
+        return {name: sha256(self.file(name)) for name in found}
 
     def has(self, name: str) -> bool:
         return (self.path / name).exists()

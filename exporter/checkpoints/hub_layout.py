@@ -1,0 +1,19 @@
+"""What a checkpoint directory is called and holds on the Hub: the files we read, and no others.
+
+Not about reading them (`weight_files`, `token_facts`, `directory_tokenizer`) or fetching them (`hub`).
+"""
+
+from __future__ import annotations
+
+CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARDS = "model-*-of-*.safetensors"
+TOKENIZER, SENTENCEPIECE = "tokenizer.json", "tokenizer.model"
+TOKENIZER_CONFIG, CHAT_TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
+
+# Beside the weights: numbers and tokenizer. A checkpoint's identity takes in those that are there.
+SMALL_FILES = (
+    CONFIG, GENERATION_CONFIG, WEIGHTS_INDEX, TOKENIZER, SENTENCEPIECE, TOKENIZER_CONFIG, CHAT_TEMPLATE,
+)  # fmt: skip
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

@@ -1,0 +1,135 @@
+"""config.json of checkpoints that hold a text model among towers: Gemma 3 from 4B, Gemma 4.
+
+Gives the text model's own configuration, and says what the towers' tensors are called. Not about the
+numbers in it (`exporter.models.families`) or about where its tensors are (`text_tensors`).
+Source: transformers 5.23 `configuration_gemma3.py`, `configuration_gemma4.py`,
+`configuration_gemma4_unified.py` and the published config.json files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.errors import SpecError
+from exporter.models.config import StrictConfig
+from exporter.models.families.attention import tied_embedding
+
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+@dataclass(frozen=True)
+class Multimodal:
+    """A family of checkpoints with towers.
+
+    text_type: model_type of its text_config. architecture: transformers' class of the text model alone.
+    parts: first word of a tower tensor's name, to what it is part of. other_keys: top-level keys of
+    config.json that are about images and sound and change nothing in the text model.
+    """
+
+    text_type: str
+    architecture: str
+    parts: Mapping[str, str]
+    other_keys: tuple[str, ...]
+
+
+GEMMA4_KEYS = (
+    "vision_config", "audio_config", "vision_soft_tokens_per_image", "image_token_id", "video_token_id",
+    "audio_token_id", "boi_token_id", "eoi_token_id", "boa_token_id", "eoa_token_id", "eoa_token_index",
+)  # fmt: skip
+
+MULTIMODAL = {
+    "gemma3": Multimodal(
+        text_type="gemma3_text",
+        architecture="Gemma3ForCausalLM",
+        parts={"vision_tower": "vision tower", "multi_modal_projector": "vision projector"},
+        other_keys=(
+            "vision_config", "mm_tokens_per_image", "image_token_index", "boi_token_index", "eoi_token_index",
+            "image_token_id", "boi_token_id", "eoi_token_id",
+        ),
+    ),
+    "gemma4": Multimodal(
+        text_type="gemma4_text",
+        architecture="Gemma4ForCausalLM",
+        parts={
+            "vision_tower": "vision tower",
+            "embed_vision": "vision projector",
+            "audio_tower": "audio tower",
+            "embed_audio": "audio projector",
+        },
+        other_keys=GEMMA4_KEYS,
+    ),
+    # 12B has no towers, only embedders; transformers names the first differently in memory and on disk.
+    "gemma4_unified": Multimodal(
+        text_type="gemma4_unified_text",
+        architecture="Gemma4UnifiedForCausalLM",
+        parts={
+            "vision_embedder": "vision embedder",
+            "embed_vision": "vision embedder",
+            "embed_audio": "audio embedder",
+        },
+        other_keys=GEMMA4_KEYS,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """What a config.json says of the text model.
+
+    config: the text model's own, as transformers' class has it. where: its place, for errors.
+    token_ids: where bos, eos and pad are looked up. family: None for a checkpoint of text alone.
+    """
+
+    config: Mapping[str, Any]
+    where: str
+    token_ids: Mapping[str, Any]
+    family: Multimodal | None
+
+
+def read_text_config(raw: Mapping[str, Any], where: str) -> TextConfig:
+    """The text model's configuration; a config.json of text alone is handed on as it is.
+
+    raw: config.json, loaded from the file `where`. Raises SpecError for a top-level key that is
+    unknown, and for a text_config that is missing, another model's or impossible.
+    """
+    model_type = raw.get("model_type")
+    family = MULTIMODAL.get(model_type) if isinstance(model_type, str) else None
+    if family is None:
+        return TextConfig(raw, where, raw, None)
+    whole = StrictConfig(where, raw)
+    whole.ignore(*family.other_keys)
+    tied = tied_embedding(whole)
+    text = whole.child("text_config")
+    whole.refuse_unread()
+    text.expect("model_type", family.text_type)
+    config = {
+        **_as_transformers_reads_it(family.text_type, text),
+        "architectures": [family.architecture],
+        "tie_word_embeddings": tied,  # the head is the whole model's, and so is the decision to tie it
+    }
+    stated = {key: raw[key] for key in TOKEN_IDS if raw.get(key) is not None}
+    return TextConfig(config, text.where, {**config, **stated}, family)
+
+
+def _as_transformers_reads_it(model_type: str, text: StrictConfig) -> dict[str, Any]:
+    """Every number of a text_config, and every key it has besides.
+
+    Published text_configs leave out what equals the default of the class they were saved from, so that
+    class has to fill them in: transformers is the only place these numbers are written down.
+    """
+    from transformers import AutoConfig  # here: it takes two seconds, and text checkpoints do without
+
+    settings = {key: value for key, value in text.raw.items() if key != "model_type"}
+    try:
+        read = AutoConfig.for_model(model_type, **settings)
+        found: dict[str, Any] = json.loads(read.to_json_string())
+    except Exception as error:  # its classes raise ValueError, KeyError, and their own plain Exceptions
+        reason = " ".join(str(error).split())
+        raise SpecError(
+            text.where, f"transformers cannot read it ({reason})", "fetch config.json again"
+        ) from error
+    found.pop("transformers_version", None)  # whoever reads this again has not changed the model
+    return found

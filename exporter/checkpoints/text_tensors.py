@@ -1,0 +1,108 @@
+"""The text model's tensors among all that a checkpoint stores: renamed, and the rest accounted for.
+
+Checkpoints with towers name the text model's tensors in one of two ways, by the transformers that saved
+them: `language_model.model.layers…` with `language_model.lm_head` (4.50, and on the Hub ever since for
+Gemma 3), or `model.language_model.layers…` with `lm_head` (from 4.52; all of Gemma 4). Not about which
+tensors the text model must have (`tensor_set`). Source: transformers `conversion_mapping.py`, "llava".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.checkpoints.multimodal import Multimodal
+from exporter.errors import CheckpointError
+from exporter.models.spec import ModelSpec
+
+PREFIXES = {
+    "language_model.model.": "model.",
+    "language_model.lm_head.": "lm_head.",
+    "model.language_model.": "model.",
+    "lm_head.": "lm_head.",
+}
+# Gemma 4 E2B and E4B are published with these of the layers that read another layer's cache;
+# transformers drops them too (`_keys_to_ignore_on_load_unexpected`).
+UNUSED = "unused key and value projections of layers that share a cache"
+UNUSED_OF_A_LAYER = ("k_proj", "v_proj", "k_norm", "v_norm")
+
+
+@dataclass(frozen=True)
+class TextTensors:
+    """stored: canonical name to the name in the file. left_out: what the rest is, to their names."""
+
+    stored: Mapping[str, str]
+    left_out: Mapping[str, tuple[str, ...]]
+
+
+def find_text_tensors(
+    names: Iterable[str], spec: ModelSpec, family: Multimodal | None, where: object
+) -> TextTensors:
+    """Sort stored names. What is neither the text model's nor a known part is an error.
+
+    Of a checkpoint of text alone every name is taken for canonical: `require_exactly` judges them.
+    Raises CheckpointError naming a tensor that is unknown, or there twice under two names.
+    """
+    unused = tuple(
+        f"{layer.prefix}self_attn.{part}."
+        for layer in spec.layers
+        if not layer.owns_cache
+        for part in UNUSED_OF_A_LAYER
+    )
+    stored: dict[str, str] = {}
+    left_out: dict[str, list[str]] = {kind: [] for kind in (*_kinds(family), UNUSED)}
+    for name in names:
+        part = None if family is None else family.parts.get(_first_word(name))
+        if part is not None:
+            left_out[part].append(name)
+            continue
+        canonical = name if family is None else _canonical(name, where)
+        if canonical.startswith(unused):
+            left_out[UNUSED].append(name)
+        elif canonical in stored:
+            raise CheckpointError(
+                where,
+                f"tensors {stored[canonical]} and {name} are the same weight",
+                "two checkpoints were mixed up; fetch it again",
+            )
+        else:
+            stored[canonical] = name
+    return TextTensors(stored, {kind: tuple(names) for kind, names in left_out.items() if names})
+
+
+def describe_left_out(
+    left_out: Mapping[str, tuple[str, ...]], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[str, ...]:
+    """A phrase per part: "vision tower, 417 M parameters". shapes: by stored name."""
+    return tuple(
+        f"{kind}, {_count(sum(math.prod(shapes[name]) for name in names))} parameters"
+        for kind, names in left_out.items()
+    )
+
+
+def _kinds(family: Multimodal | None) -> tuple[str, ...]:
+    return () if family is None else tuple(dict.fromkeys(family.parts.values()))
+
+
+def _first_word(name: str) -> str:
+    return name.removeprefix("model.").partition(".")[0]
+
+
+def _canonical(name: str, where: object) -> str:
+    for prefix, ours in PREFIXES.items():
+        if name.startswith(prefix):
+            return ours + name.removeprefix(prefix)
+    raise CheckpointError(
+        where,
+        f"tensor {name} is neither the text model's nor of a tower this version knows",
+        "give the checkpoint as it was published, or use a newer gemma-export",
+    )
+
+
+def _count(parameters: int) -> str:
+    """In millions from one million up: that is how models are talked of."""
+    if parameters < 1e6:
+        return f"{parameters:,}"
+    millions = parameters / 1e6
+    return f"{millions:.0f} M" if millions >= 10 else f"{millions:.1f} M"
