@@ -35,8 +35,10 @@ class Measured:
         )
 
 
-def measure(command: Sequence[str], data_limit: int | None = None) -> Measured:
-    """Run `command` to its end. Raises RuntimeError with its stderr when it fails.
+def measure(
+    command: Sequence[str], data_limit: int | None = None, expected: Sequence[int] = (0,)
+) -> Measured:
+    """Run `command` to its end. Raises RuntimeError with its stderr for an exit code not expected.
 
     data_limit: bytes of private memory it may ask for; more fails in it.
     """
@@ -59,7 +61,7 @@ def measure(command: Sequence[str], data_limit: int | None = None) -> Measured:
         stdout.seek(0)
         stderr.seek(0)
         output, errors = stdout.read(), stderr.read()
-    if process.returncode:
+    if process.returncode not in expected:
         raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}:\n{errors[-4000:]}")
     return Measured(
         wall=time.perf_counter() - start,
