@@ -32,7 +32,8 @@ FORMATS = ("tflite", "litertlm", "onnx", "coreml")
 @click.option(
     "--model",
     metavar="REF",
-    help="A Hugging Face directory or a .gguf file. Default: the sample, Gemma 3 270M.",
+    help="A Hugging Face directory, a .gguf file, or a published Gemma to fetch from the Hugging Face Hub: "
+    "2b, 9b, gemma-3-4b-it, google/gemma-4-E2B@REVISION and the like. Default: the sample, Gemma 3 270M.",
 )
 @click.option(
     "--adapter",
@@ -105,6 +106,7 @@ def validate(
         from exporter.reporting.terminal import print_report
 
         console = _console()
+        _say_what_it_means(model, console)
         with _progress(console) as progress:
             report = revalidate(directory, model, adapter, progress, validation_tokens)
         print_report(report, console)
@@ -158,6 +160,7 @@ def _export(options: dict[str, Any]) -> None:
         out=options["output"],
         force=options["force"],
     )
+    _say_what_it_means(options["model"], console)
     with _progress(console) as progress:
         result = export(request, progress)
     print_report(result.report, console)
@@ -168,6 +171,14 @@ def _export(options: dict[str, Any]) -> None:
     else:
         console.print(f"Not released. What was made, and why it was held back: {result.directory}")
     sys.exit(result.report.exit_code)
+
+
+def _say_what_it_means(model: str | None, console: Any) -> None:
+    """The model and repository a name stands for, before anything is fetched."""
+    from exporter.checkpoints.open import published_name
+
+    if (name := published_name(model)) is not None:
+        console.print(f"{name}.", highlight=False)
 
 
 def _given(context: click.Context, name: str) -> bool:

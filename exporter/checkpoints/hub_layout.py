@@ -16,4 +16,10 @@ SMALL_FILES = (
     CONFIG, GENERATION_CONFIG, WEIGHTS_INDEX, TOKENIZER, SENTENCEPIECE, TOKENIZER_CONFIG, CHAT_TEMPLATE,
 )  # fmt: skip
 
+# What travels with a licence; patterns, as upper and lower case are both about.
+LEGAL_FILES = (
+    "LICEN[CS]E*", "Licen[cs]e*", "licen[cs]e*", "NOTICE*", "Notice*", "notice*", "COPYING*", "*TERMS*",
+    "*terms*", "*USE_POLICY*", "*use_policy*",
+)  # fmt: skip
+
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

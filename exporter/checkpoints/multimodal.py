@@ -35,6 +35,10 @@ class Multimodal:
     other_keys: tuple[str, ...]
 
 
+GEMMA3_KEYS = (
+    "vision_config", "mm_tokens_per_image", "image_token_index", "boi_token_index", "eoi_token_index",
+    "image_token_id", "boi_token_id", "eoi_token_id",
+)  # fmt: skip
 GEMMA4_KEYS = (
     "vision_config", "audio_config", "vision_soft_tokens_per_image", "image_token_id", "video_token_id",
     "audio_token_id", "boi_token_id", "eoi_token_id", "boa_token_id", "eoa_token_id", "eoa_token_index",
@@ -45,10 +49,7 @@ MULTIMODAL = {
         text_type="gemma3_text",
         architecture="Gemma3ForCausalLM",
         parts={"vision_tower": "vision tower", "multi_modal_projector": "vision projector"},
-        other_keys=(
-            "vision_config", "mm_tokens_per_image", "image_token_index", "boi_token_index", "eoi_token_index",
-            "image_token_id", "boi_token_id", "eoi_token_id",
-        ),
+        other_keys=GEMMA3_KEYS,
     ),
     "gemma4": Multimodal(
         text_type="gemma4_text",
@@ -72,7 +73,7 @@ MULTIMODAL = {
         },
         other_keys=GEMMA4_KEYS,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

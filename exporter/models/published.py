@@ -1,11 +1,12 @@
-"""The published Gemma text models by id: their config.json keys and specs.
+"""The published Gemma text models by id: their config.json keys, specs and repositories.
 
-Data is in published.toml. Not about where their weights are.
+Data is in published.toml. Not about names a user may give (`published_names`) or fetching weights.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,10 @@ from exporter.models.spec import ModelSpec
 
 TABLE = Path(__file__).with_name("published.toml")
 
-# The only Gemma ever named 9B is Gemma 2's. 2B is Gemma 2's too, so that the pair belongs together;
-# Gemma 4's E2B is not literally named 2B.
-ALIASES = {"2b": "gemma-2-2b", "9b": "gemma-2-9b"}
-
 TOKEN_IDS = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
 FIXED = {"attention_bias": False, "attention_dropout": 0.0, "tie_word_embeddings": True}
+REPOSITORIES = ("pretrained", "instruct")
+OURS = ("base", *REPOSITORIES)  # keys of the table that config.json does not have
 SOFTCAPS = ("attn_logit_softcapping", "final_logit_softcapping")
 
 
@@ -31,13 +30,14 @@ def published_ids() -> tuple[str, ...]:
     return tuple(_table()["model"])
 
 
-def resolve_id(name: str) -> str | None:
-    """The published id an alias or hub-style name stands for ("9b", "google/gemma-2-9b-it"), or None."""
-    plain = name.lower().removeprefix("google/")
-    plain = ALIASES.get(plain, plain)
-    for suffix in ("-it", "-pt"):
-        plain = plain.removesuffix(suffix)
-    return plain if plain in _table()["model"] else None
+def repositories(model_id: str) -> tuple[str, str]:
+    """Where the Hugging Face Hub has the model: pretrained, and instruction-tuned.
+
+    Raises UsageError for an id that is not in the table.
+    """
+    entry = _entry(model_id)
+    pretrained, instruct = (str(entry[key]) for key in REPOSITORIES)
+    return pretrained, instruct
 
 
 def published_config(model_id: str) -> dict[str, Any]:
@@ -45,11 +45,9 @@ def published_config(model_id: str) -> dict[str, Any]:
 
     Raises UsageError for an id that is not in the table.
     """
-    entry = _table()["model"].get(model_id)
-    if entry is None:
-        raise UsageError(model_id, "is not a published Gemma", f"known are {', '.join(published_ids())}")
+    entry = _entry(model_id)
     base = _table()["base"][entry["base"]]
-    config = {**base, **TOKEN_IDS, **FIXED, **{key: entry[key] for key in entry if key != "base"}}
+    config = {**base, **TOKEN_IDS, **FIXED, **{key: entry[key] for key in entry if key not in OURS}}
     if config["model_type"] == "gemma3_text":
         config.update(dict.fromkeys(SOFTCAPS))
     pattern = config.pop("sliding_window_pattern", 2 if config["model_type"] == "gemma2" else None)
@@ -63,6 +61,13 @@ def published_config(model_id: str) -> dict[str, Any]:
 def published_spec(model_id: str) -> ModelSpec:
     """The spec of a published model. Raises UsageError for an unknown id."""
     return read_spec(published_config(model_id), f"published {model_id}")
+
+
+def _entry(model_id: str) -> Mapping[str, Any]:
+    entry: Mapping[str, Any] | None = _table()["model"].get(model_id)
+    if entry is None:
+        raise UsageError(model_id, "is not a published Gemma", f"known are {', '.join(published_ids())}")
+    return entry
 
 
 @cache

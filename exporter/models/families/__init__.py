@@ -14,6 +14,7 @@ from exporter.models.families.gemma import read_gemma
 from exporter.models.families.gemma2 import read_gemma2
 from exporter.models.families.gemma3 import read_gemma3_text
 from exporter.models.families.gemma4 import read_gemma4_text, read_gemma4_unified_text
+from exporter.models.refused import SUPPORTED, refused_type
 from exporter.models.spec import ModelSpec
 
 READERS: dict[str, Callable[[StrictConfig], ModelSpec]] = {
@@ -32,6 +33,12 @@ def read_spec(raw: Mapping[str, Any], where: str) -> ModelSpec:
     """
     model_type = raw.get("model_type")
     reader = READERS.get(model_type) if isinstance(model_type, str) else None
+    if reader is None and isinstance(model_type, str) and (refused := refused_type(model_type)) is not None:
+        raise SpecError(
+            f"{where}.model_type",
+            f"{model_type!r} is {refused.title}, which is not supported: {refused.why}",
+            SUPPORTED,
+        )
     if reader is None:
         raise SpecError(
             f"{where}.model_type",

@@ -6,6 +6,7 @@ Source: transformers `configuration_gemma3.py`. Published files come in two layo
 
 from __future__ import annotations
 
+from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
 from exporter.models.families.attention import (
     FULL,
@@ -15,6 +16,7 @@ from exporter.models.families.attention import (
     tied_embedding,
     uniform_layers,
 )
+from exporter.models.refused import SUPPORTED
 from exporter.models.spec import ModelSpec, Rope
 
 
@@ -22,7 +24,12 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
     """Numbers of a Gemma 3 text model."""
     config.expect("hidden_activation", "gelu_pytorch_tanh")
     config.expect("attention_bias", False)
-    config.expect("use_bidirectional_attention", False, None)
+    if config.has("use_bidirectional_attention") and config.boolean("use_bidirectional_attention"):
+        raise SpecError(
+            f"{config.where}.use_bidirectional_attention",
+            "is true: this is EmbeddingGemma, an encoder that generates nothing",
+            SUPPORTED,
+        )
     kinds = layer_kinds(config)
     ropes = _ropes(config)
     window = config.integer("sliding_window")

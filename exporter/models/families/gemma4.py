@@ -18,6 +18,18 @@ from exporter.models.spec import LayerSpec, ModelSpec, PerLayerEmbedding
 
 def read_gemma4_text(config: StrictConfig) -> ModelSpec:
     """Numbers of a Gemma 4 E2B, E4B or 31B text model."""
+    return _read(config, "gemma4_text", _per_layer_embedding(config))
+
+
+def read_gemma4_unified_text(config: StrictConfig) -> ModelSpec:
+    """Numbers of the Gemma 4 12B text model."""
+    # Its class has no per-layer embedding, and the published file says so in the other class's keys.
+    config.expect("hidden_size_per_layer_input", 0, None)
+    config.ignore("vocab_size_per_layer_input")
+    return _read(config, "gemma4_unified_text", None)
+
+
+def _read(config: StrictConfig, model_type: str, ple: PerLayerEmbedding | None) -> ModelSpec:
     if config.has("enable_moe_block") and config.boolean("enable_moe_block"):
         raise SpecError(
             f"{config.where}.enable_moe_block",
@@ -25,15 +37,6 @@ def read_gemma4_text(config: StrictConfig) -> ModelSpec:
             "choose a dense Gemma 4: E2B, E4B, 12B or 31B",
         )
     config.ignore("num_experts", "top_k_experts", "moe_intermediate_size")
-    return _read(config, "gemma4_text", _per_layer_embedding(config))
-
-
-def read_gemma4_unified_text(config: StrictConfig) -> ModelSpec:
-    """Numbers of the Gemma 4 12B text model."""
-    return _read(config, "gemma4_unified_text", None)
-
-
-def _read(config: StrictConfig, model_type: str, ple: PerLayerEmbedding | None) -> ModelSpec:
     config.expect("hidden_activation", "gelu_pytorch_tanh")
     config.expect("attention_bias", False)
     # "vision" changes how image tokens attend, not text.
@@ -131,12 +134,14 @@ def _head_sizes(config: StrictConfig, kinds: tuple[str, ...], value_from_key: bo
 
 
 def _spelled_out_head_sizes(overrides: StrictConfig, count: int, local: _HeadSizes) -> list[_HeadSizes]:
+    digits = len(str(count - 1))  # transformers pads the layer's number, so that the keys sort
     sizes = []
     for index in range(count):
-        if not overrides.has(str(index)):
+        spelled = f"{index:0{digits}}" if overrides.has(f"{index:0{digits}}") else str(index)
+        if not overrides.has(spelled):
             sizes.append(local)
             continue
-        entry = overrides.child(str(index))
+        entry = overrides.child(spelled)
         sizes.append(
             _HeadSizes(
                 entry.integer("head_dim") if entry.has("head_dim") else local.head_dim,

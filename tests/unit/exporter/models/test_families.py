@@ -26,6 +26,36 @@ def test_the_published_layout_of_gemma_4_reads_like_the_saved_one() -> None:
     assert read_spec(published, "a") == read_spec(saved, "b")
 
 
+def test_layer_numbers_that_transformers_padded_are_read() -> None:
+    published = tiny_gemma4_e2b()
+    saved = {key: value for key, value in published.items() if "global" not in key}
+    saved["per_layer_config"] = {f"{i:02}": {"head_dim": 64} for i in (4, 9, 14)}
+    assert read_spec(saved, "b") == read_spec(published, "a")
+
+
+@pytest.mark.parametrize("key", ["15", "004", "x"])
+def test_a_layer_number_that_is_none_of_the_model_is_refused(key: str) -> None:
+    saved = {name: value for name, value in tiny_gemma4_e2b().items() if "global" not in name}
+    saved["per_layer_config"] = {"04": {"head_dim": 64}, key: {"head_dim": 64}}
+    with pytest.raises(SpecError, match=f"unknown key '{key}'"):
+        read_spec(saved, "config.json")
+
+
+def test_the_keys_that_12b_is_published_with_say_that_it_has_no_per_layer_embedding() -> None:
+    published = {
+        **tiny_gemma4_12b(),
+        "enable_moe_block": False,
+        "hidden_size_per_layer_input": 0,
+        "vocab_size_per_layer_input": 262144,
+        "moe_intermediate_size": None,
+        "num_experts": None,
+        "top_k_experts": None,
+    }
+    assert read_spec(published, "a") == read_spec(tiny_gemma4_12b(), "b")
+    with pytest.raises(SpecError, match="expected 0 or None, got 32"):
+        read_spec({**published, "hidden_size_per_layer_input": 32}, "config.json")
+
+
 @pytest.mark.parametrize("family", TINY_CONFIGS)
 def test_a_missing_number_is_an_error_that_names_it(family: str) -> None:
     config = TINY_CONFIGS[family]()
@@ -57,7 +87,7 @@ def test_a_wrong_value_says_what_was_expected(key: str, value: Any, complaint: s
         read_spec({**tiny_gemma3(), key: value}, "config.json")
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gemma3n_text", None, 3])
+@pytest.mark.parametrize("model_type", ["llama", "gemma5", None, 3])
 def test_an_unknown_model_type_is_refused_with_what_is_supported(model_type: object) -> None:
     with pytest.raises(SpecError, match=r"is not supported; supported are gemma, gemma2, gemma3_text"):
         read_spec({**tiny_gemma3(), "model_type": model_type}, "config.json")
@@ -68,9 +98,35 @@ def test_the_retracted_query_scalar_of_gemma_2_9b_is_refused() -> None:
         read_spec({**tiny_gemma2(), "query_pre_attn_scalar": 224, "head_dim": 256}, "config.json")
 
 
-def test_the_mixture_of_experts_is_refused_by_name() -> None:
+@pytest.mark.parametrize("config", [tiny_gemma4_e2b(), tiny_gemma4_12b()], ids=["gemma4", "unified"])
+def test_the_mixture_of_experts_is_refused_by_name(config: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="26B-A4B"):
-        read_spec({**tiny_gemma4_e2b(), "enable_moe_block": True}, "config.json")
+        read_spec({**config, "enable_moe_block": True}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "title"),
+    [
+        ("gemma3n", "Gemma 3n"),
+        ("gemma3n_text", "Gemma 3n"),
+        ("gemma4_assistant", "a Gemma 4 drafter"),
+        ("gemma4_unified_assistant", "a Gemma 4 drafter"),
+        ("paligemma", "PaliGemma"),
+        ("shieldgemma2", "ShieldGemma 2"),
+        ("embedding_gemma2", "EmbeddingGemma"),
+        ("recurrent_gemma", "RecurrentGemma"),
+        ("t5gemma2", "T5Gemma"),
+    ],
+)
+def test_a_gemma_that_is_not_exported_is_refused_by_its_title(model_type: str, title: str) -> None:
+    with pytest.raises(SpecError, match=f"is {title}.*, which is not supported: .*Gemma 1, 2, 3") as caught:
+        read_spec({"model_type": model_type}, "config.json")
+    assert caught.value.where == "config.json.model_type"
+
+
+def test_an_encoder_made_of_gemma_3_is_refused_by_name() -> None:
+    with pytest.raises(SpecError, match="this is EmbeddingGemma"):
+        read_spec({**tiny_gemma3(), "use_bidirectional_attention": True}, "config.json")
 
 
 @pytest.mark.parametrize("family", TINY_CONFIGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.models.published import published_config, published_ids, published_spec, resolve_id
+from exporter.models.published import published_config, published_ids, published_spec
 from exporter.models.spec import Role
 
 # Millions of parameters: trunk, embedding, rest (per-layer table and its projections).
@@ -58,18 +58,3 @@ def test_a_published_model_has_the_parameters_of_transformers(model_id: str) -> 
     scalars = sum(weight.role is Role.SCALAR for weight in published_spec(model_id).weights())
     theirs = sum(parameter.numel() for parameter in model.parameters()) + scalars
     assert published_spec(model_id).parameter_count() == theirs
-
-
-@pytest.mark.parametrize(
-    ("name", "resolved"),
-    [
-        ("2b", "gemma-2-2b"),
-        ("9b", "gemma-2-9b"),
-        ("gemma-3-1b-it", "gemma-3-1b"),
-        ("google/gemma-4-E2B-it", "gemma-4-e2b"),
-        ("gemma-3n-e2b", None),
-        ("gemma-4-26b-a4b", None),
-    ],
-)
-def test_names_resolve_to_published_ids(name: str, resolved: str | None) -> None:
-    assert resolve_id(name) == resolved
