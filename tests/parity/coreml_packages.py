@@ -22,6 +22,7 @@ from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL,
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from exporter.quantization.writer import write_quantized
 from runtimes.manifest import Artifact
+from runtimes.session import Tokens
 from tests.fakes import silent as silent  # Core ML's tests take it from here
 from tests.tiny import (
     RandomSource,
@@ -104,14 +105,14 @@ def lowered(family: str) -> Lowered:
     return lower(CASES[family])
 
 
-def lower(case: Case) -> Lowered:
+def lower(case: Case, context: int = CONTEXT) -> Lowered:
     """Quantise and lower a case."""
     directory = tempfile.TemporaryDirectory()
     root = Path(directory.name)
     checkpoint = quantized(RandomSource(case.config), case, root / "quantized")
     release = root / "release"
     release.mkdir()
-    request = request_for(checkpoint, root)
+    request = request_for(checkpoint, root, context)
     (artifact,) = CoreMlLowering().lower(request, release, silent)
     return Lowered(release, artifact, checkpoint, directory)
 
@@ -121,14 +122,16 @@ def quantized(source: RandomSource, case: Case, directory: Path) -> QuantizedChe
     return write_quantized(source, schemes, directory, silent)
 
 
-def request_for(checkpoint: QuantizedCheckpoint, tokenizer: Path) -> LoweringRequest:
+def request_for(
+    checkpoint: QuantizedCheckpoint, tokenizer: Path, context: int = CONTEXT
+) -> LoweringRequest:
     return lowering_request(
-        checkpoint, tokenizer, context=CONTEXT, prefill_chunk=20, chat_template=TEMPLATE
+        checkpoint, tokenizer, context=context, prefill_chunk=min(20, context), chat_template=TEMPLATE
     )
 
 
-def eager_logits(checkpoint: QuantizedCheckpoint) -> Tensor:
-    """Logits of TOKENS from the eager decoder on the dequantised weights, [tokens, vocab].
+def eager_logits(checkpoint: QuantizedCheckpoint, tokens: Tokens = TOKENS) -> Tensor:
+    """Logits of tokens from the eager decoder on the dequantised weights, [tokens, vocab].
 
     Gains are rounded to fp16, as every Core ML program of this target holds them: with weights this
     wild that alone is a KL divergence of 1e-6 (Gemma 3) to 2e-5 (Gemma 4).
@@ -142,8 +145,8 @@ def eager_logits(checkpoint: QuantizedCheckpoint) -> Tensor:
         name: weight if weight.ndim > 1 else weight.half().float()
         for name, weight in effective_weights(checkpoint.spec, weights).items()
     }
-    state = EagerState.empty(checkpoint.spec, CONTEXT, CONTEXT)
-    return run_eagerly(checkpoint.spec, effective, state, torch.from_numpy(TOKENS).long())
+    state = EagerState.empty(checkpoint.spec, len(tokens), len(tokens))
+    return run_eagerly(checkpoint.spec, effective, state, torch.from_numpy(tokens).long())
 
 
 def divergence(reference: Tensor, logits: NDArray[np.float32]) -> float:

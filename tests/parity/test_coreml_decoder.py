@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter.lowering.coreml.binding import bind
+from exporter.lowering.coreml.caches import cache_groups
 from exporter.lowering.coreml.conversion import convert
-from exporter.lowering.coreml.dialect import cache_groups
 from exporter.lowering.coreml.package import write_package
 from exporter.lowering.coreml.residual import residual_scale
 from exporter.planning.scheme import FP16
@@ -127,9 +127,12 @@ def test_a_position_the_caller_masks_is_not_seen() -> None:
 
 
 def test_the_fixtures_have_what_they_claim() -> None:
-    groups = {family: cache_groups(RandomSource(case.config).spec) for family, case in CASES.items()}
-    assert len(groups["Gemma 3"]) == 1
-    assert len(groups["Gemma 4 12B"]) == len(groups["Gemma 4 E2B"]) == 2
+    groups = {
+        family: cache_groups(RandomSource(case.config).spec, CONTEXT) for family, case in CASES.items()
+    }
+    assert [group.slides for group in groups["Gemma 1"]] == [False]
+    for family in CASES.keys() - {"Gemma 1"}:
+        assert sorted(group.slides for group in groups[family]) == [False, True]
     e2b = RandomSource(CASES["Gemma 4 E2B"].config).spec
     assert {layer.window is None for layer in e2b.layers if not layer.owns_cache} == {True, False}
     assert not RandomSource(CASES["Gemma 1"].config).spec.tied_embedding

@@ -21,13 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.coreml.dialect import (
-    CacheGroup,
-    Constants,
-    CoreMlDialect,
-    cache_groups,
-    constants,
-)
+from exporter.lowering.coreml.caches import CacheGroup, Caches, cache_groups
+from exporter.lowering.coreml.dialect import Constants, CoreMlDialect, constants
 from exporter.lowering.coreml.graph_nodes import placeholder, register_with_coremltools
 from exporter.lowering.coreml.quiet import quietly
 from exporter.models.decoder import decode
@@ -88,7 +83,7 @@ def convert(
     spec: ModelSpec, gains: Mapping[str, NDArray[np.float32]], context: int, residual_scale: float
 ) -> ConvertedProgram:
     """Trace and convert; takes seconds for a small model, minutes for a hundred layers."""
-    groups = cache_groups(spec)
+    groups = cache_groups(spec, context)
     matrices = {weight.name: weight.shape for weight in spec.weights() if weight.is_matrix}
     small = {name: torch.from_numpy(gain) for name, gain in gains.items()}
     module = _Traced(
@@ -106,7 +101,7 @@ def convert(
         inputs = (*example, *(placeholder(shape) for shape in matrices.values()))
         trace: Any = torch.jit.trace
         traced = trace(module.eval(), inputs, check_trace=False)
-    for state, shape in _states(groups, context).items():
+    for state, shape in _states(groups).items():
         # coremltools wants each buffer in its full shape; numpy's zeros cost nothing until written to.
         setattr(traced, state, torch.from_numpy(np.zeros(shape, np.float32)))
     # (2)
@@ -130,28 +125,28 @@ class _Traced(torch.nn.Module):
         super().__init__()
         self._spec, self._scale, self._constants = spec, residual_scale, constants
         self._groups, self._names = groups, names
-        for state, shape in _states(groups, TRACED_LENGTHS[1]).items():
+        for state, (layers, batch, kv_heads, slots, head_dim) in _states(groups).items():
+            # Of the slots, only as many as the traced call reaches.
+            shape = (layers, batch, kv_heads, min(slots, TRACED_LENGTHS[1]), head_dim)
             self.register_buffer(state, torch.zeros(shape))
 
     def forward(self, tokens: Tensor, mask: Tensor, *matrices: Tensor) -> Tensor:
+        count = tokens.shape[1]
         ops = CoreMlDialect(
             spec=self._spec,
             residual_scale=self._scale,
             weights=dict(zip(self._names, matrices, strict=True)),
             constants=self._constants,
-            groups=self._groups,
-            caches=dict(self.named_buffers()),
+            caches=Caches(self._groups, dict(self.named_buffers()), mask.shape[-1] - count, count),
             mask=mask,
-            tokens=tokens.shape[1],
+            tokens=count,
         )
         return decode(self._spec, ops, tokens)
 
 
-def _states(groups: Sequence[CacheGroup], context: int) -> dict[str, tuple[int, ...]]:
+def _states(groups: Sequence[CacheGroup]) -> dict[str, tuple[int, int, int, int, int]]:
     """Shape of every state."""
-    return {
-        state: group.shape(context) for group in groups for state in (group.key_state, group.value_state)
-    }
+    return {state: group.shape for group in groups for state in (group.key_state, group.value_state)}
 
 
 def _to_coreml(
@@ -171,7 +166,7 @@ def _to_coreml(
     inputs += [ct.TensorType(slot_name(name), shape=shape, dtype=half) for name, shape in matrices.items()]
     states = [
         ct.StateType(ct.TensorType(shape=shape, dtype=half), name=state)
-        for state, shape in _states(groups, context).items()
+        for state, shape in _states(groups).items()
     ]
     return ct.convert(
         traced,

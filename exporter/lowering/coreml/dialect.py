@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from exporter.lowering.coreml.graph_nodes import cache_rows, placeholder_linear
+from exporter.lowering.coreml.caches import Caches, Rows
+from exporter.lowering.coreml.graph_nodes import placeholder_linear
 from exporter.models.rotary import inverse_frequencies, rotate
 from exporter.models.spec import LayerSpec, ModelSpec, Rope
 
@@ -30,45 +31,12 @@ MASKED = -1e4  # added to a score: exp() of the difference is 0 in fp16, and two
 
 
 @dataclass(frozen=True)
-class CacheGroup:
-    """The cache layers that agree in shape, stacked in one pair of states.
-
-    layers: their indices, in the order of the state's first axis.
-    """
-
-    kv_heads: int
-    head_dim: int
-    layers: tuple[int, ...]
-    key_state: str
-    value_state: str
-
-    def shape(self, context: int) -> tuple[int, int, int, int, int]:
-        """[layers, 1, kv_heads, context, head_dim]."""
-        return (len(self.layers), 1, self.kv_heads, context, self.head_dim)
-
-
-def cache_groups(spec: ModelSpec) -> tuple[CacheGroup, ...]:
-    """States of a model: `keyCache` and `valueCache` for the first layer's shape, which is all there
-    is in most models; layers of another shape are in `keyCache_<kv_heads>x<head_dim>` and so on."""
-    by_shape: dict[tuple[int, int], list[int]] = {}
-    for layer in spec.cache_layers:
-        by_shape.setdefault((layer.kv_heads, layer.head_dim), []).append(layer.index)
-    groups: list[CacheGroup] = []
-    for (kv_heads, head_dim), layers in by_shape.items():
-        suffix = f"_{kv_heads}x{head_dim}" if groups else ""
-        groups.append(
-            CacheGroup(kv_heads, head_dim, tuple(layers), f"keyCache{suffix}", f"valueCache{suffix}")
-        )
-    return tuple(groups)
-
-
-@dataclass(frozen=True)
 class Constants:
     """Tensors that stay in the graph as constants.
 
     gains: (weight name, factor) to gain times factor. roots: a norm's eps to its square root.
-    positions: [context] int32. rotations: (RoPE, head size) to cosines and sines,
-    [context, head_dim / 2].
+    positions: -1, 0, 1 and so on, [context + 1] int32: the row of position p is p + 1. rotations: (RoPE,
+    head size) to cosines and sines, [context, head_dim / 2].
     """
 
     gains: Mapping[tuple[str, float], Tensor]
@@ -81,12 +49,12 @@ def constants(
     spec: ModelSpec, gains: Mapping[str, Tensor], context: int, residual_scale: float
 ) -> Constants:
     """Everything small, computed before the trace so that no arithmetic on it is recorded."""
-    positions = torch.arange(context, dtype=torch.int32)
+    positions = torch.arange(-1, context, dtype=torch.int32)
     rotations = {}
     for layer in spec.layers:
         key = (layer.rope, layer.head_dim)
         if key not in rotations:
-            angles = positions[:, None].float() * inverse_frequencies(*key)
+            angles = positions[1:, None].float() * inverse_frequencies(*key)
             rotations[key] = (angles.cos(), angles.sin())
     scaled = {
         (name, factor): gain * factor for name, gain in gains.items() for factor in {1.0, residual_scale}
@@ -100,17 +68,15 @@ def constants(
 class CoreMlDialect:
     """Satisfies `Dialect` for one traced forward pass.
 
-    weights: matrices by name, graph inputs. caches: state name to [layers, 1, kv_heads, context,
-    head_dim], updated in place. mask: causalMask [1, 1, rows, end]; rows is tokens or 1, end the
-    cache's length after this call. tokens: how many come in now.
+    weights: matrices by name, graph inputs. mask: causalMask [1, 1, rows, end]; rows is tokens or 1, end
+    the position after this call. tokens: how many come in now. caches: for this call.
     """
 
     spec: ModelSpec
     residual_scale: float
     weights: Mapping[str, Tensor]
     constants: Constants
-    groups: Sequence[CacheGroup]
-    caches: Mapping[str, Tensor]
+    caches: Caches
     mask: Tensor
     tokens: int
     _biases: dict[int | None, Tensor] = field(default_factory=dict)
@@ -144,16 +110,12 @@ class CoreMlDialect:
 
     def attend(self, layer: LayerSpec, q: Tensor, k: Tensor | None, v: Tensor | None) -> Tensor:
         cos, sin = self._turn(layer)
-        group = next(group for group in self.groups if layer.kv_source in group.layers)
-        slot = group.layers.index(layer.kv_source)
-        keys, values = self.caches[group.key_state], self.caches[group.value_state]
-        if k is not None and v is not None:
-            keys[slot, :, :, self.start : self.end] = rotate(k.transpose(1, 2), cos, sin)
-            values[slot, :, :, self.start : self.end] = v.transpose(1, 2)
-        bias = self._bias(layer.window, cache_rows(keys, slot, 1))
-        # [1, heads, end, head_dim]
-        key = _repeat_heads(cache_rows(keys, slot, self.end), layer)
-        value = _repeat_heads(cache_rows(values, slot, self.end), layer)
+        if k is None or v is None:
+            rows = self.caches.shared(layer)
+        else:
+            rows = self.caches.append(layer, rotate(k.transpose(1, 2), cos, sin), v.transpose(1, 2))
+        bias = self._bias(layer.window, rows)
+        key, value = _repeat_heads(rows.keys, layer), _repeat_heads(rows.values, layer)
         query = rotate(q.transpose(1, 2), cos, sin)  # [1, heads, tokens, head_dim]
         attended = self._attention(layer.head_dim, query, key, value, bias)
         return attended.transpose(1, 2).reshape(1, self.tokens, layer.heads * layer.head_dim)
@@ -190,25 +152,31 @@ class CoreMlDialect:
             self._turns[key] = (torch.cat([cos, cos], dim=-1), torch.cat([sin, sin], dim=-1))
         return self._turns[key]
 
-    def _bias(self, window: int | None, first_slot: Tensor) -> Tensor:
-        """What is added to the scores, [1, 1, tokens, end]; layers of one window share it.
+    def _bias(self, window: int | None, rows: Rows) -> Tensor:
+        """What is added to the scores, [1, 1, tokens, rows]; layers of one window share it.
 
-        first_slot: keys [1, kv_heads, 1, head_dim] at position 0, after this call's update.
+        The first row may be no one's: a position nobody ever wrote (see above), or none at all.
         """
         if window not in self._biases:
-            positions = self.constants.positions
-            keys_at = positions[: self.end]
-            distance = positions[self.start : self.end][:, None] - keys_at
-            written = torch.amax(torch.abs(first_slot), dim=(1, 2, 3), keepdim=True) > 0
-            seen = torch.logical_and(distance >= 0, torch.logical_or(keys_at > 0, written))
+            at, first, mask = self.constants.positions, rows.first, self.mask
+            if first is None:
+                first = 0
+            else:
+                # The mask counts from position 0: a column for position -1, then from the first row on.
+                mask = torch.cat([mask[..., :1], mask], dim=-1)[..., first + 1 :]
+            keys_at = at[first + 1 : self.end + 1]
+            distance = at[self.start + 1 : self.end + 1][:, None] - keys_at
+            written = torch.amax(torch.abs(rows.keys[:, :, :1]), dim=(1, 2, 3), keepdim=True) > 0
+            someones = torch.logical_or(keys_at > first, torch.logical_and(written, keys_at >= 0))
+            seen = torch.logical_and(distance >= 0, someones)
             if window is not None:
                 seen = torch.logical_and(seen, distance < window)
-            self._biases[window] = (1.0 - seen.to(self.mask.dtype)) * MASKED + self.mask
+            self._biases[window] = (1.0 - seen.to(mask.dtype)) * MASKED + mask
         return self._biases[window]
 
 
 def _repeat_heads(cached: Tensor, layer: LayerSpec) -> Tensor:
-    """[1, kv_heads, end, head_dim] to [1, heads, end, head_dim]."""
+    """[1, kv_heads, rows, head_dim] to [1, heads, rows, head_dim]."""
     times = layer.heads // layer.kv_heads
     if times == 1:
         return cached

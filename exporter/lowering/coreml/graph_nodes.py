@@ -3,8 +3,10 @@
     placeholder_linear(x, weight)      records a linear and returns zeros: a head of a billion weights is
                                        traced without multiplying by one. In Core ML a matmul with a
                                        graph input, which `binding` turns into `linear`.
-    cache_rows(cache, layer, end)      the first `end` positions of one layer in one `slice_by_index`;
-                                       written as indexing it would copy the layer's whole context first.
+    cache_rows(cache, layer, end)      the first `end` slots of one layer in one `slice_by_index`; written
+                                       as indexing it would copy all of the layer's slots first.
+    rows_from(rows, first)             rows from a computed one on; written as slicing, coremltools would
+                                       lose sight of the sizes of all axes.
 
 torch and coremltools each keep one table of operations for the process: both are entered once.
 Not about the decoder (`dialect`).
@@ -34,12 +36,19 @@ def placeholder_linear(x: Tensor, weight: Tensor) -> Tensor:
     return result
 
 
-def cache_rows(cache: Tensor, layer: int, end: int) -> Tensor:
-    """cache [layers, 1, kv_heads, context, head_dim] to [1, kv_heads, end, head_dim]."""
+def cache_rows(cache: Tensor, layer: int, end: int | Tensor) -> Tensor:
+    """cache [layers, 1, kv_heads, slots, head_dim] to [1, kv_heads, end, head_dim]."""
     _define()
     # While tracing a length is a tensor; handed over as a number it would freeze in the graph.
     length = torch.as_tensor(end)
     result: Tensor = getattr(torch.ops, NAMESPACE).cache_rows(cache, layer, length)
+    return result
+
+
+def rows_from(rows: Tensor, first: Tensor) -> Tensor:
+    """rows [1, kv_heads, rows, head_dim] without those before `first`."""
+    _define()
+    result: Tensor = getattr(torch.ops, NAMESPACE).rows_from(rows, first)
     return result
 
 
@@ -49,8 +58,10 @@ def _define() -> object:
     library: Any = Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]  # torch's own
     library.define("placeholder_linear(Tensor x, Tensor weight) -> Tensor")
     library.define("cache_rows(Tensor cache, int layer, Tensor end) -> Tensor")
+    library.define("rows_from(Tensor rows, Tensor first) -> Tensor")
     library.impl("placeholder_linear", _zeros, "CPU")
     library.impl("cache_rows", _rows, "CPU")
+    library.impl("rows_from", _tail, "CPU")
     return library
 
 
@@ -60,6 +71,10 @@ def _zeros(x: Tensor, weight: Tensor) -> Tensor:
 
 def _rows(cache: Tensor, layer: int, end: Tensor) -> Tensor:
     return cache[layer, :, :, : int(end)].clone()
+
+
+def _tail(rows: Tensor, first: Tensor) -> Tensor:
+    return rows[:, :, int(first) :].clone()
 
 
 @functools.cache
@@ -79,10 +94,24 @@ def register_with_coremltools() -> None:
             x=cache,
             begin=[first, 0, 0, 0, 0],
             end=stop,
+            # Open bounds say what a computed one cannot: those axes keep their size.
+            end_mask=[False, True, True, False, True],
             squeeze_mask=[True, False, False, False, False],
             name=node.name,
         )
         context.add(rows)
 
-    for convert in (placeholder_linear, cache_rows):
+    def rows_from(context: Any, node: Any) -> None:
+        rows, first = (context[name] for name in node.inputs)
+        tail = Builder.slice_by_index(
+            x=rows,
+            begin=Builder.concat(values=[0, 0, first, 0], axis=0),
+            end=[0, 0, 0, 0],
+            begin_mask=[True, True, False, True],
+            end_mask=[True] * 4,
+            name=node.name,
+        )
+        context.add(tail)
+
+    for convert in (placeholder_linear, cache_rows, rows_from):
         register_torch_op(convert, torch_alias=[f"{NAMESPACE}::{convert.__name__}"])

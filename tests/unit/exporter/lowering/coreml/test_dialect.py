@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.lowering.coreml.dialect import CoreMlDialect, cache_groups, constants
-from exporter.lowering.coreml.graph_nodes import cache_rows, placeholder, placeholder_linear
+from exporter.lowering.coreml.caches import Caches
+from exporter.lowering.coreml.dialect import CoreMlDialect, constants
+from exporter.lowering.coreml.graph_nodes import cache_rows, placeholder, placeholder_linear, rows_from
 from exporter.models.spec import ModelSpec
-from tests.tiny import RandomSource, tiny_gemma3, tiny_gemma4_12b
+from tests.tiny import RandomSource, tiny_gemma3
 
 EPS = 1e-6
 SCALE = 0.25
@@ -18,7 +19,7 @@ SCALE = 0.25
 def dialect(spec: ModelSpec, width: int) -> CoreMlDialect:
     """A dialect with a gain "gain" of ones, of this width, and nothing else."""
     small = constants(spec, {"gain": torch.ones(width)}, 16, SCALE)
-    return CoreMlDialect(spec, SCALE, {}, small, cache_groups(spec), {}, torch.zeros(1, 1, 1, 4), 1)
+    return CoreMlDialect(spec, SCALE, {}, small, Caches((), {}, 3, 1), torch.zeros(1, 1, 1, 4), 1)
 
 
 def rms_norm(x: Tensor, eps: float) -> Tensor:
@@ -59,19 +60,6 @@ def test_a_norm_without_gain_takes_its_factor_all_the_same() -> None:
     torch.testing.assert_close(ops.norm(x, "gain", EPS, SCALE), ops.norm(x, "gain", EPS) * SCALE)
 
 
-def test_uniform_caches_are_one_pair_of_states() -> None:
-    (group,) = cache_groups(RandomSource(tiny_gemma3()).spec)
-    assert (group.key_state, group.value_state) == ("keyCache", "valueCache")
-    assert group.shape(64) == (7, 1, 2, 64, 32)
-
-
-def test_caches_of_another_shape_carry_it_in_their_name() -> None:
-    first, second = cache_groups(RandomSource(tiny_gemma4_12b()).spec)
-    assert first.key_state == "keyCache"
-    assert (second.key_state, second.value_state) == ("keyCache_1x64", "valueCache_1x64")
-    assert sorted(first.layers + second.layers) == list(range(7))
-
-
 def test_a_placeholder_linear_knows_its_shape_and_does_not_multiply() -> None:
     weight = placeholder((262_144, 64))
     assert weight.untyped_storage().nbytes() == 4
@@ -83,3 +71,8 @@ def test_a_placeholder_linear_knows_its_shape_and_does_not_multiply() -> None:
 def test_cache_rows_are_the_first_rows_of_a_layer() -> None:
     cache = torch.arange(2 * 1 * 2 * 5 * 3).reshape(2, 1, 2, 5, 3)
     torch.testing.assert_close(cache_rows(cache, 1, 4), cache[1, :, :, :4])
+
+
+def test_rows_from_leave_the_first_rows_out() -> None:
+    rows = torch.arange(2 * 5 * 3).reshape(1, 2, 5, 3)
+    torch.testing.assert_close(rows_from(rows, torch.tensor(2)), rows[:, :, 2:])

@@ -1,0 +1,144 @@
+"""Sliding caches of window size in the written package, against the eager decoder, however it is fed.
+
+Matrix: family x ways of splitting the whole context into calls, in fp32 arithmetic, on one package each;
+for Gemma 3 also contexts around the window's size, and Apple's driver on the same program. Not asserted
+here: fp16 (test_coreml_decoder), Apple's runtime.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from exporter.planning.scheme import FP16
+from runtimes.coreml.session import CoreMlSession
+from runtimes.mil.execution import Execution
+from runtimes.mil.session import MilSession
+from runtimes.session import Tokens
+from tests.parity.coreml_packages import (
+    CASES,
+    CONTEXT,
+    Case,
+    Lowered,
+    divergence,
+    eager_logits,
+    lower,
+    lowered,
+    two_layers,
+)
+from tests.tiny import WINDOW, RandomSource
+
+FP32_LIMIT = 1e-5
+TEXT = np.random.default_rng(7).integers(6, 262, CONTEXT).astype(np.int32)
+SIZES = {
+    "all at once": [CONTEXT],
+    "as long as the window": [WINDOW] * 4,
+    "longer than the window": [20, 20, 20, 4],
+    "shorter, then decodes": [13, 13, 13, *[1] * 25],
+    "in turns": [5, 1, 1, 30, 1, 1, 20, 1, 1, 1, 1, 1],
+}
+
+
+def fed(session: MilSession | CoreMlSession, tokens: Tokens, sizes: list[int]) -> NDArray[np.float32]:
+    """Logits [tokens, vocab] of tokens passed in these numbers at once."""
+    found, at = [], 0
+    for count in sizes:
+        part = tokens[at : at + count]
+        found.append(session.prefill(part) if count > 1 else session.decode(int(part[0]))[None])
+        at += count
+    return np.concatenate(found)
+
+
+def states(package: Path) -> dict[str, list[int]]:
+    """Shape of every state, as coremltools reads the package."""
+    spec = coremltools.utils.load_spec(str(package))
+    return {entry.name: list(entry.type.stateType.arrayType.shape) for entry in spec.description.state}
+
+
+@pytest.mark.parametrize("family", CASES)
+def test_a_state_is_as_long_as_what_its_layers_see(family: str) -> None:
+    built = lowered(family)
+    wanted: dict[tuple[int, int, int], int] = {}
+    for layer in built.checkpoint.spec.cache_layers:
+        slots = CONTEXT if layer.window is None else layer.window
+        shape = (layer.kv_heads, slots, layer.head_dim)
+        wanted[shape] = wanted.get(shape, 0) + 1
+    found = states(built.package)
+    for kind in ("key", "value"):
+        shapes = [shape for name, shape in found.items() if name.startswith(kind)]
+        assert {tuple(shape[2:]): shape[0] for shape in shapes} == wanted
+        assert f"{kind}Cache" in found, "the name swift-transformers looks for"
+    windows = {slots for _, slots, _ in wanted}
+    assert windows == ({CONTEXT} if family == "Gemma 1" else {WINDOW, CONTEXT})
+
+
+@pytest.mark.parametrize("family", CASES)
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_however_a_text_is_fed_its_logits_are_the_decoders(family: str, sizes: list[int]) -> None:
+    built = lowered(family)
+    with MilSession.open(built.package) as session:
+        found = fed(session, TEXT, sizes)
+        assert session.position == CONTEXT
+    assert divergence(eager_logits(built.checkpoint, TEXT), found) <= FP32_LIMIT
+
+
+def test_token_by_token_from_the_first() -> None:
+    built = lowered("Gemma 3")
+    with MilSession.open(built.package) as session:
+        found = fed(session, TEXT, [1] * CONTEXT)
+    assert divergence(eager_logits(built.checkpoint, TEXT), found) <= FP32_LIMIT
+
+
+def test_a_reset_session_knows_nothing_of_the_window_before() -> None:
+    with MilSession.open(lowered("Gemma 4 E2B").package) as session:
+        first = fed(session, TEXT[:40], [30, 10])
+        session.reset()
+        np.testing.assert_array_equal(fed(session, TEXT[:40], [30, 10]), first)
+
+
+@pytest.mark.parametrize("context", [WINDOW - 3, WINDOW, WINDOW + 1])
+def test_a_context_around_the_windows_size(context: int) -> None:
+    built = lower(Case(two_layers(), FP16, FP16), context)
+    slots = {shape[3] for shape in states(built.package).values()}
+    assert slots == {min(WINDOW, context), context}
+    tokens = TEXT[:context]
+    reference = eager_logits(built.checkpoint, tokens)
+    with MilSession.open(built.package) as session:
+        for sizes in ([context], [context - 1, 1], [2, *[1] * (context - 2)]):
+            session.reset()
+            assert divergence(reference, fed(session, tokens, sizes)) <= FP32_LIMIT
+
+
+class EvaluatedModel:
+    """Stands in for coremltools' MLModel: Apple's driver on the MIL evaluator's results."""
+
+    def __init__(self, package: Path) -> None:
+        self._package = package
+
+    def make_state(self) -> Execution:
+        return Execution.open(self._package, "fp16")
+
+    def predict(self, data: Any, state: Execution) -> dict[str, NDArray[Any]]:
+        return state.run({name: np.asarray(value) for name, value in data.items()})
+
+
+def test_apples_driver_makes_the_same_calls_as_the_evaluators() -> None:
+    built: Lowered = lowered("Gemma 3")
+    with MilSession.open(built.package, "fp16", prefill_chunk=built.artifact.prefill_chunk) as session:
+        expected, facts = fed(session, TEXT, [50, *[1] * 14]), session.facts
+    assert facts.prefill_chunk > WINDOW
+    with CoreMlSession(EvaluatedModel(built.package), facts) as apples:
+        np.testing.assert_array_equal(fed(apples, TEXT, [50, *[1] * 14]), expected)
+
+
+def test_the_fixtures_fill_the_context_and_pass_several_windows() -> None:
+    assert all(sum(sizes) == CONTEXT for sizes in SIZES.values())
+    assert CONTEXT >= 4 * WINDOW
+    assert max(SIZES["longer than the window"]) > WINDOW
+    kinds = {layer.window for layer in RandomSource(two_layers()).spec.layers}
+    assert kinds == {WINDOW, None}
