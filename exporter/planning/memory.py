@@ -1,0 +1,84 @@
+"""What an export takes of this machine's memory, stage by stage, before any of it runs.
+
+Upper estimates of a process's total resident memory, mapped files included, from shapes alone; the
+constants were set a little above what `benchmarks/export.py` and `benchmarks/family.py` measure, and
+the latter prints both. Not about devices (`estimates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exporter.errors import PlanError
+from exporter.models.spec import ModelSpec, Role
+from exporter.planning.estimates import kv_cache_bytes
+from exporter.planning.plan import FORMAT_FAMILY, Plan
+from exporter.planning.scheme import FP32
+
+GIB = 2**30
+INTERPRETER = 0.7 * GIB  # Python, numpy, torch and what a lowering loads
+LIBRARIES = 1.2 * GIB  # transformers and the runtimes too
+CHUNKS = 0.3 * GIB  # row chunks being quantised or bound, on every processor
+REFERENCE_BLOCKS = 0.3 * GIB  # of head rows and logits, and readers' buffers
+# Copies of a layer's activations alive at once in transformers' eager attention and MLP.
+ACTIVATIONS, SCORES = 6, 3
+ROPE_TABLES = 4  # sine and cosine, of full and sliding layers
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """stage: for people ("running onnx"). bytes: estimated peak of total resident memory."""
+
+    stage: str
+    bytes: int
+
+
+def export_memory(spec: ModelSpec, plan: Plan, positions: int) -> tuple[StageMemory, ...]:
+    """Every stage of an export. positions: evaluation tokens at most."""
+    families = dict.fromkeys(FORMAT_FAMILY[format] for format in plan.formats)
+    largest_head = max(layer.head_dim for layer in spec.layers)
+    tables = ROPE_TABLES * plan.context * largest_head * FP32.bits // 8
+    reference = _reference(spec, positions)
+    quantise = INTERPRETER + CHUNKS
+    if plan.recipe.equalization is not None:  # the calibration text runs through the reference
+        quantise = max(quantise, reference)
+    found = {"quantising": quantise}
+    found |= {f"lowering to {family}": INTERPRETER + CHUNKS + tables for family in families}
+    found |= {"the reference": reference}
+    found |= {f"running {family}": LIBRARIES + _running(spec, plan, family) for family in families}
+    return tuple(StageMemory(stage, int(count)) for stage, count in found.items())
+
+
+def require_memory(stages: Iterable[StageMemory], most: int) -> None:
+    """Raise PlanError when a stage needs more than `most` bytes."""
+    worst = max(stages, key=lambda stage: stage.bytes)
+    if worst.bytes > most:
+        raise PlanError(
+            f"--max-ram {most / GIB:.1f}GiB",
+            f"{worst.stage} takes an estimated {worst.bytes / GIB:.1f} GiB",
+            "allow more, or choose a smaller --context, fewer --format, or fewer --validation-tokens",
+        )
+
+
+def _reference(spec: ModelSpec, positions: int) -> float:
+    """One module's weights, the activations of the sequence, a block of the head."""
+    linears = (weight for weight in spec.weights() if weight.role is Role.LINEAR)
+    largest = max(weight.shape[0] * weight.shape[1] * 4 for weight in linears)
+    widest = max(
+        max(layer.intermediate_size, layer.heads * layer.head_dim, spec.hidden_size) for layer in spec.layers
+    )
+    heads = max(layer.heads for layer in spec.layers)
+    activations = positions * 4 * (ACTIVATIONS * widest + SCORES * heads * positions)
+    return LIBRARIES + largest + activations + REFERENCE_BLOCKS
+
+
+def _running(spec: ModelSpec, plan: Plan, family: str) -> float:
+    """The artifact's weights as a runtime holds them, the caches, and what it unpacks on the way."""
+    if family == "coreml":
+        # The evaluator unpacks the matrix it multiplies with; the largest is the head.
+        cache = kv_cache_bytes(spec, plan.context, element_bytes=4, ring_buffers=True)
+        return plan.weight_bytes + 1.5 * spec.vocab_size * spec.hidden_size * 4 + cache
+    # The file's pages and a packed copy of the matrices.
+    cache = kv_cache_bytes(spec, plan.context, element_bytes=4, ring_buffers=False)
+    return 2 * plan.weight_bytes + cache
