@@ -254,7 +254,7 @@ def bundle(
     """Calls for a Mac to replay, recipe, licence, model card, reports, manifest and checksums."""
     for artifact in artifacts:
         if artifact.format == "coreml":
-            write_replay(release, artifact, evaluation_text(source, release).tokens)
+            write_replay(release, artifact, source.spec, evaluation_text(source, release).tokens)
     (release / RECIPE_NAME).write_text(plan.recipe.text, encoding="utf-8")
     write_views(report, release)
     licence = write_licence_pack(

@@ -1,6 +1,7 @@
-"""The calls a Mac replays, measured by the MIL evaluator: a chunk of the evaluation text, then decodes.
+"""The calls a Mac replays, measured by the MIL evaluator: chunks of the evaluation text, then decodes.
 
-Not about the file they are written to (`exporter.lowering.coreml.vectors`).
+The chunks go past the sliding window, where the text does: what is left of a cache that slides is the
+last thing to take on trust. Not about the file they are written to (`exporter.lowering.coreml.vectors`).
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ from pathlib import Path
 import numpy as np
 
 from exporter.lowering.coreml.vectors import VECTORS_NAME, ReplayCall, ReplayTolerances, write_vectors
+from exporter.models.spec import ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from runtimes.session import Session, Tokens
 
-DECODED = 4  # one-token calls after the first
+DECODED = 4  # one-token calls after the chunks
 
 
-def write_replay(release: Path, artifact: Artifact, tokens: Tokens) -> Path:
+def write_replay(release: Path, artifact: Artifact, spec: ModelSpec, tokens: Tokens) -> Path:
     """Write vectors.json beside a Core ML package of the release; returns its path.
 
-    tokens: some text, cut to one prefill chunk and a few decode steps.
+    tokens: some text, cut to half a chunk past the model's windows, or else to one prefill chunk, and a
+    few decode steps.
     """
+    windows = [layer.window for layer in spec.layers if layer.window is not None]
     package = release / artifact.path
     path = package.parent / VECTORS_NAME
     with open_session(release, artifact, mil_arithmetic="fp16") as session:
         write_vectors(
             path,
-            _calls(session, tokens),
+            _calls(session, tokens, max(windows, default=0)),
             model=package.name,
             arithmetic=f"{session.facts.runtime} {session.facts.version}, {session.facts.arithmetic}",
             tolerances=ReplayTolerances(),
@@ -36,9 +40,14 @@ def write_replay(release: Path, artifact: Artifact, tokens: Tokens) -> Path:
     return path
 
 
-def _calls(session: Session, tokens: Tokens) -> Iterator[ReplayCall]:
+def _calls(session: Session, tokens: Tokens, window: int) -> Iterator[ReplayCall]:
+    chunk = session.facts.prefill_chunk
     room = min(session.facts.context, len(tokens))
-    first = max(1, min(session.facts.prefill_chunk, room - DECODED))
-    yield ReplayCall(tokens[:first], session.prefill(tokens[:first]))
-    for at in range(first, min(first + DECODED, room)):
+    prefilled = max(chunk, window + chunk // 2)
+    if prefilled > room - DECODED:
+        prefilled = max(1, min(chunk, room - DECODED))
+    for start in range(0, prefilled, chunk):
+        part = tokens[start : min(start + chunk, prefilled)]
+        yield ReplayCall(part, session.prefill(part))
+    for at in range(prefilled, min(prefilled + DECODED, room)):
         yield ReplayCall(tokens[at : at + 1], session.decode(int(tokens[at]))[np.newaxis])

@@ -158,10 +158,10 @@ class CoreMlDialect:
         The first row may be no one's: a position nobody ever wrote (see above), or none at all.
         """
         if window not in self._biases:
-            at, first, mask = self.constants.positions, rows.first, self.mask
-            if first is None:
-                first = 0
-            else:
+            at, mask = self.constants.positions, self.mask
+            first: Tensor | int = 0
+            if rows.first is not None:
+                first = rows.first
                 # The mask counts from position 0: a column for position -1, then from the first row on.
                 mask = torch.cat([mask[..., :1], mask], dim=-1)[..., first + 1 :]
             keys_at = at[first + 1 : self.end + 1]
