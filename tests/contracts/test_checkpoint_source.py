@@ -1,6 +1,7 @@
 """What every checkpoint source promises, whatever files it lies in.
 
-Sources: a Hub directory in one file and in shards, GGUF in several tensor types, weights in memory.
+Sources: a Hub directory in one file and in shards, the text model of checkpoints with towers in both
+layouts, GGUF in several tensor types, weights in memory.
 Not asserted here: what each refuses (its unit tests), and taking quantised blocks over unchanged.
 """
 
@@ -17,6 +18,8 @@ from tokenizers import Tokenizer
 from exporter.checkpoints.gguf_source import GgufSource
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
+from tests.tiny import RandomSource
+from tests.unit.exporter.checkpoints.multimodal_checkpoints import Layout, write_multimodal
 from tests.unit.exporter.checkpoints.written_checkpoints import (
     as_gguf,
     as_stored,
@@ -28,22 +31,37 @@ from tests.unit.exporter.checkpoints.written_checkpoints import (
 )
 
 Values = Mapping[str, NDArray[np.float32]]
-Made = tuple[CheckpointSource, Values]
+Made = tuple[CheckpointSource, Values, RandomSource]
+"""A source, the values it must give, and the weights it was written from."""
 BLOCKS = ("Q8_0", "Q4_0", "Q5_0", "Q4_1", "Q5_1", "BF16", "F16", "F32")
 
 
 def single_file(directory: Path) -> Made:
     random = tiny_source()
     source = HuggingFaceSource.open(write_huggingface(random, directory))
-    return source, {name: as_stored(values, "BF16") for name, values in random.weights.items()}
+    return source, as_bf16(random), random
+
+
+def as_bf16(random: RandomSource) -> Values:
+    return {name: as_stored(values, "BF16") for name, values in random.weights.items()}
+
+
+def with_towers(family: str, layout: Layout) -> Callable[[Path], Made]:
+    def make(directory: Path) -> Made:
+        random = write_multimodal(directory, family, layout)
+        return HuggingFaceSource.open(directory), as_bf16(random), random
+
+    make.__name__ = f"{family}_{layout}"
+    return make
 
 
 def sharded(directory: Path) -> Made:
     random, dtypes = tiny_source(), ("F16", "F32", "BF16")
     source = HuggingFaceSource.open(write_huggingface(random, directory, shards=4, dtypes=dtypes))
-    return source, {
+    expected = {
         name: as_stored(values, dtypes[i % 3]) for i, (name, values) in enumerate(random.weights.items())
     }
+    return source, expected, random
 
 
 def gguf(directory: Path) -> Made:
@@ -57,24 +75,36 @@ def gguf(directory: Path) -> Made:
             expected[weight.name] = as_gguf(values, gguf_kind(random, weight.name, BLOCKS))
         else:
             expected[weight.name] = (values + np.float32(1)) - np.float32(1)
-    return source, expected
+    return source, expected, random
 
 
 def in_memory(directory: Path) -> Made:
     random = tiny_source()
-    return random, random.weights
+    return random, random.weights, random
 
 
-@pytest.fixture(
-    scope="module", params=[single_file, sharded, gguf, in_memory], ids=lambda make: make.__name__
-)
+SOURCES = [
+    single_file,
+    sharded,
+    with_towers("gemma3", "outer"),
+    with_towers("gemma3", "inner"),
+    with_towers("gemma4", "outer"),
+    with_towers("gemma4", "inner"),
+    with_towers("gemma4_unified", "outer"),
+    with_towers("gemma4_unified", "inner"),
+    gguf,
+    in_memory,
+]
+
+
+@pytest.fixture(scope="module", params=SOURCES, ids=lambda make: make.__name__)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     make: Callable[[Path], Made] = request.param
     return make(tmp_path_factory.mktemp(make.__name__))
 
 
 def test_its_tensors_are_the_weights_of_its_spec_in_order(made: Made) -> None:
-    source, _ = made
+    source, _, _ = made
     assert [(t.name, t.shape) for t in source.tensors.values()] == [
         (weight.name, weight.shape) for weight in source.spec.weights()
     ]
@@ -83,7 +113,7 @@ def test_its_tensors_are_the_weights_of_its_spec_in_order(made: Made) -> None:
 
 
 def test_it_gives_the_stored_values_exactly(made: Made) -> None:
-    source, expected = made
+    source, expected, _ = made
     for name, values in expected.items():
         rows = source.rows(name, 0, values.shape[0])
         assert rows.dtype == np.float32
@@ -91,29 +121,29 @@ def test_it_gives_the_stored_values_exactly(made: Made) -> None:
 
 
 def test_norms_come_as_transformers_keeps_them(made: Made) -> None:
-    source, _ = made
-    weights = tiny_source().weights
+    source, _, written = made
     norms = [weight.name for weight in source.spec.weights() if not weight.is_matrix]
     assert norms
     for name in norms:
-        np.testing.assert_allclose(source.rows(name, 0, 8), weights[name][:8], atol=0.01, err_msg=name)
+        values = written.weights[name][:8]  # of a layer's scalar there is only one
+        np.testing.assert_allclose(source.rows(name, 0, len(values)), values, atol=0.01, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (3, 17), (63, 64)])
 def test_any_range_of_rows_is_that_part_of_the_whole(made: Made, name: str, start: int, stop: int) -> None:
-    source, expected = made
+    source, expected, _ = made
     np.testing.assert_array_equal(source.rows(name, start, stop), expected[name][start:stop])
 
 
 def test_its_digests_stay_the_same(made: Made) -> None:
-    source, _ = made
+    source, _, _ = made
     assert source.digests()
     assert source.digests() == source.digests()
 
 
 def test_its_tokenizer_encodes_and_decodes_text(made: Made, tmp_path: Path) -> None:
-    source, _ = made
+    source, _, _ = made
     source.write_tokenizer(tmp_path)
     assert (tmp_path / "tokenizer_config.json").is_file()
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
@@ -123,7 +153,7 @@ def test_its_tokenizer_encodes_and_decodes_text(made: Made, tmp_path: Path) -> N
 
 
 def test_its_special_tokens_are_in_the_vocabulary(made: Made) -> None:
-    source, _ = made
+    source, _, _ = made
     tokens = source.tokens
     ids = [tokens.bos_token, tokens.eos_token, tokens.pad_token, *tokens.stop_tokens]
     assert all(0 <= token < source.spec.vocab_size for token in ids)
@@ -132,6 +162,6 @@ def test_its_special_tokens_are_in_the_vocabulary(made: Made) -> None:
 
 
 def test_its_name_can_be_part_of_a_file_name(made: Made) -> None:
-    source, _ = made
+    source, _, _ = made
     assert source.name
     assert Path(source.name).name == source.name
