@@ -1,11 +1,13 @@
 """The one Gemma text decoder, for every family and every runtime.
 
 Steps of `decode` (config.json names in brackets):
-  (1) embed tokens, times sqrt(hidden_size)
-  (2) Gemma 4 E: per-layer inputs from the second embedding and a projection of (1)
+  (1) embed tokens, times sqrt(hidden_size); Gemma 4 E: rows of the second embedding, times sqrt(width)
+  (2) Gemma 4 E: per-layer inputs from those rows and a projection of the embedded tokens
   (3) each layer: norm, attention, [post] norm, residual; norm, gated MLP, [post] norm, residual
   (4) Gemma 4: per-layer input joins the residual; the layer's scalar multiplies it
   (5) final norm, head, [final_logit_softcapping]
+
+(1) alone needs the tokens: a runtime may do it outside its graph and call `decode_embedded`.
 
 Not about weights, caches or runtimes: those are the `Dialect`'s. The residual stream is kept at
 `ops.residual_scale` times its true size: norms that read it use eps * scale², what joins it is
@@ -18,24 +20,40 @@ import math
 
 from torch import Tensor
 
-from exporter.models.dialect import Dialect
+from exporter.models.dialect import Dialect, Lookup
 from exporter.models.spec import COLUMNS_NAME, LayerSpec, ModelSpec, PerLayerEmbedding
 
 
 def decode(spec: ModelSpec, ops: Dialect, tokens: Tensor) -> Tensor:
     """Logits of tokens [1, tokens]: [1, kept, vocab], kept as `ops.wanted_positions` decides."""
-    scale = ops.residual_scale
-    residual_eps = spec.norm_eps * scale**2
-
     # (1)
+    ple = spec.per_layer_embedding
+    rows = None if ple is None else embed_per_layer(spec, ple, ops, tokens)
+    return decode_embedded(spec, ops, embed(spec, ops, tokens), rows)
+
+
+def embed(spec: ModelSpec, ops: Lookup, tokens: Tensor) -> Tensor:
+    """Tokens [1, tokens] as the decoder takes them in: [1, tokens, hidden]."""
     rows = ops.embed(tokens, spec.embedding_name)
     if spec.embedding_columns:
         rows = rows * ops.vector(COLUMNS_NAME)
-    embedded = rows * spec.embedding_scale
+    return rows * spec.embedding_scale
+
+
+def embed_per_layer(spec: ModelSpec, ple: PerLayerEmbedding, ops: Lookup, tokens: Tensor) -> Tensor:
+    """Each layer's rows for tokens [1, tokens]: [1, tokens, layers, width]."""
+    shape = (1, tokens.shape[1], len(spec.layers), ple.width)
+    return ops.embed(tokens, spec.per_layer_embedding_name).reshape(shape) * math.sqrt(ple.width)
+
+
+def decode_embedded(spec: ModelSpec, ops: Dialect, embedded: Tensor, rows: Tensor | None) -> Tensor:
+    """`decode` of what `embed` and `embed_per_layer` return; rows: None for models without them."""
+    scale = ops.residual_scale
+    residual_eps = spec.norm_eps * scale**2
+
     x = embedded if scale == 1.0 else embedded * scale
     # (2)
-    ple = spec.per_layer_embedding
-    per_layer = None if ple is None else _per_layer_inputs(spec, ple, ops, tokens, embedded)
+    per_layer = None if rows is None else _per_layer_inputs(spec, ops, embedded, rows)
     for layer in spec.layers:
         # (3)
         x = x + _attention(spec, ops, layer, x)
@@ -108,16 +126,12 @@ def _join(spec: ModelSpec, ops: Dialect, h: Tensor, linear: str, post_norm: str)
     return h
 
 
-def _per_layer_inputs(
-    spec: ModelSpec, ple: PerLayerEmbedding, ops: Dialect, tokens: Tensor, embedded: Tensor
-) -> Tensor:
-    """[1, tokens, layers, width]: (norm(projection) + table rows) / sqrt(2)."""
-    shape = (1, tokens.shape[1], len(spec.layers), ple.width)
+def _per_layer_inputs(spec: ModelSpec, ops: Dialect, embedded: Tensor, rows: Tensor) -> Tensor:
+    """[1, tokens, layers, width]: (norm(projection) + rows) / sqrt(2)."""
     (projected,) = ops.project(embedded, ("model.per_layer_model_projection.weight",))
-    projected = (projected * spec.hidden_size**-0.5).reshape(shape)
+    projected = (projected * spec.hidden_size**-0.5).reshape(rows.shape)
     projected = ops.norm(projected, "model.per_layer_projection_norm.weight", spec.norm_eps)
-    rows = ops.embed(tokens, "model.embed_tokens_per_layer.weight").reshape(shape)
-    return (projected + rows * math.sqrt(ple.width)) * math.sqrt(0.5)
+    return (projected + rows) * math.sqrt(0.5)
 
 
 def _per_layer_branch(

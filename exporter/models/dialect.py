@@ -15,16 +15,24 @@ from torch import Tensor
 from exporter.models.spec import LayerSpec
 
 
-class Dialect(Protocol):
+class Lookup(Protocol):
+    """The part of a dialect that turns tokens into vectors."""
+
+    def embed(self, tokens: Tensor, weight: str) -> Tensor:
+        """Rows of an embedding: tokens [1, tokens] to [1, tokens, width], unscaled."""
+        ...
+
+    def vector(self, name: str) -> Tensor:
+        """A [1] or [width] weight that activations are multiplied with."""
+        ...
+
+
+class Dialect(Lookup, Protocol):
     """Operations by canonical weight name. Activations are [1, tokens, width] unless said."""
 
     @property
     def residual_scale(self) -> float:
         """Exact factor on the whole residual stream (1.0; below 1.0 where fp16 would overflow)."""
-        ...
-
-    def embed(self, tokens: Tensor, weight: str) -> Tensor:
-        """Rows of an embedding: tokens [1, tokens] to [1, tokens, width], unscaled."""
         ...
 
     def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
@@ -53,10 +61,6 @@ class Dialect(Protocol):
 
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         """cap * tanh(x / cap)."""
-        ...
-
-    def vector(self, name: str) -> Tensor:
-        """A [1] or [width] weight that activations are multiplied with."""
         ...
 
     def wanted_positions(self, x: Tensor) -> Tensor:

@@ -126,6 +126,10 @@ class ModelSpec:
         return self.embedding_name if self.tied_embedding else "lm_head.weight"
 
     @property
+    def per_layer_embedding_name(self) -> str:
+        return "model.embed_tokens_per_layer.weight"
+
+    @property
     def embedding_scale(self) -> float:
         return math.sqrt(self.hidden_size)
 
@@ -155,7 +159,7 @@ class ModelSpec:
         packed = len(self.layers) * ple.width
         return [
             WeightSpec(
-                "model.embed_tokens_per_layer.weight",
+                self.per_layer_embedding_name,
                 (ple.vocab_size, packed),
                 Role.PER_LAYER_EMBEDDING,
             ),

@@ -5,12 +5,14 @@ Not about what a section holds. Format (LiteRT-LM, `litertlm_header_schema.fbs`,
     32 the header, a flatbuffer: root { 0: system metadata, 1: { 0: [section] } }
        section { 0: [pair], 1: begin u64, 2: end u64, 3: kind u8 }, pair { 0: key, 1: type u8, 2: value }
     then sections, each on a 16 KiB boundary
+A section of weights holds what the model section of the same model_type keeps outside itself. Sections
+may name the same bytes.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +21,14 @@ from runtimes.errors import ArtifactError
 MAGIC = b"LITERTLM"
 HEADER_START = 32
 LARGEST_HEADER = 1 << 24
-TFLITE_KIND = 3  # AnySectionDataType.TFLiteModel
+SECTION_ALIGNMENT = 16 << 10
+TFLITE_KIND, WEIGHTS_KIND = 3, 7  # AnySectionDataType.TFLiteModel, TFLiteWeights
 STRING_TYPE = 9  # VData.StringValue
 PREFILL_DECODE = "tf_lite_prefill_decode"
+EMBEDDER, PER_LAYER_EMBEDDER = "tf_lite_embedder", "tf_lite_per_layer_embedder"
+# Models that look tokens up, and the inputs of the text model they fill.
+EMBEDDERS = {EMBEDDER: "embeddings", PER_LAYER_EMBEDDER: "per_layer_embeddings"}
+WEIGHTS_GROUP = "tflite_weights"  # what models call their section of weights
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,25 @@ class Section:
     end: int
     kind: int
     model_type: str | None
+
+
+@dataclass(frozen=True)
+class ModelSections:
+    """A model, and the weights it keeps outside its own section, if any."""
+
+    model: Section
+    weights: Section | None
+
+
+@dataclass(frozen=True)
+class BundleModels:
+    """The models of a bundle that text goes through.
+
+    embedders: those that take tokens in place of the text model, by the input of it that they fill.
+    """
+
+    text: ModelSections
+    embedders: Mapping[str, ModelSections]
 
 
 def is_container(path: Path) -> bool:
@@ -63,16 +89,28 @@ def read_sections(path: Path) -> tuple[Section, ...]:
     return sections
 
 
-def prefill_decode_section(path: Path) -> Section:
-    """The section with the text model. Raises ArtifactError where there is not exactly one."""
-    found = [
-        section
-        for section in read_sections(path)
-        if section.kind == TFLITE_KIND and section.model_type == PREFILL_DECODE
-    ]
-    if len(found) != 1:
-        raise _damaged(path, f"it holds {len(found)} text models, expected one")
-    return found[0]
+def bundle_models(path: Path) -> BundleModels:
+    """The bundle's models. Raises ArtifactError where there is none of text, or two of a kind."""
+    sections = read_sections(path)
+    text = _model(path, sections, PREFILL_DECODE)
+    if text is None:
+        raise _damaged(path, "it holds no text model")
+    embedders = {
+        fills: found
+        for model_type, fills in EMBEDDERS.items()
+        if (found := _model(path, sections, model_type)) is not None
+    }
+    return BundleModels(text, embedders)
+
+
+def _model(path: Path, sections: tuple[Section, ...], model_type: str) -> ModelSections | None:
+    def found(kind: int) -> list[Section]:
+        return [each for each in sections if (each.kind, each.model_type) == (kind, model_type)]
+
+    models, weights = found(TFLITE_KIND), found(WEIGHTS_KIND)
+    if len(models) > 1 or len(weights) > 1:
+        raise _damaged(path, f"it holds {model_type} twice")
+    return ModelSections(models[0], weights[0] if weights else None) if models else None
 
 
 @dataclass(frozen=True)

@@ -1,63 +1,95 @@
-"""A small .tflite that runs the model inside a bundle without copying its weights.
+"""Models whose weights lie in another file, or elsewhere in theirs: LiteRT's external buffers.
 
-LiteRT opens files, not sections of files. Its schema lets a tensor name bytes of another file
-(external buffers), so the section's flatbuffer is written out alone, its weights pointing into the
-bundle. Not about finding the section (`container`).
+A tensor may name bytes of a file outside the flatbuffer. LiteRT-LM takes them from the weights section
+of a bundle; LiteRT, which opens files and not sections of files, from a path. So a bundle is run without
+copying its weights: each model's flatbuffer is written out alone and points into the bundle. Not about
+finding sections (`container`).
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ArtifactError
-from runtimes.litert.container import Section
+from runtimes.litert.container import ModelSections
 
 IDENTIFIER = b"TFL3"
 # The runtime tells external ids from buffer indices by the high bit.
 EXTERNAL_ID = 0x80000000
 
 
-def write_head(bundle: Path, section: Section, out: Path) -> None:
-    """Write the section's flatbuffer to `out`, weights left where they are in `bundle`.
+def refer_outside(model: Any, group: str, places: Mapping[int, tuple[int, int]]) -> None:
+    """Let tensors of these buffers name (offset, length) of the file `group` instead.
 
-    Raises ArtifactError where the section is not a LiteRT model.
+    model: a schema ModelT without external buffers of other files.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    entry = schema.ExternalBufferGroupT()
+    entry.name = group
+    model.externalBufferGroups, model.externalBuffers = [entry], list(model.externalBuffers or ())
+    ids: dict[int, int] = {}
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            if tensor.buffer not in places:
+                continue
+            if tensor.buffer not in ids:
+                external = schema.ExternalBufferT()
+                external.id = ids[tensor.buffer] = EXTERNAL_ID | len(model.externalBuffers)
+                external.offset, external.length = places[tensor.buffer]
+                external.packing = ""
+                model.externalBuffers.append(external)
+            tensor.externalBuffer = ids[tensor.buffer]
+            tensor.buffer = 0
+    for index in places:
+        model.buffers[index].offset = model.buffers[index].size = 0
+
+
+def write_head(bundle: Path, sections: ModelSections, out: Path) -> None:
+    """Write a model's flatbuffer to `out`, weights left where they are in `bundle`.
+
+    Raises ArtifactError where the section is not a LiteRT model, or names bytes it does not have.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
+    section = sections.model
     length = section.end - section.begin
     with bundle.open("rb") as file:
         # Not closed here: the parsed model's vectors are views of it.
         data = mmap.mmap(file.fileno(), length, offset=section.begin, access=mmap.ACCESS_READ)
     if data[4:8] != IDENTIFIER:
-        raise ArtifactError(f"{bundle}: its text model is not a LiteRT flatbuffer; export it again")
+        raise ArtifactError(
+            f"{bundle}: its {section.model_type} is not a LiteRT flatbuffer; export it again"
+        )
     try:
         model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     except (struct.error, IndexError, TypeError, ValueError) as error:
         raise ArtifactError(f"{bundle}: its flatbuffer points outside itself; export it again") from error
-    group = schema.ExternalBufferGroupT()
-    group.name = str(bundle.resolve())
-    model.externalBufferGroups, model.externalBuffers = [group], []
-    ids: dict[int, int] = {}
-    for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
-            buffer = model.buffers[tensor.buffer]
-            # 0 is an empty buffer and 1 a placeholder of some writers: neither is a place.
-            if buffer.offset <= 1:
-                continue
-            if tensor.buffer not in ids:
-                external = schema.ExternalBufferT()
-                external.id = ids[tensor.buffer] = EXTERNAL_ID | len(ids)
-                external.offset, external.length = section.begin + buffer.offset, buffer.size
-                external.packing = ""
-                model.externalBuffers.append(external)
-            tensor.externalBuffer = ids[tensor.buffer]
-            tensor.buffer = 0
-    for buffer in model.buffers:
-        buffer.offset = buffer.size = 0
+    for external in model.externalBuffers or ():
+        external.group, external.offset = 0, place_outside(bundle, sections, external)
+    places = {
+        index: (section.begin + buffer.offset, buffer.size)
+        for index, buffer in enumerate(model.buffers)
+        # 0 is an empty buffer and 1 a placeholder of some writers: neither is a place.
+        if buffer.offset > 1
+    }
+    refer_outside(model, str(bundle.resolve()), places)
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     out.write_bytes(builder.Output())
+
+
+def place_outside(bundle: Path, sections: ModelSections, external: Any) -> int:
+    """Where in the bundle an external buffer's bytes begin. Raises ArtifactError where it has none."""
+    weights = sections.weights
+    if weights is None or weights.begin + external.offset + external.length > weights.end:
+        raise ArtifactError(
+            f"{bundle}: its {sections.model.model_type} names weights outside its section; export it again"
+        )
+    begin: int = weights.begin + external.offset
+    return begin

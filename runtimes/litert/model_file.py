@@ -1,18 +1,19 @@
-"""From a path to a file LiteRT can open, and how that file computes.
+"""From a path to files LiteRT can open, and how they compute.
 
-Not about running it (`session`) or about a bundle's layout (`container`).
+Not about running them (`session`) or about a bundle's layout (`container`).
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ArtifactError
-from runtimes.litert.container import is_container, prefill_decode_section
+from runtimes.litert.container import bundle_models, is_container
 from runtimes.litert.external_weights import IDENTIFIER, write_head
 
 FLOAT = "fp32"
@@ -20,30 +21,39 @@ MIXED = "fp32; rows that enter layers with integer weights are rounded to int8"
 
 
 @dataclass(frozen=True)
-class ModelFile:
-    """path: what LiteRT opens. arithmetic: how it computes, in words."""
+class ModelFiles:
+    """What LiteRT opens. arithmetic: how the text model computes, in words.
 
-    path: Path
+    embedders: models that tokens go through first, by the input of the text model they fill.
+    """
+
+    text: Path
+    embedders: Mapping[str, Path]
     arithmetic: str
 
 
-def model_file(path: Path, scratch: Path) -> ModelFile:
-    """The .tflite itself, or a head in `scratch` for the model inside a .litertlm.
+def model_files(path: Path, scratch: Path) -> ModelFiles:
+    """The .tflite itself, or heads in `scratch` for the models inside a .litertlm.
 
     Raises ArtifactError where the bytes are neither, or contradict themselves.
     """
     try:
-        if is_container(path):
-            runnable = scratch / "head.tflite"
-            write_head(path, prefill_decode_section(path), runnable)
-        else:
-            runnable = path
-        return ModelFile(runnable, MIXED if _has_integer_weights(path, runnable) else FLOAT)
+        if not is_container(path):
+            return ModelFiles(path, {}, _arithmetic(path, path))
+        models = bundle_models(path)
+        text = scratch / "head.tflite"
+        write_head(path, models.text, text)
+        embedders = {}
+        for name, sections in models.embedders.items():
+            embedders[name] = scratch / f"{name}.tflite"
+            write_head(path, sections, embedders[name])
+        return ModelFiles(text, embedders, _arithmetic(path, text))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export it again") from error
 
 
-def _has_integer_weights(path: Path, runnable: Path) -> bool:
+def _arithmetic(path: Path, runnable: Path) -> str:
+    """Integer weights are those of layers: a table that is only looked up is read exactly."""
     from ai_edge_litert import schema_py_generated as schema
 
     integers = {schema.TensorType.INT8, schema.TensorType.INT4}
@@ -53,8 +63,15 @@ def _has_integer_weights(path: Path, runnable: Path) -> bool:
         if data[4:8] != IDENTIFIER:
             raise _not_a_model(path)
         try:
-            subgraph: Any = schema.Model.GetRootAs(data, 0).Subgraphs(0)
-            return any(subgraph.Tensors(i).Type() in integers for i in range(subgraph.TensorsLength()))
+            model: Any = schema.Model.GetRootAs(data, 0)
+            subgraph = model.Subgraphs(0)
+            multiplied = {
+                subgraph.Operators(i).Inputs(1)
+                for i in range(subgraph.OperatorsLength())
+                if model.OperatorCodes(subgraph.Operators(i).OpcodeIndex()).BuiltinCode()
+                == schema.BuiltinOperator.FULLY_CONNECTED
+            }
+            return MIXED if any(subgraph.Tensors(i).Type() in integers for i in multiplied) else FLOAT
         except (AttributeError, IndexError, TypeError, ValueError, struct.error) as error:
             raise ArtifactError(f"{path}: its flatbuffer points outside itself; export it again") from error
 

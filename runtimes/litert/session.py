@@ -1,14 +1,15 @@
 """`LiteRtSession`: a .tflite or .litertlm behind the `Session` interface, on the CPU.
 
 Not about generation. The graph is the one LiteRT-LM expects: signatures `prefill_<n>` and `decode`,
-caches in and out. The runtime updates a cache in place where input and output are one buffer, so
-each cache is bound once and never copied.
+caches in and out; a bundle may look tokens up in models of their own (`embedders`). The runtime updates
+a cache in place where input and output are one buffer, so each cache is bound once and never copied.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +31,8 @@ from runtimes.litert.calls import (
     prefill_calls,
 )
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained, require_litert
-from runtimes.litert.model_file import model_file
+from runtimes.litert.embedders import Embedder, with_vectors
+from runtimes.litert.model_file import model_files
 from runtimes.session import Logits, SessionFacts, Tokens
 
 
@@ -45,10 +47,17 @@ class _Signature:
 
 
 class LiteRtSession:
-    """A model run by LiteRT's CompiledModel. `open` makes one."""
+    """A model run by LiteRT's CompiledModel. `open` makes one. embedders: by the input they fill."""
 
-    def __init__(self, model: Any, facts: SessionFacts, scratch: tempfile.TemporaryDirectory[str]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        embedders: Mapping[str, Embedder],
+        facts: SessionFacts,
+        scratch: tempfile.TemporaryDirectory[str],
+    ) -> None:
         self._model = model
+        self._embedders = embedders
         self._facts = facts
         self._scratch = scratch
         self._position = 0
@@ -65,7 +74,7 @@ class LiteRtSession:
 
     @classmethod
     def open(cls, path: Path, *, threads: int = 2, scratch: Path | None = None) -> Self:
-        """Open a .tflite, or the text model inside a .litertlm (its weights are not copied).
+        """Open a .tflite, or the models inside a .litertlm (their weights are not copied).
 
         scratch: directory for XNNPACK's packed copy of the weights, about as large as they are and
         deleted on `close`. Mapped from there it costs no anonymous memory, unless the directory is
@@ -75,10 +84,17 @@ class LiteRtSession:
         require_litert()
         directory = tempfile.TemporaryDirectory(prefix="gemma-litert-", dir=scratch)
         try:
-            file = model_file(path, Path(directory.name))
+            place = Path(directory.name)
+            files = model_files(path, place)
             with refusals_explained(path):
-                model = compile_model(file.path, Path(directory.name), threads)
-                return cls(model, _facts(path, model, file.arithmetic), directory)
+                embedders = {}
+                for name, file in files.embedders.items():
+                    own = place / name
+                    own.mkdir()
+                    embedders[name] = Embedder.of(compile_model(file, own, 1), path)
+                model = compile_model(files.text, place, threads)
+                facts = _facts(path, model, frozenset(embedders), files.arithmetic)
+                return cls(model, embedders, facts, directory)
         except BaseException:
             directory.cleanup()
             raise
@@ -121,6 +137,8 @@ class LiteRtSession:
             for buffer in buffers.values():
                 buffer.destroy()
             buffers.clear()
+        for embedder in self._embedders.values():
+            embedder.close()
         close_model(self._model)
         self._model = None
         self._scratch.cleanup()
@@ -146,7 +164,8 @@ class LiteRtSession:
 
     def _run(self, signature: _Signature, call: GraphCall) -> None:
         """Run a call at the current position; caches and the position are updated."""
-        for name, values in call_inputs(call, self._facts.context).items():
+        inputs = with_vectors(call_inputs(call, self._facts.context), self._embedders)
+        for name, values in inputs.items():
             signature.buffers[name].write(values)
         buffers = {**signature.buffers, **self._caches}
         self._model.run_by_index(
@@ -161,7 +180,7 @@ class LiteRtSession:
             raise SessionError("the session is closed; open the artifact again")
 
 
-def _facts(path: Path, model: Any, arithmetic: str) -> SessionFacts:
+def _facts(path: Path, model: Any, embedded: frozenset[str], arithmetic: str) -> SessionFacts:
     names = list(model.get_signature_list())
     prefills = [name for name in names if name.startswith(PREFILL)]
     if DECODE not in names or len(prefills) != 1:
@@ -171,7 +190,8 @@ def _facts(path: Path, model: Any, arithmetic: str) -> SessionFacts:
         )
     inputs = model.get_input_tensor_details(DECODE)
     outputs = model.get_output_tensor_details(DECODE)
-    if missing := ({TOKENS, POSITIONS, MASK} - set(inputs)) | ({LOGITS} - set(outputs)):
+    needed = {POSITIONS, MASK} | (embedded or {TOKENS})
+    if missing := (needed - set(inputs)) | ({LOGITS} - set(outputs)):
         raise ArtifactError(f"{path}: signature {DECODE} lacks {min(missing)!r}; export it again")
     return SessionFacts(
         runtime="LiteRT",

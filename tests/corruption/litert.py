@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from runtimes.litert.container import is_container, prefill_decode_section
+from runtimes.litert.container import bundle_models, is_container
 
 Fault = Literal["scale", "rope", "mask", "norm"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -31,7 +31,7 @@ def corrupt(path: Path, fault: Fault) -> None:
     keys outside the window, 0. norm: every other gain of one norm, times 1.5 (all of them would cancel
     in the norms behind it).
     """
-    section = prefill_decode_section(path) if is_container(path) else None
+    section = bundle_models(path).text.model if is_container(path) else None
     start, end = (section.begin, section.end) if section else (0, path.stat().st_size)
     with path.open("r+b") as file:
         # Left to the garbage collector: the arrays edited below are views of it.

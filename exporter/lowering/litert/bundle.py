@@ -1,23 +1,22 @@
-"""The `.litertlm` bundle: the graph with its tokenizer and what LiteRT-LM must know of the model.
+"""The `.litertlm` bundle: models with their tokenizer and what LiteRT-LM must know of them.
 
-Not about the graph, nor about the container's own layout (`container_writing`).
+Not about the models (`bundle_models`), nor about the container's own layout (`container_writing`).
 """
 
 from __future__ import annotations
 
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from litert_lm_builder import TfLiteModelType
 from litert_lm_builder.litertlm_header_schema_py_generated import AnySectionDataType
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from exporter.errors import LoweringError
-from exporter.lowering.litert.container_writing import SectionSource, write_container
+from exporter.lowering.litert.container_writing import SectionSource, SharedSection, write_container
 
 # Field of LlmModelType by our model_type; it picks LiteRT-LM's handling of prompts and tool calls.
 MODEL_TYPES = {"gemma3_text": "gemma3", "gemma4_text": "gemma4"}
@@ -26,7 +25,7 @@ GENERIC_MODEL = "generic_model"
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """What goes into a bundle beside the graph.
+    """What goes into a bundle beside the models.
 
     identity: bytes that differ where the model differs; the bundle's uuid is made from them.
     """
@@ -40,11 +39,10 @@ class BundleRequest:
     identity: bytes
 
 
-def write_bundle(request: BundleRequest, write_tflite: Callable[[BinaryIO], None], out: Path) -> None:
-    """Write the bundle; `write_tflite` puts the graph at the position of the file it is given.
-
-    Raises LoweringError where there is no tokenizer.json.
-    """
+def write_bundle(
+    request: BundleRequest, models: Sequence[SectionSource | SharedSection], out: Path
+) -> None:
+    """Write the bundle. Raises LoweringError where there is no tokenizer.json."""
     metadata = _metadata(request)
     tokenizer = _compressed_tokenizer(request.tokenizer / "tokenizer.json")
     write_container(
@@ -52,11 +50,7 @@ def write_bundle(request: BundleRequest, write_tflite: Callable[[BinaryIO], None
         [
             SectionSource(AnySectionDataType.LlmMetadataProto, (), lambda file: _put(file, metadata)),
             SectionSource(AnySectionDataType.HF_Tokenizer_Zlib, (), lambda file: _put(file, tokenizer)),
-            SectionSource(
-                AnySectionDataType.TFLiteModel,
-                (("model_type", TfLiteModelType.PREFILL_DECODE.value),),
-                write_tflite,
-            ),
+            *models,
         ],
         uuid.uuid5(uuid.NAMESPACE_OID, (metadata + request.identity).hex()),
     )

@@ -17,6 +17,8 @@ import flatbuffers
 from litert_lm_builder import DType, Metadata, litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as header_schema
 
+from runtimes.litert.container import SECTION_ALIGNMENT
+
 CREATED = "1970-01-01T00:00:00+00:00"  # equal inputs give equal bytes
 
 
@@ -29,15 +31,34 @@ class SectionSource:
     write: Callable[[BinaryIO], None]
 
 
-def write_container(path: Path, sections: Sequence[SectionSource], identity: uuid.UUID) -> None:
+@dataclass(frozen=True)
+class SharedSection:
+    """Another name for bytes of a section before it.
+
+    of: that section. place: begin and end within it, asked for once it is written.
+    """
+
+    kind: int
+    items: tuple[tuple[str, str], ...]
+    of: SectionSource
+    place: Callable[[], tuple[int, int]]
+
+
+def write_container(
+    path: Path, sections: Sequence[SectionSource | SharedSection], identity: uuid.UUID
+) -> None:
     """Write the container; a section's own error leaves a partial file behind."""
     header = _header(sections, identity)
     # Offsets are scalars: the header's size is known before they are.
     end = litertlm_core.HEADER_BEGIN_BYTE_OFFSET + len(_pack(header))
     with path.open("w+b") as file:
-        position = end
-        for source, section in zip(sections, header.sectionMetadata.objects, strict=True):
-            section.beginOffset = -(-position // litertlm_core.BLOCK_SIZE) * litertlm_core.BLOCK_SIZE
+        position, placed = end, header.sectionMetadata.objects
+        for source, section in zip(sections, placed, strict=True):
+            if isinstance(source, SharedSection):
+                within = placed[sections.index(source.of)].beginOffset
+                section.beginOffset, section.endOffset = (within + at for at in source.place())
+                continue
+            section.beginOffset = -(-position // SECTION_ALIGNMENT) * SECTION_ALIGNMENT
             file.seek(section.beginOffset)
             source.write(file)
             position = section.endOffset = file.seek(0, 2)
@@ -55,7 +76,7 @@ def write_container(path: Path, sections: Sequence[SectionSource], identity: uui
         file.write(_pack(header))
 
 
-def _header(sections: Sequence[SectionSource], identity: uuid.UUID) -> Any:
+def _header(sections: Sequence[SectionSource | SharedSection], identity: uuid.UUID) -> Any:
     header = header_schema.LiteRTLMMetaDataT()
     header.systemMetadata = header_schema.SystemMetadataT()
     header.systemMetadata.entries = [

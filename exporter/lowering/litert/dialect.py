@@ -1,4 +1,4 @@
-"""`LiteRtDialect`: the decoder in LiteRT's operations.
+"""`LiteRtDialect`: the decoder in LiteRT's operations; `LiteRtLookup`, its part that tokens go through.
 
 Every cache is an input and an output of the graph, keys [1, kv_heads, context, head_dim] and values
 transposed, [1, kv_heads, head_dim, context]: the layout LiteRT-LM binds. Not about how weights are
@@ -27,20 +27,36 @@ WINDOW_NAME = "outside_window"
 
 
 @dataclass
-class LiteRtDialect:
+class LiteRtLookup:
+    """Satisfies `Lookup` for one signature.
+
+    weight: the value of a matrix by name. gains: norms and scalars, 1 already added.
+    """
+
+    ops: Operations
+    weight: Callable[[str], Tensor]
+    gains: Mapping[str, NDArray[np.float32]]
+
+    def embed(self, tokens: Tensor, weight: str) -> Tensor:
+        count = tokens.shape[1]
+        rows = self.ops.embedding(self.ops.reshape(tokens, [count]), self.weight(weight))
+        return self.ops.reshape(rows, [1, count, rows.shape[1]])
+
+    def vector(self, name: str) -> Tensor:
+        return self.ops.graph.constant(self.gains[name], name)
+
+
+@dataclass
+class LiteRtDialect(LiteRtLookup):
     """Satisfies `Dialect` for one signature.
 
-    weight: the value of a matrix by name. split: matrices whose input is given in two parts, so that
-    XNNPACK's rounding of it costs nothing. gains: norms and scalars, 1 already added.
+    split: matrices whose input is given in two parts, so that XNNPACK's rounding of it costs nothing.
     positions: [tokens] int32. mask: [1, 1, tokens, context], 0 where a key is seen and very negative
     where not. caches: layer index to (keys, values); `attend` replaces them by the updated ones.
     """
 
     spec: ModelSpec
-    ops: Operations
-    weight: Callable[[str], Tensor]
     split: frozenset[str]
-    gains: Mapping[str, NDArray[np.float32]]
     positions: Tensor
     mask: Tensor
     caches: dict[int, tuple[Tensor, Tensor]]
@@ -51,11 +67,6 @@ class LiteRtDialect:
     @property
     def residual_scale(self) -> float:
         return 1.0
-
-    def embed(self, tokens: Tensor, weight: str) -> Tensor:
-        count = tokens.shape[1]
-        rows = self.ops.embedding(self.ops.reshape(tokens, [count]), self.weight(weight))
-        return self.ops.reshape(rows, [1, count, rows.shape[1]])
 
     def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
         results, parts = [], None
@@ -100,9 +111,6 @@ class LiteRtDialect:
 
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         return self.ops.multiply(self.ops.tanh(self.ops.multiply(x, 1.0 / cap)), cap)
-
-    def vector(self, name: str) -> Tensor:
-        return self.ops.graph.constant(self.gains[name], name)
 
     def wanted_positions(self, x: Tensor) -> Tensor:
         return x

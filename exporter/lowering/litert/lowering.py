@@ -1,9 +1,10 @@
-"""`LiteRtLowering`: the quantised checkpoint as a .tflite, a .litertlm bundle, or both from one graph.
+"""`LiteRtLowering`: the quantised checkpoint as a .tflite, a .litertlm bundle, or both.
 
 Steps of `lower`:
   (1) build both signatures' graph, weights as buffers without data   signatures, dialect
   (2) write it as .tflite, weights streamed from the checkpoint        writing
-  (3) write it into a bundle with tokenizer and metadata               bundle
+  (3) write it into a bundle with tokenizer and metadata               bundle; for models with a per-layer
+      embedding, which LiteRT-LM wants apart, another graph and embedders   bundle_models, embedders
   (4) check types and uses in what was written                         verification
 Peak memory: torch, the graph with its per-row scales (tens of MB), and a row chunk.
 """
@@ -12,24 +13,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
 from exporter.lowering.litert.bundle import BundleRequest, write_bundle
-from exporter.lowering.litert.float_twin import write_float_twin
-from exporter.lowering.litert.reading import LiteRtFile
+from exporter.lowering.litert.bundle_models import embedded_models, token_model
+from exporter.lowering.litert.container_writing import SectionSource, SharedSection
+from exporter.lowering.litert.float_twin import TWIN_NAMES, write_float_twin
+from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
 from exporter.lowering.litert.verification import verify_written
-from exporter.lowering.litert.writing import write_tflite
+from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.planning.scheme import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
 from runtimes.manifest import Artifact, Format
 
 COPY_BYTES = 1 << 20
-TFLITE_NAME, BUNDLE_NAME, TWIN_NAME = "model.tflite", "model.litertlm", "twin.tflite"
+TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class LiteRtLowering:
     def schemes(self) -> frozenset[str]:
         return frozenset(scheme.name for scheme in (INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16, FP32))
 
+    @property
+    def any_scales(self) -> bool:
+        return False  # XNNPACK refuses a model with a block scale of 0 or below (ai-edge-litert 2.3)
+
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         if not self.formats or not self.formats <= {"tflite", "litertlm"}:
             raise LoweringError(
@@ -53,27 +60,15 @@ class LiteRtLowering:
                 f"a prefill chunk of {request.prefill_chunk} does not fit a context of {request.context}",
                 "choose a smaller chunk",
             )
-        # (1)
-        graph = build_graph(request.checkpoint, request.context, request.prefill_chunk)
-
-        def write_graph(file: BinaryIO) -> None:
-            write_tflite(
-                graph.model, graph.external, file, lambda done, total: progress("LiteRT", done, total)
-            )
-
-        # (2)
         tflite, bundle = out / TFLITE_NAME, out / BUNDLE_NAME
         if "tflite" in self.formats:
+            # (1), (2)
             with tflite.open("wb") as file:
-                write_graph(file)
-        # (3)
+                _graph_writer(request, progress)(file)
         if "litertlm" in self.formats:
-            copied = "tflite" in self.formats
-            write_bundle(
-                _bundle_request(request),
-                (lambda file: _copy(tflite, file)) if copied else write_graph,
-                bundle,
-            )
+            # (3)
+            copied = tflite if "tflite" in self.formats else None
+            write_bundle(_bundle_request(request), _bundle_models(request, copied, progress), bundle)
         # (4)
         for form, path in (("tflite", tflite), ("litertlm", bundle)):
             if form in self.formats:
@@ -85,21 +80,36 @@ class LiteRtLowering:
         )
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
-        file = LiteRtFile.open(release / artifact.path)
-        for matrix in file.matrices.values():
-            for start, stop in file.row_ranges(matrix):
-                yield file.rows(matrix, start, stop)
+        for file in open_models(release / artifact.path).values():
+            for matrix in file.matrices.values():
+                for start, stop in file.row_ranges(matrix):
+                    yield file.rows(matrix, start, stop)
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
-        write_float_twin(release / artifact.path, out / TWIN_NAME)
-        return Artifact(
-            format="tflite",
-            path=TWIN_NAME,
-            context=artifact.context,
-            vocab_size=artifact.vocab_size,
-            prefill_chunk=artifact.prefill_chunk,
-            prefill_logits=artifact.prefill_logits,
+        form = write_float_twin(release / artifact.path, out)
+        return replace(artifact, format=form, path=TWIN_NAMES[form])
+
+
+def _graph_writer(request: LoweringRequest, progress: Progress) -> Callable[[BinaryIO], None]:
+    graph = build_graph(request.checkpoint, request.context, request.prefill_chunk)
+    return lambda file: write_tflite(graph.model, graph.external, file, _told(progress))
+
+
+def _bundle_models(
+    request: LoweringRequest, tflite: Path | None, progress: Progress
+) -> list[SectionSource | SharedSection]:
+    """tflite: the graph for tokens, where it was already written."""
+    if (ple := request.checkpoint.spec.per_layer_embedding) is not None:
+        return embedded_models(
+            request.checkpoint, ple, request.context, request.prefill_chunk, _told(progress)
         )
+    if tflite is not None:
+        return token_model(lambda file: _copy(tflite, file))
+    return token_model(_graph_writer(request, progress))
+
+
+def _told(progress: Progress) -> Written:
+    return lambda done, total: progress("LiteRT", done, total)
 
 
 def _copy(path: Path, file: BinaryIO) -> None:

@@ -2,12 +2,14 @@
 
 Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context] float32, and for each
 layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer>, which come back updated. `decode`
-(n = 1) also returns logits [1, 1, vocab]. Not about bundles or files.
+(n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a model takes, for
+tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32. Not about
+bundles or files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +21,13 @@ from torch import Tensor
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
-from exporter.lowering.litert.storage import ExternalData, MatrixStore
+from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
-from exporter.models.decoder import decode
+from exporter.models.decoder import decode, decode_embedded
 from exporter.models.spec import ModelSpec
 from exporter.planning.scheme import IntegerScheme, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
+from runtimes.litert.container import SECTION_ALIGNMENT
 
 DECODE = "decode"
 SPLIT_FROM_BITS = 8
@@ -39,17 +42,70 @@ class LiteRtGraph:
     """A schema ModelT whose external buffers have sizes but no places yet, and their bytes."""
 
     model: Any
-    external: tuple[ExternalData, ...]
+    stores: Mapping[str, MatrixStore]
+
+    @property
+    def external(self) -> tuple[ExternalData, ...]:
+        return tuple(part for store in self.stores.values() for part in store.data)
 
 
 def build_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> LiteRtGraph:
-    """Both signatures over one set of weights. Holds no matrix data, only per-row scales."""
+    """Both signatures over one set of weights, for tokens. Holds no matrix data, only per-row scales."""
     builder = ModelBuilder()
     stores = {name: MatrixStore.of(matrix, builder) for name, matrix in checkpoint.matrices.items()}
+    return _build(checkpoint, builder, stores, context, chunk, _tokens)
+
+
+def build_embedded_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> LiteRtGraph:
+    """As `build_graph`, for what embedders make of tokens, without the tables these look up.
+
+    A tied embedding is here, being the head, where a section of a bundle may begin.
+    """
+    builder, spec = ModelBuilder(), checkpoint.spec
+    elsewhere = {spec.per_layer_embedding_name, spec.embedding_name} - {spec.head_name}
+    stores = {
+        name: MatrixStore.of(
+            matrix, builder, SECTION_ALIGNMENT if name == spec.embedding_name else ALIGNMENT
+        )
+        for name, matrix in checkpoint.matrices.items()
+        if name not in elsewhere
+    }
+    return _build(checkpoint, builder, stores, context, chunk, _vectors)
+
+
+def _tokens(spec: ModelSpec, graph: SubgraphBuilder, count: int) -> _Decode:
+    tokens = graph.input("tokens", (1, count), torch.int32)
+    return lambda dialect: decode(spec, dialect, tokens)
+
+
+def _vectors(spec: ModelSpec, graph: SubgraphBuilder, count: int) -> _Decode:
+    embedded = graph.input("embeddings", (1, count, spec.hidden_size), torch.float32)
+    rows = None
+    if (ple := spec.per_layer_embedding) is not None:
+        shape = (1, count, len(spec.layers), ple.width)
+        rows = graph.input("per_layer_embeddings", shape, torch.float32)
+    return lambda dialect: decode_embedded(spec, dialect, embedded, rows)
+
+
+_Decode = Callable[[LiteRtDialect], Tensor]
+_Entry = Callable[[ModelSpec, SubgraphBuilder, int], _Decode]
+"""Declares the inputs that stand for so many tokens; returns what makes logits of them."""
+
+
+def _build(
+    checkpoint: QuantizedCheckpoint,
+    builder: ModelBuilder,
+    stores: Mapping[str, MatrixStore],
+    context: int,
+    chunk: int,
+    entry: _Entry,
+) -> LiteRtGraph:
     gains = checkpoint.gains()
-    for name, tokens in ((prefill_name(chunk), chunk), (DECODE, 1)):
-        _trace(checkpoint.spec, SubgraphBuilder(builder, name), stores, gains, context, tokens)
-    return LiteRtGraph(builder.model, tuple(part for store in stores.values() for part in store.data))
+    for name, count in ((prefill_name(chunk), chunk), (DECODE, 1)):
+        graph = SubgraphBuilder(builder, name)
+        run = entry(checkpoint.spec, graph, count)
+        _trace(checkpoint.spec, graph, stores, gains, (count, context), run)
+    return LiteRtGraph(builder.model, stores)
 
 
 def _trace(
@@ -57,10 +113,11 @@ def _trace(
     graph: SubgraphBuilder,
     stores: Mapping[str, MatrixStore],
     gains: Mapping[str, NDArray[np.float32]],
-    context: int,
-    count: int,
+    size: tuple[int, int],
+    run: _Decode,
 ) -> None:
-    tokens = graph.input("tokens", (1, count), torch.int32)
+    """Add a signature. size: tokens, context."""
+    count, context = size
     positions = graph.input("input_pos", (count,), torch.int32)
     mask = graph.input("mask", (1, 1, count, context), torch.float32)
     caches = {}
@@ -73,18 +130,11 @@ def _trace(
             graph.input(f"kv_cache_k_{layer.index}", keys, torch.float32),
             graph.input(f"kv_cache_v_{layer.index}", values, torch.float32),
         )
-    known: dict[str, Tensor] = {}
-
-    def weight(name: str) -> Tensor:
-        if name not in known:
-            known[name] = stores[name].value_in(graph)
-        return known[name]
-
     ops = Operations(graph)
     split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
-    dialect = LiteRtDialect(spec, ops, weight, split, gains, positions, mask, caches)
+    dialect = LiteRtDialect(ops, values_in(graph, stores), gains, spec, split, positions, mask, caches)
     with ArithmeticTracer(ops):
-        logits = decode(spec, dialect, tokens)
+        logits = run(dialect)
     outputs = {}
     for layer in spec.cache_layers:
         keys_out, values_out = dialect.caches[layer.index]

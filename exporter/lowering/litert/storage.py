@@ -12,7 +12,7 @@ the file they go (`writing`) or reading them back (`reading`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -28,6 +28,7 @@ from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, Matrix,
 from exporter.quantization.packing import as_twos_complement
 
 SCALES_SUFFIX = "_scales"
+ALIGNMENT = 64  # XNNPACK reads weights in place with vector loads
 INTEGER_TYPES = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8}
 FLOAT_TYPES = {16: schema.TensorType.FLOAT16, 32: schema.TensorType.FLOAT32}
 
@@ -36,11 +37,15 @@ Pieces = Callable[[], Iterator[NDArray[Any]]]
 
 @dataclass(frozen=True)
 class ExternalData:
-    """The bytes of one external buffer, produced piece by piece when they are written."""
+    """The bytes of one external buffer, produced piece by piece when they are written.
+
+    alignment: of their place, from the model's first byte.
+    """
 
     buffer: int
     nbytes: int
     pieces: Pieces
+    alignment: int = ALIGNMENT
 
 
 @dataclass
@@ -53,8 +58,9 @@ class MatrixStore:
     _scale: NDArray[np.float32] | None
 
     @staticmethod
-    def of(matrix: Matrix, builder: ModelBuilder) -> MatrixStore:
-        """Reserve buffers for a matrix. Reads its scales where the flatbuffer holds them."""
+    def of(matrix: Matrix, builder: ModelBuilder, alignment: int = ALIGNMENT) -> MatrixStore:
+        """Reserve buffers for a matrix, the first aligned so. Reads its scales where the flatbuffer
+        holds them."""
         scale = None
         match matrix:
             case IntegerMatrix(scheme=IntegerScheme(group=None)):
@@ -71,7 +77,10 @@ class MatrixStore:
             case _:
                 assert_never(matrix)
         data = tuple(
-            ExternalData(builder.external_buffer(nbytes), nbytes, pieces) for nbytes, pieces in parts
+            ExternalData(
+                builder.external_buffer(nbytes), nbytes, pieces, ALIGNMENT if position else alignment
+            )
+            for position, (nbytes, pieces) in enumerate(parts)
         )
         return MatrixStore(builder, matrix, data, scale)
 
@@ -111,6 +120,18 @@ class MatrixStore:
         quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
         quantization.details = details
         return quantization
+
+
+def values_in(graph: SubgraphBuilder, stores: Mapping[str, MatrixStore]) -> Callable[[str], Tensor]:
+    """The matrices as values of a subgraph, by name, each declared when first asked for."""
+    known: dict[str, Tensor] = {}
+
+    def value(name: str) -> Tensor:
+        if name not in known:
+            known[name] = stores[name].value_in(graph)
+        return known[name]
+
+    return value
 
 
 def _code_bytes(matrix: IntegerMatrix) -> int:

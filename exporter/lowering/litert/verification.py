@@ -6,13 +6,16 @@ the codes are the checkpoint's is proved by reading them back, that they compute
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
 from exporter.errors import LoweringError
-from exporter.lowering.litert.reading import LiteRtFile, WrittenMatrix, text
+from exporter.lowering.litert.declarations import Span, WrittenMatrix, same_matrix, text
+from exporter.lowering.litert.reading import LiteRtFile, open_models
 from exporter.lowering.litert.storage import FLOAT_TYPES, INTEGER_TYPES
 from exporter.planning.scheme import IntegerScheme, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
@@ -23,25 +26,48 @@ USERS = {_Op.FULLY_CONNECTED: "FULLY_CONNECTED", _Op.EMBEDDING_LOOKUP: "EMBEDDIN
 
 
 def verify_written(path: Path, checkpoint: QuantizedCheckpoint) -> None:
-    """Raise LoweringError unless every matrix is there once, in its scheme's type, and is what is used."""
-    file = LiteRtFile.open(path)
-    if missing := sorted(set(checkpoint.matrices) - set(file.matrices)):
+    """Raise LoweringError unless every matrix is there once, in its scheme's type, and is what is used.
+
+    Two models of a bundle may use one weight, if they name the same bytes.
+    """
+    files = open_models(path)
+    matrices = _united(path, files.values())
+    if missing := sorted(set(checkpoint.matrices) - set(matrices)):
         raise _wrong(path, f"weight {missing[0]} is not in the file")
-    if unknown := sorted(set(file.matrices) - set(checkpoint.matrices)):
+    if unknown := sorted(set(matrices) - set(checkpoint.matrices)):
         raise _wrong(path, f"holds a weight {unknown[0]} the checkpoint does not have")
     for name, matrix in checkpoint.matrices.items():
-        written = file.matrices[name]
+        written = matrices[name]
         if written.shape != matrix.shape or not _has_scheme(written, matrix.scheme):
             raise _wrong(
                 path,
                 f"weight {name} was written as type {written.type} {list(written.shape)}, "
                 f"planned as {matrix.scheme.name} {list(matrix.shape)}",
             )
-    spans = [matrix.span for matrix in file.matrices.values()]
-    if len(set(spans)) != len(spans):
+    spans = sorted((span for matrix in matrices.values() for span in _spans(matrix)), key=_begin)
+    if any(a.begin + a.nbytes > b.begin for a, b in itertools.pairwise(spans)):
         raise _wrong(path, "two weights share their bytes")
-    for subgraph in file.model.subgraphs:
-        _verify_use(path, file, subgraph)
+    for file in files.values():
+        for subgraph in file.model.subgraphs:
+            _verify_use(path, file, subgraph)
+
+
+def _united(path: Path, files: Iterable[LiteRtFile]) -> dict[str, WrittenMatrix]:
+    """Every weight of several models."""
+    matrices: dict[str, WrittenMatrix] = {}
+    for file in files:
+        for name, matrix in file.matrices.items():
+            if not same_matrix(matrices.setdefault(name, matrix), matrix):
+                raise _wrong(path, f"weight {name} is stored twice")
+    return matrices
+
+
+def _spans(matrix: WrittenMatrix) -> list[Span]:
+    return [matrix.span] if matrix.block_scales is None else [matrix.span, matrix.block_scales]
+
+
+def _begin(span: Span) -> int:
+    return span.begin
 
 
 def _verify_use(path: Path, file: LiteRtFile, subgraph: Any) -> None:

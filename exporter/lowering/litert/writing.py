@@ -16,7 +16,6 @@ from exporter.errors import LoweringError
 from exporter.lowering.litert.storage import ExternalData
 
 IDENTIFIER = b"TFL3"
-ALIGNMENT = 64  # XNNPACK reads weights in place with vector loads
 
 Written = Callable[[int, int], None]
 """Called with (bytes written, total)."""
@@ -33,7 +32,7 @@ def write_tflite(model: Any, external: Sequence[ExternalData], file: BinaryIO, w
         model.buffers[data.buffer].size = data.nbytes
     end = len(_pack(model))
     for data in external:
-        place = -(-end // ALIGNMENT) * ALIGNMENT
+        place = -(-end // data.alignment) * data.alignment
         model.buffers[data.buffer].offset = place
         end = place + data.nbytes
     start = file.tell()

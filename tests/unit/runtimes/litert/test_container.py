@@ -11,8 +11,8 @@ from runtimes.litert.container import (
     HEADER_START,
     MAGIC,
     TFLITE_KIND,
+    bundle_models,
     is_container,
-    prefill_decode_section,
     read_sections,
 )
 from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
@@ -36,7 +36,7 @@ def _overwrite(path: Path, at: int, data: bytes) -> None:
 
 def test_the_text_model_is_found_on_a_page_boundary(tiny_release: TinyRelease) -> None:
     path = tiny_release.path("litertlm")
-    section = prefill_decode_section(path)
+    section = bundle_models(path).text.model
     assert section.begin % (16 << 10) == 0
     assert path.read_bytes()[section.begin : section.end] == tiny_release.path("tflite").read_bytes()
 
@@ -82,8 +82,8 @@ def test_a_bundle_without_a_text_model_is_refused(damaged: Path) -> None:
     data = damaged.read_bytes()
     damaged.write_bytes(data.replace(b"tf_lite_prefill_decode", b"tf_lite_prefill_DECODE"))
     assert any(section.kind == TFLITE_KIND for section in read_sections(damaged))
-    with pytest.raises(ArtifactError, match="holds 0 text models"):
-        prefill_decode_section(damaged)
+    with pytest.raises(ArtifactError, match="holds no text model"):
+        bundle_models(damaged)
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
