@@ -23,7 +23,9 @@ from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release
 from exporter.packaging.staging import staged_release
+from exporter.planning.decisions import Carrier
 from exporter.planning.estimates import device_estimates
+from exporter.planning.memory import export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.planning.recipe import Recipe, load_recipe
 from exporter.planning.scheme import Scheme
@@ -65,18 +67,26 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     source = open_checkpoint(request.model, request.adapter)
     recipe = load_recipe(request.recipe)
     lowerings = lowerings_for(request.formats)
-    accepted = {family: lowering.schemes for family, lowering in lowerings.items()}
-    plan = make_plan(source.spec, recipe, request.target.name, request.formats, request.context, accepted)
+    plan = make_plan(
+        source.spec,
+        recipe,
+        request.target.name,
+        request.formats,
+        request.context,
+        carriers(lowerings),
+        source.held,
+    )
+    if request.max_ram is not None:
+        require_memory(export_memory(source.spec, plan, _positions(request)), request.max_ram)
     out = request.out or Path("releases") / f"{source.name}-{recipe.name}-{request.target.name}"
 
     with staged_release(out, request.force) as staging, working_directory(out) as work:
         source.write_tokenizer(staging.directory)
-        quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress)
+        quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress, plan.taken_over)
         artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
         report = validate(
             source,
-            recipe,
-            plan.target,
+            plan,
             quantized,
             lowerings,
             artifacts,
@@ -119,13 +129,13 @@ def revalidate(
     recipe = replace(load_recipe(str(release / RECIPE_NAME)), name=manifest.plan["recipe"])
     formats = tuple(artifact.format for artifact in manifest.artifacts)
     lowerings = lowerings_for(formats)
+    target, context = manifest.plan["target"], manifest.plan["context"]
+    plan = make_plan(source.spec, recipe, target, formats, context, carriers(lowerings), source.held)
     with working_directory(release) as work:
-        schemes = recipe.schemes(source.spec)
-        quantized = quantize(source, recipe, schemes, work / "quantized", progress)
+        quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress, plan.taken_over)
         return validate(
             source,
-            recipe,
-            manifest.plan["target"],
+            plan,
             quantized,
             lowerings,
             manifest.artifacts,
@@ -139,8 +149,7 @@ def revalidate(
 
 def validate(
     source: CheckpointSource,
-    recipe: Recipe,
-    target: str,
+    plan: Plan,
     quantized: QuantizedCheckpoint,
     lowerings: Mapping[str, Lowering],
     artifacts: tuple[Artifact, ...],
@@ -156,8 +165,8 @@ def validate(
             release=release,
             artifacts=artifacts,
             model=source.name,
-            target=target,
-            recipe=recipe,
+            target=plan.target,
+            recipe=plan.recipe,
             tokenizer=release / TOKENIZER_NAME,
             bos_token=source.tokens.bos_token,
             evaluation=data_directory("samples") / "evaluation",
@@ -177,6 +186,23 @@ def evaluation_text(source: CheckpointSource, release: Path) -> EvaluationText:
     tokenizer = load_tokenizer(release / TOKENIZER_NAME)
     return read_evaluation_text(
         data_directory("samples") / "evaluation", tokenizer, source.tokens.bos_token
+    )
+
+
+def carriers(lowerings: Mapping[str, Lowering]) -> dict[str, Carrier]:
+    """What each runtime family can carry, for the plan."""
+    return {
+        family: Carrier(lowering.schemes, lowering.any_scales) for family, lowering in lowerings.items()
+    }
+
+
+def _positions(request: ExportRequest) -> int:
+    """Evaluation tokens at most, before there is a tokenizer: no text has more tokens than bytes."""
+    text = (data_directory("samples") / "evaluation").glob("*.txt")
+    return min(
+        request.context,
+        sum(path.stat().st_size for path in text),
+        request.validation_tokens or request.context,
     )
 
 
@@ -205,10 +231,14 @@ def quantize(
     schemes: Mapping[str, Scheme],
     directory: Path,
     progress: Progress,
+    taken_over: frozenset[str] = frozenset(),
 ) -> QuantizedCheckpoint:
-    """The quantised checkpoint, of equalised weights where the recipe asks for it."""
+    """The quantised checkpoint, of equalised weights where the recipe asks for it.
+
+    taken_over: matrices whose codes in the source are kept (none where the recipe equalises).
+    """
     if recipe.equalization is None:
-        return write_quantized(source, schemes, directory, progress)
+        return write_quantized(source, schemes, directory, progress, taken_over)
     with tempfile.TemporaryDirectory() as place:
         source.write_tokenizer(Path(place))
         tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)

@@ -43,6 +43,10 @@ class ArchiveLowering:
     def schemes(self) -> frozenset[str]:
         return frozenset(SCHEMES)
 
+    @property
+    def any_scales(self) -> bool:
+        return True
+
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         arrays: dict[str, NDArray[Any]] = dict(request.checkpoint.gains())
         for name, matrix in request.checkpoint.matrices.items():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from exporter.checkpoints.interface import SourceTensor, TokenFacts
+from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
 from exporter.models.families import read_spec
 from exporter.models.spec import ModelSpec, Role
 
@@ -210,6 +210,13 @@ class RandomSource:
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         return self.weights[name][start:stop]
+
+    @property
+    def held(self) -> Mapping[str, HeldCodes]:
+        return {}
+
+    def codes(self, name: str, start: int, stop: int) -> tuple[Codes, CodeScales]:
+        raise KeyError(name)
 
     def digests(self) -> dict[str, str]:
         return {"seed": str(self.seed)}

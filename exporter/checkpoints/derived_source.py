@@ -1,25 +1,38 @@
 """`DerivedSource`: a checkpoint made from another, its weights changed as they are read.
 
-Hands on everything that is not about weights; a concrete source says what `rows` gives and what makes
-its identity (`digests`). Not a source by itself.
+Hands on everything that is not about weights; a concrete source says what `rows` gives, which matrices
+that changes (`rewritten`) and what makes its identity (`digests`). Not a source by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.checkpoints.interface import CheckpointSource, SourceTensor, TokenFacts
+from exporter.checkpoints.interface import (
+    CheckpointSource,
+    Codes,
+    CodeScales,
+    HeldCodes,
+    SourceTensor,
+    TokenFacts,
+)
 from exporter.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)
-class DerivedSource:
+class DerivedSource(ABC):
     """All of `CheckpointSource` but `rows` and `digests`, answered by `base`."""
 
     base: CheckpointSource
+
+    @property
+    @abstractmethod
+    def rewritten(self) -> Collection[str]:
+        """Matrices whose values are not the base's; codes of the others can still be taken over."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -48,6 +61,13 @@ class DerivedSource:
     @property
     def documents(self) -> Path | None:
         return self.base.documents
+
+    @property
+    def held(self) -> Mapping[str, HeldCodes]:
+        return {name: held for name, held in self.base.held.items() if name not in self.rewritten}
+
+    def codes(self, name: str, start: int, stop: int) -> tuple[Codes, CodeScales]:
+        return self.base.codes(name, start, stop)
 
     def write_tokenizer(self, directory: Path) -> None:
         self.base.write_tokenizer(directory)

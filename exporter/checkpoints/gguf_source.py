@@ -1,7 +1,8 @@
 """`GgufSource`: a Gemma in one GGUF file, block-quantised or not, as canonical float32 rows.
 
-Values are what the file's blocks stand for; taking blocks over without requantising is not done
-here. Not about the file's structure (`gguf_file`) or the numbers it leaves out (`gguf_architectures`).
+Values are what the file's blocks stand for; blocks that are codes times scales can be had as such
+(`gguf_blocks`). Not about the file's structure (`gguf_file`) or the numbers it leaves out
+(`gguf_architectures`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.byte_ranges import sha256
 from exporter.checkpoints.gguf_architectures import ARCHITECTURES, GgufArchitecture, recognise
+from exporter.checkpoints.gguf_blocks import HELD, codes_and_scales
 from exporter.checkpoints.gguf_file import GgufFile
-from exporter.checkpoints.interface import SourceTensor, TokenFacts
+from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
 from exporter.checkpoints.tensor_set import require_exactly
 from exporter.checkpoints.tensor_values import require_finite
 from exporter.checkpoints.tokenizer_files import write_tokenizer_files
@@ -114,6 +116,22 @@ class GgufSource:
         require_finite(found, self.file.path, name, start)
         # llama.cpp's converter adds the 1 that Gemma 1 to 3 norms add to their weights.
         return found - np.float32(1.0) if name in self._shifted else found
+
+    @cached_property
+    def held(self) -> Mapping[str, HeldCodes]:
+        matrices = ((name, self.file.tensors[stored]) for name, stored in self._stored_names.items())
+        return {
+            name: HELD[tensor.kind]
+            for name, tensor in matrices
+            if tensor.kind in HELD and len(tensor.shape) == 2
+        }
+
+    def codes(self, name: str, start: int, stop: int) -> tuple[Codes, CodeScales]:
+        tensor = self.file.tensors[self._stored_names[name]]
+        rows = self.file.read_rows(tensor.name, start, stop)
+        codes, scales = codes_and_scales(rows, tensor.kind)
+        require_finite(scales.astype(np.float32), self.file.path, name, start)
+        return codes, scales
 
     def digests(self) -> Mapping[str, str]:
         return self._digests

@@ -1,7 +1,7 @@
 """`HuggingFaceSource`: a directory as the Hub lays it out: config.json, safetensors, tokenizer.json.
 
-Of a checkpoint with image or sound towers it is the text model, and `left_out` names the rest. Not
-about GGUF, adapters or checkpoints that are quantised already.
+Of a checkpoint with image or sound towers it is the text model, and `left_out` names the rest. Matrices
+may be floats or packed integers. Not about GGUF or adapters.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from exporter.checkpoints.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.directory_tokenizer import require_tokenizer, write_directory_tokenizer
 from exporter.checkpoints.hub_layout import CONFIG, SMALL_FILES
-from exporter.checkpoints.interface import SourceTensor, TokenFacts
+from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
 from exporter.checkpoints.multimodal import read_text_config
+from exporter.checkpoints.packed_matrices import PACKED_DTYPES, PackedMatrix, take_packed, whole_shapes
+from exporter.checkpoints.quantization_config import KEY as QUANTIZATION_KEY
+from exporter.checkpoints.quantization_config import packed_layouts
 from exporter.checkpoints.tensor_set import require_exactly
 from exporter.checkpoints.tensor_values import FLOAT_DTYPES, as_float32, require_finite
 from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
@@ -43,6 +46,7 @@ class HuggingFaceSource:
     spec: ModelSpec
     tensors: Mapping[str, SourceTensor]
     stored: Mapping[str, StoredTensor]  # by canonical name
+    packed: Mapping[str, PackedMatrix]
     tokens: TokenFacts
     left_out: tuple[str, ...]
 
@@ -55,24 +59,21 @@ class HuggingFaceSource:
         """
         directory = CheckpointDirectory(path)
         config = load_config(path / CONFIG)
-        if (quantised := config.get("quantization_config")) is not None:
-            method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
-            raise CheckpointError(
-                path / CONFIG,
-                f"the weights are quantised already (quant_method {method!r})",
-                "give the unquantised checkpoint",
-            )
-        text = read_text_config(config, str(path / CONFIG))
+        layouts = packed_layouts(config, str(path / CONFIG))
+        plain = {key: value for key, value in config.items() if key != QUANTIZATION_KEY}
+        text = read_text_config(plain, str(path / CONFIG))
         spec = read_spec(text.config, text.where)
         everything = find_weights(directory)
         found = find_text_tensors(everything, spec, text.family, path)
         stored = {canonical: everything[name] for canonical, name in found.stored.items()}
+        packed = take_packed(stored, layouts)
         _drop_copy_of_embedding(spec, stored)
         described = {
             name: SourceTensor(name, tensor.header.shape, tensor.header.dtype, tensor.header.nbytes)
             for name, tensor in stored.items()
         }
-        tensors = require_exactly(spec, described, FLOAT_DTYPES, path)
+        described |= {name: matrix.tensor for name, matrix in packed.items()}
+        tensors = require_exactly(spec, described, (*FLOAT_DTYPES, *PACKED_DTYPES.values()), path)
         require_tokenizer(directory)
         return HuggingFaceSource(
             directory=directory,
@@ -80,10 +81,9 @@ class HuggingFaceSource:
             spec=spec,
             tensors=tensors,
             stored=stored,
+            packed=packed,
             tokens=read_token_facts(directory, text.token_ids),
-            left_out=describe_left_out(
-                found.left_out, {name: tensor.header.shape for name, tensor in everything.items()}
-            ),
+            left_out=describe_left_out(found.left_out, whole_shapes(everything)),
         )
 
     @property
@@ -94,7 +94,16 @@ class HuggingFaceSource:
     def documents(self) -> Path:
         return self.directory.path
 
+    @cached_property
+    def held(self) -> Mapping[str, HeldCodes]:
+        return {name: matrix.held for name, matrix in self.packed.items()}
+
+    def codes(self, name: str, start: int, stop: int) -> tuple[Codes, CodeScales]:
+        return self.packed[name].codes(start, stop)
+
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        if name in self.packed:
+            return self.packed[name].values(start, stop)
         stored, tensor = self.stored[name], self.tensors[name]
         inner = tensor.shape[1:]
         row = tensor.nbytes // tensor.shape[0]
@@ -111,7 +120,8 @@ class HuggingFaceSource:
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        weights = (tensor.file.path.name for tensor in self.stored.values())
+        packed = (tensor for matrix in self.packed.values() for tensor in (matrix.packed, matrix.scale))
+        weights = (tensor.file.path.name for tensor in (*self.stored.values(), *packed))
         return self.directory.digests({*weights, *SMALL_FILES})
 
 

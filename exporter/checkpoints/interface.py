@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from exporter.models.spec import ModelSpec
 
+Codes = NDArray[np.int8]  # [rows, in]
+CodeScales = NDArray[np.float16] | NDArray[np.float32]  # [rows, groups]
+
 
 @dataclass(frozen=True)
 class SourceTensor:
@@ -29,6 +32,20 @@ class SourceTensor:
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+
+
+@dataclass(frozen=True)
+class HeldCodes:
+    """Integer codes a source stores for a matrix: value = code * scale, nothing added.
+
+    bits: of a code. group: inputs that share a scale, None for one scale per row. scale_bits: 16 where
+    IEEE half precision has every scale exactly, else 32. positive: no scale is 0 or below.
+    """
+
+    bits: int
+    group: int | None
+    scale_bits: int
+    positive: bool
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,18 @@ class CheckpointSource(Protocol):
         """Rows start to stop of a matrix [rows, in], or entries of a vector [stop - start].
 
         Raises CheckpointError for data that cannot be read or is not finite.
+        """
+        ...
+
+    @property
+    def held(self) -> Mapping[str, HeldCodes]:
+        """The matrices stored as codes that can be had as they are, by name; empty for float sources."""
+        ...
+
+    def codes(self, name: str, start: int, stop: int) -> tuple[Codes, CodeScales]:
+        """Codes and scales of rows start to stop of a matrix in `held`; their product is what `rows` gives.
+
+        Raises CheckpointError for data that cannot be read or scales that are not finite.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,10 @@ class LoraSource(DerivedSource):
     @property
     def name(self) -> str:
         return f"{self.base.name}-{self.directory.resolve().name}"
+
+    @property
+    def rewritten(self) -> Collection[str]:
+        return self.updates.keys()
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         values = self.base.rows(name, start, stop)

@@ -63,6 +63,11 @@ class Lowering(Protocol):
         """Names of the schemes it can carry without change; a plan with another is refused."""
         ...
 
+    @property
+    def any_scales(self) -> bool:
+        """Whether scales of groups may be 0 or negative, as those of a GGUF may."""
+        ...
+
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write the artifact(s) under the existing directory `out`; paths in the result are relative
         to it. Peak memory is one trace plus a few row chunks. Raises LoweringError."""

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.models.spec import ModelSpec
+from exporter.planning.decisions import Carrier, decide
 from exporter.planning.recipe import Recipe
 from exporter.planning.scheme import IntegerScheme, Scheme
 from runtimes.manifest import Format
@@ -26,13 +28,19 @@ FORMAT_FAMILY: dict[Format, str] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """schemes: canonical name to scheme, for every matrix. context: positions of the KV caches."""
+    """schemes: canonical name to scheme, for every matrix. context: positions of the KV caches.
+
+    taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
+    have been kept but for a runtime of the plan, and why.
+    """
 
     recipe: Recipe
     target: str
     formats: tuple[Format, ...]
     context: int
     schemes: Mapping[str, Scheme]
+    taken_over: frozenset[str]
+    refusals: Mapping[str, str]
     weight_bytes: int
 
     def scheme_counts(self) -> dict[str, int]:
@@ -46,12 +54,14 @@ def make_plan(
     target: str,
     formats: tuple[Format, ...],
     context: int,
-    accepted: Mapping[str, frozenset[str]],
+    carriers: Mapping[str, Carrier],
+    held: Mapping[str, HeldCodes],
 ) -> Plan:
     """Decide, and refuse what cannot be carried.
 
-    accepted: runtime family to the scheme names its lowering takes. Raises PlanError for a context
-    beyond the model's, a scheme a target cannot carry, or a matrix a scheme does not divide.
+    carriers: by runtime family. held: the source's codes. Raises PlanError for a context beyond the
+    model's, a scheme a target cannot carry, a matrix a scheme does not divide, or nothing to keep where
+    the recipe keeps what is stored.
     """
     if not 0 < context <= spec.context_length:
         raise PlanError(
@@ -59,14 +69,17 @@ def make_plan(
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
         )
-    schemes = recipe.schemes(spec)
-    for family in dict.fromkeys(FORMAT_FAMILY[format] for format in formats):
+    families = dict.fromkeys(FORMAT_FAMILY[format] for format in formats)
+    decisions = decide(spec, recipe, held, {family: carriers[family] for family in families})
+    schemes = {name: decision.scheme for name, decision in decisions.items()}
+    for family in families:
+        accepted = carriers[family].schemes
         for name, scheme in schemes.items():
-            if scheme.name not in accepted[family]:
+            if scheme.name not in accepted:
                 raise PlanError(
                     f"recipe {recipe.name}",
                     f"gives {name} scheme {scheme.name}, which {family} cannot carry unchanged",
-                    f"choose one of {', '.join(sorted(accepted[family]))} for it, or another --target",
+                    f"choose one of {', '.join(sorted(accepted))} for it, or another --target",
                 )
     weight_bytes = 0
     for weight in spec.weights():
@@ -74,7 +87,9 @@ def make_plan(
             scheme = schemes[weight.name]
             require_divisible(weight.name, weight.shape, scheme)
             weight_bytes += scheme.stored_bytes(weight.shape)
-    return Plan(recipe, target, formats, context, schemes, weight_bytes)
+    taken_over = frozenset(name for name, decision in decisions.items() if decision.taken_over)
+    refusals = {name: decision.refusal for name, decision in decisions.items() if decision.refusal}
+    return Plan(recipe, target, formats, context, schemes, taken_over, refusals, weight_bytes)
 
 
 def require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None:

@@ -22,10 +22,14 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Rule:
-    """The first rule that matches a weight decides. patterns: shell globs over canonical names."""
+    """The first rule that matches a weight decides. patterns: shell globs over canonical names.
+
+    keep_stored: codes the checkpoint holds already stay as they are; the scheme is for other matrices.
+    """
 
     patterns: tuple[str, ...]
     scheme: Scheme
+    keep_stored: bool
     reason: str
 
     def matches(self, name: str) -> bool:
@@ -72,19 +76,23 @@ class Recipe:
     end_to_end: Mapping[str, QualityLimit]
 
     def schemes(self, spec: ModelSpec) -> dict[str, Scheme]:
-        """A scheme for every matrix of the model.
+        """A scheme for every matrix of a model whose checkpoint holds no codes. Raises as `rules_for`."""
+        return {name: rule.scheme for name, rule in self.rules_for(spec).items()}
+
+    def rules_for(self, spec: ModelSpec) -> dict[str, Rule]:
+        """The rule that decides each matrix of the model.
 
         Raises RecipeError when a weight is undecided or a rule matches nothing.
         """
         names = [weight.name for weight in spec.weights() if weight.is_matrix]
-        decided: dict[str, Scheme] = {}
+        decided: dict[str, Rule] = {}
         for name in names:
             rule = next((rule for rule in self.rules if rule.matches(name)), None)
             if rule is None:
                 raise RecipeError(
                     f"recipe {self.name}", f"no rule decides {name}", "add a rule that matches it"
                 )
-            decided[name] = rule.scheme
+            decided[name] = rule
         for rule in self.rules:
             if not any(rule.matches(name) for name in names):
                 raise RecipeError(
@@ -146,6 +154,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
 class _RuleEntry:
     match: tuple[str, ...]
     scheme: str
+    keep_stored: bool | None
     reason: str
 
 
@@ -177,7 +186,7 @@ def _rule(entry: _RuleEntry, at: str) -> Rule:
         raise RecordError(f"{at}.match", "expected at least one pattern")
     if entry.scheme not in SCHEMES:
         raise RecordError(f"{at}.scheme", f"expected one of {', '.join(SCHEMES)}, got {entry.scheme!r}")
-    return Rule(entry.match, SCHEMES[entry.scheme], entry.reason)
+    return Rule(entry.match, SCHEMES[entry.scheme], bool(entry.keep_stored), entry.reason)
 
 
 def _check(file: _RecipeFile) -> None:
@@ -194,6 +203,8 @@ def _check(file: _RecipeFile) -> None:
             _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
             _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
     if (how := file.equalization) is not None:
+        if any(entry.keep_stored for entry in file.rule):
+            raise RecordError("$.equalization", "rewrites the weights that a rule with keep_stored keeps")
         for key, exponent in (
             ("weights", how.weights),
             ("activations", how.activations),

@@ -8,7 +8,7 @@ Layout, one directory:
     model.safetensors.index.json    canonical transformers name to shard, for transformers' own loader;
                                     without a quantised embedding, which that loader cannot take
     <weight name>.safetensors       one matrix each: `X.weight_packed` I32 [out, in * bits / 32],
-                                    `X.weight_scale` F16 [out, groups], `X.weight_shape` I64 [2]
+                                    `X.weight_scale` F16 or F32 [out, groups], `X.weight_shape` I64 [2]
                                     (compressed-tensors "pack-quantized"), or `X.weight` F16 / F32
     vectors.safetensors             norms and scalars, F32, as the source has them (1 not added), and
                                     the vector an equalised embedding's rows are multiplied with
@@ -26,15 +26,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.checkpoints.interface import CodeScales
 from exporter.checkpoints.safetensors_file import SafetensorsFile
 from exporter.errors import QuantizedCheckpointError
 from exporter.models.families import read_spec
 from exporter.models.spec import COLUMNS_NAME, ModelSpec, Role, WeightSpec
 from exporter.planning.scheme import SCHEMES, FloatScheme, IntegerScheme, Scheme
+from exporter.quantization.origins import Origin
 from exporter.quantization.packing import Packed, unpack
 from exporter.quantization.record import RECORD_NAME, read_record
 
 VECTORS_NAME = "vectors.safetensors"
+SCALE_DTYPES: dict[int, np.dtype[Any]] = {16: np.dtype(np.float16), 32: np.dtype(np.float32)}
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,19 @@ class IntegerMatrix:
         """Signed codes of rows start to stop, [rows, in]."""
         return unpack(self.packed(start, stop), self.scheme.bits)
 
-    def scales(self, start: int, stop: int) -> NDArray[np.float16]:
-        """Scales of rows start to stop, [rows, groups]. Positive unless taken over from a Q4_0 source."""
-        row = self.scheme.groups(self.shape[1]) * 2
+    def scales(self, start: int, stop: int) -> CodeScales:
+        """Scales of rows start to stop in the scheme's floating point, [rows, groups].
+
+        Never 0, and positive unless taken over from a source that has negative ones.
+        """
+        kind = SCALE_DTYPES[self.scheme.scale_bits]
+        groups = self.scheme.groups(self.shape[1])
+        row = groups * kind.itemsize
         raw = self.file.read_bytes(f"{self.name}_scale", start * row, (stop - start) * row)
-        return np.frombuffer(raw, np.float16).reshape(stop - start, row // 2)
+        return np.frombuffer(raw, kind).reshape(stop - start, groups)
 
     def values(self, start: int, stop: int) -> NDArray[np.float32]:
-        """code * scale in float32 (exact: 8 by 11 bits of mantissa), [rows, in]."""
+        """code * scale in float32, [rows, in]. Exact: 8 by 11 bits of mantissa, or 6 by 18 (Q6_K)."""
         scales = self.scales(start, stop).astype(np.float32)
         codes = self.codes(start, stop).astype(np.float32)
         grouped = codes.reshape(stop - start, scales.shape[1], -1)
@@ -112,6 +120,11 @@ class QuantizedCheckpoint:
     matrices: Mapping[str, Matrix]
     vectors: Mapping[str, NDArray[np.float32]]
     record: Mapping[str, Any]
+
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """How each matrix came to be what it is."""
+        return {name: Origin(how, dtype) for name, (how, dtype) in self.record["origins"].items()}
 
     def columns(self, name: str) -> NDArray[np.float32]:
         """What the columns of a matrix's stored values are multiplied with, [in] or [1]: ones, save for
@@ -169,7 +182,7 @@ def stored_tensors(weight: WeightSpec, scheme: Scheme) -> dict[str, tuple[str, t
         return {weight.name: (f"F{scheme.bits}", (rows, inputs))}
     return {
         f"{weight.name}_packed": ("I32", (rows, inputs * scheme.bits // 32)),
-        f"{weight.name}_scale": ("F16", (rows, scheme.groups(inputs))),
+        f"{weight.name}_scale": (f"F{scheme.scale_bits}", (rows, scheme.groups(inputs))),
         f"{weight.name}_shape": ("I64", (2,)),
     }
 

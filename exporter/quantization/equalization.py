@@ -19,7 +19,7 @@ Not about finding codes. Not for sources whose integers are taken over as they a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +56,10 @@ class EqualizedSource(DerivedSource):
     def spec(self) -> ModelSpec:
         equalised = self.base.spec.embedding_name in self.columns
         return replace(self.base.spec, embedding_columns=equalised)
+
+    @property
+    def rewritten(self) -> Collection[str]:
+        return self.columns.keys() | self.row_factors.keys()
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         if name == COLUMNS_NAME:

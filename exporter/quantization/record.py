@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import QuantizedCheckpointError
 from exporter.planning.scheme import Scheme
+from exporter.quantization.origins import origins
 from exporter.quantization.quantizers import QUANTIZER_VERSION
 
 RECORD_NAME = "quantized.json"
 STARTED_NAME = "quantizing.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # What a writer may have left in a directory; nothing else is ever deleted.
 OWN_FILES = ("*.safetensors", "*.partial", "config.json", "model.safetensors.index.json")
 
 
-def make_record(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
+def make_record(
+    source: CheckpointSource, schemes: Mapping[str, Scheme], taken_over: Collection[str]
+) -> dict[str, Any]:
     """What decides every byte of the checkpoint: source, plan, and the way codes are found."""
     return {
         "schema_version": SCHEMA_VERSION,
         "quantizer_version": QUANTIZER_VERSION,
         "architecture": dict(source.architecture),
         "schemes": {name: scheme.name for name, scheme in schemes.items()},
+        "origins": {
+            name: [origin.how, origin.dtype]
+            for name, origin in origins(source, schemes, taken_over).items()
+        },
         "source": dict(source.digests()),
         "embedding_columns": source.spec.embedding_columns,
     }
@@ -82,7 +89,7 @@ def read_record(directory: Path) -> dict[str, Any]:
         raise QuantizedCheckpointError(
             path, "is of another schema version", "delete the directory and quantise again"
         )
-    for key in ("architecture", "schemes", "source"):
+    for key in ("architecture", "schemes", "origins", "source"):
         if not isinstance(record.get(key), dict):
             raise QuantizedCheckpointError(path, f"key {key!r} is missing or no object", "quantise again")
     if not isinstance(record.get("embedding_columns"), bool):

@@ -13,21 +13,20 @@ import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.safetensors_file import ITEM_BYTES
-from exporter.errors import CheckpointError, PlanError, QuantizedCheckpointError
+from exporter.errors import PlanError, QuantizedCheckpointError
 from exporter.models.spec import ModelSpec, WeightSpec
 from exporter.planning.plan import require_divisible
-from exporter.planning.scheme import FloatScheme, IntegerScheme, Scheme
+from exporter.planning.scheme import Scheme, scheme_holding
 from exporter.quantization.checkpoint import (
     VECTORS_NAME,
     QuantizedCheckpoint,
@@ -35,20 +34,20 @@ from exporter.quantization.checkpoint import (
     open_quantized,
     stored_tensors,
 )
+from exporter.quantization.chunks import Piece, quantised_chunk, taken_over_chunk
 from exporter.quantization.compressed_tensors_config import (
     CONFIG_NAME,
     INDEX_NAME,
     loader_config,
     loader_index,
 )
-from exporter.quantization.quantizers import quantize_rows
 from exporter.quantization.record import begin, finish, make_record, sync_directory, write_json
 
 CHUNK_BYTES = 8 << 20  # of float32 rows a worker quantises at once
 MOST_WORKERS = 8  # more would wait for memory and hold more chunks
 
 Progress = Callable[[str, int, int], None]
-Piece = tuple[str, int, NDArray[Any]]  # tensor, byte offset in it, data
+Producer = Callable[[CheckpointSource, WeightSpec, Scheme, int, int], list[Piece]]
 
 
 def write_quantized(
@@ -56,17 +55,21 @@ def write_quantized(
     schemes: Mapping[str, Scheme],
     directory: Path,
     progress: Progress,
+    taken_over: frozenset[str] = frozenset(),
 ) -> QuantizedCheckpoint:
     """Quantise `source` into `directory`; matrices of the same plan and source already there are kept.
 
-    schemes: one for every matrix of `source.spec`. Raises PlanError for a scheme that does not fit its
-    matrix, CheckpointError for weights that cannot be read, are not finite or do not fit fp16, and
-    QuantizedCheckpointError for a directory that is not ours or a disk that cannot hold the result.
+    schemes: one for every matrix of `source.spec`. taken_over: the matrices whose codes in the source,
+    which are of that scheme, become the checkpoint's. Raises PlanError for a scheme that does not fit
+    its matrix or is not what the source holds of it, CheckpointError for weights that cannot be read,
+    are not finite or do not fit fp16, and QuantizedCheckpointError for a directory that is not ours or
+    a disk that cannot hold the result.
     """
     spec = source.spec
     _require_fitting(spec, schemes)
+    _require_held(source, schemes, taken_over)
     with _explaining(directory):
-        if begin(directory, make_record(source, schemes)):
+        if begin(directory, make_record(source, schemes, taken_over)):
             return open_quantized(directory)
         _require_room(spec, schemes, directory)
         matrices = [weight for weight in spec.weights() if weight.is_matrix]
@@ -76,7 +79,8 @@ def write_quantized(
             for weight in matrices:
                 path = directory / matrix_file_name(weight.name)
                 if not path.exists():
-                    chunks = _quantised_chunks(source, weight, schemes[weight.name], workers)
+                    produce = taken_over_chunk if weight.name in taken_over else quantised_chunk
+                    chunks = _chunks(source, weight, schemes[weight.name], workers, produce)
                     told = _telling(chunks, progress, before, total)
                     write_safetensors(path, stored_tensors(weight, schemes[weight.name]), told)
                 before += math.prod(weight.shape)
@@ -138,6 +142,19 @@ def _require_fitting(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> None:
         require_divisible(weight.name, weight.shape, scheme)
 
 
+def _require_held(
+    source: CheckpointSource, schemes: Mapping[str, Scheme], taken_over: Collection[str]
+) -> None:
+    for name in sorted(taken_over):
+        held = source.held.get(name)
+        if held is None or scheme_holding(held) != schemes[name]:
+            raise PlanError(
+                name,
+                f"the plan takes its codes over as {schemes[name].name}, which the source does not hold",
+                "plan again with this source",
+            )
+
+
 def _require_room(spec: ModelSpec, schemes: Mapping[str, Scheme], directory: Path) -> None:
     needed = sum(
         schemes[weight.name].stored_bytes(weight.shape)
@@ -165,8 +182,12 @@ def _explaining(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _quantised_chunks(
-    source: CheckpointSource, weight: WeightSpec, scheme: Scheme, workers: ThreadPoolExecutor
+def _chunks(
+    source: CheckpointSource,
+    weight: WeightSpec,
+    scheme: Scheme,
+    workers: ThreadPoolExecutor,
+    produce: Producer,
 ) -> Iterator[tuple[int, list[Piece]]]:
     """Row chunks in order, a few ahead of the one asked for: (weights done, what to write)."""
     rows, inputs = weight.shape
@@ -175,7 +196,7 @@ def _quantised_chunks(
     ahead: deque[tuple[int, Future[list[Piece]]]] = deque()
     for start in range(0, rows, step):
         stop = min(rows, start + step)
-        chunk = workers.submit(_quantise_chunk, source, weight, scheme, start, stop)
+        chunk = workers.submit(produce, source, weight, scheme, start, stop)
         ahead.append((stop * inputs, chunk))
         if len(ahead) > most:
             done, chunk = ahead.popleft()
@@ -190,34 +211,6 @@ def _telling(
     for done, pieces in chunks:
         yield from pieces
         progress("quantise", before + done, total)
-
-
-def _quantise_chunk(
-    source: CheckpointSource, weight: WeightSpec, scheme: Scheme, start: int, stop: int
-) -> list[Piece]:
-    name, inputs = weight.name, weight.shape[1]
-    values = source.rows(name, start, stop)
-    match scheme:
-        case IntegerScheme():
-            try:
-                packed, scales = quantize_rows(values, scheme)
-            except OverflowError as error:
-                raise CheckpointError(name, str(error), "choose fp32 for it in the recipe") from error
-            return [
-                (f"{name}_packed", start * packed.shape[1], packed),
-                (f"{name}_scale", start * scales.shape[1] * 2, scales),
-                (f"{name}_shape", 0, np.array(weight.shape, np.int64)),
-            ]
-        case FloatScheme(bits=16):
-            with np.errstate(over="ignore"):  # refused just below
-                half = values.astype(np.float16)
-            if not np.isfinite(half).all():
-                raise CheckpointError(
-                    name, "a weight is beyond fp16's 65504", "choose fp32 for it in the recipe"
-                )
-            return [(name, start * inputs * 2, half)]
-        case FloatScheme():
-            return [(name, start * inputs * 4, values)]
 
 
 def _write_vectors(source: CheckpointSource, path: Path) -> None:

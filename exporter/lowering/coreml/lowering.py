@@ -29,7 +29,7 @@ from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.residual import residual_scale
 from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
-from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
+from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, INT8_G32
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
 
@@ -43,8 +43,12 @@ class CoreMlLowering:
 
     @property
     def schemes(self) -> frozenset[str]:
-        """fp32 is not among them: the program's weights and activations are fp16."""
-        return frozenset(scheme.name for scheme in (INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16))
+        """fp32, for values or for scales, is not among them: weights and activations are fp16."""
+        return frozenset(s.name for s in (INT8_CHANNEL, INT8_G32, INT4_CHANNEL, INT4_G32, FP16))
+
+    @property
+    def any_scales(self) -> bool:
+        return True
 
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write coreml/model.mlpackage, tokenizer and config.json under `out`.

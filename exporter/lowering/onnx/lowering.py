@@ -41,6 +41,10 @@ class OnnxLowering:
     def schemes(self) -> frozenset[str]:
         return frozenset(SCHEMES)
 
+    @property
+    def any_scales(self) -> bool:
+        return True
+
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         if request.prefill_logits == "none":
             raise LoweringError(

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from exporter.checkpoints.interface import CodeScales
 from exporter.errors import LoweringError
 from exporter.models.rotary import inverse_frequencies
 from exporter.models.spec import Rope
@@ -173,7 +174,7 @@ def _other_scheme(matrix: Matrix, expected: str) -> LoweringError:
     )
 
 
-def _block_scales(matrix: IntegerMatrix, scales: NDArray[np.float16], block: int) -> NDArray[np.float32]:
+def _block_scales(matrix: IntegerMatrix, scales: CodeScales, block: int) -> NDArray[np.float32]:
     """[rows, groups] to [rows, blocks]: a group's scale once for each of its blocks."""
     scheme: IntegerScheme = matrix.scheme
     repeats = matrix.shape[1] // block // scheme.groups(matrix.shape[1])

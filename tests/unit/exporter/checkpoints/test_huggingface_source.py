@@ -226,9 +226,9 @@ def test_an_unknown_model_type_is_refused_by_name(directory: Path) -> None:
     refused(directory, SpecError, "'llama' is not supported")
 
 
-def test_a_checkpoint_that_is_quantised_already_is_refused(directory: Path) -> None:
+def test_a_quantisation_that_is_not_read_is_refused_by_name(directory: Path) -> None:
     edit_json(directory / "config.json", quantization_config={"quant_method": "gptq"})
-    refused(directory, CheckpointError, "quantised already .*'gptq'")
+    refused(directory, CheckpointError, "quant_method: is 'gptq': .*; give the unquantised checkpoint")
 
 
 def test_a_directory_without_a_tokenizer_is_refused(directory: Path) -> None:

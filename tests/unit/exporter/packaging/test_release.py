@@ -20,6 +20,7 @@ from exporter.packaging.release import (
     sizes,
     verify_release,
 )
+from exporter.planning.decisions import Carrier
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
 from exporter.planning.scheme import SCHEMES
@@ -32,8 +33,8 @@ COREML = Artifact("coreml", "coreml/model.mlpackage", 64, 512, 16, "all")
 
 def seal(release: Path, *artifacts: Artifact) -> None:
     source = RandomSource(tiny_gemma3(), left_out=("vision tower, 417 M parameters",))
-    accepted = dict.fromkeys(("litert", "onnx", "coreml"), frozenset(SCHEMES))
-    plan = make_plan(source.spec, load_recipe("int8"), "macos", ("onnx", "coreml"), 64, accepted)
+    carriers = dict.fromkeys(("litert", "onnx", "coreml"), Carrier(frozenset(SCHEMES), True))
+    plan = make_plan(source.spec, load_recipe("int8"), "macos", ("onnx", "coreml"), 64, carriers, {})
     seal_release(release, source=source, plan=plan, artifacts=artifacts, versions={"gemma-export": "0.1.0"})
 
 

@@ -11,6 +11,7 @@ from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release, sizes, verify_release
 from exporter.packaging.staging import staged_release
+from exporter.planning.decisions import Carrier
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
 from exporter.planning.scheme import SCHEMES
@@ -26,8 +27,8 @@ ARTIFACTS = (Artifact("onnx", "onnx/model.onnx", 64, 512, 16, "last"),)
 
 def write(out: Path) -> Path:
     source = RandomSource(tiny_gemma3())
-    accepted = dict.fromkeys(("litert", "onnx", "coreml"), frozenset(SCHEMES))
-    plan = make_plan(source.spec, load_recipe("int8"), "desktop", ("onnx",), 64, accepted)
+    carriers = dict.fromkeys(("litert", "onnx", "coreml"), Carrier(frozenset(SCHEMES), True))
+    plan = make_plan(source.spec, load_recipe("int8"), "desktop", ("onnx",), 64, carriers, {})
     with staged_release(out, force=True) as under_way:
         staging = under_way.directory
         (staging / "onnx").mkdir()

@@ -95,5 +95,5 @@ def test_a_malformed_recipe_is_refused_with_file_and_key(
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(RecipeError, match=r"use one of float, int4, int8"):
+    with pytest.raises(RecipeError, match=r"use one of as-stored, float, int4, int8"):
         load_recipe("int5")

@@ -254,7 +254,7 @@ def test_a_release_alone_is_still_run_and_held_against_itself(release: Path, qua
 
 def test_a_sealed_release_is_held_against_its_manifest(release: Path, quantised: Quantised) -> None:
     asked = replace(request(release, quantised), sealed=True)
-    plan = Plan(RECIPE, "desktop", ("onnx",), 128, {}, 0)
+    plan = Plan(RECIPE, "desktop", ("onnx",), 128, {}, frozenset(), {}, 0)
     seal_release(release, source=quantised.source, plan=plan, artifacts=asked.artifacts, versions={})
     assert isinstance(gates(validate_release(asked), "files")[0].verdict, Passed)
     change_archive(release / ARCHIVE, LINEAR + SCALES, (3, 0), 1.0001)
