@@ -16,6 +16,26 @@ from runtimes.manifest import Format
 
 _LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)
 
+# Bytes of a cached number, and whether sliding layers keep their window only. LiteRT-LM wants one length
+# for all caches and a mask of that length; so does GroupQueryAttention as onnxruntime-genai feeds it.
+_CACHES: Mapping[Format, tuple[int, bool]] = {
+    "tflite": (4, False),
+    "litertlm": (4, False),
+    "onnx": (4, False),
+    "coreml": (2, True),
+}
+
+
+@dataclass(frozen=True)
+class CacheSize:
+    """Bytes of an artifact's KV cache at its context, batch 1: one copy, as its tensors are declared.
+
+    outside_windows: of these, what sliding layers keep beyond their windows and no token looks at.
+    """
+
+    bytes: int
+    outside_windows: int
+
 
 @dataclass(frozen=True)
 class SpeedCeiling:
@@ -85,8 +105,7 @@ def device_estimates(
 ) -> tuple[str, ...]:
     """A sentence per device and format on room, and one per device on decode speed.
 
-    artifact_bytes: format to the size of what was written. Caches as the lowerings here make them: the
-    whole context in every layer, fp16 in Core ML, fp32 elsewhere.
+    artifact_bytes: format to the size of what was written.
     """
     sentences = []
     per_token = weight_bytes_per_token(spec, plan.schemes)
@@ -94,13 +113,20 @@ def device_estimates(
         for format in profile.formats:
             if format not in artifact_bytes:
                 continue
-            element = 2 if format == "coreml" else 4
-            cache = kv_cache_bytes(spec, plan.context, element_bytes=element, ring_buffers=False)
-            fit = memory_fit(profile, artifact_bytes=artifact_bytes[format], cache_bytes=cache)
+            cache = cache_size(spec, plan.context, format)
+            fit = memory_fit(profile, artifact_bytes=artifact_bytes[format], cache_bytes=cache.bytes)
             sentences.append(f"{format} on {fit.sentence()}")
         if (ceiling := decode_ceiling(profile, per_token)) is not None:
             sentences.append(f"{profile.name}: {ceiling.sentence()}")
     return tuple(sentences)
+
+
+def cache_size(spec: ModelSpec, context: int, format: Format) -> CacheSize:
+    """The KV cache of an artifact as the lowerings here make it."""
+    element, ring_buffers = _CACHES[format]
+    kept = kv_cache_bytes(spec, context, element_bytes=element, ring_buffers=ring_buffers)
+    needed = kv_cache_bytes(spec, context, element_bytes=element, ring_buffers=True)
+    return CacheSize(kept, kept - needed)
 
 
 def kv_cache_bytes(spec: ModelSpec, context: int, *, element_bytes: int, ring_buffers: bool) -> int:

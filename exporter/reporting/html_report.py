@@ -16,6 +16,7 @@ from exporter.reporting.wording import (
     KINDS,
     MEANINGS,
     bound,
+    cache_words,
     gates_by_kind,
     headline,
     number,
@@ -207,6 +208,7 @@ def _run(run: ArtifactRun) -> Html:
         ("Arithmetic", run.arithmetic),
         ("Size", size(run.bytes)),
         ("Context", f"{number(run.context)} tokens"),
+        ("KV cache", cache_words(run.cache)),
         ("Prefill", _speed(run.prefill_tokens_per_second)),
         ("Decode", _speed(run.decode_tokens_per_second)),
         (

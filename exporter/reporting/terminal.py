@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter.planning.estimates import CacheSize
 from exporter.reporting.wording import (
     bound,
     gates_by_kind,
@@ -80,7 +81,7 @@ def _runs(report: ValidationReport) -> Table:
     table = Table(title="Artifacts that were run", title_justify="left")
     for name in ("Artifact", "Runtime", "Arithmetic"):
         table.add_column(name, overflow="fold")
-    for name in ("Size", "Prefill tok/s", "Decode tok/s"):
+    for name in ("Size", "KV cache", "Outside windows", "Prefill tok/s", "Decode tok/s"):
         table.add_column(name, justify="right")
     for run in report.runs:
         speeds = (run.prefill_tokens_per_second, run.decode_tokens_per_second)
@@ -89,6 +90,14 @@ def _runs(report: ValidationReport) -> Table:
             Text(f"{run.runtime} {run.version}"),
             Text(run.arithmetic),
             Text(size(run.bytes)),
+            *_cache_cells(run.cache),
             *(Text("–" if speed is None else number(speed)) for speed in speeds),
         )
     return table
+
+
+def _cache_cells(cache: CacheSize | None) -> tuple[Text, Text]:
+    """The KV cache, and what of it sliding layers keep beyond their windows."""
+    if cache is None:
+        return Text("–"), Text("–")
+    return Text(size(cache.bytes)), Text(size(cache.outside_windows))

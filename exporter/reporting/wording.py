@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never, get_args
 
+from exporter.planning.estimates import CacheSize
 from exporter.validation.report import Gate, Kind, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped, Verdict
 
@@ -84,6 +85,12 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Typical change of the probability given to the token that really came next, in percentage points.",
     ),
     ("1e-6", "0.000001, a millionth; 1e-3 is a thousandth."),
+    (
+        "KV cache",
+        "Memory for what was computed of the tokens so far. A layer with a sliding window looks back only "
+        "so far; where a runtime gives it room for the whole context all the same, the rest of that room "
+        "is outside its window.",
+    ),
     ("greedy", "Text made by always taking the most probable token."),
 )
 
@@ -198,6 +205,15 @@ def size(value: float) -> str:
     if not math.isfinite(value):
         return _not_finite(value)
     return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
+
+
+def cache_words(cache: CacheSize | None) -> str:
+    """What a KV cache takes, and how much of that is for nothing."""
+    if cache is None:
+        return "not known"
+    if not cache.outside_windows:
+        return size(cache.bytes)
+    return f"{size(cache.bytes)}, {size(cache.outside_windows)} of it outside sliding windows"
 
 
 def _not_finite(value: float) -> str:

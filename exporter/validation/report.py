@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from exporter.planning.estimates import CacheSize
 from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
 from runtimes.manifest import Format
 
-REPORT_SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 2
 
 Kind = Literal["files", "execution", "weights", "lowering", "kernels", "quantisation", "end to end"]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
@@ -84,7 +85,10 @@ class GreedyRun:
 
 @dataclass(frozen=True)
 class ArtifactRun:
-    """What is known of an artifact from having run it. Times are of this machine, for orientation."""
+    """What is known of an artifact from having run it. Times are of this machine, for orientation.
+
+    cache: what its KV cache takes at this context; None where no checkpoint was at hand to tell.
+    """
 
     artifact: str
     format: Format
@@ -93,6 +97,7 @@ class ArtifactRun:
     arithmetic: str
     context: int
     bytes: int
+    cache: CacheSize | None
     prefill_tokens_per_second: float | None
     decode_tokens_per_second: float | None
     peak_resident_bytes: int | None

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from exporter.models.spec import ModelSpec
 from exporter.packaging.release import participating_versions, verify_release
+from exporter.planning.estimates import cache_size
 from exporter.validation.artifact_check import Executed, check_artifact
 from exporter.validation.gates import MEAN_KL, TOP_1, count_gate, quality_gates, skipped_gate
 from exporter.validation.greedy import agreed_tokens
@@ -100,14 +102,20 @@ def _text(request: ValidationRequest, tokenizer: Tokenizer, findings: Findings) 
             f"Only {compared} of the evaluation text's {text.available} tokens were compared: what goes "
             "wrong later than that was not seen."
         )
-    checkpoint = request.checkpoint or request.source
-    if checkpoint is not None:
-        windows = [layer.window for layer in checkpoint.spec.layers if layer.window is not None]
+    spec = _spec(request)
+    if spec is not None:
+        windows = [layer.window for layer in spec.layers if layer.window is not None]
         if windows and compared <= max(windows):
             findings.not_checked.append(
                 f"The {compared} tokens compared do not reach past the sliding window of {max(windows)}."
             )
     return text
+
+
+def _spec(request: ValidationRequest) -> ModelSpec | None:
+    """The model's, where a checkpoint is at hand."""
+    checkpoint = request.checkpoint or request.source
+    return None if checkpoint is None else checkpoint.spec
 
 
 def _price_of_quantisation(
@@ -142,6 +150,7 @@ def _runs(
         )
     else:
         agreed = agreed_tokens(OriginalWeights(request.source), continuations, request.progress)
+    spec = _spec(request)
     found = []
     at = 0
     for each in executed:
@@ -161,6 +170,7 @@ def _runs(
                 arithmetic=each.facts.arithmetic,
                 context=each.facts.context,
                 bytes=each.bytes,
+                cache=None if spec is None else cache_size(spec, each.facts.context, each.artifact.format),
                 prefill_tokens_per_second=each.pace.per_second("prefill"),
                 decode_tokens_per_second=each.pace.per_second("decode"),
                 peak_resident_bytes=each.peak_growth,

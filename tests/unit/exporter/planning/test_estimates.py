@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from exporter.models.families import read_spec
+from exporter.models.published import published_spec
 from exporter.models.spec import ModelSpec
-from exporter.planning.estimates import decode_ceiling, kv_cache_bytes, memory_fit, weight_bytes_per_token
+from exporter.planning.estimates import (
+    cache_size,
+    decode_ceiling,
+    device_estimates,
+    kv_cache_bytes,
+    memory_fit,
+    weight_bytes_per_token,
+)
+from exporter.planning.plan import Plan
 from exporter.planning.profiles import load_profile
+from exporter.planning.recipe import load_recipe
 from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL
 from tests.tiny import tiny_gemma3
 
@@ -37,10 +48,46 @@ def gemma3_270m() -> ModelSpec:
     )
 
 
-@pytest.mark.parametrize(("context", "mib"), [(4096, 20), (32768, 104), (131072, 392)])
-def test_the_cache_of_gemma_3_270m_is_the_published_size(context: int, mib: int) -> None:
-    size = kv_cache_bytes(gemma3_270m(), context, element_bytes=2, ring_buffers=True)
-    assert round(size / MIB) == pytest.approx(mib, abs=1)
+# MiB in fp16 at 4k, 32k and 128k positions, worked out by hand from the published configurations.
+CACHE_MIB = {
+    "gemma-2-2b": (416, 1872, 6864),
+    "gemma-2-9b": (1344, 6048, 22176),
+    "gemma-3-270m": (20, 104, 392),
+    "gemma-3-1b": (27, 139, 523),
+    "gemma-3-4b": (196, 756, 2676),
+    "gemma-3-12b": (576, 2368, 8512),
+    "gemma-4-e2b": (30, 198, 774),
+    "gemma-4-e4b": (84, 532, 2068),
+    "gemma-4-12b": (384, 832, 2368),
+    "gemma-4-31b": (1120, 3360, 11040),
+}
+
+
+@pytest.mark.parametrize("model_id", CACHE_MIB)
+@pytest.mark.parametrize(("context", "column"), [(4096, 0), (32768, 1), (131072, 2)])
+def test_the_cache_of_a_published_model_is_what_its_windows_need(
+    model_id: str, context: int, column: int
+) -> None:
+    """Whatever its own context allows: the sizes are those of the layers."""
+    size = cache_size(published_spec(model_id), context, "coreml")
+    assert size.bytes / MIB == pytest.approx(CACHE_MIB[model_id][column], abs=0.5)
+    assert size.outside_windows == 0
+
+
+def test_a_runtime_of_one_cache_length_pays_for_what_no_token_looks_at() -> None:
+    """Gemma 3 1B at 32k positions: 22 of its 26 layers slide over 512."""
+    size = cache_size(published_spec("gemma-3-1b"), 32768, "litertlm")
+    assert size.bytes == 26 * 2 * 256 * 32768 * 4
+    assert size.outside_windows == 22 * 2 * 256 * (32768 - 512) * 4
+    assert cache_size(published_spec("gemma-2-2b"), 4096, "onnx").outside_windows == 0
+
+
+def test_a_devices_memory_counts_the_cache_of_the_format() -> None:
+    spec, profile = published_spec("gemma-3-1b"), load_profile("iphone-13-pro")
+    plan = Plan(load_recipe("int8"), "ios", ("coreml",), 32768, {}, frozenset(), {}, 0)
+    schemes = {weight.name: INT8_CHANNEL for weight in spec.weights() if weight.is_matrix}
+    (sentence, *_) = device_estimates(spec, replace(plan, schemes=schemes), [profile], {"coreml": 10**9})
+    assert "146 MB of KV cache" in sentence, "139 MiB"
 
 
 def test_without_ring_buffers_every_layer_pays_for_the_whole_context() -> None:

@@ -135,6 +135,12 @@ def test_greedy_text_is_shown_with_its_agreement_in_its_own_direction() -> None:
     assert "111 operations gave infinite or undefined results" in text
 
 
+def test_a_run_says_what_its_cache_takes_and_how_much_of_that_is_for_nothing() -> None:
+    assert to_html(passing()).count("75.5 MB, 47.2 MB of it outside sliding windows") == 2
+    assert "<dt>KV cache</dt><dd>14.2 MB</dd>" in to_html(passing())
+    assert "<dt>KV cache</dt><dd>not known</dd>" in to_html(failing())
+
+
 def test_a_report_without_gates_is_no_pass() -> None:
     text = Page(to_html(replace(passing(), gates=()))).text
     assert "Inconclusive" in text

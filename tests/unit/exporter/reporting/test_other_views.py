@@ -103,6 +103,13 @@ def test_the_terminal_colours_verdicts_and_fits_a_narrow_window() -> None:
     assert max(map(len, terminal(passing(), width=80).splitlines())) <= 80
 
 
+def test_the_terminal_shows_caches_and_what_of_them_is_outside_windows() -> None:
+    text = terminal(passing(), width=200)
+    assert "75.5 MB" in text
+    assert "47.2 MB" in text
+    assert "14.2 MB" in text
+
+
 def test_a_prompt_like_a_markup_tag_is_printed_as_it_is() -> None:
     run = replace(passing().runs[0], greedy=(GreedyRun("[bold]x[/bold]", "[/]", 1, 1),))
     assert "[bold]x[/bold][/]" in terminal(replace(passing(), runs=(run,)))

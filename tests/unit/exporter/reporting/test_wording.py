@@ -8,10 +8,12 @@ from typing import get_args
 
 import pytest
 
+from exporter.planning.estimates import CacheSize
 from exporter.reporting.wording import (
     KINDS,
     MEANINGS,
     bound,
+    cache_words,
     headline,
     number,
     percent,
@@ -90,3 +92,15 @@ def test_every_kind_has_a_meaning_and_a_place() -> None:
 def test_the_headline_counts(verdicts: list[Verdict], text: str) -> None:
     gates = tuple(Gate("weights", None, "s", "t", verdict) for verdict in verdicts)
     assert headline(replace(passing(), gates=gates)) == text
+
+
+@pytest.mark.parametrize(
+    ("cache", "words"),
+    [
+        (None, "not known"),
+        (CacheSize(14_155_776, 0), "14.2 MB"),
+        (CacheSize(75_497_472, 47_185_920), "75.5 MB, 47.2 MB of it outside sliding windows"),
+    ],
+)
+def test_a_cache_is_given_with_what_of_it_is_for_nothing(cache: CacheSize | None, words: str) -> None:
+    assert cache_words(cache) == words

@@ -15,6 +15,7 @@ import pytest
 from exporter.lowering.interface import LoweringRequest
 from exporter.models.spec import ModelSpec
 from exporter.packaging.release import seal_release
+from exporter.planning.estimates import cache_size
 from exporter.planning.plan import Plan
 from exporter.planning.recipe import Equalization, QualityLimit, Recipe
 from exporter.planning.scheme import INT8_CHANNEL
@@ -146,6 +147,7 @@ def test_an_honest_artifact_passes_every_gate(
     assert price.statistics.mean_kl > 1e-5
     (run,) = report.runs
     assert run.bytes == (release / ARCHIVE).stat().st_size
+    assert run.cache == cache_size(quantised.source.spec, run.context, "onnx")
     assert run.decode_tokens_per_second is not None
     assert run.prefill_tokens_per_second is not None
     assert run.greedy[0].tokens == 64

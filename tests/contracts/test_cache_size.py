@@ -1,0 +1,112 @@
+"""The KV cache a report speaks of, held against the tensors of written artifacts, in every format.
+
+Matrix: format x (Gemma 3; Gemma 4 E2B, whose layers have two head sizes and share caches). The figure is
+worked out from the spec; here the artifact's own cache tensors are added up, as their runtime sees them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import numpy as np
+import onnxruntime
+import pytest
+
+from exporter.lowering.table import lowerings_for
+from exporter.models.spec import ModelSpec
+from exporter.planning.estimates import CacheSize, cache_size
+from exporter.planning.scheme import INT8_CHANNEL
+from runtimes.litert.compiled import close_model, compile_model
+from runtimes.litert.model_file import model_files
+from runtimes.manifest import FORMATS, Artifact, Format
+from tests.fakes import silent
+from tests.parity.coreml_packages import short_e2b
+from tests.tiny import WINDOW, tiny_gemma3
+from tests.tiny_releases import lowering_request, quantized
+
+CONTEXT = 64
+CONFIGS = {"Gemma 3": tiny_gemma3, "Gemma 4 E2B": short_e2b}
+HALF_FLOAT = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT16
+
+
+@dataclass(frozen=True)
+class Release:
+    directory: Path
+    spec: ModelSpec
+    artifacts: dict[Format, Artifact]
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A tiny model in every format, in one directory."""
+    out = tmp_path_factory.mktemp("release")
+    checkpoint = quantized(tmp_path_factory.mktemp("quantized"), CONFIGS[request.param](), INT8_CHANNEL)
+    order = lowering_request(checkpoint, out, context=CONTEXT, prefill_chunk=8)
+    artifacts = [
+        artifact
+        for lowering in lowerings_for(FORMATS).values()
+        for artifact in lowering.lower(order, out, silent)
+    ]
+    return Release(out, checkpoint.spec, {artifact.format: artifact for artifact in artifacts})
+
+
+def coreml_states(path: Path) -> int:
+    states = coremltools.utils.load_spec(str(path)).description.state
+    arrays = [state.type.stateType.arrayType for state in states]
+    assert {array.dataType for array in arrays} == {HALF_FLOAT}
+    return sum(2 * math.prod(array.shape) for array in arrays)
+
+
+def onnx_inputs(path: Path) -> int:
+    """The length of a cache is the caller's: ours and onnxruntime-genai's is the whole context."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    caches = [each for each in session.get_inputs() if each.name.startswith("past_key_values.")]
+    assert {each.type for each in caches} == {"tensor(float)"}
+    shapes = [[side if isinstance(side, int) else CONTEXT for side in each.shape] for each in caches]
+    assert all(shape.count(CONTEXT) >= 1 for shape in shapes)
+    return sum(4 * math.prod(shape) for shape in shapes)
+
+
+def litert_inputs(path: Path, place: Path) -> int:
+    model: Any = compile_model(model_files(path, place).text, place, 1)
+    try:
+        tensors = model.get_input_tensor_details("decode").items()
+        caches = [each for name, each in tensors if name.startswith("kv_cache_")]
+        return sum(np.dtype(each["dtype"]).itemsize * math.prod(each["shape"]) for each in caches)
+    finally:
+        close_model(model)
+
+
+COUNTED: dict[Format, Callable[[Path, Path], int]] = {
+    "coreml": lambda path, _: coreml_states(path),
+    "onnx": lambda path, _: onnx_inputs(path),
+    "tflite": litert_inputs,
+    "litertlm": litert_inputs,
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_cache_of_the_report_is_that_of_the_artifact(
+    format: Format, release: Release, tmp_path: Path
+) -> None:
+    artifact = release.artifacts[format]
+    assert artifact.context == CONTEXT > WINDOW
+    counted = COUNTED[format](release.directory / artifact.path, tmp_path)
+    assert cache_size(release.spec, CONTEXT, format).bytes == counted
+
+
+def test_what_lies_outside_the_windows_is_what_core_ml_leaves_out(release: Release) -> None:
+    whole, windows = (cache_size(release.spec, CONTEXT, format) for format in ("onnx", "coreml"))
+    sliding = [layer for layer in release.spec.cache_layers if layer.window is not None]
+    numbers = sum(2 * layer.kv_heads * layer.head_dim * (CONTEXT - WINDOW) for layer in sliding)
+    assert whole.outside_windows == 4 * numbers
+    assert windows.outside_windows == 0
+    assert windows.bytes * 2 == whole.bytes - whole.outside_windows
+    assert cache_size(release.spec, WINDOW, "onnx") == CacheSize(
+        cache_size(release.spec, WINDOW, "coreml").bytes * 2, 0
+    )
