@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_hub import use_endpoint
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -40,3 +42,16 @@ def sample_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([*command, "-o", str(release)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
     return release
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hugging Face Hub's client, which can ask nobody."""
+    from huggingface_hub import constants
+
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    use_endpoint("http://127.0.0.1:9", monkeypatch)  # the discard port: nobody answers
+    return cache

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
+from exporter.models.published import published_ids
 from exporter.models.published_names import PublishedName, resolve_name
 
 SAMPLE = "sample"
@@ -42,9 +43,9 @@ def open_source(reference: str | None) -> CheckpointSource:
         return open_directory(fetch(name))
     raise UsageError(
         f"--model {reference}",
-        f"is not {SAMPLE!r}, not a directory, not a .gguf file (looked at {path.absolute()}) and not the "
-        "name of a published Gemma",
-        "give a Hugging Face directory, a GGUF file, a name such as gemma-2-2b, or nothing for the sample",
+        f"is not {SAMPLE!r}, not a directory and not a .gguf file (looked at {path.absolute()}), and no "
+        "published Gemma is called that",
+        f"give a directory, a file, nothing for the sample, or a name: {', '.join(published_ids())}",
     )
 
 
