@@ -1,83 +1,99 @@
 """What a GGUF does not say: the full config.json of each model we know, and how to recognise it.
 
-A Gemma GGUF has no layer pattern, query scale or sliding RoPE base (readers hard-code them per
-architecture, and get some sizes wrong), so the numbers come from the table of published models and the
-file's metadata must agree with every one it states. Not about tensor names (`gguf_source`).
+A Gemma GGUF leaves out numbers that readers hard-code per architecture (and get wrong for some sizes),
+so they come from the table of published models, and the file's metadata must agree with every one it
+states. Not about the keys they are stated under (`gguf_metadata`) or about tensors (`gguf_tensors`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from exporter.checkpoints.gguf_file import GgufFile, MetadataValue
+from exporter.checkpoints.gguf_metadata import PREFIXES, PerLayer, Stated, agrees, stated_metadata
 from exporter.errors import SpecError
-from exporter.models.published import published_config, published_spec
+from exporter.models.families import read_spec
+from exporter.models.published import published_config, published_ids
+
+# Gemma 3 from 4B has 64 rows more than its tokenizer has entries; converters keep or drop them.
+GEMMA3_TOKENIZER_ENTRIES = 262144
+TOKEN_EMBEDDING = "token_embd.weight"
+ANOTHER_FILE = "the file is a variant this version cannot export; give a Hugging Face directory"
+
+# Kinds of file that are near a Gemma and not one: general.architecture to what it is.
+NOT_SUPPORTED = {
+    "gemma3n": "Gemma 3n, which is not supported",
+    "gemma-embedding": "an embedding model, which generates no text",
+    "gemma4-assistant": "the drafter of a Gemma 4, which needs its model beside it",
+    "gemma4_assistant": "the drafter of a Gemma 4, which needs its model beside it",
+    "diffusion-gemma": "a diffusion model, which is not supported",
+}
+TOWERS = ("vision", "audio", "mm")  # second words of keys in files that hold a model and its towers
 
 
 @dataclass(frozen=True)
 class GgufArchitecture:
-    """One published model. prefix: GGUF's name of the family. stated: what its metadata must say.
+    """One published model. prefix: GGUF's name of the family. stated: what its metadata may say.
 
     A key of `stated` may be absent from a file; a key of the family that is not in `stated` may not
     be there: it changes the model in a way this table does not know.
+    fewest_tokens: rows the embedding has at least, where converters may have dropped unused ones.
     """
 
     name: str
     prefix: str
     config: Mapping[str, Any]
-    stated: Mapping[str, MetadataValue]
+    stated: Mapping[str, Stated]
+    fewest_tokens: int
+
+    @staticmethod
+    def of(name: str, config: Mapping[str, Any], fewest_tokens: int | None = None) -> GgufArchitecture:
+        """The entry of a model by its config.json. Raises SpecError where that is not complete."""
+        spec = read_spec(config, name)
+        return GgufArchitecture(
+            name,
+            PREFIXES[spec.model_type],
+            config,
+            stated_metadata(spec),
+            spec.vocab_size if fewest_tokens is None else fewest_tokens,
+        )
+
+    def with_rows_of(self, file: GgufFile) -> GgufArchitecture:
+        """The same model with as many embedding rows as the file has, where it may have fewer."""
+        embedding = file.tensors.get(TOKEN_EMBEDDING)
+        rows = self.config["vocab_size"] if embedding is None else embedding.shape[0]
+        if not self.fewest_tokens <= rows < self.config["vocab_size"]:
+            return self
+        return GgufArchitecture.of(self.name, {**self.config, "vocab_size": rows}, self.fewest_tokens)
 
 
-def _gemma3_text(model_id: str) -> GgufArchitecture:
-    """A Gemma 3 text-only size: its published numbers, under the names GGUF has for them."""
-    config, spec = published_config(model_id), published_spec(model_id)
-    layer = spec.layers[0]  # they differ in RoPE and window alone
-    local = next(each for each in spec.layers if each.window is not None)
-    full = next(each for each in spec.layers if each.window is None)
-    stated: dict[str, MetadataValue] = {
-        "vocab_size": spec.vocab_size,
-        "context_length": spec.context_length,
-        "embedding_length": spec.hidden_size,
-        "block_count": len(spec.layers),
-        "feed_forward_length": layer.intermediate_size,
-        "attention.head_count": layer.heads,
-        "attention.head_count_kv": layer.kv_heads,
-        "attention.key_length": layer.head_dim,
-        "attention.value_length": layer.head_dim,
-        "attention.layer_norm_rms_epsilon": spec.norm_eps,
-        "attention.sliding_window": config["sliding_window"],
-        "attention.sliding_window_pattern": full.index + 1,
-        "rope.dimension_count": layer.head_dim,
-        "rope.freq_base": full.rope.theta,
-        "rope.freq_base_swa": local.rope.theta,
-    }
-    return GgufArchitecture(model_id, "gemma3", config, {f"gemma3.{key}": v for key, v in stated.items()})
+def _published(model_id: str) -> GgufArchitecture:
+    config = published_config(model_id)
+    dropped = config["model_type"] == "gemma3_text" and config["vocab_size"] > GEMMA3_TOKENIZER_ENTRIES
+    return GgufArchitecture.of(model_id, config, GEMMA3_TOKENIZER_ENTRIES if dropped else None)
 
 
-ARCHITECTURES = (_gemma3_text("gemma-3-270m"), _gemma3_text("gemma-3-1b"))
+ARCHITECTURES = tuple(_published(model_id) for model_id in published_ids())
 
 
 def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...]) -> GgufArchitecture:
     """The table's entry for this file, its metadata checked against every number.
 
-    Raises SpecError for a model that is not in the table, and for metadata that contradicts it.
+    Raises SpecError for a file that is no language model, for a model that is not in the table, and for
+    metadata that contradicts it.
     """
     prefix = file.metadata.get("general.architecture")
+    _refuse_by_name(file, prefix)
     layers = file.metadata.get(f"{prefix}.block_count")
     hidden = file.metadata.get(f"{prefix}.embedding_length")
     for entry in known:
-        size = (
-            entry.stated[f"{entry.prefix}.block_count"],
-            entry.stated[f"{entry.prefix}.embedding_length"],
-        )
+        size = tuple(entry.stated[f"{entry.prefix}.{key}"] for key in ("block_count", "embedding_length"))
         if (prefix, layers, hidden) == (entry.prefix, *size):
-            _require_agreement(file, entry)
-            return entry
+            fitted = entry.with_rows_of(file)
+            _require_agreement(file, fitted)
+            return fitted
     raise SpecError(
         file.path,
         f"a {prefix!r} of {layers} layers and width {hidden} is not a model this version knows as GGUF",
@@ -85,27 +101,61 @@ def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...]) -> GgufArchit
     )
 
 
+def _refuse_by_name(file: GgufFile, prefix: MetadataValue | None) -> None:
+    if prefix == "clip" or file.metadata.get("general.type") == "mmproj":
+        raise SpecError(
+            file.path,
+            "is the vision or audio projector (mmproj) of a model, not its language model",
+            "give the GGUF of the language model",
+        )
+    if file.metadata.get("general.type") == "adapter":
+        raise SpecError(
+            file.path,
+            "is a LoRA adapter, not a model",
+            "give the model's GGUF as --model and the adapter in PEFT's layout",
+        )
+    if isinstance(prefix, str) and prefix in NOT_SUPPORTED:
+        raise SpecError(
+            file.path, f"is {NOT_SUPPORTED[prefix]}", "give a Gemma 1, 2 or 3, or a dense Gemma 4"
+        )
+    experts = file.metadata.get(f"{prefix}.expert_count", 0)
+    if prefix == "gemma4" and experts != 0:
+        raise SpecError(
+            file.path,
+            "is the Gemma 4 mixture of experts (26B-A4B), which is not supported",
+            "choose a dense Gemma 4: E2B, E4B, 12B or 31B",
+        )
+
+
 def _require_agreement(file: GgufFile, entry: GgufArchitecture) -> None:
     for key, value in file.metadata.items():
-        if not key.startswith(f"{entry.prefix}."):
+        family, _, rest = key.partition(".")
+        if family != entry.prefix:
             continue
+        if key not in entry.stated and rest.partition(".")[0] in TOWERS:
+            raise SpecError(
+                f"{file.path}: {key}",
+                "belongs to a tower: the file holds a model and its towers, as ollama lays them out",
+                "give llama.cpp's GGUF, which has the language model alone, or a Hugging Face directory",
+            )
         if key not in entry.stated:
             raise SpecError(
                 f"{file.path}: {key}",
                 f"is not a key of {entry.name} and may change what it computes",
                 "use a newer gemma-export, or a Hugging Face directory",
             )
-        if not _same(value, entry.stated[key]):
+        if not agrees(value, entry.stated[key]):
             raise SpecError(
                 f"{file.path}: {key}",
-                f"is {value!r}, {entry.name} has {entry.stated[key]!r}",
-                "the file is a variant this version cannot export; give a Hugging Face directory",
+                f"is {_spelled(value)}, {entry.name} has {_spelled(entry.stated[key])}",
+                ANOTHER_FILE,
             )
 
 
-def _same(value: MetadataValue, expected: MetadataValue) -> bool:
-    if isinstance(expected, float) and isinstance(value, float):
-        return math.isclose(value, expected, rel_tol=1e-6)  # GGUF keeps float32
-    if isinstance(value, np.ndarray) or isinstance(expected, np.ndarray):
-        return np.array_equal(np.asarray(value), np.asarray(expected))
-    return type(value) is type(expected) and value == expected
+def _spelled(value: MetadataValue | Stated) -> str:
+    match value:
+        case PerLayer(values):
+            return str(values[0]) if len(set(values)) == 1 else str(list(values))
+        case bool() | int() | float() | str() | tuple():
+            return repr(value)
+    return str(value.tolist())

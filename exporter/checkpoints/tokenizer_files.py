@@ -1,15 +1,17 @@
-"""tokenizer.json and tokenizer_config.json of a Gemma, built from its SentencePiece vocabulary.
+"""tokenizer.json and tokenizer_config.json of a Gemma, built from its vocabulary.
 
 Equal, piece for piece and merge for merge, to the tokenizer.json Google publishes for Gemma 3 (a
 test pins the digest of both). Not about checkpoints that carry a tokenizer.json: it is copied.
 
 SentencePiece's BPE joins the adjacent pair whose union scores best; a merge list joins the pair that
 is listed first. So the merges are all splits of a piece into two pieces, sorted by the piece's score.
+Gemma 4's vocabulary lists its merges, and all it adds to its vocabulary is special.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from exporter.errors import TokenizerError
 
 UNKNOWN = "<unk>"
 # Control pieces that stand for nothing: transformers keeps them when it skips special tokens.
-PLAIN_CONTROL = ("<mask>", "<unused")
-# And user-defined ones that do mark something, as Google's file has them.
-SPECIAL_USER_DEFINED = ("<start_of_image>", "<end_of_image>")
+PLAIN_CONTROL = ("<mask>", "<2mass>", "[@BOS@]", "<unused")
+# And user-defined ones that do mark something, as Google's files have them.
+SPECIAL_USER_DEFINED = (
+    "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>",
+)  # fmt: skip
 
 
 def write_tokenizer_files(vocabulary: Vocabulary, tokens: TokenFacts, directory: Path) -> None:
@@ -110,7 +114,9 @@ def added_tokens(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     found = []
     for i in vocabulary.ids(PieceKind.CONTROL, PieceKind.UNKNOWN, PieceKind.USER_DEFINED):
         piece = vocabulary.pieces[i]
-        if vocabulary.kinds[i] is PieceKind.USER_DEFINED:
+        if vocabulary.merges is not None:
+            special = True
+        elif vocabulary.kinds[i] is PieceKind.USER_DEFINED:
             special = piece in SPECIAL_USER_DEFINED
         else:
             special = not piece.startswith(PLAIN_CONTROL)
@@ -128,8 +134,11 @@ def added_tokens(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     return found
 
 
-def merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
-    """Every split of a piece into two pieces: best score first, then the longest left part."""
+def merges(vocabulary: Vocabulary) -> Sequence[tuple[str, str]]:
+    """The listed merges, or every split of a piece into two pieces: best score first, then the longest
+    left part."""
+    if vocabulary.merges is not None:
+        return vocabulary.merges
     known = frozenset(vocabulary.pieces)
     ranked = []
     for i in vocabulary.ids(PieceKind.NORMAL, PieceKind.USER_DEFINED):

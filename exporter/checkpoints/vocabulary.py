@@ -1,4 +1,4 @@
-"""`Vocabulary`: a SentencePiece BPE vocabulary, as GGUF files and tokenizer.model hold it.
+"""`Vocabulary`: a Gemma's BPE vocabulary, as GGUF files and tokenizer.model hold it.
 
 Not about tokenizer.json (`tokenizer_files` builds it from this).
 """
@@ -6,13 +6,13 @@ Not about tokenizer.json (`tokenizer_files` builds it from this).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
 
 from exporter.errors import TokenizerError
 
-END_OF_TURN = ("<end_of_turn>", "<turn|>")  # Gemma 1 to 3; Gemma 4
+THEN = "fetch the checkpoint again"
 
 
 class PieceKind(IntEnum):
@@ -28,29 +28,41 @@ class PieceKind(IntEnum):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Pieces by token id, with blanks written as U+2581 throughout."""
+    """Pieces by token id, with blanks written as U+2581 throughout.
+
+    merges: pairs to join, best first, where they are listed; None where they follow from the scores.
+    """
 
     pieces: tuple[str, ...]
     scores: tuple[float, ...]
     kinds: tuple[PieceKind, ...]
+    merges: tuple[tuple[str, str], ...] | None = None
 
     @staticmethod
     def checked(
-        where: object, pieces: Sequence[str], scores: Sequence[float], kinds: Sequence[int]
+        where: object,
+        pieces: Sequence[str],
+        scores: Sequence[float],
+        kinds: Sequence[int],
+        merges: tuple[tuple[str, str], ...] | None = None,
     ) -> Vocabulary:
         """Raises TokenizerError for lengths, types or pieces that cannot be a vocabulary's."""
-        then = "fetch the checkpoint again"
-        if not len(pieces) == len(scores) == len(kinds):
-            lengths = f"{len(pieces)} pieces, {len(scores)} scores and {len(kinds)} types"
-            raise TokenizerError(where, f"the vocabulary has {lengths}", then)
+        Vocabulary.require_equal_lengths(where, pieces, scores, kinds)
         if unknown := set(kinds) - {kind.value for kind in PieceKind}:
-            raise TokenizerError(where, f"the vocabulary has unknown token type {min(unknown)}", then)
+            raise TokenizerError(where, f"the vocabulary has unknown token type {min(unknown)}", THEN)
         # Files made by llama.cpp write runs of blanks as blanks, SentencePiece as U+2581.
         spelled = tuple("▁" * len(piece) if piece and not piece.strip(" ") else piece for piece in pieces)
         if len(set(spelled)) != len(spelled):
             double = next(piece for piece, count in Counter(spelled).items() if count > 1)
-            raise TokenizerError(where, f"the vocabulary has piece {double!r} twice", then)
-        return Vocabulary(spelled, tuple(scores), tuple(PieceKind(kind) for kind in kinds))
+            raise TokenizerError(where, f"the vocabulary has piece {double!r} twice", THEN)
+        return Vocabulary(spelled, tuple(scores), tuple(PieceKind(kind) for kind in kinds), merges)
+
+    @staticmethod
+    def require_equal_lengths(where: object, pieces: Sized, scores: Sized, kinds: Sized) -> None:
+        """Raises TokenizerError unless there is a score and a type for every piece."""
+        if not len(pieces) == len(scores) == len(kinds):
+            lengths = f"{len(pieces)} pieces, {len(scores)} scores and {len(kinds)} types"
+            raise TokenizerError(where, f"the vocabulary has {lengths}", THEN)
 
     def ids(self, *kinds: PieceKind) -> Iterator[int]:
         """Ids of the pieces of these kinds, in order."""

@@ -1,7 +1,7 @@
 """What every checkpoint source promises, whatever files it lies in.
 
 Sources: a Hub directory in one file and in shards, the text model of checkpoints with towers in both
-layouts, GGUF in several tensor types, weights in memory.
+layouts, GGUF of each family in several tensor types, weights in memory.
 Not asserted here: what each refuses (its unit tests), and taking quantised blocks over unchanged.
 """
 
@@ -18,17 +18,15 @@ from tokenizers import Tokenizer
 from exporter.checkpoints.gguf_source import GgufSource
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
-from tests.tiny import RandomSource
+from exporter.models.spec import Role
+from tests.tiny import TINY_CONFIGS, RandomSource
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import Layout, write_multimodal
 from tests.unit.exporter.checkpoints.written_checkpoints import (
-    as_gguf,
     as_stored,
-    gguf_kind,
-    tiny_architecture,
     tiny_source,
-    write_gguf,
     write_huggingface,
 )
+from tests.unit.exporter.checkpoints.written_gguf import as_gguf, gguf_kind, tiny_architecture, write_gguf
 
 Values = Mapping[str, NDArray[np.float32]]
 Made = tuple[CheckpointSource, Values, RandomSource]
@@ -64,18 +62,24 @@ def sharded(directory: Path) -> Made:
     return source, expected, random
 
 
-def gguf(directory: Path) -> Made:
-    random = tiny_source()
-    path = write_gguf(random, directory / "tiny.gguf", kinds=BLOCKS)
-    source = GgufSource.open(path, known=(tiny_architecture(),))
-    expected = {}
-    for weight in random.spec.weights():
-        values = random.weights[weight.name]
-        if weight.is_matrix:
-            expected[weight.name] = as_gguf(values, gguf_kind(random, weight.name, BLOCKS))
-        else:
-            expected[weight.name] = (values + np.float32(1)) - np.float32(1)
-    return source, expected, random
+def gguf_of(family: str) -> Callable[[Path], Made]:
+    def make(directory: Path) -> Made:
+        random = RandomSource(TINY_CONFIGS[family]())
+        path = write_gguf(random, directory / "tiny.gguf", kinds=BLOCKS)
+        source = GgufSource.open(path, known=(tiny_architecture(random.architecture),))
+        expected = {}
+        added = np.float32(1 if random.spec.norm_adds_one else 0)
+        for weight in random.spec.weights():
+            values = random.weights[weight.name]
+            if weight.is_matrix:
+                values = as_gguf(values, gguf_kind(random, weight.name, BLOCKS))
+            elif weight.role is Role.NORM:
+                values = (values + added) - added
+            expected[weight.name] = values
+        return source, expected, random
+
+    make.__name__ = f"gguf_of_{family.lower().replace(' ', '_')}"
+    return make
 
 
 def in_memory(directory: Path) -> Made:
@@ -92,7 +96,7 @@ SOURCES = [
     with_towers("gemma4", "inner"),
     with_towers("gemma4_unified", "outer"),
     with_towers("gemma4_unified", "inner"),
-    gguf,
+    *map(gguf_of, TINY_CONFIGS),
     in_memory,
 ]
 

@@ -14,7 +14,8 @@ import pytest
 
 from exporter.checkpoints.gguf_file import GgufFile
 from exporter.errors import CheckpointError
-from tests.unit.exporter.checkpoints.written_checkpoints import tiny_source, write_gguf
+from tests.unit.exporter.checkpoints.written_checkpoints import tiny_source
+from tests.unit.exporter.checkpoints.written_gguf import write_gguf
 
 HUGE = 1 << 60
 UINT32, STRING, ARRAY = 4, 8, 9

@@ -17,7 +17,7 @@ from exporter.checkpoints.sentencepiece_model import read_sentencepiece
 from exporter.checkpoints.tokenizer_files import write_tokenizer_files
 from exporter.checkpoints.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
-from tests.unit.exporter.checkpoints.written_checkpoints import tiny_vocabulary
+from tests.unit.exporter.checkpoints.written_gguf import tiny_vocabulary
 
 # SHA-256 of Google's tokenizer.json of Gemma 3 (its own file's digest begins 4667f208), parsed and
 # written with sorted keys, without <image_soft_token>: the text models have no row for that id.
