@@ -82,7 +82,7 @@ def _opening(card: ModelCard) -> str:
         f"The KV cache holds {card.context} tokens."
     ]
     if card.left_out:
-        left_out = ", ".join(card.left_out)
+        left_out = "; ".join(card.left_out)
         paragraphs.append(f"This is the text model only. Left out of the checkpoint: {left_out}.")
     return "\n\n".join(paragraphs)
 

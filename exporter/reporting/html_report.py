@@ -19,6 +19,7 @@ from exporter.reporting.wording import (
     cache_words,
     gates_by_kind,
     headline,
+    left_out_sentence,
     number,
     percent,
     plus_minus,
@@ -63,10 +64,12 @@ def to_html(report: ValidationReport) -> str:
 
 def _banner(report: ValidationReport) -> Html:
     facts = f"Recipe {report.recipe}, target {report.target}"
+    left_out = left_out_sentence(report)
     return tag(
         "header",
         tag("h1", report.model),
         tag("p", facts, class_="soft"),
+        None if left_out is None else tag("p", left_out),
         tag(
             "div",
             tag("p", f"{_MARKS[report.outcome]} {report.outcome.capitalize()}", class_="word"),

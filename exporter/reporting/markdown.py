@@ -14,6 +14,7 @@ from exporter.reporting.wording import (
     cache_words,
     gates_by_kind,
     headline,
+    left_out_sentence,
     number,
     one_line,
     percent,
@@ -36,9 +37,10 @@ def to_markdown(report: ValidationReport) -> str:
         f"recipe {_escaped(report.recipe)}, target {_escaped(report.target)}",
         "",
         headline(report),
-        "",
-        "## Gates",
     ]
+    if (left_out := left_out_sentence(report)) is not None:
+        lines += ["", _escaped(left_out)]
+    lines += ["", "## Gates"]
     for kind, gates in gates_by_kind(report):
         lines += ["", f"**{MEANINGS[kind].title}.** {MEANINGS[kind].sentence}", ""]
         lines += ["| | Artifact | Subject | Statistic | Measured | Limit |", "|---|---|---|---|---:|---:|"]

@@ -14,6 +14,7 @@ from exporter.reporting.wording import (
     bound,
     gates_by_kind,
     headline,
+    left_out_sentence,
     number,
     one_line,
     quantity,
@@ -42,6 +43,8 @@ def print_report(report: ValidationReport, console: Console) -> None:
                     (visible(greedy.text), "cyan"),
                 )
             )
+    if (left_out := left_out_sentence(report)) is not None:
+        console.print(Text(one_line(left_out)))
     if report.not_checked:
         console.print(Text("Not checked:", "bold"))
         for each in report.not_checked:

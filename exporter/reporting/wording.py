@@ -207,6 +207,13 @@ def size(value: float) -> str:
     return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
 
 
+def left_out_sentence(report: ValidationReport) -> str | None:
+    """What of the checkpoint is not in the release, None where all of it is."""
+    if not report.left_out:
+        return None
+    return f"The text model only. Left out of the checkpoint: {'; '.join(report.left_out)}."
+
+
 def cache_words(cache: CacheSize | None) -> str:
     """What a KV cache takes, and how much of that is for nothing."""
     if cache is None:

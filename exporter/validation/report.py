@@ -107,12 +107,14 @@ class ArtifactRun:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """The whole of it. not_checked: what nobody should read into a pass, one sentence each."""
+    """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
+    not_checked: what nobody should read into a pass, one sentence each."""
 
     schema_version: int
     model: str
     recipe: str
     target: str
+    left_out: tuple[str, ...]
     text: str
     text_tokens: int
     text_sha256: str

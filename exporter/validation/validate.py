@@ -71,6 +71,7 @@ def validate_release(request: ValidationRequest) -> ValidationReport:
         model=request.model,
         recipe=request.recipe.name,
         target=request.target,
+        left_out=() if request.source is None else request.source.left_out,
         text=text.name,
         text_tokens=len(text.tokens),
         text_sha256=text.sha256,

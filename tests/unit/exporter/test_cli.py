@@ -167,10 +167,10 @@ def test_a_name_is_explained_before_it_is_fetched_and_no_access_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_in_the_hubs_cache_is_exported_by_its_name(
+def test_a_checkpoint_in_the_hubs_cache_is_planned_by_its_name(
     tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As far as the plan, which refuses a context that the checkpoint in the cache has no room for."""
+    """The plan refuses a context that this checkpoint, and no published one, has no room for."""
     home = hub_cache / "models--google--gemma-3-270m"
     write_huggingface(home / "snapshots" / COMMIT)
     (home / "refs").mkdir()

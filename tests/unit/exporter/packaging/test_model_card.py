@@ -48,7 +48,7 @@ def test_the_card_says_what_a_user_must_know() -> None:
         "`int8`",
         "127 × `int8-channel`",
         "2048 tokens",
-        "vision tower, 417 M parameters, projector",
+        "Left out of the checkpoint: vision tower, 417 M parameters; projector.",
         "mean KL 0.0042",
         "ab" * 32,
         "Gemma Terms of Use",

@@ -70,7 +70,9 @@ def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
 def test_hostile_text_stays_text() -> None:
     page = Page(to_html(failing()))
     assert "script" not in page.elements
-    assert page.text.count("<script>alert(1)</script>") == 3, "greedy text, skip reason, not checked"
+    assert page.text.count("<script>alert(1)</script>") == 4, (
+        "left out, greedy text, skip reason, not checked"
+    )
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
     assert HOSTILE.replace("\x1b", "\ufffd") in page.text_of("li")
@@ -83,7 +85,11 @@ def test_no_text_whatever_adds_an_element(text: str) -> None:
         run = replace(passing().runs[0], greedy=(GreedyRun(text, text, 64, 64),), arithmetic=text)
         gate = Gate("kernels", text, text, text, Skipped(text))
         return Page(
-            to_html(replace(passing(), model=text, gates=(gate,), runs=(run,), not_checked=(text,)))
+            to_html(
+                replace(
+                    passing(), model=text, gates=(gate,), runs=(run,), left_out=(text,), not_checked=(text,)
+                )
+            )
         )
 
     assert with_text(text).elements == with_text("plain").elements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
+from exporter.reporting.html_report import to_html
 from exporter.reporting.junit import to_junit
 from exporter.reporting.markdown import quality_section, to_markdown
 from exporter.reporting.terminal import print_report
@@ -49,6 +51,16 @@ def test_junit_survives_what_xml_cannot_hold() -> None:
     skipped = parsed.find("testsuite/testcase/skipped")
     assert skipped is not None
     assert skipped.get("message") == "\ufffd\ufffd\ufffd <&\"'"
+
+
+@pytest.mark.parametrize("view", [to_markdown, terminal, to_html])
+def test_what_was_left_out_of_the_checkpoint_is_named_where_something_was(
+    view: Callable[[ValidationReport], str],
+) -> None:
+    parts = ("vision tower, 417 M parameters", "vision projector, 3.0 M parameters")
+    words = f"Left out of the checkpoint: {'; '.join(parts)}."
+    assert words in " ".join(view(replace(passing(), left_out=parts)).split())
+    assert "Left out" not in view(passing())
 
 
 def test_markdown_tables_keep_their_columns_whatever_the_text() -> None:
