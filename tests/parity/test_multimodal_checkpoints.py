@@ -1,0 +1,139 @@
+"""Checkpoints with towers as transformers itself saves them, against transformers' own text model.
+
+Matrix: Gemma 3, Gemma 4 with towers and Gemma 4 without × saved by `save_pretrained`, and as the state
+dictionary a training loop saves. Equal: every tensor of the text model, the numbers that are left out, and
+the logits of text. Not asserted here: published checkpoints (nobody has them here), images and sound.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.models.spec import Role
+from tests.reference import transformers_logits
+from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b, write_tiny_tokenizer
+
+TOLERANCE = 1e-5  # max abs of logits; the two models are the same code
+
+
+def gemma3() -> Any:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    vision = {"model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 48}
+    vision |= {"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    config = Gemma3Config(text_config=tiny_gemma3(), vision_config=vision, mm_tokens_per_image=4)
+    return Gemma3ForConditionalGeneration(config)
+
+
+def gemma4() -> Any:
+    from transformers import Gemma4Config, Gemma4ForConditionalGeneration
+
+    vision = {"model_type": "gemma4_vision", "hidden_size": 32, "intermediate_size": 48, "head_dim": 16}
+    vision |= {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    vision |= {"position_embedding_size": 32}
+    audio = {"model_type": "gemma4_audio", "hidden_size": 32, "num_hidden_layers": 2}
+    audio |= {"num_attention_heads": 2, "output_proj_dims": 64}
+    config = Gemma4Config(text_config=tiny_gemma4_e2b(), vision_config=vision, audio_config=audio)
+    return Gemma4ForConditionalGeneration(config)
+
+
+def gemma4_unified() -> Any:
+    from transformers import Gemma4UnifiedConfig, Gemma4UnifiedForConditionalGeneration
+
+    vision = {"model_type": "gemma4_unified_vision", "mm_embed_dim": 64, "mm_posemb_size": 8}
+    vision |= {"output_proj_dims": 64}
+    audio = {"model_type": "gemma4_unified_audio", "audio_embed_dim": 32}
+    config = Gemma4UnifiedConfig(text_config=tiny_gemma4_12b(), vision_config=vision, audio_config=audio)
+    return Gemma4UnifiedForConditionalGeneration(config)
+
+
+def by_save_pretrained(model: Any, directory: Path) -> None:
+    model.save_pretrained(directory)
+
+
+def as_a_state_dictionary(model: Any, directory: Path) -> None:
+    """The names the model has in memory, the tied head as a tensor of its own."""
+    model.config.save_pretrained(directory)
+    state = {name: tensor.clone().contiguous() for name, tensor in model.state_dict().items()}
+    assert "lm_head.weight" in state
+    save_file(state, directory / "model.safetensors", {"format": "pt"})
+
+
+@pytest.fixture(params=[gemma3, gemma4, gemma4_unified], ids=lambda make: make.__name__, scope="module")
+def model(request: pytest.FixtureRequest) -> Any:
+    """A model none of whose tensors is what it was initialised to."""
+    make: Callable[[], Any] = request.param
+    made = make().eval()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for tensor in made.state_dict().values():
+            spread = 2.0 * tensor.shape[-1] ** -0.5 if tensor.ndim > 1 else 0.3
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * spread + (tensor.ndim < 2))
+    made.tie_weights()
+    return made
+
+
+@pytest.fixture(params=[by_save_pretrained, as_a_state_dictionary], ids=lambda save: save.__name__)
+def source(request: pytest.FixtureRequest, model: Any, tmp_path: Path) -> HuggingFaceSource:
+    save: Callable[[Any, Path], None] = request.param
+    save(model, tmp_path)
+    write_tiny_tokenizer(tmp_path)
+    return HuggingFaceSource.open(tmp_path)
+
+
+def values_of(source: HuggingFaceSource) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    return {name: source.rows(name, 0, tensor.shape[0]) for name, tensor in source.tensors.items()}
+
+
+def test_the_text_model_has_exactly_transformers_tensors(model: Any, source: HuggingFaceSource) -> None:
+    theirs = {
+        f"model.{name}": tensor.numpy() for name, tensor in model.model.language_model.state_dict().items()
+    }
+    ours = values_of(source)
+    assert set(ours) == set(theirs)
+    for name, values in theirs.items():
+        np.testing.assert_array_equal(ours[name], values, err_msg=name)
+
+
+def test_layer_scalars_are_read_and_are_not_ones(source: HuggingFaceSource) -> None:
+    scalars = [weight.name for weight in source.spec.weights() if weight.role is Role.SCALAR]
+    assert len(scalars) == (0 if source.spec.model_type == "gemma3_text" else len(source.spec.layers))
+    assert all(source.rows(name, 0, 1)[0] != 1.0 for name in scalars)
+
+
+def test_every_other_tensor_is_counted_as_left_out(model: Any, source: HuggingFaceSource) -> None:
+    total = sum(tensor.numel() for tensor in model.state_dict().values()) - model.lm_head.weight.numel()
+    text = sum(math.prod(tensor.shape) for tensor in source.tensors.values())
+    counts = [int(part.split(", ", 1)[1].split()[0].replace(",", "")) for part in source.left_out]
+    assert sum(counts) == total - text > 0
+    assert [part.split(",")[0] for part in source.left_out] == {
+        "gemma3_text": ["vision tower", "vision projector"],
+        "gemma4_text": ["vision tower", "vision projector", "audio tower", "audio projector"],
+        "gemma4_unified_text": ["vision embedder", "audio embedder"],
+    }[source.spec.model_type]
+
+
+def test_the_architecture_and_tensors_give_the_whole_models_logits(
+    model: Any, source: HuggingFaceSource
+) -> None:
+    tokens = torch.randint(6, 262, (40,), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        model.set_attn_implementation("eager")
+        whole = model(input_ids=tokens[None], use_cache=False).logits[0]
+    ours = transformers_logits(source.architecture, values_of(source), tokens)
+    assert (ours - whole).abs().max() <= TOLERANCE
+    assert whole.std() > 0.5, "logits of the fixture are nearly uniform: it would prove nothing"
+
+
+def test_the_architecture_survives_json(source: HuggingFaceSource) -> None:
+    assert json.loads(json.dumps(dict(source.architecture))) == source.architecture
