@@ -16,16 +16,27 @@ import torch
 
 from exporter.errors import QuantizedCheckpointError
 from exporter.models.spec import Role
-from exporter.planning.scheme import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
+from exporter.planning.scheme import (
+    FP16,
+    FP32,
+    INT4_CHANNEL,
+    INT4_G32,
+    INT8_CHANNEL,
+    INT8_G16,
+    INT8_G32,
+    Scheme,
+    scheme_holding,
+)
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from exporter.quantization.transformers_view import hidden_embeddings, load_linears, load_model
 from exporter.quantization.writer import write_quantized
 from tests.fakes import silent
+from tests.holding_source import HoldingSource
 from tests.tiny import RandomSource, tiny_gemma3
 
 EMBEDDING = "model.embed_tokens.weight"
 UP = "model.layers.3.mlp.up_proj.weight"
-TURNS: tuple[Scheme, ...] = (INT4_G32, INT8_CHANNEL, FP16, INT4_CHANNEL, FP32)
+TURNS: tuple[Scheme, ...] = (INT4_G32, INT8_CHANNEL, FP16, INT4_CHANNEL, FP32, INT8_G32, INT8_G16)
 
 
 def quantised(directory: Path, embedding: Scheme, linears: tuple[Scheme, ...]) -> QuantizedCheckpoint:
@@ -50,13 +61,27 @@ def logits(model: Any) -> torch.Tensor:
         (INT8_CHANNEL, (INT4_G32,)),
         (FP16, (INT4_G32, INT8_CHANNEL)),
         (FP32, (FP32,)),
+        (INT8_G16, (INT8_G32,)),
     ],
 )
 def test_transformers_reads_what_we_read(
     tmp_path: Path, embedding: Scheme, linears: tuple[Scheme, ...]
 ) -> None:
-    checkpoint = quantised(tmp_path, embedding, linears)
-    model = load_model(tmp_path)
+    assert_transformers_reads(tmp_path, quantised(tmp_path, embedding, linears))
+
+
+def test_transformers_reads_codes_taken_over_with_scales_of_either_sign(tmp_path: Path) -> None:
+    source = HoldingSource(tiny_gemma3(), kinds=("Q4_0", "Q5_0", "Q8_0", "Q6_K"))
+    held = {name: scheme for name, each in source.held.items() if (scheme := scheme_holding(each))}
+    checkpoint = write_quantized(
+        source, {**held, EMBEDDING: INT8_G32}, tmp_path, silent, frozenset(source.held)
+    )
+    assert_transformers_reads(tmp_path, checkpoint)
+
+
+def assert_transformers_reads(directory: Path, checkpoint: QuantizedCheckpoint) -> None:
+    """The same weights, and from them the same logits, as ours in a plain model."""
+    model = load_model(directory)
     parameters = dict(model.named_parameters())
     assert set(parameters) == set(checkpoint.matrices) | set(checkpoint.vectors)
     stored = {name: matrix.values(0, matrix.shape[0]) for name, matrix in checkpoint.matrices.items()}

@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 from exporter.errors import CheckpointError, PlanError, QuantizedCheckpointError
 from exporter.models.spec import Role
-from exporter.planning.scheme import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, IntegerScheme, Scheme
+from exporter.planning.scheme import (
+    FP16,
+    FP32,
+    INT4_CHANNEL,
+    INT4_G32,
+    INT8_CHANNEL,
+    INT8_G16,
+    INT8_G32,
+    IntegerScheme,
+    Scheme,
+)
 from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, open_quantized
 from exporter.quantization.packing import unpack
 from exporter.quantization.quantizers import quantize_rows
@@ -30,7 +40,7 @@ from tests.tiny import RandomSource, tiny_gemma3
 EMBEDDING = "model.embed_tokens.weight"
 UP = "model.layers.3.mlp.up_proj.weight"
 LAST = "model.layers.6.mlp.down_proj.weight"
-TURNS: tuple[Scheme, ...] = (INT4_G32, INT8_CHANNEL, FP16, INT4_CHANNEL, FP32)
+TURNS: tuple[Scheme, ...] = (INT4_G32, INT8_CHANNEL, FP16, INT4_CHANNEL, FP32, INT8_G32, INT8_G16)
 
 
 @dataclass(frozen=True)
