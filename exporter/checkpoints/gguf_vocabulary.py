@@ -112,19 +112,16 @@ def _merged(file: GgufFile) -> GgufVocabulary:
         raise TokenizerError(
             file.path, "tokenizer.ggml.merges is missing or not a list of merges", CONVERT_AGAIN
         )
-    merges = [tuple(merge.split(" ")) for merge in listed]
     known = frozenset(pieces)
-    for merge in merges:
-        if len(merge) != 2 or not known.issuperset((*merge, "".join(merge))):
+    for merge in listed:
+        left, _, right = merge.partition(" ")
+        if not (left in known and right in known and left + right in known):
             raise TokenizerError(
                 f"{file.path}: tokenizer.ggml.merges",
-                f"{' '.join(merge)!r} does not join two pieces of the vocabulary into a third",
+                f"{merge!r} does not join two pieces of the vocabulary into a third",
                 CONVERT_AGAIN,
             )
-    vocabulary = Vocabulary.checked(
-        file.path, pieces, scores, kinds, tuple((merge[0], merge[1]) for merge in merges)
-    )
-    return GgufVocabulary(vocabulary, len(pieces))
+    return GgufVocabulary(Vocabulary.checked(file.path, pieces, scores, kinds, listed), len(pieces))
 
 
 def _columns(file: GgufFile) -> tuple[list[str], list[float], list[int]]:

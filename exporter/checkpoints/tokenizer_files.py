@@ -11,7 +11,6 @@ Gemma 4's vocabulary lists its merges, and all it adds to its vocabulary is spec
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +133,11 @@ def added_tokens(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     return found
 
 
-def merges(vocabulary: Vocabulary) -> Sequence[tuple[str, str]]:
+def merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """The listed merges, or every split of a piece into two pieces: best score first, then the longest
     left part."""
     if vocabulary.merges is not None:
-        return vocabulary.merges
+        return [(left, right) for left, _, right in (pair.partition(" ") for pair in vocabulary.merges)]
     known = frozenset(vocabulary.pieces)
     ranked = []
     for i in vocabulary.ids(PieceKind.NORMAL, PieceKind.USER_DEFINED):

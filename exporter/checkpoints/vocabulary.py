@@ -30,13 +30,14 @@ class PieceKind(IntEnum):
 class Vocabulary:
     """Pieces by token id, with blanks written as U+2581 throughout.
 
-    merges: pairs to join, best first, where they are listed; None where they follow from the scores.
+    merges: pairs to join, best first, "left right", where they are listed; None where they follow from
+    the scores.
     """
 
     pieces: tuple[str, ...]
     scores: tuple[float, ...]
     kinds: tuple[PieceKind, ...]
-    merges: tuple[tuple[str, str], ...] | None = None
+    merges: tuple[str, ...] | None = None
 
     @staticmethod
     def checked(
@@ -44,7 +45,7 @@ class Vocabulary:
         pieces: Sequence[str],
         scores: Sequence[float],
         kinds: Sequence[int],
-        merges: tuple[tuple[str, str], ...] | None = None,
+        merges: tuple[str, ...] | None = None,
     ) -> Vocabulary:
         """Raises TokenizerError for lengths, types or pieces that cannot be a vocabulary's."""
         Vocabulary.require_equal_lengths(where, pieces, scores, kinds)

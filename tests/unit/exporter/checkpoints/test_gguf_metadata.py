@@ -12,7 +12,9 @@ from exporter.checkpoints.gguf_architectures import ARCHITECTURES, GgufArchitect
 from exporter.checkpoints.gguf_file import GgufFile, MetadataValue
 from exporter.checkpoints.gguf_metadata import PerLayer, agrees
 from exporter.errors import SpecError
+from exporter.models.families import read_spec
 from exporter.models.published import published_config, published_ids
+from exporter.models.spec import ModelSpec
 from tests.tiny import TINY_CONFIGS
 from tests.unit.exporter.checkpoints.real_gguf_files import REAL_FILES, TENSOR_COUNTS
 from tests.unit.exporter.checkpoints.written_gguf import (
@@ -70,6 +72,10 @@ def spelled(value: Any) -> Any:
     return list(value.values) if isinstance(value, PerLayer) else value
 
 
+def spec_of(entry: GgufArchitecture) -> ModelSpec:
+    return read_spec(entry.config, entry.name)
+
+
 def test_every_published_model_is_in_the_table() -> None:
     assert tuple(BY_NAME) == published_ids()
 
@@ -111,24 +117,17 @@ def test_the_tests_converter_states_what_real_files_state(file: str) -> None:
 @pytest.mark.parametrize("name", TENSOR_COUNTS)
 def test_the_spec_has_as_many_tensors_as_the_real_file(name: str) -> None:
     entry = BY_NAME[name]
-    spec = tiny_spec(entry)
+    spec = spec_of(entry)
     unused = 3 * sum(not layer.owns_cache for layer in spec.layers)
     assert len(spec.weights()) + len(rope_factors(entry.config)) + unused == TENSOR_COUNTS[name]
-
-
-def tiny_spec(entry: GgufArchitecture) -> Any:
-    from exporter.models.families import read_spec
-
-    return read_spec(entry.config, entry.name)
 
 
 def test_numbers_that_metadata_does_not_have_come_from_the_table() -> None:
     """Gemma 3 27B's query scale, and the layers' kinds and the second RoPE of every Gemma 3."""
     config = published_config("gemma-3-27b")
     stated = converted_metadata(config)
-    for key in ("gemma3.rope.freq_base_swa",):  # older files leave it out
-        del stated[key]
-    spec = tiny_spec(recognise(header("gemma3", stated), ARCHITECTURES))
+    del stated["gemma3.rope.freq_base_swa"]  # older files leave it out
+    spec = spec_of(recognise(header("gemma3", stated), ARCHITECTURES))
     assert spec.query_scale == 168**-0.5
     assert [layer.index for layer in spec.layers if layer.window is None][:2] == [5, 11]
     assert {layer.rope.theta for layer in spec.layers} == {1e4, 1e6}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.checkpoints.gguf_architectures import ARCHITECTURES
+from exporter.checkpoints.gguf_architectures import ARCHITECTURES, GgufArchitecture
 from exporter.checkpoints.gguf_source import GgufSource
 from exporter.checkpoints.gguf_tensors import gguf_name
 from exporter.errors import CheckpointError
@@ -29,10 +29,7 @@ def opened(random: RandomSource, path: Path) -> GgufSource:
 
 
 @pytest.mark.parametrize("entry", ARCHITECTURES, ids=lambda entry: entry.name)
-def test_every_weight_has_the_name_gguf_py_gives_it(entry: object) -> None:
-    from exporter.checkpoints.gguf_architectures import GgufArchitecture
-
-    assert isinstance(entry, GgufArchitecture)
+def test_every_weight_has_the_name_gguf_py_gives_it(entry: GgufArchitecture) -> None:
     spec = read_spec(entry.config, entry.name)
     names = [gguf_name(weight.name, spec) for weight in spec.weights()]
     first = [weight.name for weight in spec.weights() if not weight.name.startswith("model.layers.")]
