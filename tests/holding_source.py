@@ -1,4 +1,4 @@
-"""`HoldingSource`: a tiny random Gemma whose linears are integer codes already, as some GGUF has them."""
+"""`HoldingSource`: a tiny random Gemma whose matrices are integer codes already, as some GGUF has them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ from tests.tiny import RandomSource
 
 @dataclass(frozen=True)
 class HoldingSource(RandomSource):
-    """Linears take the kinds in turn; the rest stays floating point. Scales have either sign."""
+    """Linears take the kinds in turn; others is for the rest, None for floats. Scales have either sign."""
 
     kinds: tuple[str, ...] = ("Q4_0",)
+    others: str | None = None
     stored: dict[str, tuple[str, Codes, CodeScales]] = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        linears = [weight.name for weight in self.spec.weights() if weight.role is Role.LINEAR]
+        matrices = [weight for weight in self.spec.weights() if weight.is_matrix]
+        linears = [weight.name for weight in matrices if weight.role is Role.LINEAR]
+        given = {name: self.kinds[i % len(self.kinds)] for i, name in enumerate(linears)}
+        if self.others is not None:
+            given |= {weight.name: self.others for weight in matrices if weight.name not in given}
         stored = {}
-        for i, name in enumerate(linears):
-            kind = self.kinds[i % len(self.kinds)]
+        for name, kind in given.items():
             codes, scales = as_blocks(self.weights[name], kind)
             stored[name] = (kind, codes, scales)
             self.weights[name] = dequantised(codes, scales)
@@ -51,7 +55,7 @@ class HoldingSource(RandomSource):
         return codes[start:stop], scales[start:stop]
 
     def digests(self) -> dict[str, str]:
-        return {"seed": str(self.seed), "kinds": " ".join(self.kinds)}
+        return {"seed": str(self.seed), "kinds": " ".join(self.kinds), "others": str(self.others)}
 
 
 def as_blocks(values: NDArray[np.float32], kind: str) -> tuple[Codes, CodeScales]:
