@@ -24,6 +24,7 @@ from exporter.lowering.litert.bundle import BundleRequest, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
 from exporter.lowering.litert.float_twin import TWIN_NAMES, write_float_twin
+from exporter.lowering.litert.metadata import ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
 from exporter.lowering.litert.verification import verify_written
@@ -119,15 +120,16 @@ def _copy(path: Path, file: BinaryIO) -> None:
 
 def _bundle_request(request: LoweringRequest) -> BundleRequest:
     spec = request.checkpoint.spec
-    return BundleRequest(
+    facts = ModelFacts(
         model_type=spec.model_type,
-        tokenizer=request.tokenizer,
         bos_token=request.bos_token,
         stop_tokens=request.stop_tokens,
         chat_template=request.chat_template,
         context=request.context,
-        identity=json.dumps(request.checkpoint.record, sort_keys=True).encode(),
+        embedded=spec.per_layer_embedding is not None,
     )
+    identity = json.dumps(request.checkpoint.record, sort_keys=True).encode()
+    return BundleRequest(facts, request.tokenizer, identity)
 
 
 def _artifact(form: Format, path: str, request: LoweringRequest) -> Artifact:
