@@ -21,6 +21,7 @@ from exporter.checkpoints.derived_source import DerivedSource
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.safetensors_file import SafetensorsFile
 from exporter.checkpoints.tensor_values import as_float32
+from exporter.checkpoints.text_tensors import text_name
 from exporter.errors import CheckpointError
 from runtimes.manifest import sha256_of
 
@@ -78,9 +79,8 @@ class LoraSource(DerivedSource):
                 f"save the adapter again as {WEIGHTS_NAME} (peft's default)",
             )
         file = SafetensorsFile.open(directory / WEIGHTS_NAME)
-        updates = {
-            name: _low_rank(base, config, file, name) for name in sorted(_adapted(directory, file, base))
-        }
+        adapted = _adapted(directory, file, base)
+        updates = {name: _low_rank(base, config, file, name, adapted[name]) for name in sorted(adapted)}
         if not any(update.up.any() and update.down.any() and update.scaling for update in updates.values()):
             raise CheckpointError(
                 directory,
@@ -133,14 +133,17 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _adapted(directory: Path, file: SafetensorsFile, base: CheckpointSource) -> set[str]:
-    """Canonical names of the adapted matrices; every tensor of the file must belong to one."""
-    names = set()
+def _adapted(directory: Path, file: SafetensorsFile, base: CheckpointSource) -> dict[str, str]:
+    """Adapted matrices, by canonical name, to what the names of their factors begin with; every tensor of
+    the file must belong to one. An adapter trained on a model with towers names the text model's their way.
+    """
+    names: dict[str, str] = {}
     for key in file.tensors:
         plain = key.removeprefix(KEY_PREFIX)
         for part in (".lora_A.weight", ".lora_B.weight"):
             if plain.endswith(part):
-                names.add(f"{plain.removesuffix(part)}.weight")
+                module = plain.removesuffix(part)
+                names[text_name(f"{module}.weight")] = key.removesuffix(part)
                 break
         else:
             raise CheckpointError(
@@ -148,7 +151,7 @@ def _adapted(directory: Path, file: SafetensorsFile, base: CheckpointSource) -> 
                 f"tensor {key} is not a LoRA factor of a linear",
                 "merge it with peft's merge_and_unload() and export the result",
             )
-    if unknown := sorted(names - set(base.tensors)):
+    if unknown := sorted(set(names) - set(base.tensors)):
         raise CheckpointError(
             directory / WEIGHTS_NAME,
             f"it adapts {unknown[0]}, which {base.name} does not have",
@@ -158,11 +161,10 @@ def _adapted(directory: Path, file: SafetensorsFile, base: CheckpointSource) -> 
 
 
 def _low_rank(
-    base: CheckpointSource, config: Mapping[str, Any], file: SafetensorsFile, name: str
+    base: CheckpointSource, config: Mapping[str, Any], file: SafetensorsFile, name: str, stem: str
 ) -> LowRank:
     rank = int(config["r"])
     out, inputs = base.tensors[name].shape
-    stem = KEY_PREFIX + name.removesuffix(".weight")
     factors = []
     for part, shape in (("lora_A", (rank, inputs)), ("lora_B", (out, rank))):
         key = f"{stem}.{part}.weight"

@@ -71,6 +71,12 @@ def find_text_tensors(
     return TextTensors(stored, {kind: tuple(names) for kind, names in left_out.items() if names})
 
 
+def text_name(name: str) -> str:
+    """The canonical name of a text tensor, however a model with towers calls it; other names stay."""
+    found = _renamed(name)
+    return name if found is None else found
+
+
 def describe_left_out(
     left_out: Mapping[str, tuple[str, ...]], shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[str, ...]:
@@ -90,14 +96,21 @@ def _first_word(name: str) -> str:
 
 
 def _canonical(name: str, where: object) -> str:
+    found = _renamed(name)
+    if found is None:
+        raise CheckpointError(
+            where,
+            f"tensor {name} is neither the text model's nor of a tower this version knows",
+            "give the checkpoint as it was published, or use a newer gemma-export",
+        )
+    return found
+
+
+def _renamed(name: str) -> str | None:
     for prefix, ours in PREFIXES.items():
         if name.startswith(prefix):
             return ours + name.removeprefix(prefix)
-    raise CheckpointError(
-        where,
-        f"tensor {name} is neither the text model's nor of a tower this version knows",
-        "give the checkpoint as it was published, or use a newer gemma-export",
-    )
+    return None
 
 
 def _count(parameters: int) -> str:

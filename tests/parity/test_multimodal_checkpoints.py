@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.checkpoints.lora import LoraSource
+from exporter.models.families import read_spec
 from exporter.models.spec import Role
 from tests.reference import transformers_logits
 from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b, write_tiny_tokenizer
@@ -137,3 +139,47 @@ def test_the_architecture_and_tensors_give_the_whole_models_logits(
 
 def test_the_architecture_survives_json(source: HuggingFaceSource) -> None:
     assert json.loads(json.dumps(dict(source.architecture))) == source.architecture
+
+
+@pytest.mark.parametrize("make", [gemma3, gemma4], ids=lambda make: make.__name__)
+def test_an_adapter_of_the_whole_model_is_merged_into_the_text_model(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    whole = make().eval()
+    whole.save_pretrained(tmp_path / "base")
+    write_tiny_tokenizer(tmp_path / "base")
+    adapted = get_peft_model(whole, LoraConfig(r=4, target_modules=r".*language_model.*\.q_proj"))
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter)
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    source = LoraSource.open(HuggingFaceSource.open(tmp_path / "base"), tmp_path / "adapter")
+    merged: Any = adapted.merge_and_unload()
+    merged_state = merged.model.language_model.state_dict()
+    assert len(source.updates) == len(source.spec.layers)
+    for name, update in source.updates.items():
+        theirs = merged_state[name.removeprefix("model.")].detach().numpy()
+        np.testing.assert_allclose(source.rows(name, 0, len(theirs)), theirs, atol=1e-5, err_msg=name)
+        assert np.abs(update.rows(0, len(theirs))).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "config", [tiny_gemma3, tiny_gemma4_e2b, tiny_gemma4_12b], ids=lambda make: make.__name__
+)
+def test_a_text_model_that_transformers_saved_alone_is_read_alike(
+    config: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config()))
+    model.save_pretrained(tmp_path)
+    write_tiny_tokenizer(tmp_path)
+    source = HuggingFaceSource.open(tmp_path)
+    assert source.spec == read_spec(config(), "config.json")
+    assert source.left_out == ()
+    theirs = {name: tensor.numpy() for name, tensor in model.model.state_dict().items()}
+    assert {name.removeprefix("model.") for name in source.tensors} == set(theirs)
+    for name, values in theirs.items():
+        np.testing.assert_array_equal(source.rows(f"model.{name}", 0, len(values)), values, err_msg=name)

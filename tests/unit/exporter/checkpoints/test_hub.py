@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from exporter.checkpoints import hub as module
 from exporter.checkpoints.hub import WANTED, fetch
@@ -178,7 +178,7 @@ def test_a_cache_that_lacks_a_file_is_not_taken_for_whole(
 def test_a_transfer_that_breaks_off_leaves_no_file_and_goes_on_the_next_time(
     hub: FakeHub, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)  # between its retries
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)  # between retries
     hub.cut = "model.safetensors"
     assert "peer closed connection" in refusal().what
     assert not list(hub_cache.rglob("model.safetensors"))

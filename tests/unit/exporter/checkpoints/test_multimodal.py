@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
 from exporter.checkpoints.multimodal import MULTIMODAL, read_text_config
@@ -261,6 +262,16 @@ def test_unused_projections_of_sharing_layers_are_left_out(tmp_path: Path) -> No
     owning = {"model.language_model.layers.0.self_attn.v_norm.weight": torch.ones(32)}
     write_multimodal(tmp_path, "gemma4", "inner", owning)
     refused(tmp_path, CheckpointError, r"tensor model\.layers\.0\.self_attn\.v_norm\.weight is not part of")
+
+
+def test_unused_projections_are_left_out_of_a_text_model_alone_too(tmp_path: Path) -> None:
+    from tests.checkpoints import write_huggingface
+
+    weights = write_huggingface(tmp_path, tiny_gemma4_e2b()) / "model.safetensors"
+    unused = {"model.layers.13.self_attn.v_proj.weight": torch.ones(32, 64)}
+    save_file(load_file(weights) | unused, weights)
+    (part,) = HuggingFaceSource.open(tmp_path).left_out
+    assert part == "unused key and value projections of layers that share a cache, 2,048 parameters"
 
 
 def test_ids_of_the_whole_model_come_before_those_of_its_text_config(tmp_path: Path) -> None:
