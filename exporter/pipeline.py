@@ -176,6 +176,7 @@ def validate(
             source=source,
             lowerings=lowerings,
             progress=progress,
+            refusals=plan.refusals,
             token_limit=token_limit,
         )
     )

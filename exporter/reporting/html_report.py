@@ -26,6 +26,7 @@ from exporter.reporting.wording import (
     quantity,
     size,
     verdict_word,
+    weight_sentences,
 )
 from exporter.validation.report import ArtifactRun, Comparison, Gate, GreedyRun, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
@@ -54,6 +55,7 @@ def to_html(report: ValidationReport) -> str:
             _gates(report),
             _agreement(report),
             _runs(report),
+            _weights(report),
             _not_checked(report),
             _conditions(report),
         ),
@@ -246,6 +248,13 @@ def _greedy(run: GreedyRun) -> Html:
         tag("blockquote", tag("span", run.prompt, class_="prompt"), run.text, dir="auto"),
         class_="greedy",
     )
+
+
+def _weights(report: ValidationReport) -> Html | None:
+    if not report.weights:
+        return None
+    sentences = (tag("li", sentence) for sentence in weight_sentences(report))
+    return tag("section", tag("h2", "Where the weights come from"), tag("ul", sentences))
 
 
 def _not_checked(report: ValidationReport) -> Html:

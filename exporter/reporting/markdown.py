@@ -23,6 +23,7 @@ from exporter.reporting.wording import (
     size,
     verdict_word,
     visible,
+    weight_sentences,
 )
 from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
@@ -40,6 +41,8 @@ def to_markdown(report: ValidationReport) -> str:
     ]
     if (left_out := left_out_sentence(report)) is not None:
         lines += ["", _escaped(left_out)]
+    if report.weights:
+        lines += ["", *_weights(report)]
     lines += ["", "## Gates"]
     for kind, gates in gates_by_kind(report):
         lines += ["", f"**{MEANINGS[kind].title}.** {MEANINGS[kind].sentence}", ""]
@@ -71,6 +74,7 @@ def quality_section(report: ValidationReport) -> str:
     )
     parts = [
         f"**{report.outcome.capitalize()}.** {headline(report)}",
+        "\n".join(_weights(report)),
         "\n".join(_comparison_table(report)) if report.comparisons else "No logits were compared.",
         kinds,
         "Not checked:",
@@ -78,6 +82,10 @@ def quality_section(report: ValidationReport) -> str:
         f"{_measured_on(report)} `report.html` and `report.json` hold all figures.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _weights(report: ValidationReport) -> list[str]:
+    return [f"- {_escaped(sentence)}" for sentence in weight_sentences(report)]
 
 
 def _gate_row(gate: Gate) -> str:

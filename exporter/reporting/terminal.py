@@ -21,6 +21,7 @@ from exporter.reporting.wording import (
     size,
     verdict_word,
     visible,
+    weight_sentences,
 )
 from exporter.validation.report import Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
@@ -45,6 +46,8 @@ def print_report(report: ValidationReport, console: Console) -> None:
             )
     if (left_out := left_out_sentence(report)) is not None:
         console.print(Text(one_line(left_out)))
+    for sentence in weight_sentences(report):
+        console.print(Text(one_line(sentence)))
     if report.not_checked:
         console.print(Text("Not checked:", "bold"))
         for each in report.not_checked:

@@ -13,6 +13,7 @@ from typing import assert_never, get_args
 from exporter.planning.estimates import CacheSize
 from exporter.validation.report import Gate, Kind, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped, Verdict
+from exporter.validation.weight_origins import WeightOrigin
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order a reader follows: from the bytes of the file to what a user gets."""
@@ -212,6 +213,25 @@ def left_out_sentence(report: ValidationReport) -> str | None:
     if not report.left_out:
         return None
     return f"The text model only. Left out of the checkpoint: {'; '.join(report.left_out)}."
+
+
+def weight_sentences(report: ValidationReport) -> tuple[str, ...]:
+    """How the weights came to be what is stored, a sentence for each kind."""
+    return tuple(_weight_sentence(origin) for origin in report.weights)
+
+
+def _weight_sentence(origin: WeightOrigin) -> str:
+    match origin.how:
+        case "taken over":
+            done = f"taken over unchanged from {origin.dtype}, as {origin.scheme}"
+        case "dequantised" | "quantised" | "requantised":
+            done = f"{origin.how} from {origin.dtype} to {origin.scheme}"
+        case "kept as floats":
+            done = f"stored as {origin.scheme}, from {origin.dtype}"
+        case _:
+            assert_never(origin.how)
+    why = "" if origin.refusal is None else f" ({origin.refusal})"
+    return f"{number(origin.matrices)} {'matrix' if origin.matrices == 1 else 'matrices'} {done}{why}."
 
 
 def cache_words(cache: CacheSize | None) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from exporter.planning.estimates import CacheSize
 from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
+from exporter.validation.weight_origins import WeightOrigin
 from runtimes.manifest import Format
 
 REPORT_SCHEMA_VERSION = 2
@@ -108,6 +109,7 @@ class ArtifactRun:
 @dataclass(frozen=True)
 class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
+    weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
     not_checked: what nobody should read into a pass, one sentence each."""
 
     schema_version: int
@@ -115,6 +117,7 @@ class ValidationReport:
     recipe: str
     target: str
     left_out: tuple[str, ...]
+    weights: tuple[WeightOrigin, ...]
     text: str
     text_tokens: int
     text_sha256: str

@@ -30,6 +30,7 @@ class ValidationRequest:
     float twin of the largest artifact. sealed: hold the files to the manifest's digests as well.
     checkpoint, source: what the artifacts were made from; None where it is not at hand, and what
     needs it is then skipped. lowerings: by runtime family, for twins and for reading weights back.
+    refusals: matrix to why the codes its source holds were not kept, for the report.
     token_limit: use only so many evaluation tokens. prompts: for greedy tokens.
     """
 
@@ -47,6 +48,7 @@ class ValidationRequest:
     source: CheckpointSource | None
     lowerings: Mapping[str, Lowering]
     progress: Progress
+    refusals: Mapping[str, str] = field(default_factory=dict)
     token_limit: int | None = None
     prompts: tuple[str, ...] = PROMPTS
     drivers: Callable[[Format], tuple[Driver, ...]] = drivers_of

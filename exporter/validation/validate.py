@@ -36,6 +36,7 @@ from exporter.validation.report import (
 )
 from exporter.validation.request import Findings, ValidationRequest
 from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
+from exporter.validation.weight_origins import weight_origins
 
 LONG_ENOUGH = 1024  # tokens a full validation compares
 
@@ -72,6 +73,7 @@ def validate_release(request: ValidationRequest) -> ValidationReport:
         recipe=request.recipe.name,
         target=request.target,
         left_out=() if request.source is None else request.source.left_out,
+        weights=() if request.checkpoint is None else weight_origins(request.checkpoint, request.refusals),
         text=text.name,
         text_tokens=len(text.tokens),
         text_sha256=text.sha256,

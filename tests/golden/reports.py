@@ -20,6 +20,7 @@ from exporter.validation.report import (
     ValidationReport,
 )
 from exporter.validation.verdict import Skipped, at_least, at_most
+from exporter.validation.weight_origins import WeightOrigin
 from runtimes.manifest import Format
 
 LITERT, ONNX, COREML = "model.litertlm", "onnx/model.onnx", "coreml/model.mlpackage"
@@ -109,6 +110,7 @@ def passing() -> ValidationReport:
         recipe="int8",
         target="all",
         left_out=(),
+        weights=(WeightOrigin("quantised", "BF16", "int8-channel", 183, None),),
         text="samples/evaluation: english, code, hindi, japanese",
         text_tokens=1536,
         text_sha256="3f" * 32,
@@ -164,6 +166,11 @@ def failing() -> ValidationReport:
         gates=gates,
         runs=(unmeasured,),
         left_out=("vision tower, 417 M parameters", HOSTILE),
+        weights=(
+            WeightOrigin("taken over", "Q4_0", "int4-g32", 181, None),
+            WeightOrigin("requantised", "Q8_0", "int8-channel", 1, "litert cannot carry int8-g32"),
+            WeightOrigin("dequantised", HOSTILE, "fp16", 1, None),
+        ),
         not_checked=(HOSTILE,),
     )
 

@@ -16,6 +16,7 @@ from exporter.reporting.markup import Html, join, tag
 from exporter.reporting.wording import MEANINGS
 from exporter.validation.report import Gate, GreedyRun
 from exporter.validation.verdict import Skipped
+from exporter.validation.weight_origins import WeightOrigin
 from tests.golden.reports import HOSTILE, REPORTS, failing, inconclusive, passing, statistics
 
 VOID = {"meta"}
@@ -70,8 +71,8 @@ def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
 def test_hostile_text_stays_text() -> None:
     page = Page(to_html(failing()))
     assert "script" not in page.elements
-    assert page.text.count("<script>alert(1)</script>") == 4, (
-        "left out, greedy text, skip reason, not checked"
+    assert page.text.count("<script>alert(1)</script>") == 5, (
+        "left out, type of a weight, greedy text, skip reason, not checked"
     )
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
@@ -84,13 +85,9 @@ def test_no_text_whatever_adds_an_element(text: str) -> None:
     def with_text(text: str) -> Page:
         run = replace(passing().runs[0], greedy=(GreedyRun(text, text, 64, 64),), arithmetic=text)
         gate = Gate("kernels", text, text, text, Skipped(text))
-        return Page(
-            to_html(
-                replace(
-                    passing(), model=text, gates=(gate,), runs=(run,), left_out=(text,), not_checked=(text,)
-                )
-            )
-        )
+        weights = (WeightOrigin("requantised", text, text, 2, text),)
+        shown = replace(passing(), model=text, gates=(gate,), runs=(run,), weights=weights)
+        return Page(to_html(replace(shown, left_out=(text,), not_checked=(text,))))
 
     assert with_text(text).elements == with_text("plain").elements
 

@@ -18,6 +18,7 @@ from exporter.reporting.terminal import print_report
 from exporter.reporting.views import write_views
 from exporter.validation.report import Gate, GreedyRun, ValidationReport
 from exporter.validation.verdict import Skipped
+from exporter.validation.weight_origins import WeightOrigin
 from tests.golden.reports import REPORTS, failing, inconclusive, passing
 
 
@@ -61,6 +62,18 @@ def test_what_was_left_out_of_the_checkpoint_is_named_where_something_was(
     words = f"Left out of the checkpoint: {'; '.join(parts)}."
     assert words in " ".join(view(replace(passing(), left_out=parts)).split())
     assert "Left out" not in view(passing())
+
+
+@pytest.mark.parametrize("view", [to_markdown, quality_section, terminal, to_html])
+def test_how_the_weights_came_to_be_is_told_by_kind(view: Callable[[ValidationReport], str]) -> None:
+    origins = (
+        WeightOrigin("taken over", "Q8", "int8-g32", 182, None),
+        WeightOrigin("requantised", "Q6", "int8-channel", 1, "litert cannot carry int8-g16"),
+    )
+    text = " ".join(view(replace(passing(), weights=origins)).split())
+    assert "182 matrices taken over unchanged from Q8, as int8-g32." in text
+    assert "1 matrix requantised from Q6 to int8-channel (litert cannot carry int8-g16)." in text
+    assert "matrices" not in view(replace(passing(), weights=()))
 
 
 def test_markdown_tables_keep_their_columns_whatever_the_text() -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from exporter.planning.estimates import CacheSize
+from exporter.quantization.origins import How
 from exporter.reporting.wording import (
     KINDS,
     MEANINGS,
@@ -19,10 +20,27 @@ from exporter.reporting.wording import (
     percent,
     plus_minus,
     quantity,
+    weight_sentences,
 )
 from exporter.validation.report import Gate, Kind
 from exporter.validation.verdict import Failed, Passed, Skipped, Verdict, at_least, at_most
+from exporter.validation.weight_origins import WeightOrigin
 from tests.golden.reports import passing
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("taken over", "1,204 matrices taken over unchanged from X, as int8-g32."),
+        ("requantised", "1,204 matrices requantised from X to int8-g32."),
+        ("quantised", "1,204 matrices quantised from X to int8-g32."),
+        ("dequantised", "1,204 matrices dequantised from X to int8-g32."),
+        ("kept as floats", "1,204 matrices stored as int8-g32, from X."),
+    ],
+)
+def test_every_way_a_weight_came_to_be_has_its_sentence(how: How, sentence: str) -> None:
+    report = replace(passing(), weights=(WeightOrigin(how, "X", "int8-g32", 1204, None),))
+    assert weight_sentences(report) == (sentence,)
 
 
 @pytest.mark.parametrize(
