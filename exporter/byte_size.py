@@ -1,11 +1,8 @@
-"""`ByteSize`: sizes of memory on the command line, "8GiB" or "24 GB", as bytes. Not about files."""
+"""Sizes of memory on the command line, "8GiB" or "24 GB", as bytes. Not about files."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import click
 
 # "G" alone is what tools that limit memory mean by it: binary.
 UNITS = {
@@ -17,16 +14,10 @@ UNITS = {
 }  # fmt: skip
 
 
-class ByteSize(click.ParamType):
-    """A number with a unit: GiB and G are 2^30 bytes, GB is 10^9, none is bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
-        unit = UNITS.get(found[2].upper()) if found else None
-        if found is None or unit is None or float(found[1]) == 0:
-            self.fail(f"{value!r} is not a size; give one like 8GiB or 16GB", param, ctx)
-        return round(float(found[1]) * unit)
+def parse_bytes(text: str) -> int:
+    """A number with a unit: GiB and G are 2^30 bytes, GB is 10^9, none is bytes. Raises ValueError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = UNITS.get(found[2].upper()) if found else None
+    if found is None or unit is None or float(found[1]) == 0:
+        raise ValueError(f"{text!r} is not a size; give one like 8GiB or 16GB")
+    return round(float(found[1]) * unit)

@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter import __version__
-from exporter.byte_size import ByteSize
+from exporter.byte_size import parse_bytes
 
 if TYPE_CHECKING:
     from exporter.lowering.interface import Progress
 
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 FORMATS = ("tflite", "litertlm", "onnx", "coreml")
+
+
+def _bytes(value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_bytes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +72,7 @@ FORMATS = ("tflite", "litertlm", "onnx", "coreml")
 )
 @click.option(
     "--max-ram",
-    type=ByteSize(),
+    callback=lambda context, parameter, value: _bytes(value),
     metavar="SIZE",
     help="Refuse before any work what would need more memory than this, e.g. 8GiB.",
 )

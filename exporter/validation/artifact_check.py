@@ -35,7 +35,12 @@ from exporter.validation.gates import (
     quality_gates,
     skipped_gate,
 )
-from exporter.validation.greedy import Continuation, continue_greedily
+from exporter.validation.greedy import (
+    FEWER_GREEDY_TOKENS,
+    GREEDY_TOKENS,
+    Continuation,
+    continue_greedily,
+)
 from exporter.validation.logits_file import LogitsFile
 from exporter.validation.references import ORIGINAL, QUANTISED, References
 from exporter.validation.report import Comparison, Kind
@@ -212,10 +217,11 @@ class _Check:
 
     def _run_itself(self, driver: Driver, twins: _Twins) -> Executed:
         growth, pace = PeakGrowth(), Pace()
+        greedy_tokens = GREEDY_TOKENS if self.request.token_limit is None else FEWER_GREEDY_TOKENS
         with driver.open(self.request.release, self.artifact) as session:
             facts, subject = session.facts, _subject(session.facts)
             continuations = tuple(
-                continue_greedily(session, prompt, self._prompt_tokens(prompt))
+                continue_greedily(session, prompt, self._prompt_tokens(prompt), greedy_tokens)
                 for prompt in self.request.prompts
             )
             grown = growth.so_far()

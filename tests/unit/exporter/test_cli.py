@@ -129,7 +129,7 @@ def test_a_bad_checkpoint_is_refused(
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (("--recipe", "int5"), "use one of float, int4, int8"),
+        (("--recipe", "int5"), "use one of as-stored, float, int4, int8"),
         (("--context", "4096"), "choose a context from 1 to 512"),
         (("--adapter", "/nonexistent"), "give a PEFT adapter directory"),
     ],
@@ -261,3 +261,15 @@ def test_validate_refuses_a_directory_that_is_no_release(tmp_path: Path) -> None
     result = run("validate", str(tmp_path))
     assert result.exit_code == 2
     assert "is this a release directory?" in result.stderr
+
+
+def test_a_size_that_is_none_is_refused() -> None:
+    result = run("--target", "desktop", "--max-ram", "plenty")
+    assert result.exit_code == 2
+    assert "'plenty' is not a size; give one like 8GiB" in result.output
+
+
+def test_more_memory_than_allowed_is_refused_before_any_work(tmp_path: Path, checkpoint: Path) -> None:
+    said = refused(tmp_path, checkpoint, "--max-ram", "1GiB")
+    assert "--max-ram 1.0GiB: " in said
+    assert "takes an estimated" in said

@@ -1,0 +1,65 @@
+"""Memory plans: what grows with what, and the refusal. Whether they are true is measured in benchmarks."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.errors import PlanError
+from exporter.models.published import published_spec
+from exporter.planning.decisions import Carrier
+from exporter.planning.memory import GIB, StageMemory, export_memory, require_memory
+from exporter.planning.plan import make_plan
+from exporter.planning.recipe import load_recipe
+from exporter.planning.scheme import SCHEMES
+from runtimes.manifest import Format
+
+FORMATS: tuple[Format, ...] = ("litertlm", "onnx", "coreml")
+
+
+def stages(model: str, recipe: str = "int4", context: int = 2048, positions: int = 64) -> dict[str, int]:
+    spec = published_spec(model)
+    carriers = dict.fromkeys(("litert", "onnx", "coreml"), Carrier(frozenset(SCHEMES), False))
+    plan = make_plan(spec, load_recipe(recipe), "all", FORMATS, context, carriers, {})
+    return {stage.stage: stage.bytes for stage in export_memory(spec, plan, positions)}
+
+
+def test_every_stage_has_an_estimate() -> None:
+    assert list(stages("gemma-2-2b")) == [
+        "quantising",
+        "lowering to litert",
+        "lowering to onnx",
+        "lowering to coreml",
+        "the reference",
+        "running litert",
+        "running onnx",
+        "running coreml",
+    ]
+
+
+def test_quantising_and_lowering_do_not_grow_with_the_model() -> None:
+    small, large = stages("gemma-2-2b"), stages("gemma-4-12b")
+    for stage in ("quantising", "lowering to onnx", "lowering to litert", "lowering to coreml"):
+        assert large[stage] < small[stage] + 0.1 * GIB
+        assert large[stage] < 1.5 * GIB
+
+
+def test_the_reference_of_a_9b_stays_within_four_gib() -> None:
+    assert stages("gemma-2-9b", positions=1262)["the reference"] < 4 * GIB
+
+
+def test_running_grows_with_weights_and_context() -> None:
+    assert stages("gemma-2-9b")["running onnx"] > 2 * stages("gemma-2-2b")["running onnx"]
+    longer = stages("gemma-2-2b", context=8192)
+    assert longer["running onnx"] > stages("gemma-2-2b")["running onnx"]
+
+
+def test_equalising_runs_the_reference() -> None:
+    found = stages("gemma-2-9b", recipe="int8", positions=1262)
+    assert found["quantising"] == found["the reference"]
+
+
+def test_what_exceeds_the_limit_is_named() -> None:
+    needs = (StageMemory("the reference", 2 * GIB), StageMemory("running onnx", 5 * GIB))
+    require_memory(needs, 5 * GIB)
+    with pytest.raises(PlanError, match=r"--max-ram 4\.0GiB.*running onnx takes an estimated 5\.0 GiB"):
+        require_memory(needs, 4 * GIB)
