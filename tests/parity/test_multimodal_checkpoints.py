@@ -20,10 +20,14 @@ from safetensors.torch import save_file
 
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
 from exporter.checkpoints.lora import LoraSource
+from exporter.checkpoints.multimodal import MULTIMODAL
+from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
 from exporter.models.families import read_spec
+from exporter.models.published import published_spec
 from exporter.models.spec import Role
 from tests.reference import transformers_logits
 from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b, write_tiny_tokenizer
+from tests.unit.exporter.checkpoints.published_configs import PUBLISHED
 
 TOLERANCE = 1e-5  # max abs of logits; the two models are the same code
 
@@ -183,3 +187,59 @@ def test_a_text_model_that_transformers_saved_alone_is_read_alike(
     assert {name.removeprefix("model.") for name in source.tensors} == set(theirs)
     for name, values in theirs.items():
         np.testing.assert_array_equal(source.rows(f"model.{name}", 0, len(values)), values, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "vision", "audio", "left_out"),
+    [
+        (
+            "gemma-3-4b",
+            {
+                "model_type": "siglip_vision_model",
+                "hidden_size": 1152,
+                "image_size": 896,
+                "intermediate_size": 4304,
+                "num_attention_heads": 16,
+                "num_hidden_layers": 27,
+                "patch_size": 14,
+                "vision_use_head": False,
+            },
+            None,
+            ("vision tower, 417 M parameters", "vision projector, 3.0 M parameters"),
+        ),
+        (
+            "gemma-4-e2b",
+            {"model_type": "gemma4_vision", "use_clipped_linears": True},
+            {"model_type": "gemma4_audio"},
+            (
+                "vision tower, 167 M parameters",
+                "vision projector, 1.2 M parameters",
+                "audio tower, 305 M parameters",
+                "audio projector, 2.4 M parameters",
+            ),
+        ),
+        (
+            "gemma-4-12b",
+            {"model_type": "gemma4_unified_vision"},
+            {"model_type": "gemma4_unified_audio"},
+            ("vision embedder, 50 M parameters", "audio embedder, 2.5 M parameters"),
+        ),
+    ],
+)
+def test_the_towers_of_true_sizes_are_counted(
+    model_id: str, vision: dict[str, Any], audio: dict[str, Any] | None, left_out: tuple[str, ...]
+) -> None:
+    """Names and shapes of transformers' whole model, without its weights."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    family, text = PUBLISHED[model_id]
+    towers = {"vision_config": vision} | ({} if audio is None else {"audio_config": audio})
+    with torch.device("meta"):
+        whole = AutoModelForImageTextToText.from_config(
+            AutoConfig.for_model(family, text_config=text, **towers)
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in whole.state_dict().items()}
+    spec = published_spec(model_id)
+    found = find_text_tensors(shapes, spec, MULTIMODAL[family], model_id)
+    assert set(found.stored) - {"lm_head.weight"} == {weight.name for weight in spec.weights()}
+    assert describe_left_out(found.left_out, shapes) == left_out
