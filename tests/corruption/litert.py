@@ -1,6 +1,6 @@
 """Faults put into a written LiteRT file, in place: each must be found by comparing, none by parsing.
 
-The file stays valid; only what it computes is wrong. Works on a .tflite and inside a .litertlm.
+The file stays valid; only what it computes is wrong. Works on a .tflite and on the models in a .litertlm.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from runtimes.litert.container import bundle_models, is_container
 
-Fault = Literal["scale", "rope", "mask", "norm"]
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+AnyModelsFault = Literal["scale", "rope", "mask", "norm"]
+Fault = AnyModelsFault | Literal["table"]
+FAULTS: tuple[AnyModelsFault, ...] = get_args(AnyModelsFault)
 
+PER_LAYER_TABLE = "model.embed_tokens_per_layer.weight"
 FIRST_DOWN = "model.layers.0.mlp.down_proj.weight"
 FIRST_NORM = "model.layers.0.input_layernorm.weight"
 FREQUENCIES, OUTSIDE_WINDOW = "rope_frequencies", "outside_window"
@@ -29,10 +31,24 @@ def corrupt(path: Path, fault: Fault) -> None:
 
     scale: one scale of one integer weight, times 64. rope: every frequency, times 1.1. mask: what hides
     keys outside the window, 0. norm: every other gain of one norm, times 1.5 (all of them would cancel
-    in the norms behind it).
+    in the norms behind it). table: every other row of the per-layer embedding, times 8.
     """
-    section = bundle_models(path).text.model if is_container(path) else None
-    start, end = (section.begin, section.end) if section else (0, path.stat().st_size)
+    if not sum(_corrupt_model(path, begin, end, fault) for begin, end in _models(path)):
+        raise LookupError(f"{path} holds nothing that a {fault!r} fault could change")
+
+
+def _models(path: Path) -> list[tuple[int, int]]:
+    """Where each model's bytes begin and end."""
+    if not is_container(path):
+        return [(0, path.stat().st_size)]
+    models = bundle_models(path)
+    return [
+        (sections.model.begin, sections.model.end) for sections in (models.text, *models.embedders.values())
+    ]
+
+
+def _corrupt_model(path: Path, start: int, end: int, fault: Fault) -> int:
+    """How many tensors were changed."""
     with path.open("r+b") as file:
         # Left to the garbage collector: the arrays edited below are views of it.
         data = mmap.mmap(file.fileno(), end - start, offset=start)
@@ -55,11 +71,14 @@ def corrupt(path: Path, fault: Fault) -> None:
                 if name == FIRST_NORM and not changed:  # one buffer for all subgraphs
                     _constant(model, tensor)[::2] *= np.float32(1.5)
                     changed += 1
+            case "table":
+                if name == PER_LAYER_TABLE:
+                    tensor.Quantization().ScaleAsNumpy()[::2] *= np.float32(8)
+                    changed += 1
             case _:
                 assert_never(fault)
-    if not changed:
-        raise LookupError(f"{path} holds nothing that a {fault!r} fault could change")
     data.flush()
+    return changed
 
 
 def _tensors(model: Any) -> Iterator[tuple[str, Any, Any]]:
