@@ -48,7 +48,11 @@ def _bytes(value: str | None) -> int | None:
     metavar="DIR",
     help="A PEFT LoRA directory to merge into it.",
 )
-@click.option("--recipe", metavar="NAME", help="int8, int4, float, or a .toml file. Default: the target's.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="int8, int4, float, as-stored, or a .toml file. Default: the target's.",
+)
 @click.option("--context", type=int, metavar="N", help="Positions of the KV cache. Default: the target's.")
 @click.option(
     "--format",

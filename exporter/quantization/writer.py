@@ -145,8 +145,9 @@ def _require_fitting(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> None:
 def _require_held(
     source: CheckpointSource, schemes: Mapping[str, Scheme], taken_over: Collection[str]
 ) -> None:
+    holds = source.held
     for name in sorted(taken_over):
-        held = source.held.get(name)
+        held = holds.get(name)
         if held is None or scheme_holding(held) != schemes[name]:
             raise PlanError(
                 name,

@@ -1,8 +1,8 @@
 """What every checkpoint source promises, whatever files it lies in.
 
 Sources: a Hub directory in one file and in shards, the text model of checkpoints with towers in both
-layouts, GGUF of each family in several tensor types, weights in memory.
-Not asserted here: what each refuses (its unit tests), and taking quantised blocks over unchanged.
+layouts, GGUF of each family in several tensor types, packed integers, weights in memory.
+Not asserted here: what each refuses (its unit tests).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from exporter.checkpoints.gguf_source import GgufSource
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.models.spec import Role
+from tests.holding_source import dequantised
 from tests.tiny import TINY_CONFIGS, RandomSource
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import Layout, write_multimodal
+from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
 from tests.unit.exporter.checkpoints.written_checkpoints import (
     as_stored,
     tiny_source,
@@ -51,6 +53,12 @@ def with_towers(family: str, layout: Layout) -> Callable[[Path], Made]:
 
     make.__name__ = f"{family}_{layout}"
     return make
+
+
+def packed(directory: Path) -> Made:
+    written = write_packed(directory)
+    expected = {name: values.numpy() for name, values in written.values.items()}
+    return HuggingFaceSource.open(directory), expected, written.source
 
 
 def sharded(directory: Path) -> Made:
@@ -90,6 +98,7 @@ def in_memory(directory: Path) -> Made:
 SOURCES = [
     single_file,
     sharded,
+    packed,
     with_towers("gemma3", "outer"),
     with_towers("gemma3", "inner"),
     with_towers("gemma4", "outer"),
@@ -122,6 +131,29 @@ def test_it_gives_the_stored_values_exactly(made: Made) -> None:
         rows = source.rows(name, 0, values.shape[0])
         assert rows.dtype == np.float32
         np.testing.assert_array_equal(rows, values, err_msg=name)
+
+
+def test_what_it_holds_as_codes_are_its_values_taken_apart(made: Made) -> None:
+    source, expected, _ = made
+    shapes = {weight.name: weight.shape for weight in source.spec.weights() if weight.is_matrix}
+    assert set(source.held) <= set(shapes)
+    for name, held in source.held.items():
+        codes, scales = source.codes(name, 3, 17)
+        inputs = shapes[name][1]
+        assert codes.shape == (14, inputs)
+        assert scales.shape == (14, 1 if held.group is None else inputs // held.group)
+        assert scales.dtype == (np.float16 if held.scale_bits == 16 else np.float32)
+        assert codes.dtype == np.int8
+        assert -(2 ** (held.bits - 1)) <= codes.min() <= codes.max() < 2 ** (held.bits - 1)
+        np.testing.assert_array_equal(dequantised(codes, scales), expected[name][3:17], err_msg=name)
+        assert not held.positive or (scales > 0).all()
+
+
+def test_only_types_that_are_codes_times_scales_are_held(made: Made) -> None:
+    source, _, _ = made
+    exact = {"Q4_0", "Q5_0", "Q8_0", "Q6_K", "int4 pack-quantized", "int8 pack-quantized"}
+    matrices = [weight.name for weight in source.spec.weights() if weight.is_matrix]
+    assert set(source.held) == {name for name in matrices if source.tensors[name].dtype in exact}
 
 
 def test_norms_come_as_transformers_keeps_them(made: Made) -> None:

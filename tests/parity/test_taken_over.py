@@ -34,7 +34,6 @@ from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.session import MilSession
 from tests.fakes import silent
 from tests.holding_source import HoldingSource
-from tests.parity import coreml_packages
 from tests.tiny import tiny_gemma3
 from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_request, mean_kl, some_tokens
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
@@ -125,7 +124,7 @@ def package() -> Package:
     source = HoldingSource(tiny_gemma3(), kinds=FP16_SCALES, others="Q8_0")
     checkpoint = taken_over(root, source, "coreml", lowering)
     assert_holds_the_sources_values(checkpoint, source)
-    (artifact,) = lowering.lower(coreml_packages.request_for(checkpoint, root), root, silent)
+    (artifact,) = lowering.lower(lowering_request(checkpoint, root), root, silent)
     return Package(directory, checkpoint, artifact)
 
 
@@ -134,17 +133,16 @@ def test_a_core_ml_package_holds_the_very_codes_and_scales(package: Package) -> 
     assert differing_numbers(stored, package.checkpoint) == 0
 
 
-@pytest.mark.parametrize(("arithmetic", "limit"), [("fp32", 1e-6), ("fp16", 1e-3)])
+@pytest.mark.parametrize(("arithmetic", "limit"), [("fp32", 1e-5), ("fp16", 1e-3)])
 def test_a_core_ml_package_computes_with_the_very_values(
     package: Package, arithmetic: ArithmeticName, limit: float
 ) -> None:
-    tokens = coreml_packages.TOKENS
+    tokens = some_tokens(CONTEXT - 8)
     path = Path(package.directory.name) / package.artifact.path
     with MilSession.open(path, arithmetic, prefill_chunk=CHUNK) as session:
         pieces = [session.prefill(tokens[:PREFILLED])]
         pieces += [session.decode(int(token))[None] for token in tokens[PREFILLED:]]
-    expected = coreml_packages.eager_logits(package.checkpoint)
-    assert coreml_packages.divergence(expected, np.concatenate(pieces)) <= limit
+    assert mean_kl(eager_logits(package.checkpoint, tokens), np.concatenate(pieces)) <= limit
 
 
 @pytest.mark.parametrize("recipe", ["int4", "as-stored"])

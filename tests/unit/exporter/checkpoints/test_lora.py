@@ -13,6 +13,7 @@ import torch
 from exporter.checkpoints.lora import LoraSource
 from exporter.errors import CheckpointError
 from exporter.quantization.writer import write_safetensors
+from tests.holding_source import HoldingSource
 from tests.tiny import RandomSource, tiny_gemma3
 
 ADAPTED = "model.layers.3.self_attn.q_proj.weight"
@@ -37,6 +38,16 @@ def write_adapter(directory: Path, *, zero: bool = False, drop: str = "", **sett
         ((name, 0, values) for name, values in kept.items()),
     )
     return directory
+
+
+def test_codes_of_matrices_the_adapter_leaves_alone_are_still_held(tmp_path: Path) -> None:
+    base = HoldingSource(tiny_gemma3(), kinds=("Q4_0", "Q8_0"))
+    merged = LoraSource.open(base, write_adapter(tmp_path))
+    assert set(base.held) - set(merged.held) == {ADAPTED}
+    other = ADAPTED.replace("layers.3", "layers.4")
+    assert merged.held[other] == base.held[other]
+    for found, expected in zip(merged.codes(other, 2, 9), base.codes(other, 2, 9), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_merged_adapter_is_what_peft_merges(tmp_path: Path) -> None:

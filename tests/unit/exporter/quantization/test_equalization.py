@@ -16,6 +16,7 @@ from exporter.quantization.equalization import EqualizedSource, equalize
 from exporter.quantization.packing import unpack
 from exporter.quantization.quantizers import quantize_rows
 from exporter.validation.activations import input_sizes
+from tests.holding_source import HoldingSource
 from tests.tiny import TINY_CONFIGS, RandomSource, tiny_gemma3
 
 HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="test")
@@ -95,3 +96,15 @@ def test_what_was_equalised_is_part_of_the_sources_identity() -> None:
     source = source_with_outliers(tiny_gemma3())
     assert equalized(source).digests() == equalized(source).digests()
     assert equalized(source).digests() != source.digests()
+
+
+def test_codes_of_equalised_matrices_are_no_longer_held() -> None:
+    source = HoldingSource(tiny_gemma3(), others="Q8_0")
+    found = equalized(source)
+    assert set(source.held) == {weight.name for weight in source.spec.weights() if weight.is_matrix}
+    for name in source.held:
+        rows = source.tensors[name].shape[0]
+        same = np.array_equal(found.rows(name, 0, rows), source.rows(name, 0, rows))
+        assert (name in found.held) == (name not in found.rewritten)
+        assert same or name not in found.held
+    assert not found.held  # of this family: every matrix has an input or a row that is equalised
