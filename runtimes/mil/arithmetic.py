@@ -10,10 +10,12 @@ The policy of the two arithmetics:
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtimes.mil.tensor_types import Floats
 
@@ -60,12 +62,12 @@ class HalfRounding:
 
     Adding and subtracting an anchor one magnitude above a number drops exactly the bits fp16 does
     not have, subnormals included. A block where anything overflows or is not finite takes the slow
-    way through float16. It takes well under half the time of `astype` there and back.
+    way through float16. It takes well under half the time of `astype` there and back. Threads may
+    share one.
     """
 
     def __init__(self) -> None:
-        self._bits = np.empty(BLOCK, np.uint32)
-        self._rounded = np.empty(BLOCK, np.float32)
+        self._of_thread = threading.local()
 
     def apply(self, values: Floats) -> RoundingFacts:
         """Round `values` in place; it must have no gaps, and no other value may share its memory."""
@@ -80,7 +82,7 @@ class HalfRounding:
         return facts
 
     def _block(self, block: Floats) -> RoundingFacts:
-        bits, rounded = self._bits[: block.size], self._rounded[: block.size]
+        bits, rounded = (scratch[: block.size] for scratch in self._scratch())
         anchor = bits.view(np.float32)
         np.bitwise_and(block.view(np.uint32), EXPONENT, out=bits)
         np.maximum(bits, LEAST_NORMAL, out=bits)
@@ -93,6 +95,13 @@ class HalfRounding:
         np.bitwise_and(block.view(np.uint32), SIGN, out=bits)  # -0 would have come out as 0
         np.bitwise_or(rounded.view(np.uint32), bits, out=block.view(np.uint32))
         return ALL_FINITE
+
+    def _scratch(self) -> tuple[NDArray[np.uint32], Floats]:
+        """Two blocks, a thread's own."""
+        own = self._of_thread
+        if not hasattr(own, "bits"):
+            own.bits, own.rounded = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.float32)
+        return own.bits, own.rounded
 
 
 def _through_float16(block: Floats) -> RoundingFacts:

@@ -50,7 +50,7 @@ class BlockwiseDecoder:
         return self._codes.shape
 
     def decode(self, start: int, stop: int, out: Floats) -> None:
-        np.copyto(out, self._codes.rows(start, stop))
+        self._codes.write_rows(start, stop, out)
         first, last = start // self._rows_per_scale, -(-stop // self._rows_per_scale)
         here = np.arange(start, stop) // self._rows_per_scale - first
         self._shift_and_scale(

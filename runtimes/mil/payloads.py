@@ -12,7 +12,15 @@ from math import prod
 import numpy as np
 
 from runtimes.errors import ArtifactError
-from runtimes.mil.tensor_types import FILE_DTYPE, MEMORY_DTYPE, SUB_BYTE, Array, DataType, TensorType
+from runtimes.mil.tensor_types import (
+    FILE_DTYPE,
+    MEMORY_DTYPE,
+    SUB_BYTE,
+    Array,
+    DataType,
+    Floats,
+    TensorType,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,16 @@ class Elements:
         width = prod(self.shape[1:])
         flat = self._stored(start * width, stop * width)
         return flat.reshape(stop - start, *self.shape[1:])
+
+    def write_rows(self, start: int, stop: int, out: Floats) -> None:
+        """Rows start … stop as numbers into `out`, [stop - start, …] fp32 without gaps."""
+        width = prod(self.shape[1:])
+        if self.type.dtype in SUB_BYTE and start * width % 2 == 0 and stop * width % 2 == 0:
+            packed = np.frombuffer(self.data, np.uint8)[start * width // 2 : stop * width // 2]
+            # Every byte is in the table: "clip" only spares numpy a copy of the result.
+            np.take(_PAIRS[self.type.dtype], packed, axis=0, out=out.reshape(-1, 2), mode="clip")
+        else:
+            np.copyto(out, self.rows(start, stop))
 
     def take(self, rows: Array) -> Array:
         """The given rows, in the type's in-memory form; a new array [len(rows), …]."""
@@ -87,3 +105,12 @@ def _nibbles(data: memoryview, start: int, stop: int, *, signed: bool) -> Array:
         spread -= np.int8(8)
         return spread[start % 2 : start % 2 + stop - start]
     return pairs.astype("<u2", copy=False).view(np.uint8)[start % 2 : start % 2 + stop - start]
+
+
+def _pairs(*, signed: bool) -> Floats:
+    """[256, 2]: the two elements of every byte, as numbers."""
+    every = memoryview(np.arange(256, dtype=np.uint8))
+    return _nibbles(every, 0, 512, signed=signed).astype(np.float32).reshape(256, 2)
+
+
+_PAIRS = {dtype: _pairs(signed=dtype is DataType.INT4) for dtype in SUB_BYTE}

@@ -1,13 +1,16 @@
 """Constants too large to hold decoded without thought: decoded by rows, cached within a bound.
 
-Peak memory is the cache's bound plus one block of rows. The cache admits what fits, in the order
-first asked for, and never evicts: a program reads its weights in the same order every time, and an
-evicting cache that is too small for such a cycle hits nothing.
+Peak memory is the cache's bound plus a block of rows for each processor. The cache admits what fits,
+in the order first asked for, and never evicts: a program reads its weights in the same order every
+time, and an evicting cache that is too small for such a cycle hits nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import Protocol
 
@@ -18,6 +21,7 @@ from runtimes.mil.payloads import Elements
 from runtimes.mil.tensor_types import Array, Floats
 
 BLOCK_BYTES = 4 << 20
+MOST_WORKERS = 8  # more would wait for memory
 DEFAULT_CACHE_BYTES = 3 << 29
 
 
@@ -54,11 +58,12 @@ class PlainDecoder:
 
 
 class WeightMemory:
-    """What all weights of a program share: room for decoded values, and one block's scratch."""
+    """What all weights of a program share: room for decoded values, and threads with a block each."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
-        self._scratch: Floats = np.empty(0, np.float32)
+        self._workers = ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1))
+        self._of_thread = threading.local()
 
     def admit(self, size: int) -> bool:
         """Whether `size` more bytes may be kept; if so they are counted."""
@@ -68,10 +73,22 @@ class WeightMemory:
         return True
 
     def scratch(self, elements: int) -> Floats:
-        """Room for one block; the next call hands out the same memory again."""
-        if self._scratch.size < elements:
-            self._scratch = np.empty(elements, np.float32)
-        return self._scratch[:elements]
+        """Room for one block; a thread's next call hands out the same memory again."""
+        own = self._of_thread
+        if not hasattr(own, "scratch") or own.scratch.size < elements:
+            own.scratch = np.empty(elements, np.float32)
+        found: Floats = own.scratch[:elements]
+        return found
+
+    def side_by_side(self, work: Callable[[int], None], starts: range) -> None:
+        """`work(start)` for every start, on all processors: numpy lets other threads run meanwhile."""
+
+        def quietly(start: int) -> None:
+            with np.errstate(all="ignore"):  # a thread has its own; overflow is counted, not warned of
+                work(start)
+
+        for _ in self._workers.map(quietly, starts):
+            pass
 
 
 class Weight:
@@ -108,15 +125,21 @@ class Weight:
             return taken
         return self._rounded(self._decoder.take(rows))
 
-    def blocks(self) -> Iterator[tuple[int, int, Floats]]:
-        """(start, stop, rows) over the whole weight; the rows are overwritten by the next step."""
+    def each_block(self, use: Callable[[int, int, Floats], None]) -> None:
+        """`use(start, stop, rows)` over the whole weight, in several threads and any order.
+
+        The rows are the thread's own and overwritten by its next block.
+        """
         rows, step = self.shape[0], self._block_rows()
-        scratch = self._memory.scratch(step * prod(self.shape[1:])).reshape(step, *self.shape[1:])
-        for start in range(0, rows, step):
+
+        def decode(start: int) -> None:
             stop = min(start + step, rows)
-            out = scratch[: stop - start]
+            scratch = self._memory.scratch(step * prod(self.shape[1:]))
+            out = scratch.reshape(step, *self.shape[1:])[: stop - start]
             self._decoder.decode(start, stop, out)
-            yield start, stop, self._rounded(out)
+            use(start, stop, self._rounded(out))
+
+        self._memory.side_by_side(decode, range(0, rows, step))
 
     def _decode_all(self) -> Floats:
         whole = np.empty(self.shape, np.float32)

@@ -23,8 +23,11 @@ def linear(x: Floats, weight: Floats | Weight, bias: Floats | None = None) -> Ar
     else:
         assert isinstance(weight, Weight)
         product = np.empty((len(rows), weight.shape[0]), np.float32)
-        for start, stop, block in weight.blocks():
+
+        def multiply(start: int, stop: int, block: Floats) -> None:
             product[:, start:stop] = rows @ block.T
+
+        weight.each_block(multiply)
     if bias is not None:
         product += bias
     return product.reshape(*x.shape[:-1], product.shape[-1])

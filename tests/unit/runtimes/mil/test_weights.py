@@ -53,17 +53,40 @@ def test_rows_are_taken_without_decoding_others() -> None:
     assert decoder.decoded == 3
 
 
-def test_blocks_cover_every_row_once_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_cover_every_row_once_in_a_threads_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtimes.mil.weights.BLOCK_BYTES", 3 * 4 * 4)
     memory = WeightMemory(0)
     weight = Weight(CountingDecoder((10, 4)), memory, None)
-    spans, rows = [], []
-    for start, stop, block in weight.blocks():
-        spans.append((start, stop))
-        rows.append(block[:, 0].copy())
+    found: dict[tuple[int, int], Floats] = {}
+
+    def use(start: int, stop: int, block: Floats) -> None:
         assert np.shares_memory(block, memory.scratch(12))
-    assert spans == [(0, 3), (3, 6), (6, 9), (9, 10)]
-    np.testing.assert_array_equal(np.concatenate(rows), weight.dense()[:, 0])
+        found[start, stop] = block[:, 0].copy()
+
+    weight.each_block(use)
+    assert sorted(found) == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    rows = np.concatenate([found[span] for span in sorted(found)])
+    np.testing.assert_array_equal(rows, weight.dense()[:, 0])
+
+
+def test_an_error_in_a_block_is_raised() -> None:
+    def use(start: int, stop: int, block: Floats) -> None:
+        raise ValueError(f"rows {start} to {stop}")
+
+    with pytest.raises(ValueError, match="rows 0 to 10"):
+        Weight(CountingDecoder((10, 4)), WeightMemory(0), None).each_block(use)
+
+
+@pytest.mark.parametrize("dtype", [DataType.INT4, DataType.UINT4])
+@pytest.mark.parametrize("shape", [(6, 4), (5, 3)])  # rows of whole bytes, and rows that share one
+def test_rows_of_nibbles_are_written_as_they_are_read(dtype: DataType, shape: tuple[int, int]) -> None:
+    count = -(-shape[0] * shape[1] // 2)
+    data = memoryview(np.random.default_rng(0).integers(0, 256, count, dtype=np.uint8))
+    elements = Elements(TensorType(dtype, shape), data, "p: constant w")
+    for start, stop in ((0, shape[0]), (1, 4), (2, 3)):
+        out = np.empty((stop - start, shape[1]), np.float32)
+        elements.write_rows(start, stop, out)
+        np.testing.assert_array_equal(out, elements.rows(start, stop))
 
 
 def test_every_way_of_decoding_rounds_where_asked() -> None:
@@ -71,7 +94,7 @@ def test_every_way_of_decoding_rounds_where_asked() -> None:
     rounded = (np.arange(10, dtype=np.float32) / 3).astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(weight.dense()[:, 0], rounded)
     np.testing.assert_array_equal(weight.take(np.arange(10))[:, 0], rounded)
-    np.testing.assert_array_equal(next(weight.blocks())[2][:, 0], rounded)
+    weight.each_block(lambda start, stop, block: np.testing.assert_array_equal(block[:, 0], rounded))
 
 
 def _elements(dtype: DataType, shape: tuple[int, ...], size: int) -> Elements:
