@@ -190,9 +190,15 @@ def _facts(path: Path, model: Any, embedded: frozenset[str], arithmetic: str) ->
         )
     inputs = model.get_input_tensor_details(DECODE)
     outputs = model.get_output_tensor_details(DECODE)
-    needed = {POSITIONS, MASK} | (embedded or {TOKENS})
-    if missing := (needed - set(inputs)) | ({LOGITS} - set(outputs)):
+    given = {POSITIONS, MASK} | (embedded or {TOKENS})
+    taken = {name for name in inputs if not name.startswith(CACHE)}
+    if missing := (given - taken) | ({LOGITS} - set(outputs)):
         raise ArtifactError(f"{path}: signature {DECODE} lacks {min(missing)!r}; export it again")
+    if unknown := taken - given:
+        raise ArtifactError(
+            f"{path}: signature {DECODE} takes {min(unknown)!r}, which nothing in the file gives; "
+            "export it again"
+        )
     return SessionFacts(
         runtime="LiteRT",
         version=importlib.metadata.version("ai-edge-litert"),

@@ -1,8 +1,9 @@
 """Every family's decoder in LiteRT's operations, against the decoder in plain torch.
 
-Matrix: the tiny model of each family x int8-channel weights, float twin (graph) and artifact (kernels),
-chunked prefill then cached decode past the window. Not asserted: quality of quantisation, and bundles,
-which hold the same graph. The plain decoder is itself compared with transformers elsewhere.
+Matrix: the tiny model of each family x int8-channel weights x .tflite, and .litertlm where it holds another
+graph (Gemma 4 E: embedders); float twin (graph) and artifact (kernels), chunked prefill then cached decode
+past the window. Not asserted: quality of quantisation. The plain decoder is itself compared with
+transformers elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.planning.scheme import INT8_CHANNEL
-from tests.tiny import TINY_CONFIGS
+from tests.tiny import TINY_CONFIGS, RandomSource
 from tests.unit.exporter.lowering.litert.tiny_releases import (
     CHUNK,
     CONTEXT,
@@ -28,11 +29,25 @@ from tests.unit.exporter.lowering.litert.tiny_releases import (
 PREFILLED = 2 * CHUNK + 5
 
 
-@pytest.mark.parametrize("family", TINY_CONFIGS)
-def test_the_graph_computes_what_the_decoder_does(family: str, tmp_path: Path) -> None:
+CASES = [(family, "tflite") for family in TINY_CONFIGS] + [
+    (family, "litertlm") for family in ("Gemma 4 E2B", "Gemma 4 E4B")
+]
+
+
+@pytest.mark.parametrize(("family", "form"), CASES)
+def test_the_graph_computes_what_the_decoder_does(family: str, form: str, tmp_path: Path) -> None:
     release = lowered(tmp_path, quantized(tmp_path, TINY_CONFIGS[family](), INT8_CHANNEL))
     tokens = some_tokens(CONTEXT)
     expected = eager_logits(release.checkpoint, tokens)[PREFILLED:]
-    twin = EVERY_FORMAT.float_twin(release.directory, release.artifacts["tflite"], tmp_path)
+    twin = EVERY_FORMAT.float_twin(release.directory, release.artifacts[form], tmp_path)
     assert mean_kl(expected, litert_logits(tmp_path / twin.path, tokens, PREFILLED)) < 1e-6
-    assert mean_kl(expected, litert_logits(release.path(), tokens, PREFILLED)) < 1e-5
+    assert mean_kl(expected, litert_logits(release.path(form), tokens, PREFILLED)) < 1e-5
+
+
+def test_only_models_with_a_per_layer_embedding_have_embedders() -> None:
+    embedded = {
+        family
+        for family, config in TINY_CONFIGS.items()
+        if RandomSource(config()).spec.per_layer_embedding is not None
+    }
+    assert embedded == {family for family, form in CASES if form == "litertlm"}
