@@ -10,8 +10,9 @@ Layout, one directory:
     <weight name>.safetensors       one matrix each: `X.weight_packed` I32 [out, in * bits / 32],
                                     `X.weight_scale` F16 or F32 [out, groups], `X.weight_shape` I64 [2]
                                     (compressed-tensors "pack-quantized"), or `X.weight` F16 / F32
-    vectors.safetensors             norms and scalars, F32, as the source has them (1 not added), and
-                                    the vector an equalised embedding's rows are multiplied with
+    vectors.safetensors             norms (1 not added) and scalars, and the vector an equalised
+                                    embedding's rows are multiplied with, F32; what the decoder
+                                    multiplies by is half precision (`exporter.quantization.vectors`)
     quantized.json                  ours: schema version, scheme of every matrix, source, architecture;
                                     called quantizing.json until the last matrix is there
 """

@@ -169,7 +169,8 @@ def _factors(weights: Vector, inputs: Vector, how: Equalization) -> Vector:
 
 
 def _powers(exponents: NDArray[Any]) -> Vector:
-    """2 to the nearest quarter, the mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
+    """2 to the nearest quarter as half precision has it, which is how Core ML keeps the embedding's; the
+    mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
     centred = (exponents - exponents.mean()).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
-    powers: Vector = np.exp2(np.rint(centred * 4) / 4).astype(np.float32)
+    powers: Vector = np.exp2(np.rint(centred * 4) / 4).astype(np.float16).astype(np.float32)
     return powers

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from exporter.planning.scheme import IntegerScheme
 from exporter.quantization.packing import Packed, pack
 
-QUANTIZER_VERSION = 2  # part of a checkpoint's record: codes of two versions are never mixed
+QUANTIZER_VERSION = 3  # part of a checkpoint's record: codes of two versions are never mixed
 TILE = 65536  # weights worked on at once: 256 KiB of float32, a few of them fit the cache
 # Scale of an all-zero group: any positive number gives zeros; a normal fp16 one keeps runtimes that
 # refuse zero or subnormal scales (XNNPACK) content.

@@ -42,6 +42,7 @@ from exporter.quantization.compressed_tensors_config import (
     loader_index,
 )
 from exporter.quantization.record import begin, finish, make_record, sync_directory, write_json
+from exporter.quantization.vectors import stored_vectors
 
 CHUNK_BYTES = 8 << 20  # of float32 rows a worker quantises at once
 MOST_WORKERS = 8  # more would wait for memory and hold more chunks
@@ -85,7 +86,7 @@ def write_quantized(
                     write_safetensors(path, stored_tensors(weight, schemes[weight.name]), told)
                 before += math.prod(weight.shape)
                 progress("quantise", before, total)
-        _write_vectors(source, directory / VECTORS_NAME)
+        _write_vectors(source, schemes, directory / VECTORS_NAME)
         write_json(directory / CONFIG_NAME, loader_config(source.architecture, spec, schemes))
         write_json(directory / INDEX_NAME, loader_index(spec, schemes))
         finish(directory)
@@ -214,12 +215,12 @@ def _telling(
         progress("quantise", before + done, total)
 
 
-def _write_vectors(source: CheckpointSource, path: Path) -> None:
+def _write_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme], path: Path) -> None:
     if path.exists():
         return
-    vectors = {weight.name: weight for weight in source.spec.weights() if not weight.is_matrix}
+    vectors = stored_vectors(source, schemes)
     write_safetensors(
         path,
-        {name: ("F32", weight.shape) for name, weight in vectors.items()},
-        ((name, 0, source.rows(name, 0, weight.shape[0])) for name, weight in vectors.items()),
+        {name: ("F32", values.shape) for name, values in vectors.items()},
+        ((name, 0, values) for name, values in vectors.items()),
     )

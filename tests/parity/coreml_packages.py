@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from exporter.lowering.coreml import CoreMlLowering
 from exporter.lowering.interface import LoweringRequest
-from exporter.models.eager import EagerState, effective_weights, run_eagerly
 from exporter.models.spec import Role, WeightSpec
 from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from exporter.quantization.writer import write_quantized
 from runtimes.manifest import Artifact
-from runtimes.session import Tokens
+from runtimes.session import Logits, Tokens
+from tests import tiny_releases
 from tests.fakes import silent as silent  # Core ML's tests take it from here
 from tests.tiny import (
     RandomSource,
@@ -32,7 +29,7 @@ from tests.tiny import (
     tiny_gemma4_12b,
     tiny_gemma4_e2b,
 )
-from tests.tiny_releases import lowering_request, mean_kl
+from tests.tiny_releases import lowering_request
 
 CONTEXT = 64
 TOKENS = np.random.default_rng(1).integers(6, 262, 56).astype(np.int32)
@@ -130,25 +127,6 @@ def request_for(
     )
 
 
-def eager_logits(checkpoint: QuantizedCheckpoint, tokens: Tokens = TOKENS) -> Tensor:
-    """Logits of tokens from the eager decoder on the dequantised weights, [tokens, vocab].
-
-    Gains are rounded to fp16, as every Core ML program of this target holds them: with weights this
-    wild that alone is a KL divergence of 1e-6 (Gemma 3) to 2e-5 (Gemma 4).
-    """
-    weights = {
-        name: torch.from_numpy(matrix.values(0, matrix.shape[0]))
-        for name, matrix in checkpoint.matrices.items()
-    }
-    weights |= {name: torch.from_numpy(vector.copy()) for name, vector in checkpoint.vectors.items()}
-    effective = {
-        name: weight if weight.ndim > 1 else weight.half().float()
-        for name, weight in effective_weights(checkpoint.spec, weights).items()
-    }
-    state = EagerState.empty(checkpoint.spec, len(tokens), len(tokens))
-    return run_eagerly(checkpoint.spec, effective, state, torch.from_numpy(tokens).long())
-
-
-def divergence(reference: Tensor, logits: NDArray[np.float32]) -> float:
-    """Mean KL divergence of logits from the reference, in float64."""
-    return mean_kl(reference.numpy(), logits)
+def eager_logits(checkpoint: QuantizedCheckpoint, tokens: Tokens = TOKENS) -> Logits:
+    """Logits of tokens from the eager decoder on the dequantised weights, [tokens, vocab]."""
+    return tiny_releases.eager_logits(checkpoint, tokens)

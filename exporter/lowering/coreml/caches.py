@@ -9,7 +9,7 @@ do with. A call attends to what its layers own before it and to its own tokens, 
 
 Positions are in order at all times, there is no wrapping around, and a call may be longer than the
 window. While all positions fit, a call writes its own rows only; past that, one call moves the whole
-window by its tokens, which costs each decoded token a copy of the sliding caches (docs/adr/0008).
+window by its tokens, which costs each decoded token a copy of the sliding caches.
 Not about what is computed with the rows (`dialect`).
 """
 

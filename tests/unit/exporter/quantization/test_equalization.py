@@ -66,7 +66,7 @@ def test_factors_lie_on_a_grid_that_no_machines_last_bit_moves() -> None:
         assert table
         for factor in table.values():
             exponents = np.rint(np.log2(factor) * 4) / 4
-            np.testing.assert_array_equal(np.exp2(exponents).astype(np.float32), factor)
+            np.testing.assert_array_equal(np.exp2(exponents).astype(np.float16), factor)
 
 
 def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale() -> None:
