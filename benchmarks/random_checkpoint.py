@@ -87,6 +87,10 @@ def _pieces(
 def _distribution(spec: ModelSpec, weight: WeightSpec) -> tuple[float, float]:
     """Mean and standard deviation of a weight's entries."""
     match weight.role:
+        case Role.NORM if spec.query_scale == 1.0 and weight.name.endswith("q_norm.weight"):
+            # Gemma 4 scales q·k by this gain alone. At 1, random attention is one-hot, and dozens of such
+            # layers make a last bit of any number into other logits.
+            return weight.shape[0] ** -0.5, 0.1 * weight.shape[0] ** -0.5
         case Role.NORM:
             return (0.0 if spec.norm_adds_one else 1.0), 0.1
         case Role.SCALAR:
