@@ -193,7 +193,8 @@ def evaluation_text(source: CheckpointSource, release: Path) -> EvaluationText:
 def carriers(lowerings: Mapping[str, Lowering]) -> dict[str, Carrier]:
     """What each runtime family can carry, for the plan."""
     return {
-        family: Carrier(lowering.schemes, lowering.any_scales) for family, lowering in lowerings.items()
+        family: Carrier(lowering.schemes, lowering.negative_scales)
+        for family, lowering in lowerings.items()
     }
 
 

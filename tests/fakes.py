@@ -44,7 +44,7 @@ class ArchiveLowering:
         return frozenset(SCHEMES)
 
     @property
-    def any_scales(self) -> bool:
+    def negative_scales(self) -> bool:
         return True
 
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:

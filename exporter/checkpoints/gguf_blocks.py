@@ -22,10 +22,10 @@ Blocks = NDArray[np.uint8]  # [blocks, bytes of one]
 
 # A product of an fp16 and an int8 has up to 18 bits of mantissa: fp32 keeps it, fp16 does not.
 HELD: dict[GGMLQuantizationType, HeldCodes] = {
-    GGMLQuantizationType.Q4_0: HeldCodes(bits=4, group=32, scale_bits=16, positive=False),
-    GGMLQuantizationType.Q5_0: HeldCodes(bits=8, group=32, scale_bits=16, positive=False),
-    GGMLQuantizationType.Q8_0: HeldCodes(bits=8, group=32, scale_bits=16, positive=False),
-    GGMLQuantizationType.Q6_K: HeldCodes(bits=8, group=16, scale_bits=32, positive=False),
+    GGMLQuantizationType.Q4_0: HeldCodes(bits=4, group=32, scale_bits=16, negative=True),
+    GGMLQuantizationType.Q5_0: HeldCodes(bits=8, group=32, scale_bits=16, negative=True),
+    GGMLQuantizationType.Q8_0: HeldCodes(bits=8, group=32, scale_bits=16, negative=True),
+    GGMLQuantizationType.Q6_K: HeldCodes(bits=8, group=16, scale_bits=32, negative=True),
 }
 
 

@@ -39,13 +39,13 @@ class HeldCodes:
     """Integer codes a source stores for a matrix: value = code * scale, nothing added.
 
     bits: of a code. group: inputs that share a scale, None for one scale per row. scale_bits: 16 where
-    IEEE half precision has every scale exactly, else 32. positive: no scale is 0 or below.
+    IEEE half precision has every scale exactly, else 32. negative: scales may be below 0.
     """
 
     bits: int
     group: int | None
     scale_bits: int
-    positive: bool
+    negative: bool
 
 
 @dataclass(frozen=True)

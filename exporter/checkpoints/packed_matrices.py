@@ -44,12 +44,12 @@ class PackedMatrix:
 
     @cached_property
     def held(self) -> HeldCodes:
-        """Reads every scale once: whether fp16 has them exactly, and whether one is 0 or below."""
-        exact = positive = True
+        """Reads every scale once: whether fp16 has them exactly, and whether one is below 0."""
+        exact, negative = True, False
         for scales in self._every_scale():
             exact = exact and _fp16_has(scales)
-            positive = positive and bool((scales > 0).all())
-        return HeldCodes(self.layout.bits, self.layout.group, 16 if exact else 32, positive)
+            negative = negative or bool((scales < 0).any())
+        return HeldCodes(self.layout.bits, self.layout.group, 16 if exact else 32, negative)
 
     def codes(self, start: int, stop: int) -> tuple[Codes, CodeScales]:
         """Rows start to stop: codes [rows, in], scales [rows, groups] in the type `held` says."""

@@ -64,8 +64,8 @@ class Lowering(Protocol):
         ...
 
     @property
-    def any_scales(self) -> bool:
-        """Whether scales of groups may be 0 or negative, as those of a GGUF may."""
+    def negative_scales(self) -> bool:
+        """Whether scales of groups may be below 0, as those of a GGUF may."""
         ...
 
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:

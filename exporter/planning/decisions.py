@@ -21,11 +21,11 @@ from exporter.planning.scheme import IntegerScheme, Scheme, scheme_holding
 class Carrier:
     """What a runtime family stores without change.
 
-    schemes: by name. any_scales: whether scales of groups may be 0 or negative, as GGUF's may.
+    schemes: by name. negative_scales: whether scales of groups may be below 0, as GGUF's may.
     """
 
     schemes: frozenset[str]
-    any_scales: bool
+    negative_scales: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,6 @@ def _decide(rule: Rule, held: HeldCodes | None, carriers: Mapping[str, Carrier])
 def _refusal(stored: IntegerScheme, held: HeldCodes, carrier: Carrier) -> str | None:
     if stored.name not in carrier.schemes:
         return f"cannot carry {stored.name}"
-    if not (held.positive or carrier.any_scales):
-        return "takes no scale of 0 or below"
+    if held.negative and not carrier.negative_scales:
+        return "takes no scale below 0"
     return None

@@ -146,7 +146,7 @@ def test_what_it_holds_as_codes_are_its_values_taken_apart(made: Made) -> None:
         assert codes.dtype == np.int8
         assert -(2 ** (held.bits - 1)) <= codes.min() <= codes.max() < 2 ** (held.bits - 1)
         np.testing.assert_array_equal(dequantised(codes, scales), expected[name][3:17], err_msg=name)
-        assert not held.positive or (scales > 0).all()
+        assert held.negative or (scales >= 0).all()
 
 
 def test_only_types_that_are_codes_times_scales_are_held(made: Made) -> None:

@@ -27,7 +27,7 @@ from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
 from tests.unit.exporter.checkpoints.written_gguf import tiny_architecture, write_gguf
 
 LINEARS = 49  # seven layers of seven
-REFUSED = "litert takes no scale of 0 or below"
+REFUSED = "litert takes no scale below 0"
 
 
 def run(*arguments: str | Path) -> Result:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from exporter.checkpoints.huggingface_source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
@@ -47,6 +48,7 @@ from tests.unit.exporter.lowering.onnx.tiny_releases import (
 )
 
 PREFILLED = 2 * CHUNK + 5
+UP = "model.layers.3.mlp.up_proj.weight"
 EVERY_KIND = ("Q4_0", "Q5_0", "Q8_0", "Q6_K")
 FP16_SCALES = ("Q4_0", "Q5_0", "Q8_0")
 
@@ -147,13 +149,20 @@ def test_a_core_ml_package_computes_with_the_very_values(
 
 @pytest.mark.parametrize("recipe", ["int4", "as-stored"])
 def test_litert_computes_with_what_compressed_tensors_packed(tmp_path: Path, recipe: str) -> None:
-    packed = write_packed(tmp_path / "checkpoint")
+    """A group with a scale of 0 among them, which the file holds as a small one over codes of 0."""
+    write_packed(tmp_path / "checkpoint")
+    path = tmp_path / "checkpoint" / "model.safetensors"
+    tensors = load_file(path)
+    tensors[f"{UP}_scale"][3, 1] = 0
+    save_file(tensors, path, {"format": "pt"})
     source = HuggingFaceSource.open(tmp_path / "checkpoint")
     lowering = LiteRtLowering(frozenset({"tflite"}))
     checkpoint = taken_over(tmp_path, source, "tflite", lowering, recipe)
     for name in source.held:
         matrix = checkpoint.matrices[name]
-        np.testing.assert_array_equal(matrix.values(0, matrix.shape[0]), packed.values[name].numpy())
+        rows = matrix.shape[0]
+        np.testing.assert_array_equal(matrix.values(0, rows), source.rows(name, 0, rows))
+    assert not source.rows(UP, 3, 4)[0, 32:].any()
     (artifact,) = lowering.lower(lowering_request(checkpoint, tmp_path), tmp_path, silent)
     assert differing_numbers(lowering.read_back(tmp_path, artifact), checkpoint) == 0
     tokens = some_tokens(CONTEXT)
@@ -180,7 +189,7 @@ def test_xnnpack_refuses_a_block_scale_of_0_or_below(
     schemes: dict[str, Scheme] = dict.fromkeys(source.held, INT4_G32)
     schemes["model.embed_tokens.weight"] = INT8_CHANNEL
     checkpoint = write_quantized(source, schemes, tmp_path / "quantised", silent)
-    matrix = checkpoint.matrices["model.layers.3.mlp.up_proj.weight"]
+    matrix = checkpoint.matrices[UP]
     assert isinstance(matrix, IntegerMatrix)
     header = matrix.file.tensors[f"{matrix.name}_scale"]
     data = bytearray(matrix.file.path.read_bytes())

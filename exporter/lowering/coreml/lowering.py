@@ -47,7 +47,7 @@ class CoreMlLowering:
         return frozenset(s.name for s in (INT8_CHANNEL, INT8_G32, INT4_CHANNEL, INT4_G32, FP16))
 
     @property
-    def any_scales(self) -> bool:
+    def negative_scales(self) -> bool:
         return True
 
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:

@@ -47,7 +47,7 @@ class LiteRtLowering:
         return frozenset(scheme.name for scheme in (INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16, FP32))
 
     @property
-    def any_scales(self) -> bool:
+    def negative_scales(self) -> bool:
         return False  # XNNPACK refuses a model with a block scale of 0 or below (ai-edge-litert 2.3)
 
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:

@@ -42,7 +42,7 @@ class OnnxLowering:
         return frozenset(SCHEMES)
 
     @property
-    def any_scales(self) -> bool:
+    def negative_scales(self) -> bool:
         return True
 
     def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:

@@ -40,11 +40,11 @@ GROUPS_OF_8_BITS = QuantizationArgs(num_bits=8, symmetric=True, strategy="group"
 ROWS_OF_8_BITS = QuantizationArgs(num_bits=8, symmetric=True, strategy="channel")
 
 CASES: dict[str, tuple[QuantizationArgs, torch.dtype, HeldCodes]] = {
-    "w4a16": (W4A16, torch.bfloat16, HeldCodes(4, 32, 16, True)),
-    "fp16 scales": (W4A16, torch.float16, HeldCodes(4, 32, 16, True)),
-    "fp32 scales": (W4A16, torch.float32, HeldCodes(4, 32, 32, True)),
-    "8-bit groups": (GROUPS_OF_8_BITS, torch.bfloat16, HeldCodes(8, 32, 16, True)),
-    "8-bit rows": (ROWS_OF_8_BITS, torch.bfloat16, HeldCodes(8, None, 16, True)),
+    "w4a16": (W4A16, torch.bfloat16, HeldCodes(4, 32, 16, False)),
+    "fp16 scales": (W4A16, torch.float16, HeldCodes(4, 32, 16, False)),
+    "fp32 scales": (W4A16, torch.float32, HeldCodes(4, 32, 32, False)),
+    "8-bit groups": (GROUPS_OF_8_BITS, torch.bfloat16, HeldCodes(8, 32, 16, False)),
+    "8-bit rows": (ROWS_OF_8_BITS, torch.bfloat16, HeldCodes(8, None, 16, False)),
 }
 
 
@@ -108,14 +108,15 @@ def test_the_text_model_of_a_checkpoint_with_towers_is_found(tmp_path: Path, lay
     assert [part for part in source.left_out if "2,048 parameters" in part]
 
 
-def test_a_scale_of_0_or_below_is_noticed(tmp_path: Path) -> None:
+def test_a_scale_below_0_is_noticed(tmp_path: Path) -> None:
     write_packed(tmp_path)
     path = tmp_path / "model.safetensors"
     tensors = load_file(path)
     tensors[f"{UP}_scale"][3, 1] *= -1
+    tensors[f"{UP.replace('layers.3', 'layers.4')}_scale"][3, 1] = 0  # taken over as a small one
     save_file(tensors, path, {"format": "pt"})
     held = HuggingFaceSource.open(tmp_path).held
-    assert [name for name, each in held.items() if not each.positive] == [UP]
+    assert [name for name, each in held.items() if each.negative] == [UP]
 
 
 def test_a_scale_fp16_does_not_have_is_noticed(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_our_own_quantised_checkpoint_is_such_a_checkpoint(tmp_path: Path, schem
     written = write_quantized(random, schemes, tmp_path, silent)
     write_tiny_tokenizer(tmp_path)
     source = HuggingFaceSource.open(tmp_path)
-    assert set(source.held.values()) == {HeldCodes(scheme.bits, scheme.group, 16, True)}
+    assert set(source.held.values()) == {HeldCodes(scheme.bits, scheme.group, 16, False)}
     for name in source.held:
         matrix = written.matrices[name]
         assert isinstance(matrix, IntegerMatrix)

@@ -30,7 +30,7 @@ MATRICES = [weight.name for weight in SPEC.weights() if weight.is_matrix]
 UP, DOWN = "model.layers.3.mlp.up_proj.weight", "model.layers.3.mlp.down_proj.weight"
 EMBEDDING = "model.embed_tokens.weight"
 Q4_0, Q8_0, Q6_K = (HELD[GGMLQuantizationType[kind]] for kind in ("Q4_0", "Q8_0", "Q6_K"))
-POSITIVE = replace(Q4_0, positive=True)
+POSITIVE = replace(Q4_0, negative=False)
 
 EVERYTHING = Carrier(frozenset(SCHEMES), True)
 ONNX = {"onnx": EVERYTHING}
@@ -59,7 +59,7 @@ def test_a_rule_that_keeps_what_is_stored_falls_back_where_nothing_is() -> None:
 def test_one_runtime_that_cannot_carry_the_codes_decides_for_all() -> None:
     together = {**ONNX, **LITERT}
     asked = decide(SPEC, INT4, {UP: Q4_0}, together)[UP]
-    assert asked == Decision(INT4_G32, False, "litert takes no scale of 0 or below")
+    assert asked == Decision(INT4_G32, False, "litert takes no scale below 0")
     kept = decide(SPEC, AS_STORED, {UP: Q8_0, DOWN: POSITIVE}, together)
     assert kept[UP] == Decision(INT8_CHANNEL, False, "litert cannot carry int8-g32")
     assert kept[DOWN] == Decision(INT4_G32, True, None)
@@ -76,7 +76,7 @@ def test_core_ml_takes_the_blocks_whose_scales_are_fp16() -> None:
 
 
 def test_equalising_leaves_nothing_to_take_over() -> None:
-    held = dict.fromkeys(MATRICES, HeldCodes(8, None, 16, True))
+    held = dict.fromkeys(MATRICES, HeldCodes(8, None, 16, False))
     assert scheme_holding(held[UP]) == INT8_CHANNEL
     equalised = load_recipe("int8")
     assert equalised.equalization is not None
@@ -92,7 +92,7 @@ def test_keeping_what_is_stored_of_a_float_checkpoint_is_an_error() -> None:
 
 def test_keeping_what_is_stored_where_no_runtime_can_is_an_error_that_says_why() -> None:
     held = dict.fromkeys(MATRICES, Q4_0)
-    with pytest.raises(PlanError, match=r"none to keep: litert takes no scale of 0 .* or other formats"):
+    with pytest.raises(PlanError, match=r"none to keep: litert takes no scale below 0.* or other formats"):
         decide(SPEC, AS_STORED, held, {**ONNX, **LITERT})
 
 
@@ -118,11 +118,11 @@ def test_a_plan_counts_the_bytes_of_what_is_kept() -> None:
 @pytest.mark.parametrize(
     ("held", "scheme"),
     [
-        (HeldCodes(4, 32, 16, True), INT4_G32),
-        (HeldCodes(8, 16, 16, True), INT8_G16),  # fp32 holds any fp16
-        (HeldCodes(8, 16, 32, True), INT8_G16),
-        (HeldCodes(4, 32, 32, True), None),  # scales that fp16 does not have
-        (HeldCodes(4, 128, 16, True), None),
+        (HeldCodes(4, 32, 16, False), INT4_G32),
+        (HeldCodes(8, 16, 16, False), INT8_G16),  # fp32 holds any fp16
+        (HeldCodes(8, 16, 32, False), INT8_G16),
+        (HeldCodes(4, 32, 32, False), None),  # scales that fp16 does not have
+        (HeldCodes(4, 128, 16, False), None),
     ],
 )
 def test_a_scheme_holds_codes_with_its_groups_and_scales_it_has_exactly(
