@@ -1,6 +1,6 @@
 """Codes taken over from a checkpoint, in the files that run: the same values, and logits of those values.
 
-Matrix: ONNX with all four block types of GGUF on linears and two on the embedding; Core ML with those
+Matrix: ONNX with all four block types of GGUF on linears and three on embeddings; Core ML with those
 whose scales are fp16; LiteRT with what compressed-tensors packed, whose scales are positive. Scales of
 GGUF have either sign. Not asserted: how good the codes are.
 """
@@ -35,7 +35,7 @@ from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.session import MilSession
 from tests.fakes import silent
 from tests.holding_source import HoldingSource
-from tests.tiny import tiny_gemma3
+from tests.tiny import tiny_gemma3, tiny_gemma4_e2b
 from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_request, mean_kl, some_tokens
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
 from tests.unit.exporter.lowering.litert.tiny_releases import litert_logits
@@ -83,11 +83,15 @@ def assert_holds_the_sources_values(checkpoint: QuantizedCheckpoint, source: Che
     assert negative > 100
 
 
-@pytest.fixture(scope="module", params=["Q6_K", "Q8_0"])
+@pytest.fixture(
+    scope="module",
+    params=[(tiny_gemma3, "Q6_K"), (tiny_gemma3, "Q8_0"), (tiny_gemma4_e2b, "Q5_0")],
+    ids=["embedding in 16s", "embedding in 32s", "per-layer embedding too"],
+)
 def onnx_release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
-    """The embedding in blocks of 16 and of 32."""
     directory = tmp_path_factory.mktemp("onnx")
-    source = HoldingSource(tiny_gemma3(), kinds=EVERY_KIND, others=request.param)
+    config, others = request.param
+    source = HoldingSource(config(), kinds=EVERY_KIND, others=others)
     checkpoint = taken_over(directory, source, "onnx", LOWERING)
     assert set(source.held) == set(checkpoint.matrices)
     assert_holds_the_sources_values(checkpoint, source)
