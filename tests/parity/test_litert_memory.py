@@ -13,6 +13,7 @@ from benchmarks.measured_process import measure
 from exporter.models.families import read_spec
 from exporter.models.published import published_config
 from exporter.planning.scheme import INT8_CHANNEL
+from exporter.quantization.record import SCHEMA_VERSION
 from exporter.quantization.writer import write_safetensors
 from tests.tiny import write_tiny_tokenizer
 
@@ -47,9 +48,10 @@ def _write_holes(directory: Path) -> None:
     vectors = {weight.name: ("F32", weight.shape) for weight in spec.weights() if not weight.is_matrix}
     write_safetensors(directory / "vectors.safetensors", vectors, iter(()))
     record = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "architecture": config,
         "schemes": schemes,
+        "origins": {},
         "source": {},
         "embedding_columns": False,
     }
