@@ -25,7 +25,8 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
 from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.table import lowerings_for
-from exporter.pipeline import PREFILL_CHUNK, TOKENIZER_NAME, quantize
+from exporter.pipeline import PREFILL_CHUNK, TOKENIZER_NAME, carriers, quantize
+from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
 from exporter.quantization.checkpoint import open_quantized
 from exporter.resources import data_directory
@@ -43,9 +44,22 @@ def nothing(what: str, done: int, total: int) -> None:
     """Progress nobody watches."""
 
 
-def run_quantise(model: str | None, recipe_name: str, work: Path) -> None:
-    source, recipe = open_source(model), load_recipe(recipe_name)
-    quantize(source, recipe, recipe.schemes(source.spec), work / "quantized", nothing)
+def run_quantise(options: argparse.Namespace) -> None:
+    source, recipe, formats = (
+        open_source(options.model),
+        load_recipe(options.recipe),
+        tuple(options.formats),
+    )
+    plan = make_plan(
+        source.spec,
+        recipe,
+        "benchmark",
+        formats,
+        options.context,
+        carriers(lowerings_for(formats)),
+        source.held,
+    )
+    quantize(source, recipe, plan.schemes, options.work / "quantized", nothing, plan.taken_over)
 
 
 def run_lowering(model: str | None, work: Path, format: Format, context: int) -> None:
@@ -100,7 +114,7 @@ def run_stage(stage: str, options: argparse.Namespace) -> None:
     kind, _, which = stage.partition(":")
     match kind:
         case "quantise":
-            run_quantise(options.model, options.recipe, options.work)
+            run_quantise(options)
         case "lower":
             run_lowering(options.model, options.work, which, options.context)  # type: ignore[arg-type]
         case "reference":
@@ -129,6 +143,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.export", "--recipe", options.recipe]
         command += ["--context", str(options.context), "--tokens", str(options.tokens), "--work", directory]
         command += ["--model", options.model] if options.model else []
+        command += ["--formats", *options.formats]
         stages = ["quantise", *(f"lower:{format}" for format in options.formats)]
         stages += [
             "reference:original",

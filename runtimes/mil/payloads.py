@@ -109,7 +109,7 @@ def _nibbles(data: memoryview, start: int, stop: int, *, signed: bool) -> Array:
 
 def _pairs(*, signed: bool) -> Floats:
     """[256, 2]: the two elements of every byte, as numbers."""
-    every = memoryview(np.arange(256, dtype=np.uint8))
+    every = memoryview(bytes(range(256)))
     return _nibbles(every, 0, 512, signed=signed).astype(np.float32).reshape(256, 2)
 
 

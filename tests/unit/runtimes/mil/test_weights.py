@@ -81,7 +81,7 @@ def test_an_error_in_a_block_is_raised() -> None:
 @pytest.mark.parametrize("shape", [(6, 4), (5, 3)])  # rows of whole bytes, and rows that share one
 def test_rows_of_nibbles_are_written_as_they_are_read(dtype: DataType, shape: tuple[int, int]) -> None:
     count = -(-shape[0] * shape[1] // 2)
-    data = memoryview(np.random.default_rng(0).integers(0, 256, count, dtype=np.uint8))
+    data = memoryview(np.random.default_rng(0).bytes(count))
     elements = Elements(TensorType(dtype, shape), data, "p: constant w")
     for start, stop in ((0, shape[0]), (1, 4), (2, 3)):
         out = np.empty((stop - start, shape[1]), np.float32)
