@@ -17,7 +17,7 @@ from exporter.resources import data_directory
 from exporter.validation.drivers import drivers_of
 from exporter.validation.reference import reference_logits
 from exporter.validation.reference_weights import OriginalWeights
-from exporter.validation.routes import Pace, plan_routes, run_route
+from exporter.validation.routes import SessionRunner, plan_routes, run_route
 from exporter.validation.text import load_tokenizer, read_evaluation_text
 from runtimes.manifest import read_manifest
 
@@ -49,11 +49,10 @@ def main() -> None:
                         0
                     ]  # the last is only predicted
                     result = run_route(
-                        session,
+                        SessionRunner(session),
                         route,
                         text.tokens,
                         {"original": logits},
-                        pace=Pace(),
                         tell=lambda _: None,
                     )
                 found = result.agreements["original"].statistics()

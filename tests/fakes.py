@@ -7,7 +7,7 @@ import `exporter.models`, never a vendor runtime.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
+from exporter.lowering.interface import LoweringRequest, Progress, RouteRunner, Segment, StoredRows
 from exporter.models.eager import EagerState, run_eagerly
 from exporter.models.spec import ModelSpec
 from exporter.planning.scheme import SCHEMES
 from exporter.quantization.checkpoint import IntegerMatrix
 from exporter.validation.drivers import Driver
+from exporter.validation.routes import SessionRunner
 from runtimes.errors import ArtifactError, SessionError
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
@@ -73,7 +74,7 @@ class ArchiveLowering:
             elif not key.endswith(SCALES):
                 yield StoredRows(key, 0, None, None, values)
 
-    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact | RouteRunner:
         arrays = dequantised(read_archive(release / artifact.path))
         np.savez(out / artifact.path, **arrays)  # type: ignore[arg-type]  # as above
         return artifact
@@ -92,6 +93,37 @@ class SelfTwinLowering(ArchiveLowering):
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
         (out / artifact.path).symlink_to((release / artifact.path).resolve())
         return artifact
+
+
+class SelfRunningTwinLowering(ArchiveLowering):
+    """Its float twin takes whole routes itself, as LiteRT's does. error: what its run ends in."""
+
+    def __init__(self, spec: ModelSpec, error: Exception | None = None) -> None:
+        self.spec, self.error = spec, error
+
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> SelfRunningTwin:
+        return SelfRunningTwin(
+            EagerSession.open(release / artifact.path, artifact, self.spec), out, self.error
+        )
+
+
+class SelfRunningTwin:
+    """Satisfies `RouteRunner`; a file in its directory says that it ran."""
+
+    def __init__(self, session: EagerSession, directory: Path, error: Exception | None) -> None:
+        self.session, self.directory, self.error = session, directory, error
+
+    @property
+    def facts(self) -> SessionFacts:
+        return self.session.facts
+
+    def run(
+        self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
+    ) -> Generator[tuple[int, Logits]]:
+        (self.directory / "ran").touch()
+        yield from SessionRunner(self.session).run(segments, tokens, tell)
+        if self.error is not None:
+            raise self.error
 
 
 class EagerSession:

@@ -5,17 +5,17 @@ Not about any runtime: concrete lowerings are in sibling packages and do not imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
-from runtimes.session import PrefillLogits
+from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes or steps done, total)."""
@@ -55,6 +55,35 @@ class StoredRows:
     values: NDArray[np.float32] | None
 
 
+Call = Literal["prefill", "decode"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tokens given by one kind of call."""
+
+    call: Call
+    tokens: int
+
+
+class RouteRunner(Protocol):
+    """What takes a whole text at once, segment by segment, and so need not hold a whole model."""
+
+    @property
+    def facts(self) -> SessionFacts: ...
+
+    def run(
+        self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
+    ) -> Generator[tuple[int, Logits]]:
+        """Take tokens from position 0 on, as many as the segments have.
+
+        Yields (position of the first row, logits [n, vocab]) in order of position, for what a `Session`
+        with the same facts would return. tell: called with tokens done. Raises what a session raises,
+        and LoweringError where a twin cannot be made.
+        """
+        ...
+
+
 class Lowering(Protocol):
     """One runtime's way from the quantised checkpoint to an artifact."""
 
@@ -77,7 +106,8 @@ class Lowering(Protocol):
         """Every matrix as the written file holds it, chunk by chunk, read from its bytes alone."""
         ...
 
-    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact | RouteRunner:
         """Derive from the written artifact the same graph with dequantised float weights, under
-        `out`. Paths in the result are relative to `out`. Used by validation only, never shipped."""
+        `out`: an artifact to be run as the original is, its path relative to `out`, or what runs itself
+        (and uses `out` while it does). Used by validation only, never shipped."""
         ...

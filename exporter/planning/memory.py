@@ -66,7 +66,8 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     linears = (weight for weight in spec.weights() if weight.role is Role.LINEAR)
     largest = max(weight.shape[0] * weight.shape[1] * 4 for weight in linears)
     widest = max(
-        max(layer.intermediate_size, layer.heads * layer.head_dim, spec.hidden_size) for layer in spec.layers
+        max(layer.intermediate_size, layer.heads * layer.head_dim, spec.hidden_size)
+        for layer in spec.layers
     )
     heads = max(layer.heads for layer in spec.layers)
     activations = positions * 4 * (ACTIVATIONS * widest + SCORES * heads * positions)

@@ -12,7 +12,8 @@ One session is open at a time. What cannot be done is skipped with its reason, n
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from exporter.errors import LoweringError
+from exporter.lowering.interface import RouteRunner
 from exporter.planning.plan import FORMAT_FAMILY
 from exporter.planning.recipe import QualityLimit
 from exporter.validation.drivers import Arithmetic, Driver
@@ -46,7 +48,7 @@ from exporter.validation.references import ORIGINAL, QUANTISED, References
 from exporter.validation.report import Comparison, Kind
 from exporter.validation.request import Findings, ValidationRequest
 from exporter.validation.resident import PeakGrowth
-from exporter.validation.routes import Pace, Route, RouteResult, plan_routes, run_route
+from exporter.validation.routes import Pace, Route, RouteResult, SessionRunner, plan_routes, run_route
 from exporter.validation.stored_weights import differing_numbers
 from exporter.validation.text import EvaluationText
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
@@ -156,7 +158,7 @@ class _Check:
         try:
             twin = self.lowering.float_twin(self.request.release, self.artifact, directory)
             own = (self.request.release / self.artifact.path).resolve()
-            if (directory / twin.path).resolve() == own:
+            if isinstance(twin, Artifact) and (directory / twin.path).resolve() == own:
                 return _Twins({}, same=True)
             return _Twins(
                 {
@@ -175,14 +177,14 @@ class _Check:
             self._skip("lowering", f"{TWIN}, {driver.arithmetic}", reason, MEAN_KL)
         return _Twins({})
 
-    def _run_twin(self, driver: Driver, directory: Path, twin: Artifact) -> LogitsFile | None:
+    def _run_twin(self, driver: Driver, directory: Path, twin: Artifact | RouteRunner) -> LogitsFile | None:
         subject = f"{TWIN}, {driver.arithmetic}"
         try:
-            with driver.open(directory, twin) as session:
-                file = self._logits_file(driver.arithmetic, session.facts)
-                for route, write in zip(self._routes(session), (file, None), strict=True):
+            with _runner(driver, directory, twin) as runner:
+                file = self._logits_file(driver.arithmetic, runner.facts)
+                for route, write in zip(self._routes(runner.facts), (file, None), strict=True):
                     result = self._run(
-                        session, route, subject, {QUANTISED: self.references.quantised}, write
+                        runner, route, subject, {QUANTISED: self.references.quantised}, write
                     )
                     self._lowering(driver, subject, route, result)
         except RuntimeUnavailable as error:
@@ -231,12 +233,13 @@ class _Check:
                 QUANTISED: self.references.quantised if twins.same else None,
                 TWIN: twins.logits.get(driver.arithmetic),
             }
-            whole, turns = self._routes(session)
+            whole, turns = self._routes(facts)
             write = self._twin_of_fp16(driver, facts, twins)
-            first = self._run(session, whole, subject, sources, write, turns.decoded(), pace)
+            runner = SessionRunner(session, pace)
+            first = self._run(runner, whole, subject, sources, write, turns.decoded())
             inner += _inner_non_finite(session)
             sources |= {TWIN: None, ITSELF: first.kept}
-            second = self._run(session, turns, subject, sources, pace=pace)
+            second = self._run(runner, turns, subject, sources)
             inner += _inner_non_finite(session)
         non_finite = first.non_finite + second.non_finite
         self.findings.gates.append(
@@ -296,22 +299,20 @@ class _Check:
 
     def _run(
         self,
-        session: Session,
+        runner: RouteRunner,
         route: Route,
         subject: str,
         sources: Mapping[str, Source | None],
         write: LogitsFile | None = None,
         keep: NDArray[np.int64] | None = None,
-        pace: Pace | None = None,
     ) -> RouteResult:
-        self._require_vocabulary(session.facts)
+        self._require_vocabulary(runner.facts)
         what = f"{self.artifact.path}, {subject}: {route.description}"
         return run_route(
-            session,
+            runner,
             route,
             self.text.tokens,
             {name: source for name, source in sources.items() if source is not None},
-            pace=Pace() if pace is None else pace,
             tell=lambda done: self.request.progress(what, done, self.positions),
             keep=keep,
             write=write,
@@ -325,8 +326,8 @@ class _Check:
                     f"{reference.vocab}; export again"
                 )
 
-    def _routes(self, session: Session) -> tuple[Route, Route]:
-        return plan_routes(session.facts, self.positions)
+    def _routes(self, facts: SessionFacts) -> tuple[Route, Route]:
+        return plan_routes(facts, self.positions)
 
     def _compare(self, kind: Kind, subject: str, reference: str, route: Route, result: RouteResult) -> None:
         """Add a comparison, where there was something to compare with."""
@@ -354,6 +355,16 @@ class _Check:
         self.findings.gates += [
             skipped_gate(kind, self.artifact.path, subject, statistic, reason) for statistic in statistics
         ]
+
+
+@contextmanager
+def _runner(driver: Driver, directory: Path, twin: Artifact | RouteRunner) -> Iterator[RouteRunner]:
+    """The twin, to be given routes: opened as its artifact is, or as it is."""
+    if isinstance(twin, Artifact):
+        with driver.open(directory, twin) as session:
+            yield SessionRunner(session)
+    else:
+        yield twin
 
 
 def _subject(facts: SessionFacts) -> str:

@@ -26,8 +26,9 @@ class ValidationRequest:
 
     artifacts: paths in them are relative to `release`. model, target: names for the report.
     recipe: whose limits count. tokenizer: tokenizer.json. evaluation: directory of text files.
-    scratch: existing directory with room for about 1 MiB per evaluation token, four times, and for a
-    float twin of the largest artifact. sealed: hold the files to the manifest's digests as well.
+    scratch: existing directory with room for about 1 MiB per evaluation token, four times, and for what a
+    float twin takes (LiteRT: 2 GiB of weights and 1 MiB per evaluation token). sealed: hold the files to
+    the manifest's digests as well.
     checkpoint, source: what the artifacts were made from; None where it is not at hand, and what
     needs it is then skipped. lowerings: by runtime family, for twins and for reading weights back.
     refusals: matrix to why the codes its source holds were not kept, for the report.

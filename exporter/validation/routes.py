@@ -1,41 +1,33 @@
-"""The ways a session is fed the evaluation tokens, and what is compared on the way.
+"""The ways an artifact is fed the evaluation tokens, and what is compared on the way.
 
 Two routes, because chunked prefill and cached decode are different graphs or different kernels:
   every position   all by prefill where the artifact returns all its logits, else all by decode
   taking turns     prefill in chunks, a few decode steps, prefill again, then decode past the window;
                    neither prefill ends on a chunk's boundary
 The second covers both hand-overs, and its decode steps are also held against the first route's
-logits at the same positions: an artifact must not depend on how it was fed.
+logits at the same positions: an artifact must not depend on how it was fed. What takes a route is a
+`RouteRunner`: `SessionRunner` feeds a session call by call.
 Not about what the figures should be (`gates`) or which artifact plays which part (`artifact_check`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.lowering.interface import Call, RouteRunner, Segment
 from exporter.validation.logits_file import LogitsFile
 from exporter.validation.statistics import Agreement, agree
 from runtimes.session import Logits, Session, SessionFacts, Tokens
 
 DECODE_TAIL = 128  # steps decoded at the end, past the window of every small model
 INTERLUDE = 8  # steps decoded between the two prefills
-BATCH_BYTES = 16 << 20  # of decoded logits compared at once
-
-Call = Literal["prefill", "decode"]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Tokens given by one kind of call."""
-
-    call: Call
-    tokens: int
+BATCH_BYTES = 16 << 20  # of logits compared at once, where calls return single rows
 
 
 @dataclass(frozen=True)
@@ -97,6 +89,42 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class SessionRunner:
+    """Satisfies `RouteRunner` with an open session. pace: its calls are added to it."""
+
+    session: Session
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def facts(self) -> SessionFacts:
+        return self.session.facts
+
+    def run(
+        self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
+    ) -> Generator[tuple[int, Logits]]:
+        self.session.reset()
+        at = 0
+        for segment in segments:
+            end = at + segment.tokens
+            step = self.facts.prefill_chunk if segment.call == "prefill" else 1
+            for start in range(at, end, step):
+                stop = min(end, start + step)
+                begin = time.perf_counter()
+                logits = self._call(segment.call, tokens[start:stop])
+                self.pace.seconds[segment.call] += time.perf_counter() - begin
+                self.pace.tokens[segment.call] += stop - start
+                if len(logits):
+                    yield stop - len(logits), logits
+                tell(stop)
+            at = end
+
+    def _call(self, call: Call, tokens: Tokens) -> Logits:
+        return (
+            self.session.prefill(tokens) if call == "prefill" else self.session.decode(int(tokens[0]))[None]
+        )
+
+
+@dataclass(frozen=True)
 class RouteResult:
     """agreements: reference's name to how the logits that came back agree with it.
 
@@ -110,12 +138,11 @@ class RouteResult:
 
 
 def run_route(
-    session: Session,
+    runner: RouteRunner,
     route: Route,
     tokens: Tokens,
     references: Mapping[str, LogitsFile | Mapping[int, NDArray[np.float32]]],
     *,
-    pace: Pace,
     tell: Callable[[int], None],
     keep: NDArray[np.int64] | None = None,
     write: LogitsFile | None = None,
@@ -124,50 +151,43 @@ def run_route(
 
     references: a file of every position, or logits of some: others are not compared with it.
     keep: positions whose logits to return. write: a file to put all logits in. tell: called with
-    tokens done. Raises what the session raises.
+    tokens done. Raises what the runner raises.
     """
     wanted = set() if keep is None else set(keep.tolist())
     parts: dict[str, list[Agreement]] = {name: [] for name in references}
     kept: dict[int, NDArray[np.float32]] = {}
     non_finite = 0
-    for start, logits in _feed(session, route, tokens[:-1], pace):
-        stop = start + len(logits)
-        non_finite += int(logits.size - np.isfinite(logits).sum())
-        for name, reference in references.items():
-            if isinstance(reference, LogitsFile):
-                parts[name].append(agree(reference.rows(start, stop), logits, tokens[start + 1 : stop + 1]))
-            elif here := [position for position in range(start, stop) if position in reference]:
-                expected = np.stack([reference[position] for position in here])
-                at = np.array(here)
-                parts[name].append(agree(expected, logits[at - start], tokens[at + 1]))
-        if write is not None:
-            write.write_rows(start, logits)
-        kept.update({at: logits[at - start].copy() for at in range(start, stop) if at in wanted})
-        tell(stop)
-    agreements = {name: Agreement.joined(found) for name, found in parts.items() if found}
+    with closing(runner.run(route.segments, tokens[:-1], tell)) as found:
+        for start, logits in _joined(found):
+            stop = start + len(logits)
+            non_finite += int(logits.size - np.isfinite(logits).sum())
+            for name, reference in references.items():
+                if isinstance(reference, LogitsFile):
+                    rows, following = reference.rows(start, stop), tokens[start + 1 : stop + 1]
+                    parts[name].append(agree(rows, logits, following))
+                elif here := [position for position in range(start, stop) if position in reference]:
+                    expected = np.stack([reference[position] for position in here])
+                    at = np.array(here)
+                    parts[name].append(agree(expected, logits[at - start], tokens[at + 1]))
+            if write is not None:
+                write.write_rows(start, logits)
+            kept.update({at: logits[at - start].copy() for at in range(start, stop) if at in wanted})
+    agreements = {name: Agreement.joined(each) for name, each in parts.items() if each}
     return RouteResult(agreements, kept, non_finite)
 
 
-def _feed(session: Session, route: Route, tokens: Tokens, pace: Pace) -> Iterator[tuple[int, Logits]]:
-    """(position of the first row, logits) for every call that returns any."""
-    session.reset()
-    batch = max(1, BATCH_BYTES // (session.facts.vocab_size * 4))
-    at = 0
-    for segment in route.segments:
-        end = at + segment.tokens
-        step = route.chunk if segment.call == "prefill" else batch
-        for start in range(at, end, step):
-            stop = min(end, start + step)
-            begin = time.perf_counter()
-            logits = _call(session, segment.call, tokens[start:stop])
-            pace.seconds[segment.call] += time.perf_counter() - begin
-            pace.tokens[segment.call] += stop - start
-            if len(logits):
-                yield stop - len(logits), logits
-        at = end
-
-
-def _call(session: Session, call: Call, tokens: Tokens) -> Logits:
-    if call == "prefill":
-        return session.prefill(tokens)
-    return np.stack([session.decode(int(token)) for token in tokens])
+def _joined(found: Iterator[tuple[int, Logits]]) -> Iterator[tuple[int, Logits]]:
+    """The same rows, neighbours together until they are `BATCH_BYTES`: comparing one by one is slow."""
+    start, rows = 0, list[Logits]()
+    for at, logits in found:
+        if rows and (start + len(rows) != at or (len(rows) + 1) * rows[0].nbytes > BATCH_BYTES):
+            yield start, np.concatenate(rows)
+            rows = []
+        if len(logits) > 1:
+            yield at, logits
+            continue
+        if not rows:
+            start = at
+        rows.append(logits)
+    if rows:
+        yield start, np.concatenate(rows)

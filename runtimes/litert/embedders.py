@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
 from runtimes.litert.calls import TOKENS
-from runtimes.litert.compiled import close_model
+from runtimes.litert.compiled import close_model, compile_model
 from runtimes.session import Tokens
 
 
@@ -64,6 +64,16 @@ class Embedder:
         self.token.destroy()
         self.vectors.destroy()
         close_model(self.model)
+
+
+def open_embedders(files: Mapping[str, Path], scratch: Path, path: Path) -> dict[str, Embedder]:
+    """Compile each file, with a directory of its own in `scratch`. Inside `refusals_explained(path)`."""
+    opened = {}
+    for name, file in files.items():
+        own = scratch / name
+        own.mkdir()
+        opened[name] = Embedder.of(compile_model(file, own, 1), path)
+    return opened
 
 
 def with_vectors(

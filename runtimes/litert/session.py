@@ -31,7 +31,7 @@ from runtimes.litert.calls import (
     prefill_calls,
 )
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained, require_litert
-from runtimes.litert.embedders import Embedder, with_vectors
+from runtimes.litert.embedders import Embedder, open_embedders, with_vectors
 from runtimes.litert.model_file import model_files
 from runtimes.session import Logits, SessionFacts, Tokens
 
@@ -87,11 +87,7 @@ class LiteRtSession:
             place = Path(directory.name)
             files = model_files(path, place)
             with refusals_explained(path):
-                embedders = {}
-                for name, file in files.embedders.items():
-                    own = place / name
-                    own.mkdir()
-                    embedders[name] = Embedder.of(compile_model(file, own, 1), path)
+                embedders = open_embedders(files.embedders, place, path)
                 model = compile_model(files.text, place, threads)
                 facts = _facts(path, model, frozenset(embedders), files.arithmetic)
                 return cls(model, embedders, facts, directory)

@@ -24,6 +24,7 @@ from tests.unit.exporter.lowering.litert.tiny_releases import (
     mean_kl,
     quantized,
     some_tokens,
+    twin_logits,
 )
 
 PREFILLED = 2 * CHUNK + 5
@@ -40,7 +41,7 @@ def test_the_graph_computes_what_the_decoder_does(family: str, form: str, tmp_pa
     tokens = some_tokens(CONTEXT)
     expected = eager_logits(release.checkpoint, tokens)[PREFILLED:]
     twin = EVERY_FORMAT.float_twin(release.directory, release.artifacts[form], tmp_path)
-    assert mean_kl(expected, litert_logits(tmp_path / twin.path, tokens, PREFILLED)) < 1e-6
+    assert mean_kl(expected, twin_logits(twin, tokens, PREFILLED)) < 1e-6
     assert mean_kl(expected, litert_logits(release.path(form), tokens, PREFILLED)) < 1e-5
 
 

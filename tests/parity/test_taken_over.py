@@ -39,6 +39,7 @@ from tests.tiny import tiny_gemma3, tiny_gemma4_e2b
 from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_request, mean_kl, some_tokens
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
 from tests.unit.exporter.lowering.litert.tiny_releases import litert_logits
+from tests.unit.exporter.lowering.litert.tiny_releases import twin_logits as litert_twin_logits
 from tests.unit.exporter.lowering.onnx.tiny_releases import (
     LOWERING,
     TinyRelease,
@@ -171,8 +172,8 @@ def test_litert_computes_with_what_compressed_tensors_packed(tmp_path: Path, rec
     assert differing_numbers(lowering.read_back(tmp_path, artifact), checkpoint) == 0
     tokens = some_tokens(CONTEXT)
     expected = eager_logits(checkpoint, tokens)[PREFILLED:]
-    twin = lowering.float_twin(tmp_path, artifact, _made(tmp_path / "twin"))
-    assert mean_kl(expected, litert_logits(tmp_path / "twin" / twin.path, tokens, PREFILLED)) < 1e-6
+    twin = lowering.float_twin(tmp_path, artifact, tmp_path)
+    assert mean_kl(expected, litert_twin_logits(twin, tokens, PREFILLED)) < 1e-6
     assert mean_kl(expected, litert_logits(tmp_path / artifact.path, tokens, PREFILLED)) < 1e-2
 
 
@@ -203,8 +204,3 @@ def test_xnnpack_refuses_a_block_scale_of_0_or_below(
     (artifact,) = lowering.lower(lowering_request(checkpoint, tmp_path), tmp_path, silent)
     with pytest.raises(ArtifactError, match="unsupported scale value"):
         litert_logits(tmp_path / artifact.path, some_tokens(CONTEXT), PREFILLED)
-
-
-def _made(directory: Path) -> Path:
-    directory.mkdir()
-    return directory

@@ -1,132 +1,185 @@
-"""The float twin of a written LiteRT file: the same graphs, integer weights of layers replaced by values.
+"""`LiteRtTwin`: the float twin of a written LiteRT file, run a stage at a time.
 
-Made from the artifact's own bytes, so a fault in its codes or scales is in the twin too. Weights that
-are floating point already stay as they are, and so do tables that are only looked up: reading a row
-rounds nothing. Streamed: peak memory is a few row chunks.
+The same graph, integer weights replaced by their values. Made from the artifact's own bytes, so a fault
+in its codes or scales is in the twin too. Steps of `run`, which take one pass over the weights:
+  (1) cut the graph into stages of bounded size                              float_graph, stages
+  (2) look tokens up in the bundle's embedders, if it has any, as they are
+  (3) for each stage, write it in fp32 and run all calls of the route        stage_file, stage_run
+  (4) keep what later stages need of each call on disk                       crossing
+Disk: twice a stage (its weights, and as XNNPACK packs them) and what crosses. Memory: one stage's
+activations and caches, and the artifact's scales; the weights are mapped from disk.
 """
 
 from __future__ import annotations
 
-import math
-import uuid
-from collections.abc import Callable, Iterator
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from litert_lm_builder.litertlm_header_schema_py_generated import AnySectionDataType
 from numpy.typing import NDArray
 
-from exporter.lowering.litert.container_writing import SectionSource, write_container
-from exporter.lowering.litert.declarations import FLOAT_DTYPES, Span, WrittenMatrix, text
-from exporter.lowering.litert.graph import keep_tensors, scales_of
-from exporter.lowering.litert.reading import TEXT, LiteRtFile, open_models
-from exporter.lowering.litert.storage import ExternalData
-from exporter.lowering.litert.writing import write_tflite
-from runtimes.litert.container import EMBEDDERS, PREFILL_DECODE
-from runtimes.manifest import Format
+from exporter.errors import LoweringError
+from exporter.lowering.interface import Segment
+from exporter.lowering.litert.crossing import Crossing
+from exporter.lowering.litert.float_graph import FloatGraph, float_graph
+from exporter.lowering.litert.reading import LiteRtFile
+from exporter.lowering.litert.stage_file import write_stage
+from exporter.lowering.litert.stage_run import StageCall, run_stage
+from exporter.lowering.litert.stages import Stage, cut
+from runtimes.litert.calls import DECODE, LOGITS, MASK, PREFILL, GraphCall, call_inputs, prefill_calls
+from runtimes.litert.compiled import refusals_explained, require_litert
+from runtimes.litert.embedders import open_embedders
+from runtimes.litert.model_file import model_files
+from runtimes.session import Logits, SessionFacts, Tokens
 
-TWIN_NAMES: dict[Format, str] = {"tflite": "twin.tflite", "litertlm": "twin.litertlm"}
-PIECE = 32 << 20
-WEIGHT_OPERAND = 1
-MODEL_TYPES = {TEXT: PREFILL_DECODE, **{fills: model_type for model_type, fills in EMBEDDERS.items()}}
-
-
-def write_float_twin(artifact: Path, out: Path) -> Format:
-    """Write the twin under `out`: a .tflite, or a bundle of bare models where there are embedders.
-
-    Returns its format, which TWIN_NAMES names the file by. Raises LoweringError.
-    """
-    files = open_models(artifact)
-    if set(files) == {TEXT}:
-        with (out / TWIN_NAMES["tflite"]).open("wb") as written:
-            _write(files[TEXT], written)
-        return "tflite"
-    sections = [
-        SectionSource(AnySectionDataType.TFLiteModel, (("model_type", MODEL_TYPES[what]),), _writer(file))
-        for what, file in files.items()
-    ]
-    write_container(out / TWIN_NAMES["litertlm"], sections, uuid.UUID(int=0))
-    return "litertlm"
+STAGE_BYTES = 1 << 30
+FILES_OF_A_STAGE = 2  # its weights, and XNNPACK's packed copy of them
 
 
-def _writer(file: LiteRtFile) -> Callable[[BinaryIO], None]:
-    return lambda written: _write(file, written)
+@dataclass(frozen=True)
+class LiteRtTwin:
+    """Satisfies `RouteRunner`. scratch: directory for stages. stage_bytes: of float weights at once."""
+
+    graph: FloatGraph
+    scratch: Path
+    stage_bytes: int
+    facts: SessionFacts
+
+    @staticmethod
+    def of(artifact: Path, scratch: Path, stage_bytes: int = STAGE_BYTES) -> LiteRtTwin:
+        """The twin of a .tflite, or of the model in a .litertlm.
+
+        Raises LoweringError for a file that is damaged or not of our making, RuntimeUnavailable without
+        ai-edge-litert.
+        """
+        require_litert()
+        graph = float_graph(LiteRtFile.open(artifact), stage_bytes)
+        return LiteRtTwin(graph, scratch, stage_bytes, _facts(graph))
+
+    def run(
+        self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
+    ) -> Generator[tuple[int, Logits]]:
+        self.facts.require_room(0, tokens)
+        try:
+            yield from self._run(_calls(segments, tokens, self.facts), tell)
+        except OSError as error:
+            raise _no_room(self.scratch, str(error.strerror)) from error
+
+    def _run(
+        self, calls: Sequence[StageCall], tell: Callable[[int], None]
+    ) -> Generator[tuple[int, Logits]]:
+        # (1)
+        stages = cut(self.graph, {each.key for each in calls}, self.stage_bytes)
+        tokens = sum(each.call.count for each in calls)
+        steps, done = len(stages) * len(calls), 0
+        with (
+            tempfile.TemporaryDirectory(prefix="twin-", dir=self.scratch) as directory,
+            closing(Crossing(Path(directory))) as crossing,
+        ):
+            # (2)
+            self._look_up(calls, crossing, Path(directory))
+            for number, stage in enumerate(stages):
+                # (3)
+                with closing(self._stage(stage, calls, crossing)) as results:
+                    for each, logits in zip(calls, results, strict=True):
+                        if logits is not None:
+                            yield each.call.position, logits[None]
+                        done += 1
+                        tell(tokens * done // steps)
+                # (4)
+                crossing.keep(_wanted(stages[number + 1 :]))
+
+    def _stage(
+        self, stage: Stage, calls: Sequence[StageCall], crossing: Crossing
+    ) -> Generator[NDArray[np.float32] | None]:
+        need = FILES_OF_A_STAGE * stage.nbytes
+        with tempfile.TemporaryDirectory(prefix="stage-", dir=self.scratch) as directory:
+            if (free := shutil.disk_usage(directory).free) < need:
+                raise _no_room(self.scratch, f"{free >> 20} MiB are free, {need >> 20} MiB are needed")
+            file = Path(directory, "stage.tflite")
+            write_stage(self.graph, stage, file)
+            yield from run_stage(file, self.graph.file.path, stage, calls, crossing, self._given)
+
+    def _look_up(self, calls: Sequence[StageCall], crossing: Crossing, scratch: Path) -> None:
+        path = self.graph.file.path
+        files = model_files(path, scratch).embedders
+        with ExitStack() as opened:
+            with refusals_explained(path):
+                embedders = open_embedders(files, scratch, path)
+            for name, embedder in embedders.items():
+                opened.callback(embedder.close)
+                for each in calls:
+                    crossing.put((each.key, name), each.number, embedder.look_up(each.call.tokens))
+
+    def _given(self, each: StageCall) -> Mapping[str, NDArray[Any]]:
+        return call_inputs(each.call, self.facts.context)
 
 
-def _write(file: LiteRtFile, written: BinaryIO) -> None:
-    model = file.model
-    _take_inside(model)
-    integers = {name for name, matrix in file.matrices.items() if matrix.type not in FLOAT_DTYPES}
-    widened = integers & _multiplied(model)
-    data: dict[int, ExternalData] = {}
-    for signature in model.signatureDefs:
-        subgraph = model.subgraphs[signature.subgraphIndex]
-        for tensor in subgraph.tensors:
-            if (matrix := file.matrices.get(text(tensor.name))) is None:
-                continue
-            if matrix.name in widened:
-                tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
-                nbytes = math.prod(matrix.shape) * 4
-                data[tensor.buffer] = ExternalData(tensor.buffer, nbytes, _values(file, matrix))
-                continue
-            data[tensor.buffer] = _as_it_is(file, tensor.buffer, matrix.span)
-            scales = scales_of(tensor)
-            if scales is not None and matrix.block_scales is not None:
-                buffer = subgraph.tensors[scales].buffer
-                data[buffer] = _as_it_is(file, buffer, matrix.block_scales)
-        _drop_scales(subgraph, signature)
-    for buffer in model.buffers:  # places are those of the artifact until writing sets them anew
-        buffer.offset = buffer.size = 0
-    write_tflite(model, list(data.values()), written, lambda done, total: None)
+def _calls(segments: Sequence[Segment], tokens: Tokens, facts: SessionFacts) -> list[StageCall]:
+    """The calls a session would make for the segments."""
+    found: list[StageCall] = []
+    counts = dict.fromkeys((DECODE, f"{PREFILL}{facts.prefill_chunk}"), 0)
+
+    def add(call: GraphCall, wanted: bool) -> None:
+        key = DECODE if call.signature == "decode" else f"{PREFILL}{facts.prefill_chunk}"
+        found.append(StageCall(key, counts[key], call, wanted))
+        counts[key] += 1
+
+    position = 0
+    for segment in segments:
+        part = tokens[position : position + segment.tokens]
+        if segment.call == "prefill":
+            for call in prefill_calls(part, position, facts):
+                add(call, wanted=False)
+        else:
+            for offset in range(len(part)):
+                call = GraphCall("decode", part[offset : offset + 1], position + offset, 1)
+                add(call, wanted=True)
+        position += len(part)
+    return found
 
 
-def _take_inside(model: Any) -> None:
-    """Give tensors that name bytes outside the model a buffer in it."""
-    buffers: dict[int, int] = {}
-    for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
-            if tensor.externalBuffer:
-                if tensor.externalBuffer not in buffers:
-                    model.buffers.append(schema.BufferT())
-                    buffers[tensor.externalBuffer] = len(model.buffers) - 1
-                tensor.buffer, tensor.externalBuffer = buffers[tensor.externalBuffer], 0
-    model.externalBuffers = model.externalBufferGroups = None
+def _wanted(stages: Sequence[Stage]) -> set[tuple[str, str]]:
+    """What the stages read."""
+    return {(key, name) for stage in stages for key, part in stage.parts.items() for name in part.inputs}
 
 
-def _multiplied(model: Any) -> set[str]:
-    """Names of the tensors that layers multiply by."""
-    return {
-        text(subgraph.tensors[node.inputs[WEIGHT_OPERAND]].name)
-        for subgraph in model.subgraphs
-        for node in subgraph.operators
-        if model.operatorCodes[node.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED
-    }
+def _facts(graph: FloatGraph) -> SessionFacts:
+    signatures = {each.key: each for each in graph.signatures}
+    chunks = [key.removeprefix(PREFILL) for key in signatures if key.startswith(PREFILL)]
+    decode = signatures.get(DECODE)
+    if decode is None or len(chunks) != 1:
+        raise _not_ours(
+            graph, f"has signatures {sorted(signatures)}, expected {DECODE} and one {PREFILL}<n>"
+        )
+    inputs = {name: index for index, name in decode.inputs.items()}
+    outputs = {name: index for index, name in decode.outputs.items()}
+    if MASK not in inputs or LOGITS not in outputs:
+        raise _not_ours(graph, f"signature {DECODE} takes no {MASK} or gives no {LOGITS}")
+    return SessionFacts(
+        runtime="LiteRT",
+        version=importlib.metadata.version("ai-edge-litert"),
+        arithmetic="fp32",
+        vocab_size=int(decode.tensors[outputs[LOGITS]].shape[-1]),
+        context=int(decode.tensors[inputs[MASK]].shape[-1]),
+        prefill_chunk=int(chunks[0]),
+        prefill_logits="none",
+    )
 
 
-def _drop_scales(subgraph: Any, signature: Any) -> None:
-    """Drop the tensors of block scales that nothing names any more."""
-    wanted = {int(index) for index in (*subgraph.inputs, *subgraph.outputs)}
-    for node in subgraph.operators:
-        wanted.update(int(index) for index in (*node.inputs, *node.outputs) if index >= 0)
-    moved = keep_tensors(subgraph, wanted)
-    subgraph.inputs = np.array([moved[int(index)] for index in subgraph.inputs], np.int32)
-    subgraph.outputs = np.array([moved[int(index)] for index in subgraph.outputs], np.int32)
-    for entry in (*signature.inputs, *signature.outputs):
-        entry.tensorIndex = moved[entry.tensorIndex]
+def _not_ours(graph: FloatGraph, what: str) -> LoweringError:
+    return LoweringError(graph.file.path, what, "the file is damaged or of another origin; export again")
 
 
-def _values(file: LiteRtFile, matrix: WrittenMatrix) -> Callable[[], Iterator[NDArray[Any]]]:
-    return lambda: (file.values(matrix, start, stop) for start, stop in file.row_ranges(matrix))
-
-
-def _as_it_is(file: LiteRtFile, buffer: int, span: Span) -> ExternalData:
-    return ExternalData(
-        buffer,
-        span.nbytes,
-        lambda: (
-            np.frombuffer(file.read(span.begin + done, min(PIECE, span.nbytes - done)), np.uint8)
-            for done in range(0, span.nbytes, PIECE)
-        ),
+def _no_room(scratch: Path, what: str) -> LoweringError:
+    return LoweringError(
+        scratch,
+        f"a stage of the float twin cannot be kept there ({what})",
+        "free that much space, or name a scratch directory on a larger disk",
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +23,7 @@ from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
 from exporter.lowering.litert.bundle import BundleRequest, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
-from exporter.lowering.litert.float_twin import TWIN_NAMES, write_float_twin
+from exporter.lowering.litert.float_twin import STAGE_BYTES, LiteRtTwin
 from exporter.lowering.litert.metadata import ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
@@ -38,9 +38,13 @@ TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
 
 @dataclass(frozen=True)
 class LiteRtLowering:
-    """Satisfies `Lowering`. formats: which files `lower` leaves, of "tflite" and "litertlm"."""
+    """Satisfies `Lowering`. formats: which files `lower` leaves, of "tflite" and "litertlm".
+
+    twin_stage_bytes: float weights a float twin holds at once, on disk.
+    """
 
     formats: frozenset[Format] = frozenset({"tflite", "litertlm"})
+    twin_stage_bytes: int = STAGE_BYTES
 
     @property
     def schemes(self) -> frozenset[str]:
@@ -86,9 +90,8 @@ class LiteRtLowering:
                 for start, stop in file.row_ranges(matrix):
                     yield file.rows(matrix, start, stop)
 
-    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
-        form = write_float_twin(release / artifact.path, out)
-        return replace(artifact, format=form, path=TWIN_NAMES[form])
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> LiteRtTwin:
+        return LiteRtTwin.of(release / artifact.path, out, self.twin_stage_bytes)
 
 
 def _graph_writer(request: LoweringRequest, progress: Progress) -> Callable[[BinaryIO], None]:

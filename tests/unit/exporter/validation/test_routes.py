@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from exporter.lowering.interface import Segment
 from exporter.validation import routes
 from exporter.validation.logits_file import LogitsFile
-from exporter.validation.routes import Pace, Route, plan_routes, run_route
-from runtimes.session import Logits, PrefillLogits, SessionFacts
+from exporter.validation.routes import Pace, Route, SessionRunner, plan_routes, run_route
+from exporter.validation.statistics import Agreement, agree
+from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 from tests.fakes import FAKE_PREFILLS, EagerSession
 from tests.tiny import RandomSource, tiny_gemma3
 
@@ -54,7 +57,7 @@ def test_the_tail_is_decoded_past_the_window_of_the_sample() -> None:
 
 def logits_by(route: Route, session: EagerSession, path: Path) -> Logits:
     file = LogitsFile.create(path, POSITIONS, 512)
-    run_route(session, route, TOKENS, {}, pace=Pace(), tell=lambda _: None, write=file)
+    run_route(SessionRunner(session), route, TOKENS, {}, tell=lambda _: None, write=file)
     return file.rows(0, POSITIONS)
 
 
@@ -79,14 +82,13 @@ def test_what_comes_back_is_compared_at_its_own_position(
     session = open_eager(prefill)
     pace, told = Pace(), list[int]()
     whole, turns = plan_routes(session.facts, POSITIONS)
-    first = run_route(
-        session, whole, TOKENS, {"it": reference}, pace=pace, tell=told.append, keep=turns.decoded()
-    )
+    runner = SessionRunner(session, pace)
+    first = run_route(runner, whole, TOKENS, {"it": reference}, tell=told.append, keep=turns.decoded())
     assert len(first.agreements["it"].kl) == POSITIONS
     assert first.agreements["it"].statistics().mean_kl < 1e-8
     assert sorted(first.kept) == turns.decoded().tolist()
     assert told[-1] == POSITIONS
-    second = run_route(session, turns, TOKENS, {"itself": first.kept}, pace=pace, tell=told.append)
+    second = run_route(runner, turns, TOKENS, {"itself": first.kept}, tell=told.append)
     assert len(second.agreements["itself"].kl) == len(turns.decoded())
     assert second.agreements["itself"].statistics().mean_kl < 1e-8
     assert pace.tokens["prefill"] + pace.tokens["decode"] == 2 * POSITIONS
@@ -95,3 +97,52 @@ def test_what_comes_back_is_compared_at_its_own_position(
 
 def test_a_pace_without_calls_is_unknown() -> None:
     assert Pace().per_second("decode") is None
+
+
+class SparseRunner:
+    """Returns logits of some positions, the position itself in each, in pieces of the sizes given."""
+
+    facts = facts("last")
+
+    def __init__(self, pieces: dict[int, int]) -> None:
+        self.pieces = pieces
+        self.closed = False
+
+    def run(
+        self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
+    ) -> Generator[tuple[int, Logits]]:
+        try:
+            for start, rows in self.pieces.items():
+                yield start, np.repeat(np.arange(start, start + rows, dtype=np.float32)[:, None], 512, 1)
+        finally:
+            self.closed = True
+
+
+def test_rows_are_compared_together_and_at_their_own_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BATCH_BYTES", 3 * 512 * 4)
+    sizes = list[int]()
+
+    def counted(reference: Logits, subject: Logits, following: Tokens) -> Agreement:
+        sizes.append(len(subject))
+        return agree(reference, subject, following)
+
+    monkeypatch.setattr(routes, "agree", counted)
+    file = LogitsFile.create(tmp_path / "file", POSITIONS, 512)
+    runner = SparseRunner({3: 1, 4: 1, 5: 1, 6: 1, 9: 1, 20: 8, 28: 1})
+    route = Route((Segment("decode", POSITIONS),), 8)
+    run_route(runner, route, TOKENS, {"zeros": file}, tell=lambda _: None, write=file)
+    assert sizes == [3, 1, 1, 8, 1]
+    written = file.rows(0, POSITIONS)[:, 0]
+    assert np.flatnonzero(written).tolist() == [3, 4, 5, 6, 9, *range(20, 29)]
+    assert all(written[at] in (0, at) for at in range(POSITIONS))
+
+
+def test_a_runner_is_closed_where_a_comparison_fails(tmp_path: Path) -> None:
+    runner = SparseRunner({3: 1, 9: 1})
+    file = LogitsFile(tmp_path / "is not there", POSITIONS, 512)
+    route = Route((Segment("decode", POSITIONS),), 8)
+    with pytest.raises(FileNotFoundError):
+        run_route(runner, route, TOKENS, {"it": file}, tell=lambda _: None)
+    assert runner.closed

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringRequest
 from exporter.models.spec import ModelSpec
 from exporter.packaging.release import seal_release
@@ -29,7 +30,7 @@ from exporter.validation.report import Gate, Kind, ValidationReport
 from exporter.validation.request import ValidationRequest
 from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Failed, Passed, Skipped
-from runtimes.errors import RuntimeUnavailable
+from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
 from runtimes.session import PrefillLogits, Session
 from tests.fakes import (
@@ -40,6 +41,7 @@ from tests.fakes import (
     EagerSession,
     ForgetfulSession,
     NotANumberSession,
+    SelfRunningTwinLowering,
     SelfTwinLowering,
     TwinlessLowering,
     another_mask,
@@ -120,6 +122,10 @@ def request(
 
 def gates(report: ValidationReport, kind: Kind) -> list[Gate]:
     return [gate for gate in report.gates if gate.kind == kind]
+
+
+def gates_passed(report: ValidationReport, kind: Kind) -> list[Gate]:
+    return [gate for gate in gates(report, kind) if isinstance(gate.verdict, Passed)]
 
 
 def failed(report: ValidationReport) -> set[Kind]:
@@ -215,6 +221,40 @@ def test_an_artifact_that_is_its_own_twin_is_run_once_for_both(release: Path, qu
     assert report.outcome == "passed"
     assert len(gates(report, "lowering")) == 2
     assert not [each for each in report.comparisons if each.kind == "kernels"]
+
+
+def test_a_twin_that_takes_whole_routes_is_compared_as_any_other(
+    release: Path, quantised: Quantised
+) -> None:
+    spec = quantised.checkpoint.spec
+    report = validate_release(request(release, quantised, lowering=SelfRunningTwinLowering(spec)))
+    assert report.outcome == "passed"
+    assert len(gates(report, "lowering")) == 2
+    (kernels,) = [each for each in report.comparisons if each.kind == "kernels"]
+    assert kernels.statistics.max_kl < 1e-9
+    assert list((release.parent / "scratch").iterdir()) == [], "what the twin left was deleted"
+    wrong = SelfRunningTwinLowering(another_mask(spec))
+    assert failed(validate_release(request(release, quantised, lowering=wrong))) == {"lowering"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SessionError("the context is exceeded"),
+        ArtifactError("stage 3 is refused"),
+        RuntimeUnavailable("not installed"),
+        LoweringError("scratch", "a stage cannot be kept there", "free some space"),
+    ],
+)
+def test_a_twin_that_stops_on_its_way_leaves_the_lowering_unjudged(
+    error: Exception, release: Path, quantised: Quantised
+) -> None:
+    lowering = SelfRunningTwinLowering(quantised.checkpoint.spec, error)
+    report = validate_release(request(release, quantised, lowering=lowering))
+    assert str(error) in skipped(report)["lowering"]
+    assert not gates_passed(report, "lowering")
+    assert report.exit_code == 3
+    assert list((release.parent / "scratch").iterdir()) == []
 
 
 def test_a_run_in_half_precision_is_held_against_the_one_in_single(

@@ -31,6 +31,7 @@ from tests.unit.exporter.lowering.litert.tiny_releases import (
     TinyRelease,
     litert_logits,
     lowered,
+    twin_logits,
 )
 
 RELEASES = ["int8_release", "int4_release", "fp16_release", "fp32_release"]
@@ -57,7 +58,7 @@ def test_the_float_twin_computes_what_the_checkpoint_says(
     release: TinyRelease = request.getfixturevalue(name)
     tokens = some_tokens(CONTEXT)
     twin = EVERY_FORMAT.float_twin(release.directory, release.artifacts[form], tmp_path)
-    found = litert_logits(tmp_path / twin.path, tokens, PREFILLED)
+    found = twin_logits(twin, tokens, PREFILLED)
     assert mean_kl(eager_logits(release.checkpoint, tokens)[PREFILLED:], found) < TWIN_LIMIT
 
 
@@ -125,7 +126,7 @@ def test_a_fault_in_the_artifact_is_a_fault_of_its_twin(
     corrupt(release.path(form), fault)
     tokens = some_tokens(CONTEXT)
     twin = EVERY_FORMAT.float_twin(release.directory, release.artifacts[form], tmp_path)
-    found = litert_logits(tmp_path / twin.path, tokens, PREFILLED)
+    found = twin_logits(twin, tokens, PREFILLED)
     assert mean_kl(eager_logits(release.checkpoint, tokens)[PREFILLED:], found) > 100 * TWIN_LIMIT
 
 

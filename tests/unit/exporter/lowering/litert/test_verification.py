@@ -12,7 +12,6 @@ from ai_edge_litert import schema_py_generated as schema
 
 from exporter.errors import LoweringError
 from exporter.lowering.litert.declarations import text
-from exporter.lowering.litert.float_twin import write_float_twin
 from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.signatures import DECODE, prefill_name
 from exporter.lowering.litert.verification import verify_written
@@ -70,10 +69,9 @@ def test_the_tied_embedding_is_stored_once(int8_release: TinyRelease) -> None:
     assert sum(matrix.span.nbytes for matrix in file.matrices.values()) < weights
 
 
-def test_a_weight_in_float_is_refused_by_name(int8_release: TinyRelease, tmp_path: Path) -> None:
-    write_float_twin(int8_release.path(), tmp_path)
+def test_a_weight_in_float_is_refused_by_name(int8_release: TinyRelease, fp32_release: TinyRelease) -> None:
     with pytest.raises(LoweringError, match=r"embed_tokens\.weight was written as type 0"):
-        verify_written(tmp_path / "twin.tflite", int8_release.checkpoint)
+        verify_written(fp32_release.path(), int8_release.checkpoint)
 
 
 def test_a_weight_left_as_an_input_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.lowering.interface import Segment
+from exporter.lowering.litert.float_twin import LiteRtTwin
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from runtimes.litert.session import LiteRtSession
@@ -24,6 +26,7 @@ __all__ = [  # what tests of the driver and of families use of both modules
     "mean_kl",
     "quantized",
     "some_tokens",
+    "twin_logits",
 ]
 
 EVERY_FORMAT = LiteRtLowering()
@@ -47,3 +50,11 @@ def litert_logits(path: Path, tokens: Tokens, prefilled: int) -> Logits:
     with LiteRtSession.open(path) as session:
         session.prefill(tokens[:prefilled])
         return np.stack([session.decode(int(token)) for token in tokens[prefilled:]])
+
+
+def twin_logits(twin: LiteRtTwin, tokens: Tokens, prefilled: int) -> Logits:
+    """`litert_logits` of a float twin."""
+    segments = (Segment("prefill", prefilled), Segment("decode", len(tokens) - prefilled))
+    found = list(twin.run(segments, tokens, lambda done: None))
+    assert [at for at, _ in found] == list(range(prefilled, len(tokens)))
+    return np.concatenate([rows for _, rows in found])
