@@ -182,12 +182,11 @@ def validate(
     )
 
 
-def evaluation_text(source: CheckpointSource, release: Path) -> EvaluationText:
-    """The evaluation text in the release's own tokens."""
+def evaluation_text(source: CheckpointSource, release: Path, limit: int) -> EvaluationText:
+    """The first `limit` tokens of the evaluation text, the release's own."""
     tokenizer = load_tokenizer(release / TOKENIZER_NAME)
-    return read_evaluation_text(
-        data_directory("samples") / "evaluation", tokenizer, source.tokens.bos_token
-    )
+    evaluation = data_directory("samples") / "evaluation"
+    return read_evaluation_text(evaluation, tokenizer, source.tokens.bos_token, limit)
 
 
 def carriers(lowerings: Mapping[str, Lowering]) -> dict[str, Carrier]:
@@ -286,7 +285,8 @@ def bundle(
     """Calls for a Mac to replay, recipe, licence, model card, reports, manifest and checksums."""
     for artifact in artifacts:
         if artifact.format == "coreml":
-            write_replay(release, artifact, source.spec, evaluation_text(source, release).tokens)
+            compared = evaluation_text(source, release, report.text_tokens)
+            write_replay(release, artifact, source.spec, compared.tokens)
     (release / RECIPE_NAME).write_text(plan.recipe.text, encoding="utf-8")
     write_views(report, release)
     licence = write_licence_pack(
