@@ -24,8 +24,6 @@ CROSSING = 8 << 20  # head slices' logits, mostly
 FILES = 2 * STAGE + CROSSING
 ANONYMOUS = 40 << 20
 RESIDENT = ANONYMOUS + 2 * STAGE
-    ANONYMOUS + 2 * STAGE + (16 << 20)
-)  # weights, packed weights, libraries touched for the first time
 CONFIG = {
     **tiny_gemma3(),
     "vocab_size": 16384,
