@@ -125,10 +125,10 @@ class Weight:
             return taken
         return self._rounded(self._decoder.take(rows))
 
-    def each_block(self, use: Callable[[int, int, Floats], None]) -> None:
-        """`use(start, stop, rows)` over the whole weight, in several threads and any order.
+    def each_block(self, use: Callable[[int, int, Floats], None], *, side_by_side: bool) -> None:
+        """`use(start, stop, rows)` over the whole weight, one block after the other or in threads.
 
-        The rows are the thread's own and overwritten by its next block.
+        The rows are the thread's own and overwritten by its next block. In threads the order is any.
         """
         rows, step = self.shape[0], self._block_rows()
 
@@ -139,7 +139,12 @@ class Weight:
             self._decoder.decode(start, stop, out)
             use(start, stop, self._rounded(out))
 
-        self._memory.side_by_side(decode, range(0, rows, step))
+        starts = range(0, rows, step)
+        if side_by_side:
+            self._memory.side_by_side(decode, starts)
+        else:
+            for start in starts:
+                decode(start)
 
     def _decode_all(self) -> Floats:
         whole = np.empty(self.shape, np.float32)

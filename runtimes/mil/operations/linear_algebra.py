@@ -13,6 +13,8 @@ import numpy as np
 from runtimes.mil.tensor_types import Array, Floats
 from runtimes.mil.weights import Weight
 
+FEW_ROWS = 1  # what BLAS calls a vector
+
 
 def linear(x: Floats, weight: Floats | Weight, bias: Floats | None = None) -> Array:
     """x weightᵀ + bias. A weight the cache does not keep is decoded and used block by block."""
@@ -27,7 +29,8 @@ def linear(x: Floats, weight: Floats | Weight, bias: Floats | None = None) -> Ar
         def multiply(start: int, stop: int, block: Floats) -> None:
             product[:, start:stop] = rows @ block.T
 
-        weight.each_block(multiply)
+        # BLAS multiplies few rows in one thread and many in its own, which must not meet ours.
+        weight.each_block(multiply, side_by_side=len(rows) <= FEW_ROWS)
     if bias is not None:
         product += bias
     return product.reshape(*x.shape[:-1], product.shape[-1])

@@ -53,7 +53,10 @@ def test_rows_are_taken_without_decoding_others() -> None:
     assert decoder.decoded == 3
 
 
-def test_blocks_cover_every_row_once_in_a_threads_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_blocks_cover_every_row_once_in_a_threads_own_memory(
+    monkeypatch: pytest.MonkeyPatch, side_by_side: bool
+) -> None:
     monkeypatch.setattr("runtimes.mil.weights.BLOCK_BYTES", 3 * 4 * 4)
     memory = WeightMemory(0)
     weight = Weight(CountingDecoder((10, 4)), memory, None)
@@ -63,7 +66,7 @@ def test_blocks_cover_every_row_once_in_a_threads_own_memory(monkeypatch: pytest
         assert np.shares_memory(block, memory.scratch(12))
         found[start, stop] = block[:, 0].copy()
 
-    weight.each_block(use)
+    weight.each_block(use, side_by_side=side_by_side)
     assert sorted(found) == [(0, 3), (3, 6), (6, 9), (9, 10)]
     rows = np.concatenate([found[span] for span in sorted(found)])
     np.testing.assert_array_equal(rows, weight.dense()[:, 0])
@@ -74,7 +77,7 @@ def test_an_error_in_a_block_is_raised() -> None:
         raise ValueError(f"rows {start} to {stop}")
 
     with pytest.raises(ValueError, match="rows 0 to 10"):
-        Weight(CountingDecoder((10, 4)), WeightMemory(0), None).each_block(use)
+        Weight(CountingDecoder((10, 4)), WeightMemory(0), None).each_block(use, side_by_side=True)
 
 
 @pytest.mark.parametrize("dtype", [DataType.INT4, DataType.UINT4])
@@ -94,7 +97,11 @@ def test_every_way_of_decoding_rounds_where_asked() -> None:
     rounded = (np.arange(10, dtype=np.float32) / 3).astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(weight.dense()[:, 0], rounded)
     np.testing.assert_array_equal(weight.take(np.arange(10))[:, 0], rounded)
-    weight.each_block(lambda start, stop, block: np.testing.assert_array_equal(block[:, 0], rounded))
+
+    def use(start: int, stop: int, block: Floats) -> None:
+        np.testing.assert_array_equal(block[:, 0], rounded)
+
+    weight.each_block(use, side_by_side=True)
 
 
 def _elements(dtype: DataType, shape: tuple[int, ...], size: int) -> Elements:
