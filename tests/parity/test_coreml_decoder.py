@@ -18,8 +18,9 @@ from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.caches import cache_groups
 from exporter.lowering.coreml.conversion import convert
 from exporter.lowering.coreml.package import write_package
-from exporter.lowering.coreml.residual import residual_scale
+from exporter.lowering.coreml.residual import SMALLEST, residual_scale
 from exporter.planning.scheme import FP16
+from exporter.quantization.checkpoint import QuantizedCheckpoint
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.execution import Execution
 from runtimes.mil.session import MilSession
@@ -140,6 +141,29 @@ def test_the_fixtures_have_what_they_claim() -> None:
     assert len(TOKENS) < CONTEXT
 
 
+def run_scaled(
+    checkpoint: QuantizedCheckpoint, factor: float, arithmetic: ArithmeticName, directory: Path
+) -> tuple[NDArray[np.float32], bool]:
+    """Logits of TOKENS at this residual scale, and whether anything was not finite."""
+    package = directory / f"{factor}.mlpackage"
+    if not package.exists():
+        program = convert(checkpoint.spec, checkpoint.gains(), CONTEXT, factor)
+        write_package(package, program.model, bind(program, checkpoint.matrices), lambda done: None)
+    with MilSession.open(package, arithmetic) as session:
+        return session.prefill(TOKENS), bool(session.non_finite)
+
+
+def test_a_small_residual_scale_costs_no_accuracy(tmp_path: Path) -> None:
+    case = Case(two_layers(), FP16, FP16)
+    checkpoint = quantized(RandomSource(case.config), case, tmp_path / "quantized")
+    reference = eager_logits(checkpoint)
+    costs = [
+        mean_kl(reference, run_scaled(checkpoint, factor, "fp16", tmp_path)[0])
+        for factor in (1.0, SMALLEST)
+    ]
+    assert costs[1] == pytest.approx(costs[0], rel=0.2)
+
+
 def test_the_residual_scale_changes_no_result_but_keeps_fp16_finite(tmp_path: Path) -> None:
     case = Case(two_layers(), FP16, FP16)
     source = RandomSource(case.config)
@@ -147,15 +171,12 @@ def test_the_residual_scale_changes_no_result_but_keeps_fp16_finite(tmp_path: Pa
         source.weights[f"model.layers.{layer}.post_feedforward_layernorm.weight"][:3] = 3e4
     checkpoint = quantized(source, case, tmp_path / "quantized")
     scale = residual_scale(checkpoint.spec)
-    results = {}
-    for factor in (1.0, scale):
-        program = convert(checkpoint.spec, checkpoint.gains(), CONTEXT, factor)
-        weights = bind(program, checkpoint.matrices)
-        package = tmp_path / f"{factor}.mlpackage"
-        write_package(package, program.model, weights, lambda done: None)
-        for arithmetic in ("fp32", "fp16"):
-            with MilSession.open(package, arithmetic) as session:
-                results[factor, arithmetic] = session.prefill(TOKENS), bool(session.non_finite)
+    arithmetics: tuple[ArithmeticName, ...] = ("fp32", "fp16")
+    results = {
+        (factor, arithmetic): run_scaled(checkpoint, factor, arithmetic, tmp_path)
+        for factor in (1.0, scale)
+        for arithmetic in arithmetics
+    }
     assert scale < 1.0
     np.testing.assert_allclose(results[scale, "fp32"][0], results[1.0, "fp32"][0], atol=1e-4)
     assert results[1.0, "fp16"][1], "the residual stream of this fixture fits fp16: it proves nothing"
