@@ -142,3 +142,21 @@ def test_the_fixtures_fill_the_context_and_pass_several_windows() -> None:
     assert max(SIZES["longer than the window"]) > WINDOW
     kinds = {layer.window for layer in RandomSource(two_layers()).spec.layers}
     assert kinds == {WINDOW, None}
+
+
+def test_a_mask_of_the_callers_lines_up_with_what_is_left_of_the_cache() -> None:
+    """A causal mask, counted from position 0, changes nothing; hiding the one before last does."""
+    package = lowered("Gemma 3").package
+    plain, causal, hiding = (Execution.open(package, "fp32") for _ in range(3))
+    for start, end in ((0, 24), (24, 41), (41, 42), (42, 50)):
+        rows, columns = np.arange(start, end)[:, None], np.arange(end)
+        zeros = np.zeros((1, 1, end - start, end), np.float32)
+        future = np.where(columns > rows, -np.inf, zeros).astype(np.float32)
+        previous = np.where(columns == rows - 1, np.float32(-1e4), zeros)
+        tokens = TEXT[None, start:end]
+        expected, same, other = (
+            execution.run({"inputIds": tokens, "causalMask": mask})["logits"]
+            for execution, mask in ((plain, zeros), (causal, future), (hiding, previous))
+        )
+        np.testing.assert_allclose(same, expected, atol=1e-5)
+        assert np.abs(other - expected).max() > 0.1
