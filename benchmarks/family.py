@@ -56,9 +56,10 @@ def rows(model: str, parameters: int, size: int, taken: Measured, report: Valida
             for kind in ("lowering", "kernels", "end to end")
         }
         cells = " | ".join("–" if value is None else f"{value:.1e}" for value in kl.values())
-        execution = f"{run.artifact}, {run.runtime}, {run.arithmetic}"
+        arithmetic = run.arithmetic.replace(";", ",").partition(",")[0]
+        execution = f"{run.artifact}, {run.runtime}, {arithmetic}"
         found.append(f"{lead}| {execution} | {run.bytes / 1e9:.2f} GB | {cells} |")
-        lead = "|" + " |" * 7
+        lead = "| " * 7
     return found
 
 
@@ -98,7 +99,7 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--recipe", default="int4")
-    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=65, help="one more than is compared")
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=["litertlm", "onnx", "coreml"])
     parser.add_argument("--layers", type=int, help="the first N layers only")
