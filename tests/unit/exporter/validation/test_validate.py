@@ -26,6 +26,7 @@ from exporter.quantization.writer import write_quantized
 from exporter.resources import data_directory
 from exporter.validation.activations import input_sizes
 from exporter.validation.drivers import Driver
+from exporter.validation.greedy import FEWER_GREEDY_TOKENS
 from exporter.validation.report import Gate, Kind, ValidationReport
 from exporter.validation.request import ValidationRequest
 from exporter.validation.validate import validate_release
@@ -156,8 +157,8 @@ def test_an_honest_artifact_passes_every_gate(
     assert run.cache == cache_size(quantised.source.spec, run.context, "onnx")
     assert run.decode_tokens_per_second is not None
     assert run.prefill_tokens_per_second is not None
-    assert run.greedy[0].tokens == 64
-    assert 0 < run.greedy[0].agreed <= 64
+    assert run.greedy[0].tokens == FEWER_GREEDY_TOKENS, "fewer tokens were asked for"
+    assert 0 < run.greedy[0].agreed <= FEWER_GREEDY_TOKENS
     assert list((release.parent / "scratch").iterdir()) == [], "everything big was deleted"
 
 
