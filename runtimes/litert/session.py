@@ -7,7 +7,6 @@ a cache in place where input and output are one buffer, so each cache is bound o
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,21 +16,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.errors import ArtifactError, SessionError
+from runtimes.errors import SessionError
 from runtimes.litert.calls import (
     CACHE,
     DECODE,
     LOGITS,
-    MASK,
-    POSITIONS,
     PREFILL,
-    TOKENS,
     GraphCall,
     call_inputs,
     prefill_calls,
 )
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained, require_litert
 from runtimes.litert.embedders import Embedder, open_embedders, with_vectors
+from runtimes.litert.facts import SignatureShapes, session_facts
 from runtimes.litert.model_file import model_files
 from runtimes.session import Logits, SessionFacts, Tokens
 
@@ -89,7 +86,7 @@ class LiteRtSession:
             with refusals_explained(path):
                 embedders = open_embedders(files.embedders, place, path)
                 model = compile_model(files.text, place, threads)
-                facts = _facts(path, model, frozenset(embedders), files.arithmetic)
+                facts = session_facts(path, _signatures(model), set(embedders), files.arithmetic)
                 return cls(model, embedders, facts, directory)
         except BaseException:
             directory.cleanup()
@@ -176,31 +173,14 @@ class LiteRtSession:
             raise SessionError("the session is closed; open the artifact again")
 
 
-def _facts(path: Path, model: Any, embedded: frozenset[str], arithmetic: str) -> SessionFacts:
-    names = list(model.get_signature_list())
-    prefills = [name for name in names if name.startswith(PREFILL)]
-    if DECODE not in names or len(prefills) != 1:
-        raise ArtifactError(
-            f"{path}: has signatures {sorted(names)}, expected {DECODE} and one {PREFILL}<n>; "
-            "export it again"
+def _signatures(model: Any) -> dict[str, SignatureShapes]:
+    return {
+        name: SignatureShapes(
+            _shapes(model.get_input_tensor_details(name)), _shapes(model.get_output_tensor_details(name))
         )
-    inputs = model.get_input_tensor_details(DECODE)
-    outputs = model.get_output_tensor_details(DECODE)
-    given = {POSITIONS, MASK} | (embedded or {TOKENS})
-    taken = {name for name in inputs if not name.startswith(CACHE)}
-    if missing := (given - taken) | ({LOGITS} - set(outputs)):
-        raise ArtifactError(f"{path}: signature {DECODE} lacks {min(missing)!r}; export it again")
-    if unknown := taken - given:
-        raise ArtifactError(
-            f"{path}: signature {DECODE} takes {min(unknown)!r}, which nothing in the file gives; "
-            "export it again"
-        )
-    return SessionFacts(
-        runtime="LiteRT",
-        version=importlib.metadata.version("ai-edge-litert"),
-        arithmetic=arithmetic,
-        vocab_size=int(outputs[LOGITS]["shape"][-1]),
-        context=int(inputs[MASK]["shape"][-1]),
-        prefill_chunk=int(prefills[0].removeprefix(PREFILL)),
-        prefill_logits="none",
-    )
+        for name in model.get_signature_list()
+    }
+
+
+def _shapes(details: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(int(side) for side in entry["shape"]) for name, entry in details.items()}

@@ -7,12 +7,12 @@ in its codes or scales is in the twin too. Steps of `run`, which take one pass o
   (3) for each stage, write it in fp32 and run all calls of the route        stage_file, stage_run
   (4) keep what later stages need of each call on disk                       crossing
 Disk: twice a stage (its weights, and as XNNPACK packs them) and what crosses. Memory: one stage's
-activations and caches, and the artifact's scales; the weights are mapped from disk.
+activations and caches, a quarter of its weights while they are packed, and the artifact's scales; the
+weights themselves are mapped from disk.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -27,18 +27,21 @@ from numpy.typing import NDArray
 from exporter.errors import LoweringError
 from exporter.lowering.interface import Segment
 from exporter.lowering.litert.crossing import Crossing
-from exporter.lowering.litert.float_graph import FloatGraph, float_graph
-from exporter.lowering.litert.reading import LiteRtFile
+from exporter.lowering.litert.float_graph import FloatGraph, FloatSignature, float_graph
+from exporter.lowering.litert.reading import TEXT, open_models
 from exporter.lowering.litert.stage_file import write_stage
 from exporter.lowering.litert.stage_run import StageCall, run_stage
 from exporter.lowering.litert.stages import Stage, cut
-from runtimes.litert.calls import DECODE, LOGITS, MASK, PREFILL, GraphCall, call_inputs, prefill_calls
-from runtimes.litert.compiled import refusals_explained, require_litert
+from runtimes.errors import ArtifactError
+from runtimes.litert.calls import DECODE, PREFILL, GraphCall, call_inputs, prefill_calls
+from runtimes.litert.compiled import refusals_explained
 from runtimes.litert.embedders import open_embedders
+from runtimes.litert.facts import SignatureShapes, session_facts
 from runtimes.litert.model_file import model_files
 from runtimes.session import Logits, SessionFacts, Tokens
 
 STAGE_BYTES = 1 << 30
+SLICES = 4  # of a stage: XNNPACK packs each weight in anonymous memory before it puts it into its file
 FILES_OF_A_STAGE = 2  # its weights, and XNNPACK's packed copy of them
 
 
@@ -53,14 +56,21 @@ class LiteRtTwin:
 
     @staticmethod
     def of(artifact: Path, scratch: Path, stage_bytes: int = STAGE_BYTES) -> LiteRtTwin:
-        """The twin of a .tflite, or of the model in a .litertlm.
+        """The twin of a .tflite, or of the models in a .litertlm.
 
-        Raises LoweringError for a file that is damaged or not of our making, RuntimeUnavailable without
-        ai-edge-litert.
+        Raises LoweringError for a file that is damaged or not of our making.
         """
-        require_litert()
-        graph = float_graph(LiteRtFile.open(artifact), stage_bytes)
-        return LiteRtTwin(graph, scratch, stage_bytes, _facts(graph))
+        models = open_models(artifact)
+        graph = float_graph(models.pop(TEXT), stage_bytes // SLICES)
+        signatures = {
+            each.key: SignatureShapes(_shapes(each, each.inputs), _shapes(each, each.outputs))
+            for each in graph.signatures
+        }
+        try:
+            facts = session_facts(artifact, signatures, set(models), "fp32")
+        except ArtifactError as error:
+            raise LoweringError(artifact, str(error), "export again") from error
+        return LiteRtTwin(graph, scratch, stage_bytes, facts)
 
     def run(
         self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
@@ -150,31 +160,10 @@ def _wanted(stages: Sequence[Stage]) -> set[tuple[str, str]]:
     return {(key, name) for stage in stages for key, part in stage.parts.items() for name in part.inputs}
 
 
-def _facts(graph: FloatGraph) -> SessionFacts:
-    signatures = {each.key: each for each in graph.signatures}
-    chunks = [key.removeprefix(PREFILL) for key in signatures if key.startswith(PREFILL)]
-    decode = signatures.get(DECODE)
-    if decode is None or len(chunks) != 1:
-        raise _not_ours(
-            graph, f"has signatures {sorted(signatures)}, expected {DECODE} and one {PREFILL}<n>"
-        )
-    inputs = {name: index for index, name in decode.inputs.items()}
-    outputs = {name: index for index, name in decode.outputs.items()}
-    if MASK not in inputs or LOGITS not in outputs:
-        raise _not_ours(graph, f"signature {DECODE} takes no {MASK} or gives no {LOGITS}")
-    return SessionFacts(
-        runtime="LiteRT",
-        version=importlib.metadata.version("ai-edge-litert"),
-        arithmetic="fp32",
-        vocab_size=int(decode.tensors[outputs[LOGITS]].shape[-1]),
-        context=int(decode.tensors[inputs[MASK]].shape[-1]),
-        prefill_chunk=int(chunks[0]),
-        prefill_logits="none",
-    )
-
-
-def _not_ours(graph: FloatGraph, what: str) -> LoweringError:
-    return LoweringError(graph.file.path, what, "the file is damaged or of another origin; export again")
+def _shapes(signature: FloatSignature, entries: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(int(side) for side in signature.tensors[index].shape) for index, name in entries.items()
+    }
 
 
 def _no_room(scratch: Path, what: str) -> LoweringError:

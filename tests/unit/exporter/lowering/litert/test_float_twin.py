@@ -19,6 +19,7 @@ from exporter.lowering.interface import Segment
 from exporter.lowering.litert import float_twin as module
 from exporter.lowering.litert.float_graph import FloatGraph
 from exporter.lowering.litert.float_twin import LiteRtTwin
+from exporter.lowering.litert.reading import TEXT, open_models
 from exporter.lowering.litert.stage_file import write_stage
 from exporter.lowering.litert.stages import Stage, cut
 from exporter.planning.scheme import FP32
@@ -172,8 +173,21 @@ def test_a_bundle_cut_short_is_refused(int8_release: TinyRelease, tmp_path: Path
         LiteRtTwin.of(cut_short, tmp_path)
 
 
+def test_a_graph_with_an_input_nothing_gives_is_refused(
+    int8_release: TinyRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = open_models(int8_release.path())
+    for signature in models[TEXT].model.signatureDefs:
+        for entry in signature.inputs:
+            entry.name = b"images" if entry.name == b"mask" else entry.name
+    monkeypatch.setattr(module, "open_models", lambda path: models)
+    with pytest.raises(LoweringError, match="signature decode lacks 'mask'"):
+        LiteRtTwin.of(int8_release.path(), tmp_path)
+
+
 def test_stages_hold_no_more_than_they_may(int8_release: TinyRelease, tmp_path: Path) -> None:
     twin = LiteRtTwin.of(int8_release.path(), tmp_path, STAGE)
     stages = cut(twin.graph, {"decode"}, STAGE)
     assert len(stages) > 10
     assert all(stage.nbytes <= STAGE for stage in stages)
+    assert max(piece.nbytes for piece in twin.graph.pieces.values()) <= STAGE // 4, "packed in memory"
