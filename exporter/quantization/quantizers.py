@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from exporter.planning.scheme import IntegerScheme
 from exporter.quantization.packing import Packed, pack
 
-QUANTIZER_VERSION = 3  # part of a checkpoint's record: codes of two versions are never mixed
+QUANTIZER_VERSION = 4  # part of a checkpoint's record: codes of two versions are never mixed
 TILE = 65536  # weights worked on at once: 256 KiB of float32, a few of them fit the cache
 # Scale of an all-zero group: any positive number gives zeros; a normal fp16 one keeps runtimes that
 # refuse zero or subnormal scales (XNNPACK) content.
@@ -25,6 +25,8 @@ SMALLEST_FP16, LARGEST_FP16 = 2.0**-24, 65504.0
 # unweighted (large weights are sacrificed), 0.41 for w², 0.36 for |w|.
 GROUP_FACTORS = (0.7, 0.78, 0.84, 0.89, 0.95, 1.0)
 ROW_FACTORS = (0.4, 0.48, 0.55, 0.62, *GROUP_FACTORS)
+# Of the 8-bit search, as shares of absmax / 127: few weights are worth cutting off.
+BYTE_FACTORS = (0.8, 0.86, 0.9, 0.94, 0.97, 1.0)
 
 Scales = NDArray[np.float16]  # [rows, groups]
 
@@ -32,9 +34,9 @@ Scales = NDArray[np.float16]  # [rows, groups]
 def quantize_rows(rows: NDArray[np.float32], scheme: IntegerScheme) -> tuple[Packed, Scales]:
     """Quantise finite [rows, in] symmetrically: packed codes and positive fp16 scales [rows, groups].
 
-    8 bits: the scale is absmax / 127, rounded up to fp16, so that nothing saturates. 4 bits: the scale
-    of least error Σ|w|(w - code·scale)² that a search finds, never worse than absmax / 7. Codes are
-    the nearest ones for the stored scale. Raises OverflowError for weights no fp16 scale reaches.
+    The scale is that of least error Σ|w|(w - code·scale)² a search finds, never worse than absmax / 7
+    or absmax / 127; codes are the nearest ones for it. 8-bit codes stay within ±127, as LiteRT wants
+    them. Raises OverflowError for weights no fp16 scale reaches.
     """
     count, inputs = rows.shape
     codes = np.empty((count, inputs), np.int8)
@@ -64,18 +66,21 @@ def _quantize(tile: NDArray[np.float32], axis: int, bits: int) -> tuple[Scales, 
         raise OverflowError(
             f"a weight of magnitude {largest.max()} needs a scale beyond fp16's {LARGEST_FP16}"
         )
-    chosen = _fp16_up(plain) if bits == 8 else _search(tile, axis, plain, top)
+    low = -top if bits == 8 else -top - 1
+    chosen = _search(tile, axis, plain, low, top)
     chosen = np.where(largest == 0, ZERO_GROUP_SCALE, chosen)
     exact = chosen.astype(np.float32)
-    return chosen, _nearest_codes(tile, axis, exact, top, np.empty_like(tile))
+    return chosen, _nearest_codes(tile, axis, exact, low, top, np.empty_like(tile))
 
 
-def _search(tile: NDArray[np.float32], axis: int, plain: NDArray[np.float32], top: int) -> Scales:
+def _search(tile: NDArray[np.float32], axis: int, plain: NDArray[np.float32], low: int, top: int) -> Scales:
     """For each starting scale: nearest codes q, then the scale s = Σ|w|wq / Σ|w|q² that suits them best.
 
     The error Σ|w|(w - sq)² is Σ|w|w² - 2sΣ|w|wq + s²Σ|w|q²; the first term is the same for all.
     """
     sums, factors = ("gn,gn->n", GROUP_FACTORS) if axis == 0 else ("ng,ng->n", ROW_FACTORS)
+    if top == 127:
+        factors = BYTE_FACTORS
     least = np.full(plain.shape, np.inf, np.float32)
     chosen = np.full(plain.shape, SMALLEST_FP16, np.float16)
     importance = np.abs(tile)
@@ -84,7 +89,7 @@ def _search(tile: NDArray[np.float32], axis: int, plain: NDArray[np.float32], to
     for factor in factors:
         # As fp16, so that factor 1 starts from the scale it must not lose to.
         start = _fp16(plain * np.float32(factor)).astype(np.float32)
-        _nearest_codes(tile, axis, start, top, codes)
+        _nearest_codes(tile, axis, start, low, top, codes)
         products = np.einsum(sums, weighted, codes)
         squares = np.einsum(sums, importance, np.square(codes, out=codes))
         with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 in groups of zeros
@@ -98,21 +103,19 @@ def _search(tile: NDArray[np.float32], axis: int, plain: NDArray[np.float32], to
 
 
 def _nearest_codes(
-    tile: NDArray[np.float32], axis: int, scales: NDArray[np.float32], top: int, out: NDArray[np.float32]
+    tile: NDArray[np.float32],
+    axis: int,
+    scales: NDArray[np.float32],
+    low: int,
+    top: int,
+    out: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Round tile / scales to codes -top - 1 to top, into `out`."""
+    """Round tile / scales to codes low to top, into `out`."""
     np.divide(tile, scales[None] if axis == 0 else scales[:, None], out=out)
     np.rint(out, out=out)
-    return np.clip(out, np.float32(-top - 1), np.float32(top), out=out)
+    return np.clip(out, np.float32(low), np.float32(top), out=out)
 
 
 def _fp16(scales: NDArray[np.float32]) -> Scales:
     """The nearest positive finite fp16."""
     return scales.clip(SMALLEST_FP16, LARGEST_FP16).astype(np.float16)
-
-
-def _fp16_up(scales: NDArray[np.float32]) -> Scales:
-    """The smallest positive fp16 not below each scale."""
-    rounded = _fp16(scales)
-    short = rounded.astype(np.float32) < scales
-    return np.where(short, np.nextafter(rounded, np.float16(np.inf)), rounded)
