@@ -21,21 +21,15 @@ from pathlib import Path
 
 from benchmarks.measured_process import measure
 from benchmarks.peers import PEERS, peer_row
-from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
-from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.table import lowerings_for
-from exporter.pipeline import PREFILL_CHUNK, TOKENIZER_NAME, carriers, quantize
-from exporter.planning.plan import make_plan
+from exporter.pipeline import EVALUATION, lower, plan_export, quantize, sample_text
 from exporter.planning.recipe import load_recipe
 from exporter.quantization.checkpoint import open_quantized
-from exporter.resources import data_directory
 from exporter.validation.reference import reference_logits
 from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
-from exporter.validation.text import load_tokenizer, read_evaluation_text
 from runtimes.manifest import FORMATS, Artifact, Format
 from runtimes.open import open_session
-from runtimes.session import Tokens
 
 DECODED = 8  # of the tokens, the last ones, one at a time
 
@@ -50,36 +44,19 @@ def run_quantise(options: argparse.Namespace) -> None:
         load_recipe(options.recipe),
         tuple(options.formats),
     )
-    plan = make_plan(
-        source.spec,
-        recipe,
-        "benchmark",
-        formats,
-        options.context,
-        carriers(lowerings_for(formats)),
-        source.held,
-    )
+    plan = plan_export(source, recipe, "benchmark", formats, options.context, lowerings_for(formats))
     quantize(source, recipe, plan.schemes, options.work / "quantized", nothing, plan.taken_over)
 
 
-def run_lowering(model: str | None, work: Path, format: Format, context: int) -> None:
-    source = open_source(model)
+def run_lowering(model: str | None, recipe: str, work: Path, format: Format, context: int) -> None:
+    source, lowerings = open_source(model), lowerings_for((format,))
+    plan = plan_export(source, load_recipe(recipe), "benchmark", (format,), context, lowerings)
     out = work / format
     out.mkdir()
     source.write_tokenizer(out)
-    request = LoweringRequest(
-        checkpoint=open_quantized(work / "quantized"),
-        context=context,
-        prefill_chunk=min(PREFILL_CHUNK, context),
-        prefill_logits="last",
-        tokenizer=out,
-        bos_token=source.tokens.bos_token,
-        stop_tokens=source.tokens.stop_tokens,
-        chat_template=source.tokens.chat_template,
-    )
-    for lowering in lowerings_for((format,)).values():
-        (artifact,) = lowering.lower(request, out, nothing)
-        (out / "artifact.json").write_text(json.dumps(asdict(artifact)), encoding="utf-8")
+    quantized = open_quantized(work / "quantized")
+    (artifact,) = lower(source, plan, quantized, lowerings, "last", out, nothing)
+    (out / "artifact.json").write_text(json.dumps(asdict(artifact)), encoding="utf-8")
 
 
 def run_reference(model: str | None, work: Path, which: str, count: int) -> None:
@@ -89,24 +66,16 @@ def run_reference(model: str | None, work: Path, which: str, count: int) -> None
         if which == "original"
         else QuantizedWeights(open_quantized(work / "quantized"))
     )
-    reference_logits(weights, _tokens(source, count), work / "logits", nothing)
+    reference_logits(weights, sample_text(source, EVALUATION, count).tokens, work / "logits", nothing)
 
 
 def run_artifact(model: str | None, work: Path, format: Format, count: int) -> None:
     artifact = Artifact(**json.loads((work / format / "artifact.json").read_text(encoding="utf-8")))
-    tokens = _tokens(open_source(model), count)
+    tokens = sample_text(open_source(model), EVALUATION, count).tokens
     with open_session(work / format, artifact) as session:
         session.prefill(tokens[:-DECODED])
         for token in tokens[-DECODED:]:
             session.decode(int(token))
-
-
-def _tokens(source: CheckpointSource, count: int) -> Tokens:
-    with tempfile.TemporaryDirectory() as place:
-        source.write_tokenizer(Path(place))
-        tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
-    evaluation = data_directory("samples") / "evaluation"
-    return read_evaluation_text(evaluation, tokenizer, source.tokens.bos_token, count).tokens
 
 
 def run_stage(stage: str, options: argparse.Namespace) -> None:
@@ -116,7 +85,7 @@ def run_stage(stage: str, options: argparse.Namespace) -> None:
         case "quantise":
             run_quantise(options)
         case "lower":
-            run_lowering(options.model, options.work, which, options.context)  # type: ignore[arg-type]
+            run_lowering(options.model, options.recipe, options.work, which, options.context)  # type: ignore[arg-type]
         case "reference":
             run_reference(options.model, options.work, which, options.tokens)
         case _:

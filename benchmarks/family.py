@@ -19,7 +19,11 @@ from pathlib import Path
 
 from benchmarks.measured_process import GIB, Measured, measure
 from benchmarks.random_checkpoint import write_random_checkpoint
+from exporter.checkpoints.open import open_source
+from exporter.lowering.table import lowerings_for
 from exporter.packaging.staging import held_back_directory
+from exporter.pipeline import plan_export, planned_stages
+from exporter.planning.recipe import load_recipe
 from exporter.reporting.json_report import read_report
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.validation.verdict import Passed
@@ -27,7 +31,8 @@ from runtimes.manifest import FORMATS
 
 MODELS = ("gemma-3-1b", "gemma-3-4b", "gemma-2-2b", "gemma-4-e2b", "gemma-2-9b", "gemma-4-12b")
 HEAD = (
-    "| model | parameters | checkpoint | export, all of it | CPU | peak anonymous | peak total | artifact "
+    "| model | parameters | checkpoint | export, all of it | CPU | peak anonymous | peak total | planned "
+    "| artifact "
     "| bytes | lowering KL | kernels KL | end to end KL |"
 )
 
@@ -42,12 +47,26 @@ def export(checkpoint: Path, out: Path, options: argparse.Namespace) -> Measured
     return measure(command, expected=(0, 1))
 
 
-def rows(model: str, parameters: int, size: int, taken: Measured, report: ValidationReport) -> list[str]:
-    """A row for each execution of an artifact."""
+def planned_memory(checkpoint: Path, options: argparse.Namespace) -> int:
+    """What --max-ram would have held the export to, in bytes."""
+    source, recipe, formats = (
+        open_source(str(checkpoint)),
+        load_recipe(options.recipe),
+        tuple(options.formats),
+    )
+    plan = plan_export(source, recipe, "all", formats, options.context, lowerings_for(formats))
+    return max(stage.bytes for stage in planned_stages(source, plan, options.tokens))
+
+
+def rows(
+    model: str, parameters: int, size: int, taken: Measured, planned: int, report: ValidationReport
+) -> list[str]:
+    """A row for each execution of an artifact. planned: bytes of total memory."""
     lead = (
         f"| {model} | {parameters / 1e6:.0f} M | {size / 1e9:.1f} GB "
         f"| {taken.wall / 60:.1f} min | {taken.cpu / 60:.1f} min "
         f"| {taken.peak_anonymous / GIB:.2f} GiB | {taken.peak_total / GIB:.2f} GiB "
+        f"| {planned / GIB:.1f} GiB "
     )
     found = []
     for run in report.runs:
@@ -59,7 +78,7 @@ def rows(model: str, parameters: int, size: int, taken: Measured, report: Valida
         arithmetic = run.arithmetic.replace(";", ",").partition(",")[0]
         execution = f"{run.artifact}, {run.runtime}, {arithmetic}"
         found.append(f"{lead}| {execution} | {run.bytes / 1e9:.2f} GB | {cells} |")
-        lead = "| " * 7
+        lead = "| " * 8
     return found
 
 
@@ -78,10 +97,11 @@ def run_model(model: str, options: argparse.Namespace) -> None:
         checkpoint, out = work / model, work / "release"
         spec = write_random_checkpoint(model, checkpoint, layers=options.layers)
         size = sum(path.stat().st_size for path in checkpoint.iterdir())
+        planned = planned_memory(checkpoint, options)
         taken = export(checkpoint, out, options)
         place = out if out.exists() else held_back_directory(out)
         report = read_report(place / "report.json")
-        for row in rows(model, spec.parameter_count(), size, taken, report):
+        for row in rows(model, spec.parameter_count(), size, taken, planned, report):
             print(row, flush=True)
         for gate in report.gates:
             if not isinstance(gate.verdict, Passed):
@@ -105,7 +125,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, help="the first N layers only")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
-    print(HEAD + "\n" + "|---" * 12 + "|", flush=True)
+    print(HEAD + "\n" + "|---" * 13 + "|", flush=True)
     for model in options.models:
         run_model(model, options)
 

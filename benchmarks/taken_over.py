@@ -21,8 +21,7 @@ import numpy as np
 from benchmarks.export import nothing, run_lowering
 from exporter.checkpoints.open import open_source
 from exporter.lowering.table import lowerings_for
-from exporter.pipeline import carriers, quantize
-from exporter.planning.plan import make_plan
+from exporter.pipeline import plan_export, quantize
 from exporter.planning.recipe import load_recipe
 from runtimes.manifest import FORMATS, Artifact
 
@@ -39,14 +38,12 @@ def main() -> None:
     options = parser.parse_args()
     source, recipe = open_source(options.model), load_recipe(options.recipe)
     lowerings = lowerings_for((options.format,))
-    plan = make_plan(
-        source.spec, recipe, "benchmark", (options.format,), CONTEXT, carriers(lowerings), source.held
-    )
+    plan = plan_export(source, recipe, "benchmark", (options.format,), CONTEXT, lowerings)
     matrices, weights, equal, negative = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         checkpoint = quantize(source, recipe, plan.schemes, work / "quantized", nothing, plan.taken_over)
-        run_lowering(options.model, work, options.format, CONTEXT)
+        run_lowering(options.model, options.recipe, work, options.format, CONTEXT)
         out = work / options.format
         artifact = Artifact(**json.loads((out / "artifact.json").read_text(encoding="utf-8")))
         (lowering,) = lowerings.values()

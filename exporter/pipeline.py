@@ -25,7 +25,7 @@ from exporter.packaging.release import participating_versions, seal_release
 from exporter.packaging.staging import staged_release
 from exporter.planning.decisions import Carrier
 from exporter.planning.estimates import device_estimates
-from exporter.planning.memory import export_memory, require_memory
+from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.planning.recipe import Recipe, load_recipe
 from exporter.planning.scheme import Scheme
@@ -42,10 +42,12 @@ from exporter.validation.report import ValidationReport
 from exporter.validation.request import ValidationRequest
 from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.validation.validate import validate_release
-from runtimes.manifest import Artifact, read_manifest
+from runtimes.manifest import Artifact, Format, read_manifest
+from runtimes.session import PrefillLogits
 
 PREFILL_CHUNK = 128
 TOKENIZER_NAME, RECIPE_NAME = "tokenizer.json", "recipe.toml"
+EVALUATION, CALIBRATION = "evaluation", "calibration"  # directories of samples/
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,17 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     source = open_checkpoint(request.model, request.adapter)
     recipe = load_recipe(request.recipe)
     lowerings = lowerings_for(request.formats)
-    plan = make_plan(
-        source.spec,
-        recipe,
-        request.target.name,
-        request.formats,
-        request.context,
-        carriers(lowerings),
-        source.held,
-    )
+    plan = plan_export(source, recipe, request.target.name, request.formats, request.context, lowerings)
     if request.max_ram is not None:
-        require_memory(export_memory(source.spec, plan, _positions(request)), request.max_ram)
+        require_memory(planned_stages(source, plan, request.validation_tokens), request.max_ram)
     out = request.out or Path("releases") / f"{source.name}-{recipe.name}-{request.target.name}"
 
     with staged_release(out, request.force) as staging, working_directory(out) as work:
         source.write_tokenizer(staging.directory)
         quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress, plan.taken_over)
-        artifacts = lower(source, plan, quantized, lowerings, request, staging.directory, progress)
+        artifacts = lower(
+            source, plan, quantized, lowerings, request.prefill_logits, staging.directory, progress
+        )
         report = validate(
             source,
             plan,
@@ -130,7 +126,7 @@ def revalidate(
     formats = tuple(artifact.format for artifact in manifest.artifacts)
     lowerings = lowerings_for(formats)
     target, context = manifest.plan["target"], manifest.plan["context"]
-    plan = make_plan(source.spec, recipe, target, formats, context, carriers(lowerings), source.held)
+    plan = plan_export(source, recipe, target, formats, context, lowerings)
     with working_directory(release) as work:
         quantized = quantize(source, recipe, plan.schemes, work / "quantized", progress, plan.taken_over)
         return validate(
@@ -145,6 +141,18 @@ def revalidate(
             validation_tokens,
             sealed=True,
         )
+
+
+def plan_export(
+    source: CheckpointSource,
+    recipe: Recipe,
+    target: str,
+    formats: tuple[Format, ...],
+    context: int,
+    lowerings: Mapping[str, Lowering],
+) -> Plan:
+    """`make_plan` for what this source holds and these lowerings can carry."""
+    return make_plan(source.spec, recipe, target, formats, context, carriers(lowerings), source.held)
 
 
 def validate(
@@ -169,7 +177,7 @@ def validate(
             recipe=plan.recipe,
             tokenizer=release / TOKENIZER_NAME,
             bos_token=source.tokens.bos_token,
-            evaluation=data_directory("samples") / "evaluation",
+            evaluation=data_directory("samples") / EVALUATION,
             scratch=scratch,
             sealed=sealed,
             checkpoint=quantized,
@@ -182,11 +190,12 @@ def validate(
     )
 
 
-def evaluation_text(source: CheckpointSource, release: Path, limit: int) -> EvaluationText:
-    """The first `limit` tokens of the evaluation text, the release's own."""
-    tokenizer = load_tokenizer(release / TOKENIZER_NAME)
-    evaluation = data_directory("samples") / "evaluation"
-    return read_evaluation_text(evaluation, tokenizer, source.tokens.bos_token, limit)
+def sample_text(source: CheckpointSource, name: str, limit: int | None = None) -> EvaluationText:
+    """The text in samples/`name` in the checkpoint's own tokens, the first `limit` of them."""
+    with tempfile.TemporaryDirectory() as place:
+        source.write_tokenizer(Path(place))
+        tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
+    return read_evaluation_text(data_directory("samples") / name, tokenizer, source.tokens.bos_token, limit)
 
 
 def carriers(lowerings: Mapping[str, Lowering]) -> dict[str, Carrier]:
@@ -197,14 +206,13 @@ def carriers(lowerings: Mapping[str, Lowering]) -> dict[str, Carrier]:
     }
 
 
-def _positions(request: ExportRequest) -> int:
-    """Evaluation tokens at most, before there is a tokenizer: no text has more tokens than bytes."""
-    text = (data_directory("samples") / "evaluation").glob("*.txt")
-    return min(
-        request.context,
-        sum(path.stat().st_size for path in text),
-        request.validation_tokens or request.context,
-    )
+def planned_stages(
+    source: CheckpointSource, plan: Plan, token_limit: int | None
+) -> tuple[StageMemory, ...]:
+    """What each stage takes of memory, for the texts in the checkpoint's own tokens."""
+    compared = len(sample_text(source, EVALUATION, token_limit).tokens)
+    calibrated = len(sample_text(source, CALIBRATION).tokens)
+    return export_memory(source.spec, plan, min(compared, plan.context), calibrated)
 
 
 @contextmanager
@@ -240,12 +248,7 @@ def quantize(
     """
     if recipe.equalization is None:
         return write_quantized(source, schemes, directory, progress, taken_over)
-    with tempfile.TemporaryDirectory() as place:
-        source.write_tokenizer(Path(place))
-        tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
-    calibration = data_directory("samples") / "calibration"
-    text = read_evaluation_text(calibration, tokenizer, source.tokens.bos_token)
-    activations = input_sizes(source, text.tokens, progress)
+    activations = input_sizes(source, sample_text(source, CALIBRATION).tokens, progress)
     return write_quantized(equalize(source, activations, recipe.equalization), schemes, directory, progress)
 
 
@@ -254,7 +257,7 @@ def lower(
     plan: Plan,
     quantized: QuantizedCheckpoint,
     lowerings: Mapping[str, Lowering],
-    request: ExportRequest,
+    prefill_logits: PrefillLogits,
     release: Path,
     progress: Progress,
 ) -> tuple[Artifact, ...]:
@@ -263,7 +266,7 @@ def lower(
         checkpoint=quantized,
         context=plan.context,
         prefill_chunk=min(PREFILL_CHUNK, plan.context),
-        prefill_logits=request.prefill_logits,
+        prefill_logits=prefill_logits,
         tokenizer=release,
         bos_token=source.tokens.bos_token,
         stop_tokens=source.tokens.stop_tokens,
@@ -285,7 +288,7 @@ def bundle(
     """Calls for a Mac to replay, recipe, licence, model card, reports, manifest and checksums."""
     for artifact in artifacts:
         if artifact.format == "coreml":
-            compared = evaluation_text(source, release, report.text_tokens)
+            compared = sample_text(source, EVALUATION, report.text_tokens)
             write_replay(release, artifact, source.spec, compared.tokens)
     (release / RECIPE_NAME).write_text(plan.recipe.text, encoding="utf-8")
     write_views(report, release)

@@ -1,8 +1,8 @@
 """What an export takes of this machine's memory, stage by stage, before any of it runs.
 
 Upper estimates of a process's total resident memory, mapped files included, from shapes alone; the
-constants were set a little above what `benchmarks/export.py` and `benchmarks/family.py` measure, and
-the latter prints both. Not about devices (`estimates`).
+constants stand above what `benchmarks/family.py` measures, which prints both. Not about devices
+(`estimates`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ REFERENCE_BLOCKS = 0.3 * GIB  # of head rows and logits, and readers' buffers
 # Copies of a layer's activations alive at once in transformers' eager attention and MLP.
 ACTIVATIONS, SCORES = 6, 3
 ROPE_TABLES = 4  # sine and cosine, of full and sliding layers
+TWIN_STAGE = 2.5 * GIB  # fp32 weights of LiteRT's float twin that are open at once, and packed
+EVALUATOR_CACHE = 1.5 * GIB  # decoded weights the MIL evaluator keeps
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,19 @@ class StageMemory:
     bytes: int
 
 
-def export_memory(spec: ModelSpec, plan: Plan, positions: int) -> tuple[StageMemory, ...]:
-    """Every stage of an export. positions: evaluation tokens at most."""
+def export_memory(spec: ModelSpec, plan: Plan, positions: int, calibration: int) -> tuple[StageMemory, ...]:
+    """Every stage of an export. positions, calibration: tokens of the evaluation and calibration text."""
     families = dict.fromkeys(FORMAT_FAMILY[format] for format in plan.formats)
     largest_head = max(layer.head_dim for layer in spec.layers)
     tables = ROPE_TABLES * plan.context * largest_head * FP32.bits // 8
-    reference = _reference(spec, positions)
     quantise = INTERPRETER + CHUNKS
     if plan.recipe.equalization is not None:  # the calibration text runs through the reference
-        quantise = max(quantise, reference)
+        quantise = max(quantise, _reference(spec, calibration))
     found = {"quantising": quantise}
     found |= {f"lowering to {family}": INTERPRETER + CHUNKS + tables for family in families}
-    found |= {"the reference": reference}
+    found |= {"the reference": _reference(spec, positions)}
+    if "litert" in families:
+        found |= {"LiteRT's float twin": LIBRARIES + TWIN_STAGE}
     found |= {f"running {family}": LIBRARIES + _running(spec, plan, family) for family in families}
     return tuple(StageMemory(stage, int(count)) for stage, count in found.items())
 
@@ -75,11 +78,10 @@ def _reference(spec: ModelSpec, positions: int) -> float:
 
 
 def _running(spec: ModelSpec, plan: Plan, family: str) -> float:
-    """The artifact's weights as a runtime holds them, the caches, and what it unpacks on the way."""
+    """The artifact's weights as a runtime holds them, and the caches."""
     if family == "coreml":
-        # The evaluator unpacks the matrix it multiplies with; the largest is the head.
         cache = kv_cache_bytes(spec, plan.context, element_bytes=4, ring_buffers=True)
-        return plan.weight_bytes + 1.5 * spec.vocab_size * spec.hidden_size * 4 + cache
+        return plan.weight_bytes + EVALUATOR_CACHE + cache
     # The file's pages and a packed copy of the matrices.
     cache = kv_cache_bytes(spec, plan.context, element_bytes=4, ring_buffers=False)
     return 2 * plan.weight_bytes + cache

@@ -7,6 +7,8 @@ row ranges side by side; beside the result a call needs a few tiles of memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,20 +69,27 @@ def _quantize(tile: NDArray[np.float32], axis: int, bits: int) -> tuple[Scales, 
             f"a weight of magnitude {largest.max()} needs a scale beyond fp16's {LARGEST_FP16}"
         )
     low = -top if bits == 8 else -top - 1
-    chosen = _search(tile, axis, plain, low, top)
+    factors = BYTE_FACTORS if bits == 8 else GROUP_FACTORS if axis == 0 else ROW_FACTORS
+    chosen = _search(tile, axis, plain, factors, low, top)
     chosen = np.where(largest == 0, ZERO_GROUP_SCALE, chosen)
     exact = chosen.astype(np.float32)
     return chosen, _nearest_codes(tile, axis, exact, low, top, np.empty_like(tile))
 
 
-def _search(tile: NDArray[np.float32], axis: int, plain: NDArray[np.float32], low: int, top: int) -> Scales:
-    """For each starting scale: nearest codes q, then the scale s = Σ|w|wq / Σ|w|q² that suits them best.
+def _search(
+    tile: NDArray[np.float32],
+    axis: int,
+    plain: NDArray[np.float32],
+    factors: Sequence[float],
+    low: int,
+    top: int,
+) -> Scales:
+    """For each starting scale plain · factor: nearest codes q, then the scale that suits them best.
 
-    The error Σ|w|(w - sq)² is Σ|w|w² - 2sΣ|w|wq + s²Σ|w|q²; the first term is the same for all.
+    That is s = Σ|w|wq / Σ|w|q². The error Σ|w|(w - sq)² is Σ|w|w² - 2sΣ|w|wq + s²Σ|w|q²; the first
+    term is the same for all.
     """
-    sums, factors = ("gn,gn->n", GROUP_FACTORS) if axis == 0 else ("ng,ng->n", ROW_FACTORS)
-    if top == 127:
-        factors = BYTE_FACTORS
+    sums = "gn,gn->n" if axis == 0 else "ng,ng->n"
     least = np.full(plain.shape, np.inf, np.float32)
     chosen = np.full(plain.shape, SMALLEST_FP16, np.float16)
     importance = np.abs(tile)

@@ -73,6 +73,19 @@ def test_every_flag_is_seen_in_the_manifest(exported: tuple[Path, Result]) -> No
     assert (manifest.plan["target"], manifest.plan["recipe"]) == ("pixel-9", "own")
 
 
+def test_fewer_tokens_are_compared_where_asked_for(
+    exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
+) -> None:
+    few = ("--validation-tokens", "40")
+    result = run("validate", exported[0], "--model", checkpoint, *few)
+    assert "Only 39 of" in " ".join(result.output.split())
+    out = tmp_path / "release"
+    shape = ("--target", "desktop", "--context", "64", "--recipe", write_recipe(tmp_path / "own.toml", 0.1))
+    result = run("--model", checkpoint, *shape, *few, "--max-ram", "64GiB", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert read_report(out / "report.json").text_tokens == 40
+
+
 def test_the_devices_room_and_speed_are_estimated(exported: tuple[Path, Result]) -> None:
     output = " ".join(exported[1].output.split())
     assert "onnx on pixel-9: fits (estimate:" in output
