@@ -18,7 +18,7 @@ from exporter.planning.scheme import FP32
 
 GIB = 2**30
 INTERPRETER = 0.7 * GIB  # Python, numpy, torch and what a lowering loads
-LIBRARIES = 1.2 * GIB  # transformers and the runtimes too
+LIBRARIES = 2.0 * GIB  # transformers and the runtimes too, and what stages before did not give back
 CHUNKS = 0.3 * GIB  # row chunks being quantised or bound, on every processor
 REFERENCE_BLOCKS = 0.3 * GIB  # of head rows and logits, and readers' buffers
 # Copies of a layer's activations alive at once in transformers' eager attention and MLP.
