@@ -45,7 +45,6 @@ from exporter.validation.validate import validate_release
 from runtimes.manifest import Artifact, Format, read_manifest
 from runtimes.session import PrefillLogits
 
-PREFILL_CHUNK = 128
 TOKENIZER_NAME, RECIPE_NAME = "tokenizer.json", "recipe.toml"
 EVALUATION, CALIBRATION = "evaluation", "calibration"  # directories of samples/
 
@@ -265,7 +264,7 @@ def lower(
     order = LoweringRequest(
         checkpoint=quantized,
         context=plan.context,
-        prefill_chunk=min(PREFILL_CHUNK, plan.context),
+        prefill_chunk=plan.prefill_chunk,
         prefill_logits=prefill_logits,
         tokenizer=release,
         bos_token=source.tokens.bos_token,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.models.spec import ModelSpec, Role
+from exporter.planning.caches import cache_slots
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import DeviceProfile, Metric, Status
 from exporter.planning.scheme import FP32, Scheme
@@ -16,14 +17,8 @@ from runtimes.manifest import Format
 
 _LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)
 
-# Bytes of a cached number, and whether sliding layers keep their window only. LiteRT-LM wants one length
-# for all caches and a mask of that length; so does GroupQueryAttention as onnxruntime-genai feeds it.
-_CACHES: Mapping[Format, tuple[int, bool]] = {
-    "tflite": (4, False),
-    "litertlm": (4, False),
-    "onnx": (4, False),
-    "coreml": (2, True),
-}
+# Bytes of a cached number.
+_CACHED: Mapping[Format, int] = {"tflite": 4, "litertlm": 4, "onnx": 4, "coreml": 2}
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,7 @@ def device_estimates(
         for format in profile.formats:
             if format not in artifact_bytes:
                 continue
-            cache = cache_size(spec, plan.context, format)
+            cache = cache_size(spec, plan.context, plan.prefill_chunk, format)
             fit = memory_fit(profile, artifact_bytes=artifact_bytes[format], cache_bytes=cache.bytes)
             sentences.append(f"{format} on {fit.sentence()}")
         if (ceiling := decode_ceiling(profile, per_token)) is not None:
@@ -121,27 +116,15 @@ def device_estimates(
     return tuple(sentences)
 
 
-def cache_size(spec: ModelSpec, context: int, format: Format) -> CacheSize:
-    """The KV cache of an artifact as the lowerings here make it."""
-    element, ring_buffers = _CACHES[format]
-    kept = kv_cache_bytes(spec, context, element_bytes=element, ring_buffers=ring_buffers)
-    needed = kv_cache_bytes(spec, context, element_bytes=element, ring_buffers=True)
-    return CacheSize(kept, kept - needed)
-
-
-def kv_cache_bytes(spec: ModelSpec, context: int, *, element_bytes: int, ring_buffers: bool) -> int:
-    """Bytes of the KV cache at batch 1: 2 · kv_heads · head_dim · positions, per layer that owns one.
-
-    element_bytes: 2 for fp16, 4 for fp32. ring_buffers: sliding layers keep their window only;
-    otherwise they keep the whole context, as runtimes with one cache shape do.
-    """
-    total = 0
+def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, format: Format) -> CacheSize:
+    """The KV cache of an artifact as the lowerings here make it: an entry for key and value each, in
+    every kv head, slot and layer that owns a cache."""
+    kept = needed = 0
     for layer in spec.cache_layers:
-        positions = context
-        if ring_buffers and layer.window is not None:
-            positions = min(context, layer.window)
-        total += 2 * layer.kv_heads * layer.head_dim * positions * element_bytes
-    return total
+        position = 2 * layer.kv_heads * layer.head_dim * _CACHED[format]
+        kept += position * cache_slots(spec, layer, context, prefill_chunk, format)
+        needed += position * (context if layer.window is None else min(layer.window, context))
+    return CacheSize(kept, kept - needed)
 
 
 def weight_bytes_per_token(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> int:

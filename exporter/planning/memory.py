@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from exporter.errors import PlanError
 from exporter.models.spec import ModelSpec, Role
-from exporter.planning.estimates import kv_cache_bytes
+from exporter.planning.estimates import cache_size
 from exporter.planning.plan import FORMAT_FAMILY, Plan
 from exporter.planning.scheme import FP32
 
@@ -79,9 +79,9 @@ def _reference(spec: ModelSpec, positions: int) -> float:
 
 def _running(spec: ModelSpec, plan: Plan, family: str) -> float:
     """The artifact's weights as a runtime holds them, and the caches."""
+    formats = (format for format in plan.formats if FORMAT_FAMILY[format] == family)
+    cache = max(cache_size(spec, plan.context, plan.prefill_chunk, format).bytes for format in formats)
     if family == "coreml":
-        cache = kv_cache_bytes(spec, plan.context, element_bytes=4, ring_buffers=True)
-        return plan.weight_bytes + EVALUATOR_CACHE + cache
+        return plan.weight_bytes + EVALUATOR_CACHE + 2 * cache  # half precision as fp32
     # The file's pages and a packed copy of the matrices.
-    cache = kv_cache_bytes(spec, plan.context, element_bytes=4, ring_buffers=False)
     return 2 * plan.weight_bytes + cache

@@ -18,6 +18,8 @@ from exporter.planning.recipe import Recipe
 from exporter.planning.scheme import IntegerScheme, Scheme
 from runtimes.manifest import Format
 
+PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them
+
 FORMAT_FAMILY: dict[Format, str] = {
     "tflite": "litert",
     "litertlm": "litert",
@@ -42,6 +44,10 @@ class Plan:
     taken_over: frozenset[str]
     refusals: Mapping[str, str]
     weight_bytes: int
+
+    @property
+    def prefill_chunk(self) -> int:
+        return min(PREFILL_CHUNK, self.context)
 
     def scheme_counts(self) -> dict[str, int]:
         """Scheme name to the number of matrices that have it."""

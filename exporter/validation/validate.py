@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from exporter.models.spec import ModelSpec
 from exporter.packaging.release import participating_versions, verify_release
-from exporter.planning.estimates import cache_size
+from exporter.planning.estimates import CacheSize, cache_size
 from exporter.validation.artifact_check import Executed, check_artifact
 from exporter.validation.gates import MEAN_KL, TOP_1, count_gate, quality_gates, skipped_gate
 from exporter.validation.greedy import agreed_tokens
@@ -37,6 +37,7 @@ from exporter.validation.report import (
 from exporter.validation.request import Findings, ValidationRequest
 from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.validation.weight_origins import weight_origins
+from runtimes.manifest import Artifact
 
 LONG_ENOUGH = 1024  # tokens a full validation compares
 
@@ -173,7 +174,7 @@ def _runs(
                 arithmetic=each.facts.arithmetic,
                 context=each.facts.context,
                 bytes=each.bytes,
-                cache=None if spec is None else cache_size(spec, each.facts.context, each.artifact.format),
+                cache=None if spec is None else _cache(spec, each.artifact),
                 prefill_tokens_per_second=each.pace.per_second("prefill"),
                 decode_tokens_per_second=each.pace.per_second("decode"),
                 peak_resident_bytes=each.peak_growth,
@@ -182,6 +183,10 @@ def _runs(
             )
         )
     return found
+
+
+def _cache(spec: ModelSpec, artifact: Artifact) -> CacheSize:
+    return cache_size(spec, artifact.context, artifact.prefill_chunk, artifact.format)
 
 
 def _machine() -> dict[str, str]:

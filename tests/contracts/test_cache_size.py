@@ -29,7 +29,7 @@ from tests.parity.coreml_packages import short_e2b
 from tests.tiny import WINDOW, tiny_gemma3
 from tests.tiny_releases import lowering_request, quantized
 
-CONTEXT = 64
+CONTEXT, CHUNK = 64, 8
 CONFIGS = {"Gemma 3": tiny_gemma3, "Gemma 4 E2B": short_e2b}
 HALF_FLOAT = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT16
 
@@ -46,7 +46,7 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A tiny model in every format, in one directory."""
     out = tmp_path_factory.mktemp("release")
     checkpoint = quantized(tmp_path_factory.mktemp("quantized"), CONFIGS[request.param](), INT8_CHANNEL)
-    order = lowering_request(checkpoint, out, context=CONTEXT, prefill_chunk=8)
+    order = lowering_request(checkpoint, out, context=CONTEXT, prefill_chunk=CHUNK)
     artifacts = [
         artifact
         for lowering in lowerings_for(FORMATS).values()
@@ -97,16 +97,16 @@ def test_the_cache_of_the_report_is_that_of_the_artifact(
     artifact = release.artifacts[format]
     assert artifact.context == CONTEXT > WINDOW
     counted = COUNTED[format](release.directory / artifact.path, tmp_path)
-    assert cache_size(release.spec, CONTEXT, format).bytes == counted
+    assert cache_size(release.spec, CONTEXT, CHUNK, format).bytes == counted
 
 
 def test_what_lies_outside_the_windows_is_what_core_ml_leaves_out(release: Release) -> None:
-    whole, windows = (cache_size(release.spec, CONTEXT, format) for format in ("onnx", "coreml"))
+    whole, windows = (cache_size(release.spec, CONTEXT, CHUNK, format) for format in ("onnx", "coreml"))
     sliding = [layer for layer in release.spec.cache_layers if layer.window is not None]
     numbers = sum(2 * layer.kv_heads * layer.head_dim * (CONTEXT - WINDOW) for layer in sliding)
     assert whole.outside_windows == 4 * numbers
     assert windows.outside_windows == 0
     assert windows.bytes * 2 == whole.bytes - whole.outside_windows
-    assert cache_size(release.spec, WINDOW, "onnx") == CacheSize(
-        cache_size(release.spec, WINDOW, "coreml").bytes * 2, 0
+    assert cache_size(release.spec, WINDOW, CHUNK, "onnx") == CacheSize(
+        cache_size(release.spec, WINDOW, CHUNK, "coreml").bytes * 2, 0
     )

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from exporter.lowering.coreml.graph_nodes import cache_rows, rows_from
 from exporter.models.spec import LayerSpec, ModelSpec
+from exporter.planning.caches import cache_slots
 
 KEYS, VALUES = "keyCache", "valueCache"  # the names swift-transformers looks for
 
@@ -55,7 +56,8 @@ def cache_groups(spec: ModelSpec, context: int) -> tuple[CacheGroup, ...]:
     `keyCache_<slots>x<kv_heads>x<head_dim>`."""
     by_shape: dict[tuple[int, int, int], list[int]] = {}
     for layer in spec.cache_layers:
-        shape = (_slots(layer, context), layer.kv_heads, layer.head_dim)
+        # The call's length is its own here.
+        shape = (cache_slots(spec, layer, context, 0, "coreml"), layer.kv_heads, layer.head_dim)
         by_shape.setdefault(shape, []).append(layer.index)
     plain = max(by_shape, key=lambda shape: shape[0])  # the first of them
     groups: list[CacheGroup] = []
@@ -65,10 +67,6 @@ def cache_groups(spec: ModelSpec, context: int) -> tuple[CacheGroup, ...]:
         states = (f"{KEYS}{suffix}", f"{VALUES}{suffix}")
         groups.append(CacheGroup(kv_heads, head_dim, slots, slots < context, tuple(layers), *states))
     return tuple(groups)
-
-
-def _slots(layer: LayerSpec, context: int) -> int:
-    return context if layer.window is None else min(layer.window, context)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """`LiteRtDialect`: the decoder in LiteRT's operations; `LiteRtLookup`, its part that tokens go through.
 
-Every cache is an input and an output of the graph, keys [1, kv_heads, context, head_dim] and values
-transposed, [1, kv_heads, head_dim, context]: the layout LiteRT-LM binds. Not about how weights are
-stored (`storage`).
+Not about how weights are stored (`storage`) or where keys and values are kept (`caches`).
 """
 
 from __future__ import annotations
@@ -14,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.lowering.litert.caches import Caches
 from exporter.lowering.litert.operations import Operations
 from exporter.models.rotary import inverse_frequencies
 from exporter.models.spec import LayerSpec, ModelSpec, Rope
 
-# Added to the score of a key outside the window: exp() of it is 0 in fp32, and it fits fp16.
-OUTSIDE_WINDOW = -3e4
 SMALLEST_SPAN = 1e-30  # of a row of activations: only keeps 0 / 0 away
-# Names of constants in the file, so that a reader finds what a graph believes in.
-FREQUENCIES_NAME = "rope_frequencies"
-WINDOW_NAME = "outside_window"
+FREQUENCIES_NAME = "rope_frequencies"  # of a constant in the file, so that a reader finds it
 
 
 @dataclass
@@ -51,18 +46,14 @@ class LiteRtDialect(LiteRtLookup):
     """Satisfies `Dialect` for one signature.
 
     split: matrices whose input is given in two parts, so that XNNPACK's rounding of it costs nothing.
-    positions: [tokens] int32. mask: [1, 1, tokens, context], 0 where a key is seen and very negative
-    where not. caches: layer index to (keys, values); `attend` replaces them by the updated ones.
+    positions: [tokens] int32. caches: updated by `attend`.
     """
 
     spec: ModelSpec
     split: frozenset[str]
     positions: Tensor
-    mask: Tensor
-    caches: dict[int, tuple[Tensor, Tensor]]
+    caches: Caches
     _rotations: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _masks: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
-    _starts: tuple[Tensor, Tensor] | None = None
 
     @property
     def residual_scale(self) -> float:
@@ -92,16 +83,16 @@ class LiteRtDialect(LiteRtLookup):
     def attend(self, layer: LayerSpec, q: Tensor, k: Tensor | None, v: Tensor | None) -> Tensor:
         ops, tokens, group = self.ops, q.shape[1], layer.heads // layer.kv_heads
         if k is not None and v is not None:
-            self._store(layer, self._rotate(layer, k), v)
+            self.caches.append(layer, self._rotate(layer, k), v)
         keys, values = self.caches[layer.kv_source]
 
         # Query heads of one KV head lie together, so grouping them is a reshape.
         q = ops.transpose(ops.multiply(self._rotate(layer, q), self.spec.query_scale), [0, 2, 1, 3])
         q = ops.reshape(q, [1, layer.kv_heads, group * tokens, layer.head_dim])
-        scores = ops.matmul_transposed(q, keys)  # [1, kv_heads, group * tokens, context]
+        scores = ops.matmul_transposed(q, keys)  # [1, kv_heads, group * tokens, slots]
         if self.spec.attention_softcap is not None:
             scores = self.softcap(scores, self.spec.attention_softcap)
-        shares = ops.softmax(ops.add(scores, self._mask(layer.window, group)))
+        shares = ops.softmax(ops.add(scores, self.caches.mask(layer, group)))
         attended = ops.matmul_transposed(shares, values)  # [1, kv_heads, group * tokens, head_dim]
         attended = ops.reshape(attended, [1, layer.heads, tokens, layer.head_dim])
         return ops.reshape(ops.transpose(attended, [0, 2, 1, 3]), [1, tokens, layer.heads * layer.head_dim])
@@ -129,23 +120,6 @@ class LiteRtDialect(LiteRtLookup):
         coarse = ops.multiply(ops.round(ops.divide(x, step)), step)
         return ops.concatenate([coarse, ops.subtract(x, coarse)], axis=0)
 
-    def _store(self, layer: LayerSpec, k: Tensor, v: Tensor) -> None:
-        """Write k, v [1, tokens, kv_heads, head_dim] into the layer's cache from the first position on."""
-        ops = self.ops
-        if self._starts is None:
-            # The same for every layer: where keys [.., position, ..] and values [.., position] begin.
-            first = ops.reshape(ops.slice(self.positions, 0, 0, 1), [])
-            zero = ops.graph.constant(np.array(0, np.int32))
-            self._starts = (
-                ops.pack([zero, zero, first, zero]),
-                ops.pack([zero, zero, zero, first]),
-            )
-        keys, values = self.caches[layer.index]
-        self.caches[layer.index] = (
-            ops.update_slice(keys, ops.transpose(k, [0, 2, 1, 3]), self._starts[0]),
-            ops.update_slice(values, ops.transpose(v, [0, 2, 3, 1]), self._starts[1]),
-        )
-
     def _rotate(self, layer: LayerSpec, x: Tensor) -> Tensor:
         """RoPE on x [1, tokens, heads, head_dim].
 
@@ -162,18 +136,3 @@ class LiteRtDialect(LiteRtLookup):
         cos, sin = self._rotations[layer.rope, layer.head_dim]
         swapped = ops.concatenate([ops.slice(x, 3, half, 2 * half), ops.slice(x, 3, 0, half)], axis=3)
         return ops.add(ops.multiply(x, cos), ops.multiply(swapped, sin))
-
-    def _mask(self, window: int | None, group: int) -> Tensor:
-        """What is added to scores [.., group * tokens, context]: the mask, narrowed to the window."""
-        if (window, group) not in self._masks:
-            ops, mask = self.ops, self.mask
-            tokens, context = mask.shape[2:]
-            if window is not None:
-                slots = ops.graph.constant(np.arange(context, dtype=np.int32))
-                distance = ops.subtract(ops.reshape(self.positions, [1, 1, tokens, 1]), slots)
-                outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
-                narrowed = ops.select(ops.greater_equal(distance, window), outside, ops.scalar(0.0))
-                mask = ops.add(mask, narrowed)
-            # One token's mask broadcasts over the group; several tokens' repeat.
-            self._masks[window, group] = mask if tokens == 1 else ops.concatenate([mask] * group, axis=2)
-        return self._masks[window, group]

@@ -101,9 +101,26 @@ class Operations:
         options.inDataType, options.outDataType = schema.TensorType.INT32, schema.TensorType.FLOAT32
         return self.graph.emit(_Op.CAST, [x], x.shape, options=options)
 
-    def greater_equal(self, x: Tensor, bound: int) -> Tensor:
-        """x >= bound, for int32."""
-        limit = self.graph.constant(np.array(bound, np.int32))
+    def integer(self, value: int) -> Tensor:
+        return self.graph.constant(np.array(value, np.int32))
+
+    def floor_mod(self, x: Tensor, divisor: int) -> Tensor:
+        """What is left of int32 x, 0 to divisor - 1, whatever the sign of x."""
+        options = schema.FloorModOptionsT()
+        return self.graph.emit(
+            _Op.FLOOR_MOD, [x, self.integer(divisor)], x.shape, options=options, dtype=torch.int32
+        )
+
+    def at_most(self, x: Tensor, bound: int) -> Tensor:
+        """The smaller of int32 x and bound."""
+        options = schema.MaximumMinimumOptionsT()
+        return self.graph.emit(
+            _Op.MINIMUM, [x, self.integer(bound)], x.shape, options=options, dtype=torch.int32
+        )
+
+    def greater_equal(self, x: Tensor, bound: Tensor | int) -> Tensor:
+        """x >= bound, for int32; bound is broadcast to x."""
+        limit = bound if isinstance(bound, Tensor) else self.integer(bound)
         return self.graph.emit(_Op.GREATER_EQUAL, [x, limit], x.shape, dtype=torch.bool)
 
     def select(self, condition: Tensor, where_true: Tensor, where_false: Tensor) -> Tensor:
@@ -142,6 +159,14 @@ class Operations:
             size.tolist(),
             dtype=x.dtype,
         )
+
+    def gather(self, x: Tensor, indices: Tensor, axis: int) -> Tensor:
+        """Entries of x along one axis, by int32 indices [count]."""
+        options = schema.GatherOptionsT()
+        options.axis = axis
+        shape = list(x.shape)
+        shape[axis] = indices.shape[0]
+        return self.graph.emit(_Op.GATHER, [x, indices], shape, options=options, dtype=x.dtype)
 
     def concatenate(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         options = schema.ConcatenationOptionsT()

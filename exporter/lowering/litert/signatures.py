@@ -1,10 +1,10 @@
 """The graph LiteRT-LM expects of a text model: signatures `prefill_<n>` and `decode`.
 
 Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context] float32, and for each
-layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer>, which come back updated. `decode`
-(n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a model takes, for
-tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32. Not about
-bundles or files.
+layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`caches`), which come back updated.
+`decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a model
+takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32. Not
+about bundles or files.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.lowering.litert.caches import Caches
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
@@ -25,6 +26,7 @@ from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStor
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.decoder import decode, decode_embedded
 from exporter.models.spec import ModelSpec
+from exporter.planning.caches import cache_slots
 from exporter.planning.scheme import IntegerScheme, Scheme
 from exporter.quantization.checkpoint import QuantizedCheckpoint
 from runtimes.litert.container import SECTION_ALIGNMENT
@@ -104,7 +106,11 @@ def _build(
     for name, count in ((prefill_name(chunk), chunk), (DECODE, 1)):
         graph = SubgraphBuilder(builder, name)
         run = entry(checkpoint.spec, graph, count)
-        _trace(checkpoint.spec, graph, stores, gains, (count, context), run)
+        slots = {
+            layer.index: cache_slots(checkpoint.spec, layer, context, chunk, "litertlm")
+            for layer in checkpoint.spec.cache_layers
+        }
+        _trace(checkpoint.spec, graph, stores, gains, (count, context), slots, run)
     return LiteRtGraph(builder.model, stores)
 
 
@@ -114,30 +120,32 @@ def _trace(
     stores: Mapping[str, MatrixStore],
     gains: Mapping[str, NDArray[np.float32]],
     size: tuple[int, int],
+    slots: Mapping[int, int],
     run: _Decode,
 ) -> None:
-    """Add a signature. size: tokens, context."""
+    """Add a signature. size: tokens, context. slots: of the cache each layer index owns."""
     count, context = size
     positions = graph.input("input_pos", (count,), torch.int32)
     mask = graph.input("mask", (1, 1, count, context), torch.float32)
-    caches = {}
+    tensors = {}
     for layer in spec.cache_layers:
         keys, values = (
-            (1, layer.kv_heads, context, layer.head_dim),
-            (1, layer.kv_heads, layer.head_dim, context),
+            (1, layer.kv_heads, slots[layer.index], layer.head_dim),
+            (1, layer.kv_heads, layer.head_dim, slots[layer.index]),
         )
-        caches[layer.index] = (
+        tensors[layer.index] = (
             graph.input(f"kv_cache_k_{layer.index}", keys, torch.float32),
             graph.input(f"kv_cache_v_{layer.index}", values, torch.float32),
         )
     ops = Operations(graph)
     split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
-    dialect = LiteRtDialect(ops, values_in(graph, stores), gains, spec, split, positions, mask, caches)
+    caches = Caches(ops, positions, mask, tensors)
+    dialect = LiteRtDialect(ops, values_in(graph, stores), gains, spec, split, positions, caches)
     with ArithmeticTracer(ops):
         logits = run(dialect)
     outputs = {}
     for layer in spec.cache_layers:
-        keys_out, values_out = dialect.caches[layer.index]
+        keys_out, values_out = caches[layer.index]
         outputs[f"kv_cache_k_{layer.index}"] = keys_out
         outputs[f"kv_cache_v_{layer.index}"] = values_out
     # Without logits as an output, what only they depend on (head, last MLP) is dropped from a prefill.

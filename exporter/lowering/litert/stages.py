@@ -4,9 +4,10 @@ Knows nothing of layers: a stage is a contiguous range of the operators, in thei
 weights they multiply with. Rules:
   (1) the weights of the signature with most of them are dealt out in order, a stage until it is full
   (2) an operator belongs to the stage of the last weight before it, so all signatures are cut alike
-  (3) what needs no weight and no cache (RoPE, masks) is repeated in every stage that reads it
-  (4) so is the update of a cache: each stage that reads one keeps a copy, and only the new keys and
-      values cross from the stage that made them
+  (3) what needs no weight and no token (RoPE, masks, what a cache keeps) is repeated in every stage that
+      reads it
+  (4) so is the operator that ends the update of a cache: each stage that reads one keeps a copy, and
+      only the new keys and values cross from the stage that made them
 Not about files (`stage_file`) or running (`stage_run`).
 """
 
@@ -15,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from ai_edge_litert import schema_py_generated as schema
 
 from exporter.errors import LoweringError
 from exporter.lowering.litert.float_graph import FloatGraph, FloatSignature
@@ -104,9 +103,13 @@ class _Operators:
         self.producers = {
             index: at for at, node in enumerate(signature.operators) for index in node.outputs.tolist()
         }
-        self.updates: dict[str, int] = {}
+        self.updates = {
+            name: self.producers[index]
+            for index, name in signature.outputs.items()
+            if name in self.caches.values()
+        }
         self.stages: list[int | None] = []  # None: repeated wherever it is read
-        known = set(signature.inputs) - set(self.caches)
+        known, ends = set(signature.inputs), set(self.updates.values())
         stage = 0
         for at, node in enumerate(signature.operators):
             weights = _weights(graph, signature.tensors, [node])
@@ -114,11 +117,9 @@ class _Operators:
                 if numbers.get(buffer, -1) < stage:
                     raise self._wrong("multiplies with its weights in another order than the others")
                 stage = numbers[buffer]  # (2)
-            operator, inputs = graph.operator(node), self._computed(node)
-            if operator == schema.BuiltinOperator.DYNAMIC_UPDATE_SLICE and inputs[0] in self.caches:
-                self.updates[self.caches[inputs[0]]] = at  # (4)
-                self.stages.append(None)
-            elif known.issuperset(inputs) and not weights and not self._looks_up(node):
+            if at in ends:
+                self.stages.append(None)  # (4)
+            elif known.issuperset(self._computed(node)) and not weights and not self._looks_up(node):
                 known.update(node.outputs.tolist())  # (3)
                 self.stages.append(None)
             else:

@@ -14,7 +14,6 @@ from exporter.planning.estimates import (
     cache_size,
     decode_ceiling,
     device_estimates,
-    kv_cache_bytes,
     memory_fit,
     weight_bytes_per_token,
 )
@@ -22,6 +21,7 @@ from exporter.planning.plan import Plan
 from exporter.planning.profiles import load_profile
 from exporter.planning.recipe import load_recipe
 from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL
+from runtimes.manifest import FORMATS, Format
 from tests.tiny import tiny_gemma3
 
 MIB = 1 << 20
@@ -69,17 +69,28 @@ def test_the_cache_of_a_published_model_is_what_its_windows_need(
     model_id: str, context: int, column: int
 ) -> None:
     """Whatever its own context allows: the sizes are those of the layers."""
-    size = cache_size(published_spec(model_id), context, "coreml")
+    size = cache_size(published_spec(model_id), context, 128, "coreml")
     assert size.bytes / MIB == pytest.approx(CACHE_MIB[model_id][column], abs=0.5)
     assert size.outside_windows == 0
 
 
 def test_a_runtime_of_one_cache_length_pays_for_what_no_token_looks_at() -> None:
     """Gemma 3 1B at 32k positions: 22 of its 26 layers slide over 512."""
-    size = cache_size(published_spec("gemma-3-1b"), 32768, "litertlm")
+    size = cache_size(published_spec("gemma-3-1b"), 32768, 128, "onnx")
     assert size.bytes == 26 * 2 * 256 * 32768 * 4
     assert size.outside_windows == 22 * 2 * 256 * (32768 - 512) * 4
-    assert cache_size(published_spec("gemma-2-2b"), 4096, "onnx").outside_windows == 0
+    assert cache_size(published_spec("gemma-2-2b"), 4096, 128, "onnx").outside_windows == 0
+
+
+def test_a_ring_pays_for_a_prefill_chunk_beside_its_window() -> None:
+    size = cache_size(published_spec("gemma-3-1b"), 32768, 128, "litertlm")
+    assert size.bytes == 2 * 256 * 4 * (4 * 32768 + 22 * (512 + 128))
+    assert size.outside_windows == 22 * 2 * 256 * 128 * 4
+
+
+def test_what_is_rewound_is_kept_whole() -> None:
+    spec = published_spec("gemma-4-e2b")
+    assert cache_size(spec, 4096, 128, "litertlm") == cache_size(spec, 4096, 128, "onnx")
 
 
 def test_a_devices_memory_counts_the_cache_of_the_format() -> None:
@@ -90,16 +101,11 @@ def test_a_devices_memory_counts_the_cache_of_the_format() -> None:
     assert "146 MB of KV cache" in sentence, "139 MiB"
 
 
-def test_without_ring_buffers_every_layer_pays_for_the_whole_context() -> None:
-    size = kv_cache_bytes(gemma3_270m(), 4096, element_bytes=2, ring_buffers=False)
-    assert size == 18 * 2 * 256 * 4096 * 2
-
-
-def test_a_short_context_is_not_rounded_up_to_the_window() -> None:
-    spec = gemma3_270m()
-    assert kv_cache_bytes(spec, 100, element_bytes=4, ring_buffers=True) == kv_cache_bytes(
-        spec, 100, element_bytes=4, ring_buffers=False
-    )
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_short_context_is_not_rounded_up_to_the_window(format: Format) -> None:
+    size = cache_size(gemma3_270m(), 100, 100, format)
+    assert size.bytes == 18 * 2 * 256 * 100 * (2 if format == "coreml" else 4)
+    assert size.outside_windows == 0
 
 
 def test_a_tied_embedding_is_read_whole_and_an_untied_one_by_row() -> None:

@@ -154,7 +154,7 @@ def test_an_honest_artifact_passes_every_gate(
     assert price.statistics.mean_kl > 1e-5
     (run,) = report.runs
     assert run.bytes == (release / ARCHIVE).stat().st_size
-    assert run.cache == cache_size(quantised.source.spec, run.context, "onnx")
+    assert run.cache == cache_size(quantised.source.spec, run.context, 1, "onnx")
     assert run.decode_tokens_per_second is not None
     assert run.prefill_tokens_per_second is not None
     assert run.greedy[0].tokens == FEWER_GREEDY_TOKENS, "fewer tokens were asked for"

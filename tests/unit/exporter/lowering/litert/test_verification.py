@@ -16,6 +16,7 @@ from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.signatures import DECODE, prefill_name
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.writing import IDENTIFIER
+from exporter.models.spec import LayerSpec
 from tests.tiny_releases import CHUNK, CONTEXT
 from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
 
@@ -25,6 +26,11 @@ def test_what_was_written_is_what_was_planned(form: str, int4_release: TinyRelea
     verify_written(int4_release.path(form), int4_release.checkpoint)
 
 
+def slots(layer: LayerSpec) -> int:
+    """Gemma 3's sliding layers have room for their window and a chunk."""
+    return CONTEXT if layer.window is None else layer.window + CHUNK
+
+
 def test_signatures_are_those_litert_lm_binds(int8_release: TinyRelease) -> None:
     model = LiteRtFile.open(int8_release.path()).model
     spec = int8_release.checkpoint.spec
@@ -32,8 +38,8 @@ def test_signatures_are_those_litert_lm_binds(int8_release: TinyRelease) -> None
         f"kv_cache_{kind}_{layer.index}": shape
         for layer in spec.layers
         for kind, shape in (
-            ("k", [1, layer.kv_heads, CONTEXT, layer.head_dim]),
-            ("v", [1, layer.kv_heads, layer.head_dim, CONTEXT]),
+            ("k", [1, layer.kv_heads, slots(layer), layer.head_dim]),
+            ("v", [1, layer.kv_heads, layer.head_dim, slots(layer)]),
         )
     }
     for signature, count in zip(model.signatureDefs, (CHUNK, 1), strict=True):
@@ -53,12 +59,16 @@ def test_signatures_are_those_litert_lm_binds(int8_release: TinyRelease) -> None
 def test_rope_and_cache_positions_are_computed_once_per_forward(int8_release: TinyRelease) -> None:
     model = LiteRtFile.open(int8_release.path()).model
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}
-    for subgraph in model.subgraphs:
+    sliding = sum(layer.window is not None for layer in int8_release.checkpoint.spec.cache_layers)
+    # Where keys and values begin, in whole caches and in rings; a ring is turned for a chunk instead.
+    for subgraph, packed, gathered in zip(model.subgraphs, (2, 4), (2 * sliding, 0), strict=True):
         operators = [
             names[model.operatorCodes[node.opcodeIndex].builtinCode] for node in subgraph.operators
         ]
         assert operators.count("COS") == operators.count("SIN") == 2  # two kinds of RoPE
-        assert operators.count("PACK") == 2  # keys and values
+        assert operators.count("FLOOR_MOD") == 2  # the slot written first, and every slot's age
+        assert operators.count("PACK") == packed
+        assert operators.count("GATHER") == gathered
 
 
 def test_the_tied_embedding_is_stored_once(int8_release: TinyRelease) -> None:
