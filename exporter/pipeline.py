@@ -23,6 +23,7 @@ from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release
 from exporter.packaging.staging import staged_release
+from exporter.planning.caches import has_rings
 from exporter.planning.decisions import Carrier
 from exporter.planning.estimates import device_estimates
 from exporter.planning.memory import StageMemory, export_memory, require_memory
@@ -312,6 +313,11 @@ def bundle(
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
             artifacts=artifacts,
+            rings=frozenset(
+                each.format
+                for each in artifacts
+                if has_rings(source.spec, each.context, each.prefill_chunk, each.format)
+            ),
             quality=quality_section(report),
             licence=licence,
         ),

@@ -13,7 +13,8 @@ from pathlib import Path
 from exporter.packaging.licences import LicencePack
 from exporter.packaging.release import sizes
 from exporter.packaging.running import how_to_run
-from runtimes.manifest import Artifact
+from exporter.planning.caches import REWINDABLE
+from runtimes.manifest import Artifact, Format
 
 CARD_NAME = "README.md"
 
@@ -23,7 +24,8 @@ class ModelCard:
     """What the card says beside what it finds in the release.
 
     source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. quality: Markdown,
-    without a heading. left_out: parts of the checkpoint that are not the text model.
+    without a heading. left_out: parts of the checkpoint that are not the text model. rings: formats whose
+    caches forget positions (`planning.caches.has_rings`).
     """
 
     model: str
@@ -36,6 +38,7 @@ class ModelCard:
     scheme_counts: Mapping[str, int]
     left_out: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
+    rings: frozenset[Format]
     quality: str
     licence: LicencePack
 
@@ -53,12 +56,22 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
         _front_matter(card),
         f"# {card.model} for {card.target}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
-        *(f"## Run `{artifact.path}`\n\n{how_to_run(artifact)}" for artifact in card.artifacts),
+        *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
         f"## Measured quality\n\n{card.quality.strip()}",
         f"## Source\n\n{_source(card)}",
         f"## Licence\n\n{_licence(card)}",
     )
     return "\n\n".join(sections) + "\n"
+
+
+def _run(card: ModelCard, artifact: Artifact) -> str:
+    told = how_to_run(artifact)
+    if artifact.format not in card.rings:
+        return told
+    return f"""{told}
+
+Layers with a sliding window keep little more than the window. An app may set a session back by at most
+{REWINDABLE} tokens (LiteRT-LM's rewinding and checkpoints): further back it would read what came later."""
 
 
 def _front_matter(card: ModelCard) -> str:

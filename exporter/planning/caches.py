@@ -8,6 +8,10 @@ from __future__ import annotations
 from exporter.models.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Format
 
+# Tokens a ring can be set back by after any call: the rest of its room beside the window may be taken by
+# what a padded chunk left behind its one token.
+REWINDABLE = 2
+
 # LiteRT-LM keeps thoughts out of the conversation: it sets the position back to before a turn and writes
 # it anew. What a ring has overwritten by then is lost, and nothing says so.
 REWOUND = frozenset({"gemma4_text", "gemma4_unified_text"})
@@ -28,3 +32,11 @@ def cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: 
     if spec.model_type in REWOUND:
         return context
     return min(layer.window + prefill_chunk, context)
+
+
+def has_rings(spec: ModelSpec, context: int, prefill_chunk: int, format: Format) -> bool:
+    """Whether layers of an artifact forget positions, so that it can be set back by REWINDABLE at most."""
+    if format not in ("tflite", "litertlm"):
+        return False
+    slots = (cache_slots(spec, layer, context, prefill_chunk, format) for layer in spec.cache_layers)
+    return min(slots) < context

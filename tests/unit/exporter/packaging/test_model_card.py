@@ -27,6 +27,7 @@ CARD = ModelCard(
     scheme_counts={"int8-channel": 127, "fp16": 1},
     left_out=("vision tower, 417 M parameters", "projector"),
     artifacts=(ONNX, COREML),
+    rings=frozenset(),
     quality="mean KL 0.0042",
     licence=LicencePack(Licence.GEMMA, ("NOTICE",), None, ("The text of the terms was not there.",)),
 )
@@ -70,6 +71,15 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
 
 def test_nothing_is_said_to_be_left_out_where_nothing_was() -> None:
     assert "Left out" not in render_model_card(replace(CARD, left_out=()), FILES)
+
+
+def test_how_far_a_session_may_be_set_back_is_said_where_caches_forget() -> None:
+    bundle = replace(ONNX, format="litertlm", path="model.litertlm")
+    card = replace(CARD, artifacts=(ONNX, bundle), rings=frozenset({"litertlm"}))
+    (before, after) = render_model_card(card, FILES).split("at most\n2 tokens")
+    assert before.count("## Run") == 2, "in the bundle's own section"
+    assert "## Run" not in after
+    assert "tokens (LiteRT-LM" not in render_model_card(replace(card, rings=frozenset()), FILES)
 
 
 @pytest.mark.parametrize("format", FORMATS)

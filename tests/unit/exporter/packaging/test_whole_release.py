@@ -53,6 +53,7 @@ def write(out: Path) -> Path:
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
             artifacts=ARTIFACTS,
+            rings=frozenset(),
             quality=quality_section(passing()),
             licence=licence,
         )

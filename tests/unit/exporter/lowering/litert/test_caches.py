@@ -20,6 +20,7 @@ from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.writing import write_tflite
 from exporter.models.spec import LayerSpec
+from exporter.planning.caches import REWINDABLE
 from runtimes.litert.compiled import close_model, compile_model
 from tests.tiny import RandomSource, tiny_gemma3
 
@@ -54,7 +55,12 @@ class Runner:
 
     def call(self, count: int) -> NDArray[np.float32]:
         """Append tokens; returns the mask of each, [count, slots]."""
-        length = 1 if count == 1 else CHUNK
+        return self._call(count, 1 if count == 1 else CHUNK)
+
+    def prefill_one_of_a_chunk(self) -> None:
+        self._call(1, CHUNK)
+
+    def _call(self, count: int, length: int) -> NDArray[np.float32]:
         at = np.zeros(length, np.int32)
         at[:count] = np.arange(self.position, self.position + count)
         new = np.full((1, length, LAYER.kv_heads, LAYER.head_dim), PAD, np.float32)
@@ -125,6 +131,21 @@ def test_every_token_sees_its_window_and_nothing_else(runner: Runner, sizes: lis
             position = first + token
             seen = sorted(held[mask > -1e4].tolist())
             assert seen == list(range(max(0, position - WINDOW + 1), position + 1))
+
+
+@pytest.mark.parametrize(("back", "lost"), [(1, False), (REWINDABLE, False), (REWINDABLE + 1, True)])
+def test_a_ring_can_be_set_back_as_far_as_the_card_says(back: int, lost: bool, tmp_path: Path) -> None:
+    """After the call that leaves the most behind its tokens: one token of a chunk."""
+    runner = Runner(tmp_path, SLOTS)
+    for count in (CHUNK, CHUNK, CHUNK, CHUNK - 1, 1):
+        runner.call(count)
+    runner.prefill_one_of_a_chunk()
+    runner.position -= back
+    position = runner.position
+    (mask,) = runner.call(1)
+    seen = sorted(runner.keys[0, 0, mask > -1e4, 0].tolist())
+    assert (seen != list(range(position - WINDOW + 1, position + 1))) == lost
+    close_model(runner.model)
 
 
 def test_a_ring_without_room_for_a_chunk_loses_what_is_still_seen(tmp_path: Path) -> None:
