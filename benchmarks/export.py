@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.peers and not options.model:
+        parser.error("--peers needs --model with a Hugging Face directory, which is what they read")
     if options.stage:
         run_stage(options.stage, options)
         return
