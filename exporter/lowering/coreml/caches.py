@@ -56,7 +56,7 @@ def cache_groups(spec: ModelSpec, context: int) -> tuple[CacheGroup, ...]:
     `keyCache_<slots>x<kv_heads>x<head_dim>`."""
     by_shape: dict[tuple[int, int, int], list[int]] = {}
     for layer in spec.cache_layers:
-        # The call's length is its own here.
+        # No chunk: a call may have any length, and no cache makes room for one.
         shape = (cache_slots(spec, layer, context, 0, "coreml"), layer.kv_heads, layer.head_dim)
         by_shape.setdefault(shape, []).append(layer.index)
     plain = max(by_shape, key=lambda shape: shape[0])  # the first of them

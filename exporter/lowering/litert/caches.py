@@ -7,13 +7,15 @@ slot p mod slots, over the position `slots` before it. A ring has room for its w
     age of a slot       (position of the query - slot) mod slots
     seen                age < window, and age <= position: there was a token then
 
-holds whatever the call wrote behind the query, its padding too: that is `slots` - call or more of age.
+hides whatever the call wrote behind the query, padding too: that is fewer than a call's tokens ahead, and
+so of an age of `slots` - call or more, which is outside the window.
 Not about attention (`dialect`) or how many slots there are (`planning.caches`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -46,7 +48,7 @@ class Caches:
         self._first: Tensor | None = None
         # The same for every layer of as many slots, so made once.
         self._starts: dict[int, tuple[Tensor, Tensor]] = {}
-        self._turns: dict[int, _Turn] = {}
+        self._writes: dict[int, _RingWrite] = {}
         self._masks: dict[tuple[int | None, int, int], Tensor] = {}
 
     def __getitem__(self, layer: int) -> tuple[Tensor, Tensor]:
@@ -58,7 +60,7 @@ class Caches:
         keys, values = self._tensors[layer.index]
         slots, context = keys.shape[2], self._mask.shape[3]
         if slots < context and k.shape[1] > 1:
-            self._tensors[layer.index] = self._turned(keys, values, k, v)
+            self._tensors[layer.index] = self._around(keys, values, k, v)
             return
         if slots not in self._starts:
             self._starts[slots] = self._starts_in(slots)
@@ -90,31 +92,31 @@ class Caches:
         if slots == context:
             narrowed = ops.select(ops.greater_equal(age, window), outside, ops.scalar(0.0))
             return ops.add(self._mask, narrowed)
-        # The ages that are not seen, or older than the first token.
-        least = ops.at_most(ops.add(positions, ops.integer(1)), window)
+        # The first age that is not seen: outside the window, or before the first token.
+        least = ops.minimum(ops.add(positions, 1), window)
         return ops.select(ops.greater_equal(ops.floor_mod(age, slots), least), outside, ops.scalar(0.0))
 
     def _starts_in(self, slots: int) -> tuple[Tensor, Tensor]:
         """Where keys [.., position, ..] and values [.., position] begin."""
         ops = self._ops
-        first, zero = self._first_position(), ops.integer(0)
+        first, zero = self._first_position(), ops.graph.constant(np.array(0, np.int32))
         if slots < self._mask.shape[3]:
             first = ops.floor_mod(first, slots)
         return ops.pack([zero, zero, first, zero]), ops.pack([zero, zero, zero, first])
 
-    def _turned(self, keys: Tensor, values: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def _around(self, keys: Tensor, values: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """A ring with several tokens written, which may go over its end and on at its beginning."""
         ops, slots, tokens = self._ops, keys.shape[2], k.shape[1]
-        if slots not in self._turns:
-            self._turns[slots] = _Turn.of(ops, self._first_position(), slots, tokens)
-        turn = self._turns[slots]
+        if slots not in self._writes:
+            self._writes[slots] = _RingWrite.of(ops, self._first_position(), slots, tokens)
+        write = self._writes[slots]
         # Old and new are picked by factors of 0 and 1: exact, and XNNPACK's, unlike a selection.
-        new_keys = ops.transpose(ops.gather(k, turn.rows, 1), [0, 2, 1, 3])
-        new_values = ops.transpose(ops.gather(v, turn.rows, 1), [0, 2, 3, 1])
-        by_key = [ops.reshape(each, [1, 1, slots, 1]) for each in (turn.kept, turn.written)]
+        new_keys = ops.transpose(ops.gather(k, write.rows, 1), [0, 2, 1, 3])
+        new_values = ops.transpose(ops.gather(v, write.rows, 1), [0, 2, 3, 1])
+        by_key = [ops.reshape(each, [1, 1, slots, 1]) for each in (write.kept, write.written)]
         return (
             ops.add(ops.multiply(keys, by_key[0]), ops.multiply(new_keys, by_key[1])),
-            ops.add(ops.multiply(values, turn.kept), ops.multiply(new_values, turn.written)),
+            ops.add(ops.multiply(values, write.kept), ops.multiply(new_values, write.written)),
         )
 
     def _first_position(self) -> Tensor:
@@ -123,17 +125,21 @@ class Caches:
         return self._first
 
 
-class _Turn:
-    """Which slots of a ring a call writes. rows: [slots] int32, the call's token that each slot would get.
-    kept, written: [slots], 0 or 1."""
+@dataclass(frozen=True)
+class _RingWrite:
+    """Which slots of a ring a call writes.
 
-    def __init__(self, rows: Tensor, kept: Tensor, written: Tensor) -> None:
-        self.rows, self.kept, self.written = rows, kept, written
+    rows: [slots] int32, the call's token each slot would get. kept, written: [slots], 0 or 1.
+    """
+
+    rows: Tensor
+    kept: Tensor
+    written: Tensor
 
     @classmethod
-    def of(cls, ops: Operations, first: Tensor, slots: int, tokens: int) -> _Turn:
+    def of(cls, ops: Operations, first: Tensor, slots: int, tokens: int) -> _RingWrite:
         every = ops.graph.constant(np.arange(slots, dtype=np.int32))
         token = ops.floor_mod(ops.subtract(every, first), slots)
         old = ops.greater_equal(token, tokens)
         zero, one = ops.scalar(0.0), ops.scalar(1.0)
-        return cls(ops.at_most(token, tokens - 1), ops.select(old, one, zero), ops.select(old, zero, one))
+        return cls(ops.minimum(token, tokens - 1), ops.select(old, one, zero), ops.select(old, zero, one))

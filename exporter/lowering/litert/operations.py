@@ -44,12 +44,16 @@ class Operations:
     def maximum(self, x: Tensor, bound: float) -> Tensor:
         """The larger of x and bound."""
         options = schema.MaximumMinimumOptionsT()
-        return self.graph.emit(_Op.MAXIMUM, [x, self.scalar(bound)], x.shape, options=options)
+        return self.graph.emit(
+            _Op.MAXIMUM, [x, self._like(x, bound)], x.shape, options=options, dtype=x.dtype
+        )
 
     def minimum(self, x: Tensor, bound: float) -> Tensor:
         """The smaller of x and bound."""
         options = schema.MaximumMinimumOptionsT()
-        return self.graph.emit(_Op.MINIMUM, [x, self.scalar(bound)], x.shape, options=options)
+        return self.graph.emit(
+            _Op.MINIMUM, [x, self._like(x, bound)], x.shape, options=options, dtype=x.dtype
+        )
 
     def round(self, x: Tensor) -> Tensor:
         """To the nearest integer, halves to even."""
@@ -101,26 +105,16 @@ class Operations:
         options.inDataType, options.outDataType = schema.TensorType.INT32, schema.TensorType.FLOAT32
         return self.graph.emit(_Op.CAST, [x], x.shape, options=options)
 
-    def integer(self, value: int) -> Tensor:
-        return self.graph.constant(np.array(value, np.int32))
-
     def floor_mod(self, x: Tensor, divisor: int) -> Tensor:
         """What is left of int32 x, 0 to divisor - 1, whatever the sign of x."""
         options = schema.FloorModOptionsT()
         return self.graph.emit(
-            _Op.FLOOR_MOD, [x, self.integer(divisor)], x.shape, options=options, dtype=torch.int32
-        )
-
-    def at_most(self, x: Tensor, bound: int) -> Tensor:
-        """The smaller of int32 x and bound."""
-        options = schema.MaximumMinimumOptionsT()
-        return self.graph.emit(
-            _Op.MINIMUM, [x, self.integer(bound)], x.shape, options=options, dtype=torch.int32
+            _Op.FLOOR_MOD, [x, self._like(x, divisor)], x.shape, options=options, dtype=torch.int32
         )
 
     def greater_equal(self, x: Tensor, bound: Tensor | int) -> Tensor:
         """x >= bound, for int32; bound is broadcast to x."""
-        limit = bound if isinstance(bound, Tensor) else self.integer(bound)
+        limit = bound if isinstance(bound, Tensor) else self._like(x, bound)
         return self.graph.emit(_Op.GREATER_EQUAL, [x, limit], x.shape, dtype=torch.bool)
 
     def select(self, condition: Tensor, where_true: Tensor, where_false: Tensor) -> Tensor:
@@ -218,6 +212,11 @@ class Operations:
         options.adjY = True
         return self.graph.emit(_Op.BATCH_MATMUL, [a, b], (*a.shape[:-1], b.shape[-2]), options=options)
 
+    def _like(self, x: Tensor, value: float) -> Tensor:
+        """A number of the type of x."""
+        dtype = np.int32 if x.dtype == torch.int32 else np.float32
+        return self.graph.constant(np.array(value, dtype))
+
     def _reduce(self, operator: int, x: Tensor, axis: int) -> Tensor:
         options = schema.ReducerOptionsT()
         options.keepDims = True
@@ -227,6 +226,6 @@ class Operations:
         return self.graph.emit(operator, [x, along], shape, options=options)
 
     def _arithmetic(self, operator: int, options: object, a: Tensor, b: Tensor | float) -> Tensor:
-        other = b if isinstance(b, Tensor) else self.scalar(b)
+        other = b if isinstance(b, Tensor) else self._like(a, b)
         shape = np.broadcast_shapes(a.shape, other.shape)
         return self.graph.emit(operator, [a, other], shape, options=options, dtype=a.dtype)

@@ -103,13 +103,13 @@ def _build(
     entry: _Entry,
 ) -> LiteRtGraph:
     gains = checkpoint.gains()
+    slots = {
+        layer.index: cache_slots(checkpoint.spec, layer, context, chunk, "litertlm")
+        for layer in checkpoint.spec.cache_layers
+    }
     for name, count in ((prefill_name(chunk), chunk), (DECODE, 1)):
         graph = SubgraphBuilder(builder, name)
         run = entry(checkpoint.spec, graph, count)
-        slots = {
-            layer.index: cache_slots(checkpoint.spec, layer, context, chunk, "litertlm")
-            for layer in checkpoint.spec.cache_layers
-        }
         _trace(checkpoint.spec, graph, stores, gains, (count, context), slots, run)
     return LiteRtGraph(builder.model, stores)
 

@@ -4,8 +4,8 @@ Knows nothing of layers: a stage is a contiguous range of the operators, in thei
 weights they multiply with. Rules:
   (1) the weights of the signature with most of them are dealt out in order, a stage until it is full
   (2) an operator belongs to the stage of the last weight before it, so all signatures are cut alike
-  (3) what needs no weight and no token (RoPE, masks, what a cache keeps) is repeated in every stage that
-      reads it
+  (3) what comes of the signature's inputs without a weight (RoPE, masks, what a cache keeps) is repeated
+      in every stage that reads it
   (4) so is the operator that ends the update of a cache: each stage that reads one keeps a copy, and
       only the new keys and values cross from the stage that made them
 Not about files (`stage_file`) or running (`stage_run`).
