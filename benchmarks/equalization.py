@@ -15,15 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.checkpoints.open import open_source
-from exporter.models.spec import Role
+from exporter.models.text.spec import Role
 from exporter.pipeline import quantize
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import FP32
+from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.reference.streamed import reference_logits
+from exporter.reference.texts import load_tokenizer, read_evaluation_text
+from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
-from exporter.validation.reference import reference_logits
-from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
-from exporter.validation.references import compare_files
-from exporter.validation.text import load_tokenizer, read_evaluation_text
+from exporter.schemes import FP32
+from exporter.validation.baselines import compare_files
 
 
 def nothing(what: str, done: int, total: int) -> None:
@@ -62,7 +63,7 @@ def main() -> None:
         for label, (how, chosen) in cases.items():
             checkpoint = quantize(source, how, chosen, scratch / "quantized", nothing)
             logits = reference_logits(
-                QuantizedWeights(checkpoint), text.tokens[:-1], scratch / "logits", nothing
+                UnpackedWeights(checkpoint), text.tokens[:-1], scratch / "logits", nothing
             )
             found = compare_files(original, logits, text.tokens, nothing).statistics()
             print(f"{label:28} KL {found.mean_kl:.5f}  top-1 {found.top1:.2%}", flush=True)

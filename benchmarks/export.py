@@ -25,9 +25,10 @@ from exporter.checkpoints.open import open_source
 from exporter.lowering.table import lowerings_for
 from exporter.pipeline import EVALUATION, lower, plan_export, quantize, sample_text
 from exporter.planning.recipe import load_recipe
-from exporter.quantization.checkpoint import open_quantized
-from exporter.validation.reference import reference_logits
-from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
+from exporter.quantization.store.checkpoint import open_quantized
+from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.reference.streamed import reference_logits
+from exporter.reference.weights import OriginalWeights
 from runtimes.manifest import FORMATS, Artifact, Format
 from runtimes.open import open_session
 
@@ -64,7 +65,7 @@ def run_reference(model: str | None, work: Path, which: str, count: int) -> None
     weights = (
         OriginalWeights(source)
         if which == "original"
-        else QuantizedWeights(open_quantized(work / "quantized"))
+        else UnpackedWeights(open_quantized(work / "quantized"))
     )
     reference_logits(weights, sample_text(source, EVALUATION, count).tokens, work / "logits", nothing)
 

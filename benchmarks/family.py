@@ -24,9 +24,9 @@ from exporter.lowering.table import lowerings_for
 from exporter.packaging.staging import held_back_directory
 from exporter.pipeline import plan_export, planned_stages
 from exporter.planning.recipe import load_recipe
-from exporter.reporting.json_report import read_report
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.validation.verdict import Passed
+from exporter.views.json_report import read_report
 from runtimes.manifest import FORMATS
 
 MODELS = ("gemma-3-1b", "gemma-3-4b", "gemma-2-2b", "gemma-4-e2b", "gemma-2-9b", "gemma-4-12b")

@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 
 from exporter.checkpoints.open import open_source
+from exporter.reference.streamed import reference_logits
+from exporter.reference.texts import load_tokenizer, read_evaluation_text
+from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
 from exporter.validation.drivers import drivers_of
-from exporter.validation.reference import reference_logits
-from exporter.validation.reference_weights import OriginalWeights
 from exporter.validation.routes import SessionRunner, plan_routes, run_route
-from exporter.validation.text import load_tokenizer, read_evaluation_text
 from runtimes.manifest import read_manifest
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from exporter.reporting.json_report import read_report
+from exporter.views.json_report import read_report
 
 
 def main() -> None:

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.models.families import read_spec
 from exporter.models.published import published_config
-from exporter.models.spec import ModelSpec, Role, WeightSpec
-from exporter.quantization.writer import write_safetensors
+from exporter.models.text.families import read_spec
+from exporter.models.text.spec import ModelSpec, Role, WeightSpec
+from exporter.quantization.store.writer import write_safetensors
 
 CHUNK = 1 << 24  # weights drawn at once
 

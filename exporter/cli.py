@@ -20,7 +20,7 @@ from exporter import __version__
 from exporter.byte_size import parse_bytes
 
 if TYPE_CHECKING:
-    from exporter.lowering.interface import Progress
+    from exporter.progress import Progress
 
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 FORMATS = ("tflite", "litertlm", "onnx", "coreml")
@@ -114,7 +114,7 @@ def validate(
     """Re-check a release: its checksums, and every artifact run and compared again."""
     with _errors_exit_2():
         from exporter.pipeline import revalidate
-        from exporter.reporting.terminal import print_report
+        from exporter.views.terminal import print_report
 
         console = _console()
         _say_what_it_means(model, console)
@@ -153,8 +153,8 @@ def doctor() -> None:
 
 def _export(options: dict[str, Any]) -> None:
     from exporter.pipeline import export
-    from exporter.reporting.terminal import print_report
     from exporter.request import make_request
+    from exporter.views.terminal import print_report
 
     console = _console()
     request = make_request(

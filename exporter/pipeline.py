@@ -17,7 +17,7 @@ from pathlib import Path
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import ExportError, ReleaseError, UsageError
-from exporter.lowering.interface import Lowering, LoweringRequest, Progress
+from exporter.lowering.interface import Lowering, LoweringRequest
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
@@ -29,20 +29,21 @@ from exporter.planning.estimates import device_estimates
 from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.planning.recipe import Recipe, load_recipe
-from exporter.planning.scheme import Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.equalization import equalize
-from exporter.quantization.writer import write_quantized
-from exporter.reporting.markdown import quality_section
-from exporter.reporting.views import write_views
+from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.transforms.equalization import equalize
+from exporter.reference.activations import input_sizes
+from exporter.reference.texts import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.request import ExportRequest
 from exporter.resources import data_directory
-from exporter.validation.activations import input_sizes
+from exporter.schemes import Scheme
+from exporter.validation.findings import ValidationRequest
 from exporter.validation.replay import write_replay
 from exporter.validation.report import ValidationReport
-from exporter.validation.request import ValidationRequest
-from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.validation.validate import validate_release
+from exporter.views.markdown import quality_section
+from exporter.views.release_files import write_views
 from runtimes.manifest import Artifact, Format, read_manifest
 from runtimes.session import PrefillLogits
 

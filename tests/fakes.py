@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, Progress, RouteRunner, Segment, StoredRows
-from exporter.models.eager import EagerState, run_eagerly
-from exporter.models.spec import ModelSpec
-from exporter.planning.scheme import SCHEMES
-from exporter.quantization.checkpoint import IntegerMatrix
+from exporter.lowering.interface import LoweringRequest, RouteRunner, Segment, StoredRows
+from exporter.models.text.eager import EagerState, run_eagerly
+from exporter.models.text.spec import ModelSpec
+from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import IntegerMatrix
+from exporter.schemes import SCHEMES
 from exporter.validation.drivers import Driver
 from exporter.validation.routes import SessionRunner
 from runtimes.errors import ArtifactError, SessionError

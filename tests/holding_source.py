@@ -10,9 +10,9 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from exporter.checkpoints.gguf_blocks import HELD, codes_and_scales
+from exporter.checkpoints.gguf.blocks import HELD, codes_and_scales
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor
-from exporter.models.spec import Role
+from exporter.models.text.spec import Role
 from tests.tiny import RandomSource
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
-from exporter.models.families import read_spec
-from exporter.models.spec import ModelSpec, Role
+from exporter.models.text.families import read_spec
+from exporter.models.text.spec import ModelSpec, Role
 
 VOCABULARY = 512
 WINDOW = 16

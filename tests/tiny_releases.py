@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.lowering.interface import Lowering, LoweringRequest
-from exporter.models.eager import EagerState, run_eagerly
-from exporter.models.spec import Role
-from exporter.planning.scheme import INT8_CHANNEL, FloatScheme, Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
+from exporter.models.text.eager import EagerState, run_eagerly
+from exporter.models.text.spec import Role
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import INT8_CHANNEL, FloatScheme, Scheme
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
 from tests.fakes import silent

@@ -20,7 +20,7 @@ from exporter.checkpoints.interface import (
     SourceTensor,
     TokenFacts,
 )
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 
 
 @dataclass(frozen=True)

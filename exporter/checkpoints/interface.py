@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 
 Codes = NDArray[np.int8]  # [rows, in]
 CodeScales = NDArray[np.float16] | NDArray[np.float32]  # [rows, groups]

@@ -1,7 +1,7 @@
 """config.json of checkpoints that hold a text model among towers: Gemma 3 from 4B, Gemma 4.
 
 Gives the text model's own configuration, and says what the towers' tensors are called. Not about the
-numbers in it (`exporter.models.families`) or about where its tensors are (`text_tensors`).
+numbers in it (`exporter.models.text.families`) or about where its tensors are (`text_tensors`).
 Source: transformers 5.23 `configuration_gemma3.py`, `configuration_gemma4.py`,
 `configuration_gemma4_unified.py` and the published config.json files.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
-from exporter.models.families.attention import tied_embedding
+from exporter.models.text.families.attention import tied_embedding
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 

@@ -23,7 +23,7 @@ def open_source(reference: str | None) -> CheckpointSource:
     Raises UsageError for anything else, and what the source raises on opening.
     """
     # Imported here: they load libraries that `--help` has no use for.
-    from exporter.checkpoints.gguf_source import GgufSource
+    from exporter.checkpoints.gguf.source import GgufSource
     from exporter.checkpoints.sample import sample_documents, sample_path
 
     # (1)
@@ -38,7 +38,7 @@ def open_source(reference: str | None) -> CheckpointSource:
         return GgufSource.open(path)
     # (4)
     if (name := resolve_name(reference)) is not None:
-        from exporter.checkpoints.hub import fetch
+        from exporter.checkpoints.huggingface.hub import fetch
 
         return open_directory(fetch(name))
     raise UsageError(
@@ -51,7 +51,7 @@ def open_source(reference: str | None) -> CheckpointSource:
 
 def open_directory(path: Path) -> CheckpointSource:
     """The source over a directory as the Hub lays it out."""
-    from exporter.checkpoints.huggingface_source import HuggingFaceSource
+    from exporter.checkpoints.huggingface.source import HuggingFaceSource
 
     return HuggingFaceSource.open(path)
 
@@ -69,7 +69,7 @@ def published_name(reference: str | None) -> PublishedName | None:
 
 def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSource:
     """`open_source`, with a LoRA adapter directory merged into it where one is given."""
-    from exporter.checkpoints.lora import LoraSource
+    from exporter.checkpoints.adapters.lora import LoraSource
 
     base = open_source(reference)
     return base if adapter is None else LoraSource.open(base, adapter)

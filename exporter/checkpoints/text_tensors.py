@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.multimodal import Multimodal
 from exporter.errors import CheckpointError
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 
 PREFIXES = {
     "language_model.model.": "model.",

@@ -13,12 +13,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, bytes or steps done, total)."""
 
 
 @dataclass(frozen=True)

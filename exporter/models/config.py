@@ -1,6 +1,6 @@
 """Reading config.json strictly: every key is read, known to be irrelevant, or refused.
 
-Not about any architecture: the readers in `exporter.models.families` say which keys matter.
+Not about any architecture: the readers in `exporter.models.text.families` say which keys matter.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from exporter.errors import UsageError
-from exporter.models.families import read_spec
-from exporter.models.families.attention import FULL, SLIDING
-from exporter.models.spec import ModelSpec
+from exporter.models.text.families import read_spec
+from exporter.models.text.families.attention import FULL, SLIDING
+from exporter.models.text.spec import ModelSpec
 
 TABLE = Path(__file__).with_name("published.toml")
 

@@ -1,6 +1,6 @@
 """Names of published Gemmas and the repository of the Hugging Face Hub each one means.
 
-Not about fetching (`exporter.checkpoints.hub`): nothing here needs a network.
+Not about fetching (`exporter.checkpoints.huggingface.hub`): nothing here needs a network.
 """
 
 from __future__ import annotations

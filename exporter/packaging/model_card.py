@@ -1,7 +1,7 @@
 """README.md of a release: what it is, how to run it, what was measured, under which licence.
 
 Deterministic: nothing in it depends on when or where it was made. The quality section arrives as
-Markdown (`exporter.reporting.markdown.quality_section`); this module knows no statistics.
+Markdown (`exporter.views.markdown.quality_section`); this module knows no statistics.
 """
 
 from __future__ import annotations

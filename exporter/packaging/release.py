@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +21,7 @@ from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReleaseError
 from exporter.planning.plan import Plan
+from exporter.progress import Progress
 from runtimes.errors import ManifestError
 from runtimes.manifest import (
     MANIFEST_NAME,
@@ -34,9 +35,6 @@ from runtimes.manifest import (
 )
 
 SUMS_NAME = "SHA256SUMS"
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, bytes done, total)."""
 
 _ALWAYS = ("compressed-tensors", "numpy", "safetensors", "tokenizers", "torch", "transformers")
 _BY_FORMAT: Mapping[Format, tuple[str, ...]] = {

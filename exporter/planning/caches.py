@@ -5,7 +5,7 @@ Not about what a cache costs (`estimates`) or how one is written and read (the l
 
 from __future__ import annotations
 
-from exporter.models.spec import LayerSpec, ModelSpec
+from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Format
 
 # Tokens a ring can be set back by after any call: the rest of its room beside the window may be taken by

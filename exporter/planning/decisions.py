@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 from exporter.planning.recipe import Recipe, Rule
-from exporter.planning.scheme import IntegerScheme, Scheme, scheme_holding
+from exporter.schemes import IntegerScheme, Scheme, scheme_holding
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.models.spec import ModelSpec, Role
+from exporter.models.text.spec import ModelSpec, Role
 from exporter.planning.caches import cache_slots
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import DeviceProfile, Metric, Status
-from exporter.planning.scheme import FP32, Scheme
+from exporter.schemes import FP32, Scheme
 from runtimes.manifest import Format
 
 _LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)

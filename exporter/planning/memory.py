@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.errors import PlanError
-from exporter.models.spec import ModelSpec, Role
+from exporter.models.text.spec import ModelSpec, Role
 from exporter.planning.estimates import cache_size
 from exporter.planning.plan import FORMAT_FAMILY, Plan
-from exporter.planning.scheme import FP32
+from exporter.schemes import FP32
 
 GIB = 2**30
 INTERPRETER = 0.7 * GIB  # Python, numpy, torch and what a lowering loads

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 from exporter.planning.decisions import Carrier, decide
 from exporter.planning.recipe import Recipe
-from exporter.planning.scheme import IntegerScheme, Scheme
+from exporter.schemes import IntegerScheme, Scheme
 from runtimes.manifest import Format
 
 PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from exporter.errors import RecipeError
-from exporter.models.spec import ModelSpec
-from exporter.planning.scheme import SCHEMES, Scheme
+from exporter.models.text.spec import ModelSpec
 from exporter.records import RecordError, decode
+from exporter.schemes import SCHEMES, Scheme
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -47,7 +47,7 @@ class QualityLimit:
 
 @dataclass(frozen=True)
 class Equalization:
-    """Exponents of the exact rescaling before quantising (`exporter.quantization.equalization`).
+    """Exponents of the exact rescaling before quantising (`exporter.quantization.transforms.equalization`).
 
     weights, activations: of a linear's columns. embedding: of the tied embedding's columns.
     """

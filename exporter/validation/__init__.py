@@ -1,4 +1,4 @@
 """Running what was written and comparing it with the reference: measurements, limits, verdicts.
 
-Not about making artifacts, nor about how a report looks (`exporter.reporting`).
+Not about making artifacts, nor about how a report looks (`exporter.views`).
 """

@@ -26,7 +26,11 @@ from exporter.errors import LoweringError
 from exporter.lowering.interface import RouteRunner
 from exporter.planning.plan import FORMAT_FAMILY
 from exporter.planning.recipe import QualityLimit
+from exporter.reference.logits_file import LogitsFile
+from exporter.reference.texts import EvaluationText
+from exporter.validation.baselines import ORIGINAL, QUANTISED, References
 from exporter.validation.drivers import Arithmetic, Driver
+from exporter.validation.findings import Findings, ValidationRequest
 from exporter.validation.gates import (
     HAND_OVER_MEAN_KL,
     LOWERING_MEAN_KL,
@@ -43,14 +47,10 @@ from exporter.validation.greedy import (
     Continuation,
     continue_greedily,
 )
-from exporter.validation.logits_file import LogitsFile
-from exporter.validation.references import ORIGINAL, QUANTISED, References
 from exporter.validation.report import Comparison, Kind
-from exporter.validation.request import Findings, ValidationRequest
 from exporter.validation.resident import PeakGrowth
 from exporter.validation.routes import Pace, Route, RouteResult, SessionRunner, plan_routes, run_route
 from exporter.validation.stored_weights import differing_numbers
-from exporter.validation.text import EvaluationText
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
 from runtimes.session import Session, SessionFacts

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporter.lowering.interface import Progress
-from exporter.validation.reference import reference_choices
-from exporter.validation.reference_weights import ReferenceWeights
+from exporter.progress import Progress
+from exporter.reference.streamed import reference_choices
+from exporter.reference.weights import ReferenceWeights
 from runtimes.session import Session, Tokens
 
 GREEDY_TOKENS = 64  # after each prompt, where the whole evaluation text is compared

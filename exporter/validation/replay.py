@@ -1,7 +1,7 @@
 """The calls a Mac replays, measured by the MIL evaluator: chunks of the evaluation text, then decodes.
 
 The chunks go past the sliding window, where the text does: what is left of a cache that slides is the
-last thing to take on trust. Not about the file they are written to (`exporter.lowering.coreml.vectors`).
+last thing to take on trust. Not about the file they go to (`exporter.lowering.coreml.replay_calls`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.lowering.coreml.vectors import VECTORS_NAME, ReplayCall, ReplayTolerances, write_vectors
-from exporter.models.spec import ModelSpec
+from exporter.lowering.coreml.replay_calls import VECTORS_NAME, ReplayCall, ReplayTolerances, write_vectors
+from exporter.models.text.spec import ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from runtimes.session import Session, Tokens

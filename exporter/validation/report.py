@@ -1,6 +1,6 @@
 """`ValidationReport`: everything validation found, ready to be written as JSON.
 
-Not about limits (`gates`) or looks (`exporter.reporting`). Views are made of this and nothing else.
+Not about limits (`gates`) or looks (`exporter.views`). Views are made of this and nothing else.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.lowering.interface import Call, RouteRunner, Segment
-from exporter.validation.logits_file import LogitsFile
+from exporter.reference.logits_file import LogitsFile
 from exporter.validation.statistics import Agreement, agree
 from runtimes.session import Logits, Session, SessionFacts, Tokens
 

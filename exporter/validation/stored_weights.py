@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.lowering.interface import StoredRows
-from exporter.quantization.checkpoint import IntegerMatrix, Matrix, QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import IntegerMatrix, Matrix, QuantizedCheckpoint
 
 
 def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> int:

@@ -19,14 +19,16 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.release import participating_versions, verify_release
 from exporter.planning.estimates import CacheSize, cache_size
+from exporter.reference.texts import EvaluationText, load_tokenizer, read_evaluation_text
+from exporter.reference.weights import OriginalWeights
 from exporter.validation.artifact_check import Executed, check_artifact
+from exporter.validation.baselines import ORIGINAL, QUANTISED, References, compare_files, make_references
+from exporter.validation.findings import Findings, ValidationRequest
 from exporter.validation.gates import MEAN_KL, TOP_1, count_gate, quality_gates, skipped_gate
 from exporter.validation.greedy import agreed_tokens
-from exporter.validation.reference_weights import OriginalWeights
-from exporter.validation.references import ORIGINAL, QUANTISED, References, compare_files, make_references
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
     ArtifactRun,
@@ -34,8 +36,6 @@ from exporter.validation.report import (
     GreedyRun,
     ValidationReport,
 )
-from exporter.validation.request import Findings, ValidationRequest
-from exporter.validation.text import EvaluationText, load_tokenizer, read_evaluation_text
 from exporter.validation.weight_origins import weight_origins
 from runtimes.manifest import Artifact
 

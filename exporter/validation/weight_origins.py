@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.origins import How
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.origins import How
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import onnxruntime
 import pytest
 
 from exporter.lowering.table import lowerings_for
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 from exporter.planning.estimates import CacheSize, cache_size
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.schemes import INT8_CHANNEL
 from runtimes.litert.compiled import close_model, compile_model
 from runtimes.litert.model_file import model_files
 from runtimes.manifest import FORMATS, Artifact, Format

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from exporter.checkpoints.gguf_source import GgufSource
-from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.checkpoints.gguf.source import GgufSource
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
-from exporter.models.spec import Role
+from exporter.models.text.spec import Role
 from tests.holding_source import dequantised
 from tests.tiny import TINY_CONFIGS, RandomSource
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import Layout, write_multimodal

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from exporter.lowering.table import lowerings_for
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.schemes import INT8_CHANNEL
 from runtimes.errors import RuntimesError, SessionError
 from runtimes.manifest import FORMATS, Artifact
 from runtimes.open import open_session

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from exporter.cli import main
 from exporter.packaging.release import verify_release
-from exporter.reporting.json_report import read_report
+from exporter.views.json_report import read_report
 from runtimes.manifest import read_manifest
 from tests.checkpoints import write_huggingface
-from tests.unit.exporter.checkpoints.test_lora import write_adapter
+from tests.unit.exporter.checkpoints.adapters.test_lora import write_adapter
 
 RECIPE = """
 description = "Eight bits, with limits of this test's own."

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from exporter.cli import main
 from exporter.packaging.release import verify_release
-from exporter.reporting.json_report import read_report
+from exporter.views.json_report import read_report
 from runtimes.manifest import read_manifest
 from tests.end_to_end.test_command_line import write_recipe
 from tests.fake_hub import COMMIT

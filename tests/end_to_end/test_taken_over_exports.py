@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter.checkpoints.gguf_file import GgufFile
-from exporter.checkpoints.gguf_source import GgufSource
+from exporter.checkpoints.gguf.file import GgufFile
+from exporter.checkpoints.gguf.source import GgufSource
 from exporter.cli import main
 from exporter.lowering.onnx.read_back import read_back
-from exporter.reporting.json_report import read_report
 from exporter.validation.report import ValidationReport
 from exporter.validation.weight_origins import WeightOrigin
+from exporter.views.json_report import read_report
 from tests.checkpoints import write_huggingface
 from tests.tiny import RandomSource, tiny_gemma3
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed

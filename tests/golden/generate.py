@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from exporter.reporting.json_report import to_json
-from exporter.reporting.junit import to_junit
-from exporter.reporting.markdown import quality_section, to_markdown
 from exporter.validation.report import ValidationReport
+from exporter.views.json_report import to_json
+from exporter.views.junit import to_junit
+from exporter.views.markdown import quality_section, to_markdown
 from tests.golden.reports import REPORTS
 
 DIRECTORY = Path(__file__).parent

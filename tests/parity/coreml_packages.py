@@ -13,10 +13,10 @@ import numpy as np
 
 from exporter.lowering.coreml import CoreMlLowering
 from exporter.lowering.interface import LoweringRequest
-from exporter.models.spec import Role, WeightSpec
-from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
+from exporter.models.text.spec import Role, WeightSpec
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
 from tests import tiny_releases

@@ -15,12 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter.lowering.coreml.binding import bind
-from exporter.lowering.coreml.caches import cache_groups
+from exporter.lowering.coreml.cache_states import cache_groups
 from exporter.lowering.coreml.conversion import convert
 from exporter.lowering.coreml.package import write_package
 from exporter.lowering.coreml.residual import SMALLEST, residual_scale
-from exporter.planning.scheme import FP16
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.schemes import FP16
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.execution import Execution
 from runtimes.mil.session import MilSession

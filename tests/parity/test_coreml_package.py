@@ -17,8 +17,8 @@ from exporter.errors import LoweringError
 from exporter.lowering.coreml import CoreMlLowering
 from exporter.lowering.coreml.package import MODEL, WEIGHTS
 from exporter.lowering.coreml.quiet import quietly
-from exporter.planning.scheme import FP16, FP32, INT8_CHANNEL
-from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix
+from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix
+from exporter.schemes import FP16, FP32, INT8_CHANNEL
 from tests.parity.coreml_packages import (
     CASES,
     CONTEXT,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.planning.scheme import FP16
+from exporter.schemes import FP16
 from runtimes.coreml.session import CoreMlSession
 from runtimes.mil.execution import Execution
 from runtimes.mil.session import MilSession

@@ -13,11 +13,11 @@ import pytest
 
 from exporter.lowering.coreml import CoreMlLowering
 from exporter.planning.recipe import QualityLimit, load_recipe
-from exporter.quantization.equalization import equalize
-from exporter.quantization.writer import write_quantized
+from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.transforms.equalization import equalize
+from exporter.reference.activations import input_sizes
 from exporter.resources import data_directory
-from exporter.validation.activations import input_sizes
-from exporter.validation.request import ValidationRequest
+from exporter.validation.findings import ValidationRequest
 from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Passed
 from tests.fakes import silent

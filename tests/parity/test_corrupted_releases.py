@@ -21,10 +21,10 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.lowering.table import lowerings_for
 from exporter.planning.plan import FORMAT_FAMILY
 from exporter.planning.recipe import load_recipe
-from exporter.quantization.writer import write_quantized
+from exporter.quantization.store.writer import write_quantized
 from exporter.resources import data_directory
+from exporter.validation.findings import ValidationRequest
 from exporter.validation.report import Gate, ValidationReport
-from exporter.validation.request import ValidationRequest
 from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Failed
 from runtimes.manifest import Format

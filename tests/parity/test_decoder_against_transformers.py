@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.models.eager import EagerState, effective_weights, run_eagerly
-from exporter.models.spec import ModelSpec
+from exporter.models.text.eager import EagerState, effective_weights, run_eagerly
+from exporter.models.text.spec import ModelSpec
 from tests.reference import transformers_logits
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource
 

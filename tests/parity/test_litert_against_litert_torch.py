@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.models.decoder import decode
-from exporter.models.eager import EagerDialect, EagerState, effective_weights
-from exporter.models.rotary import inverse_frequencies, rotate
-from exporter.models.spec import LayerSpec, ModelSpec
-from exporter.planning.scheme import FP32
+from exporter.models.text.decoder import decode
+from exporter.models.text.eager import EagerDialect, EagerState, effective_weights
+from exporter.models.text.rotary import inverse_frequencies, rotate
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from exporter.schemes import FP32
 from runtimes.litert.session import LiteRtSession
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.schemes import INT8_CHANNEL
 from tests.tiny import TINY_CONFIGS, RandomSource
 from tests.unit.exporter.lowering.litert.tiny_releases import (
     CHUNK,

@@ -12,7 +12,7 @@ import litert_lm
 import pytest
 
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.schemes import INT8_CHANNEL
 from tests.fakes import silent
 from tests.tiny import TINY_CONFIGS
 from tests.tiny_releases import lowering_request, quantized

@@ -14,10 +14,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.models.spec import Role
-from exporter.planning.scheme import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
+from exporter.models.text.spec import Role
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from tests.fakes import silent
 from tests.parity.litert_lm_engine import engine_pieces, greedy_tokens
 from tests.tiny import TINY_CONFIGS, VOCABULARY, WINDOW, RandomSource, tiny_gemma4_e2b

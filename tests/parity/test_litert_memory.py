@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from benchmarks.measured_process import measure
-from exporter.models.families import read_spec
 from exporter.models.published import published_config
-from exporter.planning.scheme import INT8_CHANNEL
-from exporter.quantization.record import SCHEMA_VERSION
-from exporter.quantization.writer import write_safetensors
+from exporter.models.text.families import read_spec
+from exporter.quantization.store.journal import SCHEMA_VERSION
+from exporter.quantization.store.writer import write_safetensors
+from exporter.schemes import INT8_CHANNEL
 from tests.tiny import write_tiny_tokenizer
 
 BOUND = 400 << 20  # anonymous; the artifact is a GB
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from exporter.lowering.interface import LoweringRequest
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.quantization.checkpoint import open_quantized
+from exporter.quantization.store.checkpoint import open_quantized
 work = Path(sys.argv[1])
 request = LoweringRequest(open_quantized(work), 1024, 128, "none", work, 2, (1,), None)
 LiteRtLowering(frozenset({"litertlm"})).lower(request, work, lambda *step: None)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.schemes import INT8_CHANNEL
 from tests.fakes import silent
 from tests.tiny import tiny_gemma3
 from tests.tiny_releases import lowering_request, quantized
@@ -38,7 +38,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from exporter.lowering.interface import Segment
-from exporter.lowering.litert.float_twin import LiteRtTwin
+from exporter.lowering.litert.twin.float_twin import LiteRtTwin
 from exporter.validation.resident import PeakGrowth
 from runtimes.memory import process_memory
 artifact, scratch, stage = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -18,13 +18,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from exporter.checkpoints.huggingface_source import HuggingFaceSource
-from exporter.checkpoints.lora import LoraSource
+from exporter.checkpoints.adapters.lora import LoraSource
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.multimodal import MULTIMODAL
 from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
-from exporter.models.families import read_spec
 from exporter.models.published import published_spec
-from exporter.models.spec import Role
+from exporter.models.text.families import read_spec
+from exporter.models.text.spec import Role
 from tests.reference import transformers_logits
 from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b, write_tiny_tokenizer
 from tests.unit.exporter.checkpoints.published_configs import PUBLISHED

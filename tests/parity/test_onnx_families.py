@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.schemes import INT8_CHANNEL
 from tests.parity.genai_generation import driver_tokens, genai_tokens
 from tests.tiny import TINY_CONFIGS, WINDOW
 from tests.unit.exporter.lowering.onnx.tiny_releases import (

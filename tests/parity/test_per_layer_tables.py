@@ -14,10 +14,10 @@ import pytest
 
 from exporter.lowering.coreml.quiet import quietly
 from exporter.lowering.table import lowerings_for
-from exporter.models.spec import Role
-from exporter.planning.scheme import INT4_G32, INT8_CHANNEL, IntegerScheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
+from exporter.models.text.spec import Role
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import INT4_G32, INT8_CHANNEL, IntegerScheme
 from exporter.validation.stored_weights import differing_numbers
 from runtimes.manifest import Format
 from tests.fakes import silent

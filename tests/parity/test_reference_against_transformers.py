@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReferenceModelError
 from exporter.planning.recipe import Equalization
-from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.equalization import equalize
-from exporter.quantization.transformers_view import load_model
-from exporter.quantization.writer import write_quantized
-from exporter.validation import reference as reference_module
-from exporter.validation.activations import input_sizes
-from exporter.validation.reference import StreamedReference, TopToken, reference_choices, reference_logits
-from exporter.validation.reference_weights import OriginalWeights, QuantizedWeights
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.transformers_view import load_model
+from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.transforms.equalization import equalize
+from exporter.reference import streamed as reference_module
+from exporter.reference.activations import input_sizes
+from exporter.reference.streamed import StreamedReference, TopToken, reference_choices, reference_logits
+from exporter.reference.weights import OriginalWeights
+from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, Scheme
 from tests.fakes import silent
 from tests.reference import transformers_logits
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource, tiny_gemma3
@@ -88,7 +89,7 @@ def test_compressed_tensors_reads_the_numbers_we_wrote(
     linears: Scheme, embeddings: Scheme, tmp_path: Path
 ) -> None:
     checkpoint = quantised(tmp_path, linears, embeddings)
-    weights = QuantizedWeights(checkpoint)
+    weights = UnpackedWeights(checkpoint)
     for name, matrix in checkpoint.matrices.items():
         rows = matrix.shape[0]
         assert np.array_equal(weights.rows(name, 3, rows).numpy(), matrix.values(3, rows)), name
@@ -104,7 +105,7 @@ def test_the_reference_on_a_quantised_checkpoint_is_what_transformers_loads(
     checkpoint = quantised(tmp_path / "q", linears, INT8_CHANNEL, equalized)
     assert checkpoint.spec.embedding_columns == equalized
     tokens = some_tokens()
-    file = reference_logits(QuantizedWeights(checkpoint), tokens, tmp_path / "logits", silent)
+    file = reference_logits(UnpackedWeights(checkpoint), tokens, tmp_path / "logits", silent)
     model = load_model(checkpoint.directory)
     model.set_attn_implementation("eager")
     with torch.no_grad():

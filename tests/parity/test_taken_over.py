@@ -16,18 +16,18 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.lowering.coreml import CoreMlLowering
 from exporter.lowering.interface import Lowering
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.models.spec import Role
+from exporter.models.text.spec import Role
 from exporter.pipeline import carriers
 from exporter.planning.plan import FORMAT_FAMILY, make_plan
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.checkpoint import IntegerMatrix, QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
+from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.stored_weights import differing_numbers
 from runtimes.errors import ArtifactError
 from runtimes.manifest import Artifact, Format

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exporter.checkpoints.gguf_blocks import HELD, codes_and_scales
-from exporter.planning.scheme import scheme_holding
-from exporter.quantization.packing import pack, unpack
+from exporter.checkpoints.gguf.blocks import HELD, codes_and_scales
+from exporter.quantization.store.packing import pack, unpack
+from exporter.schemes import scheme_holding
 
 D_AT = {"Q4_0": 0, "Q5_0": 0, "Q8_0": 0, "Q6_K": 208}  # where a block has its fp16 factor
 Drawn = tuple[GGMLQuantizationType, NDArray[np.uint8]]

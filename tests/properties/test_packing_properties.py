@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from exporter.quantization.packing import as_twos_complement, pack, unpack
+from exporter.quantization.store.packing import as_twos_complement, pack, unpack
 
 
 @st.composite

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exporter.planning.scheme import (
+from exporter.quantization.methods.nearest import SMALLEST_FP16, quantize_rows
+from exporter.quantization.store.packing import unpack
+from exporter.schemes import (
     INT4_CHANNEL,
     INT4_G32,
     INT8_CHANNEL,
@@ -16,8 +18,6 @@ from exporter.planning.scheme import (
     INT8_G32,
     IntegerScheme,
 )
-from exporter.quantization.packing import unpack
-from exporter.quantization.quantizers import SMALLEST_FP16, quantize_rows
 
 SCHEMES = (INT8_CHANNEL, INT8_G32, INT8_G16, INT4_G32, INT4_CHANNEL)
 

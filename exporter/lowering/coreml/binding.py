@@ -31,8 +31,8 @@ from exporter.lowering.coreml.blob_file import (
     one_piece,
 )
 from exporter.lowering.coreml.conversion import ConvertedProgram, slot_name, weight_name
-from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
-from exporter.quantization.packing import as_twos_complement
+from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
+from exporter.quantization.store.packing import as_twos_complement
 
 WEIGHT_FILE = "@model_path/weights/weight.bin"
 MAIN = "main"

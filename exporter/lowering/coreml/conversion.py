@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.coreml.caches import CacheGroup, Caches, cache_groups
+from exporter.lowering.coreml.cache_states import CacheGroup, Caches, cache_groups
 from exporter.lowering.coreml.dialect import Constants, CoreMlDialect, constants
 from exporter.lowering.coreml.graph_nodes import placeholder, register_with_coremltools
 from exporter.lowering.coreml.quiet import quietly
-from exporter.models.decoder import decode
-from exporter.models.spec import ModelSpec
+from exporter.models.text.decoder import decode
+from exporter.models.text.spec import ModelSpec
 
 TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
 

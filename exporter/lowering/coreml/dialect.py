@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from exporter.lowering.coreml.caches import Caches, Rows
+from exporter.lowering.coreml.cache_states import Caches, Rows
 from exporter.lowering.coreml.graph_nodes import placeholder_linear
-from exporter.models.rotary import inverse_frequencies, rotate
-from exporter.models.spec import LayerSpec, ModelSpec, Rope
+from exporter.models.text.rotary import inverse_frequencies, rotate
+from exporter.models.text.spec import LayerSpec, ModelSpec, Rope
 
 MASKED = -1e4  # added to a score: exp() of the difference is 0 in fp16, and two of them stay finite
 

@@ -29,9 +29,10 @@ from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.residual import residual_scale
-from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
-from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, INT8_G32
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.lowering.interface import LoweringRequest, StoredRows
+from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, INT8_G32
 from runtimes.manifest import Artifact
 
 DIRECTORY = "coreml"

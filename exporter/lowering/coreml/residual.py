@@ -1,13 +1,13 @@
 """How small the residual stream is kept, so that fp16 holds it.
 
 Gemma's residual stream outgrows fp16's 65504: about 1.0e5 in the 270M (measured). The decoder can keep
-it at any factor of its size without changing a result (`exporter.models.decoder`); what is chosen
+it at any factor of its size without changing a result (`exporter.models.text.decoder`); what is chosen
 here is the factor. Not about norms, which are safe at any size (`dialect`).
 """
 
 from __future__ import annotations
 
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 
 LARGEST_FP16 = 65504.0
 HEADROOM = 2.0  # another text may reach higher than the ones the peaks were measured on

@@ -16,8 +16,8 @@ from exporter.lowering.litert.container_writing import SectionSource, SharedSect
 from exporter.lowering.litert.embedders import build_embedder, build_per_layer_embedder
 from exporter.lowering.litert.signatures import LiteRtGraph, build_embedded_graph
 from exporter.lowering.litert.writing import Written, write_tflite
-from exporter.models.spec import PerLayerEmbedding
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.models.text.spec import PerLayerEmbedding
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.litert.container import EMBEDDER, PER_LAYER_EMBEDDER, PREFILL_DECODE, WEIGHTS_GROUP
 from runtimes.litert.external_weights import refer_outside
 

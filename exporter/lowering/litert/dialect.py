@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.litert.caches import Caches
+from exporter.lowering.litert.cache_tensors import Caches
 from exporter.lowering.litert.operations import Operations
-from exporter.models.rotary import inverse_frequencies
-from exporter.models.spec import LayerSpec, ModelSpec, Rope
+from exporter.models.text.rotary import inverse_frequencies
+from exporter.models.text.spec import LayerSpec, ModelSpec, Rope
 
 SMALLEST_SPAN = 1e-30  # of a row of activations: only keeps 0 / 0 away
 FREQUENCIES_NAME = "rope_frequencies"  # of a constant in the file, so that a reader finds it

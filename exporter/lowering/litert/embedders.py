@@ -19,9 +19,9 @@ from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.signatures import LiteRtGraph
 from exporter.lowering.litert.storage import MatrixStore, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
-from exporter.models.decoder import embed, embed_per_layer
-from exporter.models.spec import PerLayerEmbedding
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.models.text.decoder import embed, embed_per_layer
+from exporter.models.text.spec import PerLayerEmbedding
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 
 
 def build_embedder(checkpoint: QuantizedCheckpoint) -> LiteRtGraph:

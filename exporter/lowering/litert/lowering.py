@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
+from exporter.lowering.interface import LoweringRequest, StoredRows
 from exporter.lowering.litert.bundle import BundleRequest, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
-from exporter.lowering.litert.float_twin import STAGE_BYTES, LiteRtTwin
 from exporter.lowering.litert.metadata import ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
+from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.writing import Written, write_tflite
-from exporter.planning.scheme import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
+from exporter.progress import Progress
+from exporter.schemes import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
 from runtimes.manifest import Artifact, Format
 
 COPY_BYTES = 1 << 20

@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.litert.caches import Caches
+from exporter.lowering.litert.cache_tensors import Caches
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
-from exporter.models.decoder import decode, decode_embedded
-from exporter.models.spec import ModelSpec
+from exporter.models.text.decoder import decode, decode_embedded
+from exporter.models.text.spec import ModelSpec
 from exporter.planning.caches import cache_slots
-from exporter.planning.scheme import IntegerScheme, Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.schemes import IntegerScheme, Scheme
 from runtimes.litert.container import SECTION_ALIGNMENT
 
 DECODE = "decode"

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
-from exporter.planning.scheme import FloatScheme, IntegerScheme
-from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
-from exporter.quantization.packing import as_twos_complement
+from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
+from exporter.quantization.store.packing import as_twos_complement
+from exporter.schemes import FloatScheme, IntegerScheme
 
 SCALES_SUFFIX = "_scales"
 ALIGNMENT = 64  # XNNPACK reads weights in place with vector loads

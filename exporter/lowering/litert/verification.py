@@ -17,8 +17,8 @@ from exporter.errors import LoweringError
 from exporter.lowering.litert.declarations import Span, WrittenMatrix, same_matrix, text
 from exporter.lowering.litert.reading import LiteRtFile, open_models
 from exporter.lowering.litert.storage import FLOAT_TYPES, INTEGER_TYPES
-from exporter.planning.scheme import IntegerScheme, Scheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.schemes import IntegerScheme, Scheme
 
 _Op = schema.BuiltinOperator
 WEIGHT_OPERAND = 1

@@ -28,9 +28,9 @@ from exporter.lowering.onnx.stored_tensors import (
     ZeroPoints,
     block_size,
 )
-from exporter.models.spec import LayerSpec, ModelSpec
-from exporter.planning.scheme import FloatScheme
-from exporter.quantization.checkpoint import FloatMatrix, IntegerMatrix, Matrix
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix
+from exporter.schemes import FloatScheme
 
 # 4: activations are rounded to int8 per block. With 0 or 1 (fp32) an 8-bit matrix is dequantised
 # whole on every call, 30 to 100 times slower per decoded token (ONNX Runtime 1.32).

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import Progress
 from exporter.lowering.onnx.stored_tensors import Content, StoredTensor, pieces
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 
 ALIGNMENT = 4096
 

@@ -17,15 +17,16 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, Progress, StoredRows
+from exporter.lowering.interface import LoweringRequest, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.artifact_file import WEIGHTS_KEY
 from exporter.lowering.onnx.external_data import ByteRange, lay_out, write_external_data
 from exporter.lowering.onnx.genai_config import copy_tokenizer, write_genai_config
 from exporter.lowering.onnx.stored_tensors import Codes, Floats, StoredTensor
 from exporter.lowering.onnx.trace import GraphRequest, trace
-from exporter.planning.scheme import SCHEMES, IntegerScheme
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.schemes import SCHEMES, IntegerScheme
 from runtimes.manifest import Artifact
 
 DIRECTORY, GRAPH_NAME, DATA_NAME = "onnx", "model.onnx", "model.onnx.data"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from exporter.errors import LoweringError
 from exporter.lowering.interface import StoredRows
 from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes
-from exporter.planning.scheme import SCHEMES, IntegerScheme
+from exporter.schemes import SCHEMES, IntegerScheme
 
 CHUNK_BYTES = 8 << 20  # of codes read at once
 

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CodeScales
 from exporter.errors import LoweringError
-from exporter.models.rotary import inverse_frequencies
-from exporter.models.spec import Rope
-from exporter.planning.scheme import IntegerScheme
-from exporter.quantization.checkpoint import (
+from exporter.models.text.rotary import inverse_frequencies
+from exporter.models.text.spec import Rope
+from exporter.quantization.store.checkpoint import (
     FloatMatrix,
     IntegerMatrix,
     Matrix,
     QuantizedCheckpoint,
     row_chunks,
 )
+from exporter.schemes import IntegerScheme
 
 # The largest block of a scheme with one scale per row, which MatMulNBits wants repeated per block.
 # Larger is faster and smaller on disk; 256 is the largest ONNX Runtime has fast kernels for.

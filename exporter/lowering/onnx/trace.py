@@ -14,9 +14,9 @@ from torch import Tensor
 
 from exporter.lowering.onnx.dialect import OnnxDialect
 from exporter.lowering.onnx.graph_builder import PAST, TOKENS, TOTAL, GraphBuilder
-from exporter.models.decoder import decode
-from exporter.models.spec import ModelSpec
-from exporter.quantization.checkpoint import Matrix
+from exporter.models.text.decoder import decode
+from exporter.models.text.spec import ModelSpec
+from exporter.quantization.store.checkpoint import Matrix
 
 
 @dataclass(frozen=True)

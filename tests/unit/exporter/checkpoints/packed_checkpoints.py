@@ -18,7 +18,7 @@ from compressed_tensors.quantization.utils import calculate_qparams
 from safetensors.torch import save_file
 from torch import Tensor
 
-from exporter.models.spec import Role
+from exporter.models.text.spec import Role
 from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 
 W4A16 = QuantizationArgs(num_bits=4, symmetric=True, strategy="group", group_size=32)

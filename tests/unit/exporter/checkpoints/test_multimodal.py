@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.multimodal import MULTIMODAL, read_text_config
 from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.errors import CheckpointError, ExportError, SpecError
-from exporter.models.families import read_spec
 from exporter.models.published import published_spec
+from exporter.models.text.families import read_spec
 from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import (
     LAYOUTS,
@@ -234,7 +234,7 @@ def test_other_checkpoints_with_towers_are_refused_by_name(tmp_path: Path, model
 
 
 def test_every_family_with_towers_names_a_text_model_that_is_read() -> None:
-    from exporter.models.families import READERS
+    from exporter.models.text.families import READERS
 
     assert set(MULTIMODAL) == set(TEXT_CONFIGS)
     assert {family.text_type for family in MULTIMODAL.values()} <= set(READERS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoints import sample
-from exporter.checkpoints.huggingface_source import HuggingFaceSource
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.open import open_source
 from exporter.checkpoints.sample import sample_documents, sample_path
 from exporter.errors import CheckpointError, SpecError, UsageError

@@ -15,8 +15,8 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoints.gguf_architectures import GgufArchitecture
-from exporter.models.spec import ModelSpec, Role
+from exporter.checkpoints.gguf.architectures import GgufArchitecture
+from exporter.models.text.spec import ModelSpec, Role
 from tests.tiny import FULL, SLIDING, SPECIAL_TOKENS, VOCABULARY, RandomSource, tiny_gemma3
 
 FAMILIES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.models.published import published_config, published_ids, published_spec
-from exporter.models.spec import Role
+from exporter.models.text.spec import Role
 
 # Millions of parameters: trunk, embedding, rest (per-layer table and its projections).
 PUBLISHED_MILLIONS = {

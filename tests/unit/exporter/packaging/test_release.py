@@ -23,7 +23,7 @@ from exporter.packaging.release import (
 from exporter.planning.decisions import Carrier
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import SCHEMES
+from exporter.schemes import SCHEMES
 from runtimes.manifest import Artifact, read_manifest
 from tests.tiny import RandomSource, tiny_gemma3
 

@@ -14,10 +14,10 @@ from exporter.packaging.staging import staged_release
 from exporter.planning.decisions import Carrier
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import SCHEMES
-from exporter.reporting.json_report import read_report
-from exporter.reporting.markdown import quality_section
-from exporter.reporting.views import write_views
+from exporter.schemes import SCHEMES
+from exporter.views.json_report import read_report
+from exporter.views.markdown import quality_section
+from exporter.views.release_files import write_views
 from runtimes.manifest import Artifact, read_manifest
 from tests.golden.reports import passing
 from tests.tiny import RandomSource, tiny_gemma3

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from gguf.constants import GGMLQuantizationType
 
-from exporter.checkpoints.gguf_blocks import HELD
+from exporter.checkpoints.gguf.blocks import HELD
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError, RecipeError
-from exporter.models.families import read_spec
+from exporter.models.text.families import read_spec
 from exporter.planning.decisions import Carrier, Decision, decide
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe, parse_recipe
-from exporter.planning.scheme import (
+from exporter.schemes import (
     INT4_G32,
     INT8_CHANNEL,
     INT8_G16,

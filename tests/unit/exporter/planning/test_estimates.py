@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.models.families import read_spec
 from exporter.models.published import published_spec
-from exporter.models.spec import ModelSpec
+from exporter.models.text.families import read_spec
+from exporter.models.text.spec import ModelSpec
 from exporter.planning.estimates import (
     cache_size,
     decode_ceiling,
@@ -20,7 +20,7 @@ from exporter.planning.estimates import (
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import load_profile
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL
+from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL
 from runtimes.manifest import FORMATS, Format
 from tests.tiny import tiny_gemma3
 

@@ -10,7 +10,7 @@ from exporter.planning.decisions import Carrier
 from exporter.planning.memory import GIB, StageMemory, export_memory, require_memory
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import SCHEMES
+from exporter.schemes import SCHEMES
 from runtimes.manifest import Format
 
 CALIBRATION = 700

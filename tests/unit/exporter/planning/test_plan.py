@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from exporter.errors import PlanError
-from exporter.models.families import read_spec
+from exporter.models.text.families import read_spec
 from exporter.planning.decisions import Carrier
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
-from exporter.planning.scheme import SCHEMES
+from exporter.schemes import SCHEMES
 from tests.tiny import tiny_gemma3
 
 SPEC = read_spec(tiny_gemma3(), "config.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import RecipeError
-from exporter.models.families import read_spec
+from exporter.models.text.families import read_spec
 from exporter.planning.recipe import load_recipe, recipe_names
 from tests.tiny import TINY_CONFIGS, tiny_gemma3
 

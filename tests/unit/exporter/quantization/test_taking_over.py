@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import Codes, CodeScales
 from exporter.errors import CheckpointError, PlanError, QuantizedCheckpointError
-from exporter.planning.scheme import (
+from exporter.quantization.methods.nearest import ZERO_GROUP_SCALE, quantize_rows
+from exporter.quantization.store.checkpoint import IntegerMatrix, open_quantized
+from exporter.quantization.store.origins import Origin
+from exporter.quantization.store.packing import unpack
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import (
     FP16,
     INT4_CHANNEL,
     INT4_G32,
@@ -21,11 +26,6 @@ from exporter.planning.scheme import (
     Scheme,
     scheme_holding,
 )
-from exporter.quantization.checkpoint import IntegerMatrix, open_quantized
-from exporter.quantization.origins import Origin
-from exporter.quantization.packing import unpack
-from exporter.quantization.quantizers import ZERO_GROUP_SCALE, quantize_rows
-from exporter.quantization.writer import write_quantized
 from tests.fakes import silent
 from tests.holding_source import HoldingSource
 from tests.tiny import tiny_gemma3

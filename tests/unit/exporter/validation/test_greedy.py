@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.models.eager import effective_weights
+from exporter.models.text.eager import effective_weights
+from exporter.reference.weights import OriginalWeights
 from exporter.validation.greedy import GREEDY_TOKENS, Continuation, agreed_tokens, continue_greedily
-from exporter.validation.reference_weights import OriginalWeights
 from runtimes.session import SessionFacts
 from tests.fakes import EagerSession, silent
 from tests.tiny import RandomSource, tiny_gemma3

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from exporter.lowering.coreml.lowering import CoreMlLowering
-from exporter.models.spec import ModelSpec
-from exporter.planning.scheme import INT8_CHANNEL
+from exporter.models.text.spec import ModelSpec
+from exporter.schemes import INT8_CHANNEL
 from exporter.validation.replay import DECODED, write_replay
 from runtimes.manifest import Artifact
 from runtimes.open import open_session

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from exporter.lowering.interface import Segment
+from exporter.reference.logits_file import LogitsFile
 from exporter.validation import routes
-from exporter.validation.logits_file import LogitsFile
 from exporter.validation.routes import Pace, Route, SessionRunner, plan_routes, run_route
 from exporter.validation.statistics import Agreement, agree
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
@@ -27,7 +27,7 @@ def open_eager(prefill: PrefillLogits) -> EagerSession:
     source = RandomSource(tiny_gemma3())
     import torch
 
-    from exporter.models.eager import effective_weights
+    from exporter.models.text.eager import effective_weights
 
     stored = {name: torch.from_numpy(values) for name, values in source.weights.items()}
     return EagerSession(source.spec, effective_weights(source.spec, stored), facts(prefill))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from exporter.lowering.interface import StoredRows
-from exporter.planning.scheme import FP16, INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.checkpoint import IntegerMatrix, QuantizedCheckpoint, row_chunks
-from exporter.quantization.writer import write_quantized
+from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint, row_chunks
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.stored_weights import differing_numbers
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3

@@ -14,21 +14,21 @@ import pytest
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringRequest
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.release import seal_release
 from exporter.planning.estimates import cache_size
 from exporter.planning.plan import Plan
 from exporter.planning.recipe import Equalization, QualityLimit, Recipe
-from exporter.planning.scheme import INT8_CHANNEL
-from exporter.quantization.checkpoint import QuantizedCheckpoint
-from exporter.quantization.equalization import equalize
-from exporter.quantization.writer import write_quantized
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.transforms.equalization import equalize
+from exporter.reference.activations import input_sizes
 from exporter.resources import data_directory
-from exporter.validation.activations import input_sizes
+from exporter.schemes import INT8_CHANNEL
 from exporter.validation.drivers import Driver
+from exporter.validation.findings import ValidationRequest
 from exporter.validation.greedy import FEWER_GREEDY_TOKENS
 from exporter.validation.report import Gate, Kind, ValidationReport
-from exporter.validation.request import ValidationRequest
 from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Failed, Passed, Skipped
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.planning.scheme import FP32, INT8_CHANNEL
+from exporter.schemes import FP32, INT8_CHANNEL
 from tests.tiny import tiny_gemma3, tiny_gemma4_e2b
 from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease, lowered, quantized
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.planning.scheme import FP32
+from exporter.schemes import FP32
 from tests.tiny import tiny_gemma3
 from tests.unit.exporter.lowering.onnx.tiny_releases import lowered, quantized
 

@@ -10,8 +10,8 @@ from exporter.errors import LoweringError
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.conversion import ConvertedProgram, slot_name, weight_name
 from exporter.lowering.coreml.quiet import quietly
-from exporter.planning.scheme import INT4_G32, INT8_CHANNEL
-from exporter.quantization.checkpoint import Matrix
+from exporter.quantization.store.checkpoint import Matrix
+from exporter.schemes import INT4_G32, INT8_CHANNEL
 from tests.parity.coreml_packages import Case, quantized, two_layers
 from tests.tiny import RandomSource
 

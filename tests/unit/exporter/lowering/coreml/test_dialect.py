@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.lowering.coreml.caches import Caches
+from exporter.lowering.coreml.cache_states import Caches
 from exporter.lowering.coreml.dialect import CoreMlDialect, constants
 from exporter.lowering.coreml.graph_nodes import cache_rows, placeholder, placeholder_linear, rows_from
-from exporter.models.spec import ModelSpec
+from exporter.models.text.spec import ModelSpec
 from tests.tiny import RandomSource, tiny_gemma3
 
 EPS = 1e-6

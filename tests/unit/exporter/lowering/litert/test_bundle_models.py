@@ -19,10 +19,10 @@ from exporter.lowering.litert.reading import TEXT, LiteRtFile, open_models
 from exporter.lowering.litert.signatures import LiteRtGraph, build_embedded_graph
 from exporter.lowering.litert.storage import MatrixStore
 from exporter.lowering.litert.verification import verify_written
-from exporter.models.spec import Role
-from exporter.planning.scheme import FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.checkpoint import IntegerMatrix, QuantizedCheckpoint
-from exporter.quantization.writer import write_quantized
+from exporter.models.text.spec import Role
+from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.stored_weights import differing_numbers
 from runtimes.litert.container import (
     EMBEDDER,

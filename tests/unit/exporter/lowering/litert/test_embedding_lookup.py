@@ -16,8 +16,8 @@ from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.storage import MatrixStore
 from exporter.lowering.litert.writing import write_tflite
-from exporter.planning.scheme import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
-from exporter.quantization.writer import write_quantized
+from exporter.quantization.store.writer import write_quantized
+from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3

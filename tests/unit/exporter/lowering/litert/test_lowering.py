@@ -10,9 +10,9 @@ import pytest
 
 from exporter.errors import LoweringError
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.planning.scheme import INT4_CHANNEL, INT4_G32, SCHEMES
-from exporter.quantization.checkpoint import IntegerMatrix
-from exporter.quantization.quantizers import SMALLEST_FP16, ZERO_GROUP_SCALE
+from exporter.quantization.methods.nearest import SMALLEST_FP16, ZERO_GROUP_SCALE
+from exporter.quantization.store.checkpoint import IntegerMatrix
+from exporter.schemes import INT4_CHANNEL, INT4_G32, SCHEMES
 from tests.corruption.litert import FAULTS, Fault, corrupt
 from tests.fakes import silent
 from tests.tiny import WINDOW, RandomSource, tiny_gemma3

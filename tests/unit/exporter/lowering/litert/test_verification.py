@@ -16,7 +16,7 @@ from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.signatures import DECODE, prefill_name
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.writing import IDENTIFIER
-from exporter.models.spec import LayerSpec
+from exporter.models.text.spec import LayerSpec
 from tests.tiny_releases import CHUNK, CONTEXT
 from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from exporter.lowering.interface import Segment
-from exporter.lowering.litert.float_twin import LiteRtTwin
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.lowering.litert.twin.float_twin import LiteRtTwin
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.litert.session import LiteRtSession
 from runtimes.session import Logits, Tokens
 from tests import tiny_releases

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.planning.scheme import FP16, FP32, INT4_G32, INT8_CHANNEL
+from exporter.schemes import FP16, FP32, INT4_G32, INT8_CHANNEL
 from tests.tiny_releases import release_fixture
 from tests.unit.exporter.lowering.onnx.tiny_releases import lowered
 

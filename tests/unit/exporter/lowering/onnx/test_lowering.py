@@ -13,8 +13,8 @@ import pytest
 
 from exporter.errors import LoweringError
 from exporter.lowering.onnx.external_data import ALIGNMENT
-from exporter.planning.scheme import INT4_CHANNEL, SCHEMES
-from exporter.quantization.checkpoint import IntegerMatrix
+from exporter.quantization.store.checkpoint import IntegerMatrix
+from exporter.schemes import INT4_CHANNEL, SCHEMES
 from tests.corruption.onnx import FAULTS, Fault, corrupt
 from tests.fakes import silent
 from tests.tiny import WINDOW, tiny_gemma3

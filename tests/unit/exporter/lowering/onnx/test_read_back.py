@@ -11,7 +11,7 @@ import pytest
 from exporter.errors import LoweringError
 from exporter.lowering.onnx import stored_tensors
 from exporter.lowering.onnx.read_back import read_back
-from exporter.quantization.checkpoint import IntegerMatrix
+from exporter.quantization.store.checkpoint import IntegerMatrix
 from tests.corruption.onnx import OpenGraph
 from tests.unit.exporter.lowering.onnx.tiny_releases import TinyRelease, lowered
 

@@ -20,9 +20,9 @@ from exporter.lowering.onnx.stored_tensors import (
     block_size,
     pieces,
 )
-from exporter.models.spec import Rope
-from exporter.planning.scheme import FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
-from exporter.quantization.checkpoint import IntegerMatrix, QuantizedCheckpoint
+from exporter.models.text.spec import Rope
+from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint
+from exporter.schemes import FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
 from tests.fakes import silent
 from tests.tiny import tiny_gemma3
 from tests.tiny_releases import quantized

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exporter.lowering.onnx.lowering import OnnxLowering
-from exporter.quantization.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
 from runtimes.onnx.session import OnnxSession
 from runtimes.session import Logits, Tokens

@@ -1,0 +1,149 @@
+"""`HuggingFaceSource`: a directory as the Hub lays it out: config.json, safetensors, tokenizer.json.
+
+Of a checkpoint with image or sound towers it is the text model, and `left_out` names the rest. Matrices
+may be floats or packed integers. Not about GGUF or adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.files.hub_layout import CONFIG, SMALL_FILES
+from exporter.checkpoints.files.tensor_set import require_exactly
+from exporter.checkpoints.files.tensor_values import FLOAT_DTYPES, as_float32, require_finite
+from exporter.checkpoints.huggingface.packed_matrices import (
+    PACKED_DTYPES,
+    PackedMatrix,
+    take_packed,
+    whole_shapes,
+)
+from exporter.checkpoints.huggingface.quantization_config import KEY as QUANTIZATION_KEY
+from exporter.checkpoints.huggingface.quantization_config import packed_layouts
+from exporter.checkpoints.huggingface.weight_files import StoredTensor, find_weights
+from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
+from exporter.checkpoints.multimodal import read_text_config
+from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
+from exporter.checkpoints.tokenizer.directory_tokenizer import require_tokenizer, write_directory_tokenizer
+from exporter.checkpoints.tokenizer.token_facts import read_token_facts
+from exporter.errors import CheckpointError
+from exporter.models.config import load_config
+from exporter.models.text.families import read_spec
+from exporter.models.text.spec import ModelSpec
+
+HEAD = "lm_head.weight"
+COMPARED_AT_ONCE = 8 << 20
+
+
+@dataclass(frozen=True)
+class HuggingFaceSource:
+    """A `CheckpointSource` over a directory. `rows` reads just those rows of the one file they are in."""
+
+    directory: CheckpointDirectory
+    architecture: Mapping[str, Any]
+    spec: ModelSpec
+    tensors: Mapping[str, SourceTensor]
+    stored: Mapping[str, StoredTensor]  # by canonical name
+    packed: Mapping[str, PackedMatrix]
+    tokens: TokenFacts
+    left_out: tuple[str, ...]
+
+    @staticmethod
+    def open(path: Path) -> HuggingFaceSource:
+        """Read configuration and headers and check them against each other. No weight is read but a
+        stored copy of a tied head.
+
+        Raises CheckpointError, SpecError or TokenizerError.
+        """
+        directory = CheckpointDirectory(path)
+        config = load_config(path / CONFIG)
+        layouts = packed_layouts(config, str(path / CONFIG))
+        plain = {key: value for key, value in config.items() if key != QUANTIZATION_KEY}
+        text = read_text_config(plain, str(path / CONFIG))
+        spec = read_spec(text.config, text.where)
+        everything = find_weights(directory)
+        found = find_text_tensors(everything, spec, text.family, path)
+        stored = {canonical: everything[name] for canonical, name in found.stored.items()}
+        packed = take_packed(stored, layouts)
+        _drop_copy_of_embedding(spec, stored)
+        described = {
+            name: SourceTensor(name, tensor.header.shape, tensor.header.dtype, tensor.header.nbytes)
+            for name, tensor in stored.items()
+        }
+        described |= {name: matrix.tensor for name, matrix in packed.items()}
+        tensors = require_exactly(spec, described, (*FLOAT_DTYPES, *PACKED_DTYPES.values()), path)
+        require_tokenizer(directory)
+        return HuggingFaceSource(
+            directory=directory,
+            architecture=text.config,
+            spec=spec,
+            tensors=tensors,
+            stored=stored,
+            packed=packed,
+            tokens=read_token_facts(directory, text.token_ids),
+            left_out=describe_left_out(found.left_out, whole_shapes(everything)),
+        )
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def documents(self) -> Path:
+        return self.directory.path
+
+    @cached_property
+    def held(self) -> Mapping[str, HeldCodes]:
+        return {name: matrix.held for name, matrix in self.packed.items()}
+
+    def codes(self, name: str, start: int, stop: int) -> tuple[Codes, CodeScales]:
+        return self.packed[name].codes(start, stop)
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        if name in self.packed:
+            return self.packed[name].values(start, stop)
+        stored, tensor = self.stored[name], self.tensors[name]
+        inner = tensor.shape[1:]
+        row = tensor.nbytes // tensor.shape[0]
+        raw = stored.read(start * row, (stop - start) * row)
+        values = as_float32(raw, tensor.dtype, f"{stored.file.path}: {name}").reshape(stop - start, *inner)
+        require_finite(values, stored.file.path, name, start)
+        return values
+
+    def digests(self) -> Mapping[str, str]:
+        return self._digests
+
+    def write_tokenizer(self, directory: Path) -> None:
+        write_directory_tokenizer(self.directory, self.tokens, directory)
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        packed = (tensor for matrix in self.packed.values() for tensor in (matrix.packed, matrix.scale))
+        weights = (tensor.file.path.name for tensor in (*self.stored.values(), *packed))
+        return self.directory.digests({*weights, *SMALL_FILES})
+
+
+def _drop_copy_of_embedding(spec: ModelSpec, stored: dict[str, StoredTensor]) -> None:
+    """Forget a stored head where the embedding is tied, once it is known to be the same numbers."""
+    head, embedding = stored.get(HEAD), stored.get(spec.embedding_name)
+    if not spec.tied_embedding or head is None or embedding is None:
+        return
+    copy, original = head.header, embedding.header
+    same = (copy.dtype, copy.shape) == (original.dtype, original.shape)
+    for at in range(0, copy.nbytes if same else 0, COMPARED_AT_ONCE):
+        count = min(COMPARED_AT_ONCE, copy.nbytes - at)
+        same = same and head.read(at, count) == embedding.read(at, count)
+    if not same:
+        raise CheckpointError(
+            head.file.path,
+            f"tensor {HEAD} differs from {spec.embedding_name}, and config.json says they are tied",
+            "set tie_word_embeddings to false if the head was trained apart, or fetch the checkpoint again",
+        )
+    del stored[HEAD]

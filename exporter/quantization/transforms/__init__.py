@@ -1,0 +1,4 @@
+"""Exact rewritings of a model's weights that make them quantise better.
+
+Not about finding codes.
+"""

@@ -1,0 +1,176 @@
+"""`EqualizedSource`: the same function in weights that quantise better.
+
+A column of a matrix may be divided by c if what enters it is multiplied by c. Where the input comes
+from a norm, c goes into its gain; where it comes from another matrix's rows (up into down, v into o),
+into those. The tied embedding has nothing before it: its vector is kept beside it, looked-up rows are
+multiplied with it, and the final norm's gain makes up for it in the head.
+
+    c = weights^a / inputs^b, of mean exponent 0, rounded to a power of 2^(1/4)
+
+weights: largest |w| of the column over all matrices that share the input. inputs: RMS of x over
+calibration text. b moves precision to the columns that large inputs meet (AWQ, Lin et al. 2023); a
+evens out what a row's one scale must cover. The embedding takes c = (largest |w| / RMS of its row)^e:
+in Gemma a few columns are many times larger than the rest in every row, and set the scale alone.
+Rounded, so that another machine's last bit gives the same bytes.
+
+Not about finding codes. Not for sources whose integers are taken over as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.checkpoints.derived_source import DerivedSource
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.models.text.spec import COLUMNS_NAME, LayerSpec, ModelSpec
+from exporter.planning.recipe import Equalization
+
+Vector = NDArray[np.float32]
+Activations = Mapping[str, Vector]
+"""Linear's weight name to the RMS of each of its inputs, [in]."""
+
+CHUNK_BYTES = 32 << 20
+SMALLEST = np.float32(1e-6)  # below it, a column or input is as good as absent
+LARGEST_EXPONENT = 8
+
+
+@dataclass(frozen=True)
+class EqualizedSource(DerivedSource):
+    """A `CheckpointSource` that computes what `base` does.
+
+    columns: matrix to what its columns are divided by. row_factors: matrix to what its rows are
+    multiplied with. gains: norm to what its effective gain is multiplied with.
+    """
+
+    columns: Mapping[str, Vector]
+    row_factors: Mapping[str, Vector]
+    gains: Mapping[str, Vector]
+
+    @property
+    def spec(self) -> ModelSpec:
+        equalised = self.base.spec.embedding_name in self.columns
+        return replace(self.base.spec, embedding_columns=equalised)
+
+    @property
+    def rewritten(self) -> Collection[str]:
+        return self.columns.keys() | self.row_factors.keys()
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        if name == COLUMNS_NAME:
+            return self.columns[self.spec.embedding_name][start:stop]
+        values = self.base.rows(name, start, stop)
+        if name in self.gains:
+            one = np.float32(1.0 if self.spec.norm_adds_one else 0.0)
+            return (values + one) * self.gains[name][start:stop] - one
+        if name in self.columns:
+            values = values / self.columns[name]
+        if name in self.row_factors:
+            values = values * self.row_factors[name][start:stop, None]
+        return values
+
+    def digests(self) -> Mapping[str, str]:
+        digest = hashlib.sha256()
+        for table in (self.columns, self.row_factors, self.gains):
+            for name in sorted(table):
+                digest.update(name.encode())
+                digest.update(table[name].tobytes())
+        return {**self.base.digests(), "(equalisation)": digest.hexdigest()}
+
+
+def equalize(source: CheckpointSource, activations: Activations, how: Equalization) -> EqualizedSource:
+    """Find the vectors. Reads every matrix once; peak memory is one row chunk.
+
+    activations: of at least the linears behind norms and the down and o projections.
+    """
+    columns: dict[str, Vector] = {}
+    row_factors: dict[str, Vector] = {}
+    gains: dict[str, Vector] = {}
+    for layer in source.spec.layers:
+        for norm, names in _behind_norms(source.spec, layer):
+            inputs = activations[names[0]]
+            factor = _factors(np.maximum.reduce([_largest(source, name) for name in names]), inputs, how)
+            columns.update(dict.fromkeys(names, factor))
+            gains[norm] = factor
+        down, up = f"{layer.prefix}mlp.down_proj.weight", f"{layer.prefix}mlp.up_proj.weight"
+        columns[down] = row_factors[up] = _factors(_largest(source, down), activations[down], how)
+        if _has_values_of_its_own(source.spec, layer):
+            o, v = f"{layer.prefix}self_attn.o_proj.weight", f"{layer.prefix}self_attn.v_proj.weight"
+            shared = _factors(
+                _over_groups(_largest(source, o), layer), _over_groups(activations[o], layer), how
+            )
+            row_factors[v] = shared
+            per_head = shared.reshape(layer.kv_heads, 1, layer.head_dim)
+            group = layer.heads // layer.kv_heads
+            columns[o] = np.broadcast_to(per_head, (layer.kv_heads, group, layer.head_dim)).reshape(-1)
+    if source.spec.tied_embedding:
+        name = source.spec.embedding_name
+        columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)))
+    return EqualizedSource(source, columns, row_factors, gains)
+
+
+def _behind_norms(spec: ModelSpec, layer: LayerSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A norm, and all the matrices its result goes into."""
+    p = layer.prefix
+    attention = ["q_proj"]
+    if layer.owns_cache:
+        attention += ["k_proj"] if layer.value_from_key else ["k_proj", "v_proj"]
+    yield f"{p}input_layernorm.weight", tuple(f"{p}self_attn.{name}.weight" for name in attention)
+    before = "pre_feedforward_layernorm" if spec.post_norms else "post_attention_layernorm"
+    yield f"{p}{before}.weight", (f"{p}mlp.gate_proj.weight", f"{p}mlp.up_proj.weight")
+
+
+def _has_values_of_its_own(spec: ModelSpec, layer: LayerSpec) -> bool:
+    """Whether v's rows reach this layer's o and nothing else, unnormalised."""
+    shared = any(other.kv_source == layer.index != other.index for other in spec.layers)
+    return layer.owns_cache and not (shared or layer.value_from_key or spec.v_norm)
+
+
+def _over_groups(per_input: Vector, layer: LayerSpec) -> Vector:
+    """Largest over the query heads that share a value head: [heads * dim] to [kv_heads * dim]."""
+    heads = per_input.reshape(layer.kv_heads, layer.heads // layer.kv_heads, layer.head_dim)
+    largest: Vector = heads.max(axis=1).reshape(-1)
+    return largest
+
+
+def _largest(source: CheckpointSource, name: str) -> Vector:
+    """Largest |w| of each column, [in]."""
+    found: Vector = np.maximum.reduce([np.abs(rows).max(axis=0) for rows in _chunks(source, name)])
+    return found
+
+
+def _largest_normalised(source: CheckpointSource, name: str) -> Vector:
+    """Largest |w| of each column once rows have RMS 1, [in], at least SMALLEST."""
+    found = []
+    for rows in _chunks(source, name):
+        size = np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
+        found.append(np.abs(rows / np.maximum(size, SMALLEST)).max(axis=0))
+    largest: Vector = np.maximum(np.maximum.reduce(found), SMALLEST)
+    return largest
+
+
+def _chunks(source: CheckpointSource, name: str) -> Iterator[NDArray[np.float32]]:
+    count, inputs = source.tensors[name].shape
+    step = max(1, CHUNK_BYTES // (inputs * 4))
+    for start in range(0, count, step):
+        yield source.rows(name, start, min(count, start + step))
+
+
+def _factors(weights: Vector, inputs: Vector, how: Equalization) -> Vector:
+    exponents = how.weights * np.log2(np.maximum(weights, SMALLEST)) - how.activations * np.log2(
+        np.maximum(inputs, SMALLEST)
+    )
+    return _powers(exponents)
+
+
+def _powers(exponents: NDArray[Any]) -> Vector:
+    """2 to the nearest quarter as half precision has it, which is how Core ML keeps the embedding's; the
+    mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
+    centred = (exponents - exponents.mean()).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+    powers: Vector = np.exp2(np.rint(centred * 4) / 4).astype(np.float16).astype(np.float32)
+    return powers

@@ -1,0 +1,239 @@
+"""The reference: transformers' own model, its weights visiting one module at a time.
+
+transformers builds the model without storage and does all of the computing: embeddings, masks,
+RoPE, attention, norms, soft caps. All this module does is lend each submodule its weights for the
+length of its forward call. Peak memory is the largest matrix, the activations of one sequence, and
+a block of logits; that holds for any size of model. Independent of `exporter.models` on purpose.
+
+Steps of `StreamedReference.run`:
+  (1) the text model runs over the tokens; every module with weights loads them before its forward
+      and gives them up after; an embedding gets only the rows its tokens name
+  (2) transformers' ForCausalLM.forward turns the final hidden states into logits, once per block of
+      the head's rows: the text model inside it is replaced by one that returns what (1) computed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import init_empty_weights  # type: ignore[import-untyped]  # ships no types
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from exporter.errors import ReferenceModelError
+from exporter.progress import Progress
+from exporter.reference.logits_file import LogitsFile
+from exporter.reference.weights import ReferenceWeights
+from runtimes.session import Tokens
+
+LOAD_BYTES = 32 << 20  # of float32 rows read at once
+BLOCK_BYTES = 64 << 20  # of head rows, and of the logits they give
+
+HEAD = "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
+
+
+class LogitsSink(Protocol):
+    """Takes logits block by block of the vocabulary."""
+
+    def take(self, start: int, block: NDArray[np.float32]) -> None:
+        """block: [positions, n], the logits of tokens start to start + n; blocks come in order."""
+        ...
+
+
+class ToFile:
+    """A sink that keeps every logit."""
+
+    def __init__(self, file: LogitsFile) -> None:
+        self.file = file
+
+    def take(self, start: int, block: NDArray[np.float32]) -> None:
+        self.file.write_columns(start, block)
+
+
+class TopToken:
+    """A sink that keeps each position's most likely token. choices: [positions]."""
+
+    def __init__(self, positions: int) -> None:
+        self.choices = np.zeros(positions, np.int64)
+        self._best = np.full(positions, -np.inf, np.float32)
+
+    def take(self, start: int, block: NDArray[np.float32]) -> None:
+        top = block.argmax(-1)
+        value = block[np.arange(len(block)), top]
+        better = value > self._best  # strictly: of equals, the lower token, as argmax has it
+        self.choices[better] = start + top[better]
+        self._best[better] = value[better]
+
+
+class StreamedReference:
+    """transformers' model of `weights.architecture`, in float32 with eager attention.
+
+    Eager, because transformers' other attention functions ignore Gemma 2's soft cap. Raises
+    ReferenceModelError where model and weights do not have exactly the same tensors.
+    """
+
+    def __init__(self, weights: ReferenceWeights) -> None:
+        self.weights = weights
+        settings = dict(weights.architecture)
+        model_type = settings.pop("model_type")
+        config = AutoConfig.for_model(model_type, **settings)
+        with init_empty_weights(include_buffers=False):  # parameters have no storage, RoPE tables do
+            self.model = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, attn_implementation="eager"
+            )
+        self.model.eval()
+        self.head_name = EMBEDDING if config.tie_word_embeddings else HEAD
+        self.vocab_size: int = config.vocab_size
+        owned = {
+            name: (module, local, tensor)
+            for prefix, module in self.model.named_modules()
+            for local, tensor in _own_tensors(module)
+            if (name := f"{prefix}.{local}") != HEAD
+        }
+        expected = {name: tuple(tensor.shape) for name, (_, _, tensor) in owned.items()}
+        if self.head_name == HEAD:
+            expected[HEAD] = tuple(self.model.lm_head.weight.shape)
+        _require_same(expected, weights)
+        for name, (module, local, _) in owned.items():
+            _lend(module, local, name, weights)
+
+    def run(self, tokens: NDArray[np.integer[Any]], sink: LogitsSink, progress: Progress) -> None:
+        """Logits of tokens [batch, length] into `sink`: [batch * length, n] a block."""
+        ids = torch.from_numpy(np.asarray(tokens, np.int64))
+        with torch.inference_mode():
+            with self._progress_of_layers(progress):
+                # (1)
+                computed = self.model.model(input_ids=ids, use_cache=False)
+            # (2)
+            with self._text_model_replaced(computed):
+                for start, block in self._logits(ids, progress):
+                    sink.take(start, block)
+
+    def _logits(self, ids: Tensor, progress: Progress) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        head = self.model.lm_head
+        empty = head.weight
+        row_bytes = 4 * max(ids.numel(), empty.shape[1])
+        step = max(1, BLOCK_BYTES // row_bytes)
+        for start in range(0, self.vocab_size, step):
+            stop = min(self.vocab_size, start + step)
+            head.weight = _parameter(self.weights.rows(self.head_name, start, stop))
+            logits = self.model(input_ids=ids, use_cache=False).logits
+            yield start, logits.reshape(ids.numel(), stop - start).numpy()
+            progress(f"{self.weights.description}: head", stop, self.vocab_size)
+        head.weight = empty
+
+    @contextmanager
+    def _text_model_replaced(self, computed: BaseModelOutputWithPast) -> Iterator[None]:
+        text_model = self.model.model
+        self.model.model = _Computed(computed)
+        try:
+            yield
+        finally:
+            self.model.model = text_model
+
+    @contextmanager
+    def _progress_of_layers(self, progress: Progress) -> Iterator[None]:
+        layers = self.model.model.layers
+        done = iter(range(1, len(layers) + 1))
+
+        def tell(*_: object) -> None:
+            progress(f"{self.weights.description}: layers", next(done), len(layers))
+
+        handles = [layer.register_forward_hook(tell) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def reference_logits(
+    weights: ReferenceWeights, tokens: Tokens, path: Path, progress: Progress
+) -> LogitsFile:
+    """The reference's logits at every position of one sequence, in a file at `path`."""
+    reference = StreamedReference(weights)
+    file = LogitsFile.create(path, len(tokens), reference.vocab_size)
+    reference.run(tokens[None], ToFile(file), progress)
+    return file
+
+
+def reference_choices(
+    weights: ReferenceWeights, tokens: NDArray[np.int32], progress: Progress
+) -> NDArray[np.int64]:
+    """The reference's most likely next token at every position of tokens [batch, length]."""
+    sink = TopToken(tokens.size)
+    StreamedReference(weights).run(tokens, sink, progress)
+    return sink.choices.reshape(tokens.shape)
+
+
+class _Computed(nn.Module):
+    """Stands in for the text model once its result, final hidden states included, is known."""
+
+    def __init__(self, computed: BaseModelOutputWithPast) -> None:
+        super().__init__()
+        self.computed = computed
+
+    def forward(self, **_: object) -> BaseModelOutputWithPast:
+        return self.computed
+
+
+def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and saved buffers of the module itself, not of its children."""
+    yield from module.named_parameters(recurse=False)
+    for local, buffer in module.named_buffers(recurse=False):
+        if local not in module._non_persistent_buffers_set:
+            yield local, buffer
+
+
+def _lend(module: nn.Module, local: str, name: str, weights: ReferenceWeights) -> None:
+    """Give `module` its tensor for the length of each forward call."""
+    empty = getattr(module, local)
+    is_parameter = local in module._parameters
+
+    def load(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if isinstance(module, nn.Embedding):
+            wanted, compact = torch.unique(inputs[0], return_inverse=True)
+            module.weight = _parameter(weights.gather(name, wanted.tolist()))
+            return (compact,)
+        found = _whole(weights, name, tuple(empty.shape))
+        setattr(module, local, _parameter(found) if is_parameter else found)
+        return None
+
+    def unload(*_: object) -> None:
+        setattr(module, local, empty)
+
+    module.register_forward_pre_hook(load)
+    module.register_forward_hook(unload)
+
+
+def _whole(weights: ReferenceWeights, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A whole tensor, read a chunk at a time so that a reader's own buffers stay small."""
+    found = torch.empty(shape)
+    step = max(1, LOAD_BYTES // (found[:1].numel() * 4))
+    for start in range(0, shape[0], step):
+        stop = min(shape[0], start + step)
+        found[start:stop] = weights.rows(name, start, stop)
+    return found
+
+
+def _parameter(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
+
+
+def _require_same(expected: dict[str, tuple[int, ...]], weights: ReferenceWeights) -> None:
+    shapes = dict(weights.shapes)
+    if wrong := sorted(name for name in expected | shapes if expected.get(name) != shapes.get(name)):
+        name = wrong[0]
+        raise ReferenceModelError(
+            f"{weights.description}: {name}",
+            f"transformers' model has shape {expected.get(name)}, the weights have {shapes.get(name)}",
+            "the configuration and the weights belong to different models",
+        )

@@ -1,0 +1,66 @@
+"""`ReferenceWeights`: what the reference model is filled with, a few rows at a time.
+
+The original checkpoint is read through its source here; the quantised one, which stands above, brings a
+reading of its own (`exporter.quantization.store.unpacked_weights`). Not about running anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from exporter.checkpoints.interface import CheckpointSource
+
+
+class ReferenceWeights(Protocol):
+    """Weights by canonical name, as transformers keeps them, in float32."""
+
+    @property
+    def description(self) -> str:
+        """What the reference is, in words, for the report."""
+        ...
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """config.json of the text model."""
+        ...
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows start to stop of a matrix [rows, in], or entries of a vector."""
+        ...
+
+    def gather(self, name: str, wanted: Sequence[int]) -> Tensor:
+        """Some rows of a matrix, [len(wanted), in]."""
+        ...
+
+
+@dataclass(frozen=True)
+class OriginalWeights:
+    """The checkpoint as it came."""
+
+    source: CheckpointSource
+
+    @property
+    def description(self) -> str:
+        return "transformers, original checkpoint"
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        return self.source.architecture
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tensor.shape for name, tensor in self.source.tensors.items()}
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        return torch.from_numpy(self.source.rows(name, start, stop))
+
+    def gather(self, name: str, wanted: Sequence[int]) -> Tensor:
+        return torch.cat([self.rows(name, row, row + 1) for row in wanted])

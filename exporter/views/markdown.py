@@ -1,0 +1,198 @@
+"""Markdown of a report: a summary for CI step summaries, and the quality section of a model card.
+
+Written for GitHub's dialect. Text that came from a model or a file name is escaped or fenced.
+"""
+
+from __future__ import annotations
+
+import re
+
+from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
+from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.views.wording import (
+    KINDS,
+    MEANINGS,
+    bound,
+    cache_words,
+    gates_by_kind,
+    headline,
+    left_out_sentence,
+    number,
+    one_line,
+    percent,
+    plus_minus,
+    quantity,
+    size,
+    verdict_word,
+    visible,
+    weight_sentences,
+)
+
+_MARKS = {"passed": "✅", "failed": "❌", "skipped": "⚠️", "inconclusive": "⚠️"}
+
+
+def to_markdown(report: ValidationReport) -> str:
+    """The whole report as a summary page."""
+    lines = [
+        f"# {_MARKS[report.outcome]} {report.outcome.capitalize()}: {_escaped(report.model)}, "
+        f"recipe {_escaped(report.recipe)}, target {_escaped(report.target)}",
+        "",
+        headline(report),
+    ]
+    if (left_out := left_out_sentence(report)) is not None:
+        lines += ["", _escaped(left_out)]
+    if report.weights:
+        lines += ["", *_weights(report)]
+    lines += ["", "## Gates"]
+    for kind, gates in gates_by_kind(report):
+        lines += ["", f"**{MEANINGS[kind].title}.** {MEANINGS[kind].sentence}", ""]
+        lines += ["| | Artifact | Subject | Statistic | Measured | Limit |", "|---|---|---|---|---:|---:|"]
+        lines += [_gate_row(gate) for gate in gates]
+    if report.comparisons:
+        lines += ["", "## Agreement of the logits", "", *_comparison_table(report)]
+    if report.runs:
+        lines += ["", "## Artifacts that were run", "", *_run_table(report.runs)]
+        for run in report.runs:
+            for greedy in run.greedy:
+                lines += [
+                    "",
+                    f"{_artifact(run.artifact)} after “{_escaped(greedy.prompt)}”, {greedy.agreed} of "
+                    f"{greedy.tokens} tokens as the reference would choose:",
+                    "",
+                    *_fenced(greedy.text),
+                ]
+    lines += ["", "## Not checked", "", *_not_checked(report), "", _measured_on(report)]
+    return "\n".join(lines) + "\n"
+
+
+def quality_section(report: ValidationReport) -> str:
+    """What a model card says of quality: the verdict, agreement per artifact, what was not checked."""
+    kinds = "\n".join(
+        f"- {MEANINGS[kind].title}: {MEANINGS[kind].sentence}"
+        for kind in KINDS
+        if any(comparison.kind == kind for comparison in report.comparisons)
+    )
+    parts = [
+        f"**{report.outcome.capitalize()}.** {headline(report)}",
+        "\n".join(_weights(report)),
+        "\n".join(_comparison_table(report)) if report.comparisons else "No logits were compared.",
+        kinds,
+        "Not checked:",
+        "\n".join(_not_checked(report)),
+        f"{_measured_on(report)} `report.html` and `report.json` hold all figures.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _weights(report: ValidationReport) -> list[str]:
+    return [f"- {_escaped(sentence)}" for sentence in weight_sentences(report)]
+
+
+def _gate_row(gate: Gate) -> str:
+    mark = _MARKS[verdict_word(gate.verdict)]
+    match gate.verdict:
+        case Skipped(reason):
+            cells = [f"could not be checked: {_escaped(reason)}", "–"]
+        case Passed(measured, _, unit) | Failed(measured, _, unit) as verdict:
+            cells = [quantity(measured, unit), bound(verdict)]
+    return _row(mark, _artifact(gate.artifact), _escaped(gate.subject), _escaped(gate.statistic), *cells)
+
+
+def _comparison_table(report: ValidationReport) -> list[str]:
+    header = (
+        "Comparison",
+        "Artifact",
+        "Mean KL",
+        "99.9 % KL",
+        "Max KL",
+        "Top-1",
+        "Perplexity ratio",
+        "Positions",
+    )
+    rows = [
+        _comparison_row(comparison)
+        for kind in KINDS
+        for comparison in report.comparisons
+        if comparison.kind == kind
+    ]
+    return [_row(*header), "|---|---|" + "---:|" * (len(header) - 2), *rows]
+
+
+def _comparison_row(comparison: Comparison) -> str:
+    found = comparison.statistics
+    return _row(
+        f"{comparison.kind}: {_escaped(comparison.subject)}",
+        _artifact(comparison.artifact),
+        number(found.mean_kl),
+        number(found.kl_999),
+        number(found.max_kl),
+        percent(found.top1),
+        plus_minus(found.perplexity_ratio, found.perplexity_ratio_error),
+        number(found.positions),
+    )
+
+
+def _run_table(runs: tuple[ArtifactRun, ...]) -> list[str]:
+    header = (
+        "Artifact",
+        "Runtime",
+        "Arithmetic",
+        "Size",
+        "Context",
+        "KV cache",
+        "Prefill tok/s",
+        "Decode tok/s",
+        "Peak memory",
+    )
+    rows = [
+        _row(
+            _artifact(run.artifact),
+            _escaped(f"{run.runtime} {run.version}"),
+            _escaped(run.arithmetic),
+            size(run.bytes),
+            number(run.context),
+            cache_words(run.cache),
+            _optional(run.prefill_tokens_per_second),
+            _optional(run.decode_tokens_per_second),
+            "–" if run.peak_resident_bytes is None else size(run.peak_resident_bytes),
+        )
+        for run in runs
+    ]
+    return [_row(*header), "|---|---|---|" + "---:|" * (len(header) - 3), *rows]
+
+
+def _not_checked(report: ValidationReport) -> list[str]:
+    if not report.not_checked:
+        return ["Nothing was left out on purpose."]
+    return [f"- {_escaped(each)}" for each in report.not_checked]
+
+
+def _measured_on(report: ValidationReport) -> str:
+    return (
+        f"Measured on {number(report.text_tokens)} tokens of {_escaped(report.text)} "
+        f"(SHA-256 of the tokens {report.text_sha256[:12]})."
+    )
+
+
+def _optional(value: float | None) -> str:
+    return "–" if value is None else number(value)
+
+
+def _artifact(path: str | None) -> str:
+    return "–" if path is None else f"`{one_line(path).replace('`', '')}`"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text on one line with Markdown's and HTML's own characters taken as characters."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", one_line(text))
+
+
+def _fenced(text: str) -> list[str]:
+    """A code block that the text cannot close: its fence is longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", visible(text), fence]

@@ -1,0 +1,30 @@
+"""All files a report becomes, written into one directory.
+
+Not about what any of them looks like: one module each.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.validation.report import ValidationReport
+from exporter.views.html_report import HTML_NAME, to_html
+from exporter.views.json_report import REPORT_NAME, to_json
+from exporter.views.junit import to_junit
+from exporter.views.markdown import to_markdown
+
+JUNIT_NAME = "junit.xml"
+MARKDOWN_NAME = "report.md"
+
+
+def write_views(report: ValidationReport, directory: Path) -> tuple[Path, ...]:
+    """Write report.json, report.html, junit.xml and report.md; returns their paths in that order."""
+    contents = {
+        REPORT_NAME: to_json(report),
+        HTML_NAME: to_html(report),
+        JUNIT_NAME: to_junit(report),
+        MARKDOWN_NAME: to_markdown(report),
+    }
+    for name, content in contents.items():
+        (directory / name).write_text(content, encoding="utf-8")
+    return tuple(directory / name for name in contents)

@@ -1,0 +1,284 @@
+"""Hub directories that are incomplete, damaged, hostile or of another kind, each refused by name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
+from exporter.errors import CheckpointError, ExportError, SpecError, TokenizerError
+from tests.tiny import tiny_gemma3
+from tests.unit.exporter.checkpoints.written_checkpoints import (
+    as_stored,
+    tiny_source,
+    write_huggingface,
+    write_json,
+)
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+EMBEDDING = "model.embed_tokens.weight"
+UP = "model.layers.3.mlp.up_proj.weight"
+SHARD = "model-00002-of-00003.safetensors"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return write_huggingface(tiny_source(), tmp_path / "Tiny Gemma")
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    return write_huggingface(tiny_source(), tmp_path / "sharded", shards=3)
+
+
+def refused(path: Path, kind: type[ExportError], what: str, where: str = "") -> None:
+    """Opening is refused with where, what and what to do."""
+    with pytest.raises(kind, match=what) as caught:
+        HuggingFaceSource.open(path)
+    assert (where or str(path)) in caught.value.where
+    assert caught.value.then
+
+
+def with_tensors(directory: Path, **changed: torch.Tensor | None) -> None:
+    """Write the weights again, some of them changed or (None) left out. Dots are written as __."""
+    tensors: dict[str, Any] = load_file(directory / WEIGHTS)
+    tensors |= {name.replace("__", "."): values for name, values in changed.items()}
+    save_file({name: values for name, values in tensors.items() if values is not None}, directory / WEIGHTS)
+
+
+def edit_json(path: Path, **changed: Any) -> None:
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | changed)
+
+
+def test_its_name_is_the_directorys_in_plain_letters(directory: Path) -> None:
+    assert HuggingFaceSource.open(directory).name == "tiny-gemma"
+
+
+def test_in_the_hubs_cache_its_name_is_the_repositorys(tmp_path: Path) -> None:
+    snapshot = (
+        tmp_path / "models--google--gemma-3-270m" / "snapshots" / "9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1"
+    )
+    snapshot.mkdir(parents=True)
+    assert HuggingFaceSource.open(write_huggingface(tiny_source(), snapshot)).name == "gemma-3-270m"
+
+
+def test_links_into_the_hubs_blobs_are_followed(tmp_path: Path) -> None:
+    repository = tmp_path / "models--google--gemma-3-270m"
+    snapshot, blobs = repository / "snapshots" / "main", repository / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    write_huggingface(tiny_source(), snapshot)
+    for path in list(snapshot.iterdir()):
+        path.rename(blobs / path.name)
+        path.symlink_to(Path("../../blobs") / path.name)
+    assert HuggingFaceSource.open(snapshot).rows(EMBEDDING, 0, 1).shape == (1, 64)
+
+
+def test_stop_tokens_and_template_come_from_the_files_that_generate_reads(directory: Path) -> None:
+    tokens = HuggingFaceSource.open(directory).tokens
+    assert (tokens.bos_token, tokens.eos_token, tokens.pad_token) == (2, 1, 0)
+    assert tokens.stop_tokens == (1, 5)
+    assert tokens.chat_template is None
+    edit_json(directory / "tokenizer_config.json", chat_template=[{"name": "default", "template": "named"}])
+    assert HuggingFaceSource.open(directory).tokens.chat_template == "named"
+    (directory / "chat_template.jinja").write_text("own file", encoding="utf-8")
+    assert HuggingFaceSource.open(directory).tokens.chat_template == "own file"
+
+
+def test_one_changed_byte_changes_the_digests(directory: Path) -> None:
+    before = HuggingFaceSource.open(directory).digests()
+    assert {WEIGHTS, "config.json", "tokenizer.json"} <= set(before)
+    data = bytearray((directory / WEIGHTS).read_bytes())
+    data[-1] ^= 1
+    (directory / WEIGHTS).write_bytes(data)
+    after = HuggingFaceSource.open(directory).digests()
+    assert {name for name in before if before[name] != after[name]} == {WEIGHTS}
+
+
+def test_a_stored_copy_of_the_tied_head_is_accepted(directory: Path) -> None:
+    with_tensors(directory, lm_head__weight=load_file(directory / WEIGHTS)[EMBEDDING].clone())
+    assert "lm_head.weight" not in HuggingFaceSource.open(directory).tensors
+
+
+def test_a_head_that_is_no_copy_of_the_tied_embedding_is_refused(directory: Path) -> None:
+    head = load_file(directory / WEIGHTS)[EMBEDDING].clone()
+    head[-1, -1] += 1
+    with_tensors(directory, lm_head__weight=head)
+    refused(directory, CheckpointError, "lm_head.weight differs", WEIGHTS)
+
+
+def test_an_untied_head_is_a_weight_like_any_other(tmp_path: Path) -> None:
+    source = tiny_source()
+    untied = type(source)({**tiny_gemma3(), "tie_word_embeddings": False})
+    opened = HuggingFaceSource.open(write_huggingface(untied, tmp_path / "untied"))
+    expected = as_stored(untied.weights["lm_head.weight"], "BF16")
+    np.testing.assert_array_equal(opened.rows("lm_head.weight", 0, 512), expected)
+
+
+def test_a_missing_tensor_is_refused(directory: Path) -> None:
+    with_tensors(directory, **{UP.replace(".", "__"): None})
+    refused(directory, CheckpointError, f"tensor {UP} is missing")
+
+
+def test_an_unexpected_tensor_is_refused(directory: Path) -> None:
+    with_tensors(directory, model__layers__9__mlp__up_proj__weight=torch.zeros(2))
+    refused(directory, CheckpointError, "layers.9.mlp.up_proj.weight is not part of a gemma3_text")
+
+
+def test_another_shape_is_refused(directory: Path) -> None:
+    with_tensors(directory, **{UP.replace(".", "__"): torch.zeros(64, 128)})
+    refused(directory, CheckpointError, r"shape \[64, 128\], config.json says \[128, 64\]")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float64, torch.float8_e4m3fn])
+def test_another_dtype_is_refused(directory: Path, dtype: torch.dtype) -> None:
+    with_tensors(directory, **{UP.replace(".", "__"): torch.zeros(128, 64).to(dtype)})
+    refused(directory, CheckpointError, f"tensor {UP} is stored as ")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_no_number_is_refused_with_tensor_and_position(directory: Path, bad: float) -> None:
+    values = load_file(directory / WEIGHTS)[UP].clone()
+    values[70, 5] = values[90, 0] = bad
+    with_tensors(directory, **{UP.replace(".", "__"): values})
+    source = HuggingFaceSource.open(directory)
+    source.rows(UP, 0, 64)
+    with pytest.raises(CheckpointError, match=rf"tensor {UP} holds {bad} at \[70, 5\]"):
+        source.rows(UP, 64, 128)
+
+
+def test_a_missing_shard_is_refused(sharded: Path) -> None:
+    (sharded / SHARD).unlink()
+    refused(sharded, CheckpointError, "is missing; the download is incomplete", SHARD)
+
+
+def test_a_truncated_shard_is_refused(sharded: Path) -> None:
+    data = (sharded / SHARD).read_bytes()
+    (sharded / SHARD).write_bytes(data[:-100])
+    refused(sharded, CheckpointError, "truncated or damaged", SHARD)
+
+
+def test_a_shard_cut_inside_its_header_is_refused(sharded: Path) -> None:
+    (sharded / SHARD).write_bytes((sharded / SHARD).read_bytes()[:50])
+    refused(sharded, CheckpointError, "header claims", SHARD)
+
+
+@pytest.mark.parametrize(
+    "name", ["../elsewhere.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "", "sub\\x.safetensors"]
+)
+def test_an_index_that_names_a_file_elsewhere_is_refused(sharded: Path, name: str) -> None:
+    placed = json.loads((sharded / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    (sharded.parent / "elsewhere.safetensors").write_bytes((sharded / SHARD).read_bytes())
+    write_json(sharded / INDEX, {"weight_map": placed | {UP: name}})
+    refused(sharded, CheckpointError, "which is not in the directory")
+
+
+def test_a_shard_that_is_a_link_to_elsewhere_is_refused(sharded: Path) -> None:
+    (sharded / SHARD).rename(sharded.parent / "secret")
+    (sharded / SHARD).symlink_to(sharded.parent / "secret")
+    refused(sharded, CheckpointError, "outside the directory", SHARD)
+
+
+def test_an_index_that_does_not_match_its_shard_is_refused(sharded: Path) -> None:
+    placed = json.loads((sharded / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    write_json(sharded / INDEX, {"weight_map": placed | {EMBEDDING: SHARD}})
+    refused(sharded, CheckpointError, "is not in the index|is in the index but not there", ".safetensors")
+
+
+@pytest.mark.parametrize("index", [{}, {"weight_map": []}, {"weight_map": {"a": 1}}])
+def test_an_index_without_a_map_is_refused(sharded: Path, index: dict[str, Any]) -> None:
+    write_json(sharded / INDEX, index)
+    refused(sharded, CheckpointError, "has no weight_map", INDEX)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth"])
+def test_a_checkpoint_of_pickles_is_refused_and_not_opened(directory: Path, name: str) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.write_text, (directory / "ran", "x"))
+
+    (directory / name).write_bytes(pickle.dumps(Bomb()))
+    (directory / WEIGHTS).unlink()
+    refused(directory, CheckpointError, "is a pickle, which runs code", name)
+    assert not (directory / "ran").exists()
+
+
+def test_a_directory_without_weights_is_refused(directory: Path) -> None:
+    (directory / WEIGHTS).unlink()
+    refused(directory, CheckpointError, "there is no model.safetensors")
+
+
+def test_a_directory_without_config_is_refused(directory: Path) -> None:
+    (directory / "config.json").unlink()
+    refused(directory, SpecError, "no such file")
+
+
+def test_an_unknown_model_type_is_refused_by_name(directory: Path) -> None:
+    edit_json(directory / "config.json", model_type="llama")
+    refused(directory, SpecError, "'llama' is not supported")
+
+
+def test_a_quantisation_that_is_not_read_is_refused_by_name(directory: Path) -> None:
+    edit_json(directory / "config.json", quantization_config={"quant_method": "gptq"})
+    refused(directory, CheckpointError, "quant_method: is 'gptq': .*; give the unquantised checkpoint")
+
+
+def test_a_directory_without_a_tokenizer_is_refused(directory: Path) -> None:
+    (directory / "tokenizer.json").unlink()
+    refused(directory, TokenizerError, "there is no tokenizer.json and no tokenizer.model")
+
+
+def test_a_tokenizer_that_cannot_be_read_is_refused(directory: Path, tmp_path: Path) -> None:
+    (directory / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TokenizerError, match="cannot be read as a tokenizer"):
+        HuggingFaceSource.open(directory).write_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_that_lacks_the_start_token_is_refused(directory: Path, tmp_path: Path) -> None:
+    edit_json(directory / "config.json", bos_token_id=100_000)
+    with pytest.raises(TokenizerError, match="does not have the bos, eos or pad token"):
+        HuggingFaceSource.open(directory).write_tokenizer(tmp_path)
+
+
+def test_a_config_without_special_tokens_is_refused(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    del config["bos_token_id"]
+    write_json(directory / "config.json", config)
+    refused(directory, TokenizerError, "expected a token id", "bos_token_id")
+
+
+def test_a_tokenizer_config_is_made_where_there_is_none(directory: Path, tmp_path: Path) -> None:
+    (directory / "tokenizer_config.json").unlink()
+    (directory / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    HuggingFaceSource.open(directory).write_tokenizer(tmp_path)
+    made = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert (made["bos_token"], made["chat_template"]) == ("<bos>", "{{ messages }}")
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        (b"[]", "not a JSON object"),
+        (b"{", "not readable JSON"),
+        (b"[" * 100_000, "not readable JSON"),
+        (b'{"a":{},"a":{}}', "a key is there twice"),
+        (b'{"a":{"dtype":"F32","shape":[1]}}', "entry of tensor a is malformed"),
+        (b'{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}', "unknown dtype 'F31'"),
+        (b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', "impossible shape"),
+        (b'{"a":{"dtype":"F32","shape":[true],"data_offsets":[0,4]}}', "impossible shape"),
+        (b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', "its shape .* does not"),
+        (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}', "lies at bytes 4 to 0"),
+        (b'{"a":{"dtype":"F32","shape":[99],"data_offsets":[0,396]}}', "lies at bytes 0 to 396"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused(directory: Path, header: bytes, what: str) -> None:
+    (directory / WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 8)
+    refused(directory, CheckpointError, what, WEIGHTS)

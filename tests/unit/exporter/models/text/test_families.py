@@ -1,0 +1,143 @@
+"""Reading config.json: published sizes count right, and nothing is guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.errors import SpecError
+from exporter.models.text.families import read_spec
+from tests.tiny import TINY_CONFIGS, tiny_gemma2, tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
+
+
+def test_the_published_layout_of_gemma_3_reads_like_the_spelled_out_one() -> None:
+    spelled_out = tiny_gemma3()
+    published = {**spelled_out, "sliding_window_pattern": 3, "rope_theta": 1e6, "rope_local_base_freq": 1e4}
+    published["rope_scaling"] = {"rope_type": "linear", "factor": 8.0}
+    del published["layer_types"], published["rope_parameters"]
+    assert read_spec(published, "a") == read_spec(spelled_out, "b")
+
+
+def test_the_published_layout_of_gemma_4_reads_like_the_saved_one() -> None:
+    published = tiny_gemma4_12b()
+    saved = {key: value for key, value in published.items() if "global" not in key}
+    saved["per_layer_config"] = {str(i): {"head_dim": 64, "num_key_value_heads": 1} for i in (2, 6)}
+    assert read_spec(published, "a") == read_spec(saved, "b")
+
+
+def test_layer_numbers_that_transformers_padded_are_read() -> None:
+    published = tiny_gemma4_e2b()
+    saved = {key: value for key, value in published.items() if "global" not in key}
+    saved["per_layer_config"] = {f"{i:02}": {"head_dim": 64} for i in (4, 9, 14)}
+    assert read_spec(saved, "b") == read_spec(published, "a")
+
+
+@pytest.mark.parametrize("key", ["15", "004", "x"])
+def test_a_layer_number_that_is_none_of_the_model_is_refused(key: str) -> None:
+    saved = {name: value for name, value in tiny_gemma4_e2b().items() if "global" not in name}
+    saved["per_layer_config"] = {"04": {"head_dim": 64}, key: {"head_dim": 64}}
+    with pytest.raises(SpecError, match=f"unknown key '{key}'"):
+        read_spec(saved, "config.json")
+
+
+def test_the_keys_that_12b_is_published_with_say_that_it_has_no_per_layer_embedding() -> None:
+    published = {
+        **tiny_gemma4_12b(),
+        "enable_moe_block": False,
+        "hidden_size_per_layer_input": 0,
+        "vocab_size_per_layer_input": 262144,
+        "moe_intermediate_size": None,
+        "num_experts": None,
+        "top_k_experts": None,
+    }
+    assert read_spec(published, "a") == read_spec(tiny_gemma4_12b(), "b")
+    with pytest.raises(SpecError, match="expected 0 or None, got 32"):
+        read_spec({**published, "hidden_size_per_layer_input": 32}, "config.json")
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+def test_a_missing_number_is_an_error_that_names_it(family: str) -> None:
+    config = TINY_CONFIGS[family]()
+    for key in ("hidden_size", "num_attention_heads", "rms_norm_eps", "head_dim", "vocab_size"):
+        broken = {name: value for name, value in config.items() if name != key}
+        with pytest.raises(SpecError, match=f"key '{key}' is missing"):
+            read_spec(broken, "config.json")
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+def test_an_unknown_key_is_refused_by_name(family: str) -> None:
+    with pytest.raises(SpecError, match="unknown key 'altup_coef_clip'"):
+        read_spec({**TINY_CONFIGS[family](), "altup_coef_clip": 120.0}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("hidden_size", 0, "expected a positive integer, got 0"),
+        ("hidden_size", "64", "expected a positive integer, got '64'"),
+        ("rms_norm_eps", None, "expected a positive number, got None"),
+        ("hidden_activation", "relu", "expected 'gelu_pytorch_tanh', got 'relu'"),
+        ("attention_bias", True, "expected False, got True"),
+        ("layer_types", ["sliding_attention"], "expected 7 entries"),
+    ],
+)
+def test_a_wrong_value_says_what_was_expected(key: str, value: Any, complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        read_spec({**tiny_gemma3(), key: value}, "config.json")
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma5", None, 3])
+def test_an_unknown_model_type_is_refused_with_what_is_supported(model_type: object) -> None:
+    with pytest.raises(SpecError, match=r"is not supported; supported are gemma, gemma2, gemma3_text"):
+        read_spec({**tiny_gemma3(), "model_type": model_type}, "config.json")
+
+
+def test_the_retracted_query_scalar_of_gemma_2_9b_is_refused() -> None:
+    with pytest.raises(SpecError, match="corrected to 256"):
+        read_spec({**tiny_gemma2(), "query_pre_attn_scalar": 224, "head_dim": 256}, "config.json")
+
+
+@pytest.mark.parametrize("config", [tiny_gemma4_e2b(), tiny_gemma4_12b()], ids=["gemma4", "unified"])
+def test_the_mixture_of_experts_is_refused_by_name(config: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="26B-A4B"):
+        read_spec({**config, "enable_moe_block": True}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "title"),
+    [
+        ("gemma3n", "Gemma 3n"),
+        ("gemma3n_text", "Gemma 3n"),
+        ("gemma4_assistant", "a Gemma 4 drafter"),
+        ("gemma4_unified_assistant", "a Gemma 4 drafter"),
+        ("paligemma", "PaliGemma"),
+        ("shieldgemma2", "ShieldGemma 2"),
+        ("embedding_gemma2", "EmbeddingGemma"),
+        ("recurrent_gemma", "RecurrentGemma"),
+        ("t5gemma2", "T5Gemma"),
+    ],
+)
+def test_a_gemma_that_is_not_exported_is_refused_by_its_title(model_type: str, title: str) -> None:
+    with pytest.raises(SpecError, match=f"is {title}.*, which is not supported: .*Gemma 1, 2, 3") as caught:
+        read_spec({"model_type": model_type}, "config.json")
+    assert caught.value.where == "config.json.model_type"
+
+
+def test_an_encoder_made_of_gemma_3_is_refused_by_name() -> None:
+    with pytest.raises(SpecError, match="this is EmbeddingGemma"):
+        read_spec({**tiny_gemma3(), "use_bidirectional_attention": True}, "config.json")
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+def test_the_weights_of_a_spec_are_those_of_transformers(family: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = TINY_CONFIGS[family]()
+    settings = {key: value for key, value in config.items() if key != "model_type"}
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config["model_type"], **settings))
+    theirs = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    del theirs["lm_head.weight"]  # tied
+    assert {weight.name: weight.shape for weight in read_spec(config, "c").weights()} == theirs

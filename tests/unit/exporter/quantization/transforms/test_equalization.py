@@ -1,0 +1,110 @@
+"""Equalised weights compute what the source computes, in every family, and quantise better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from exporter.models.text.eager import EagerState, effective_weights, run_eagerly
+from exporter.models.text.spec import COLUMNS_NAME
+from exporter.planning.recipe import Equalization
+from exporter.quantization.methods.nearest import quantize_rows
+from exporter.quantization.store.packing import unpack
+from exporter.quantization.transforms.equalization import EqualizedSource, equalize
+from exporter.reference.activations import input_sizes
+from exporter.schemes import INT8_CHANNEL
+from tests.holding_source import HoldingSource
+from tests.tiny import TINY_CONFIGS, RandomSource, tiny_gemma3
+
+HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="test")
+TOKENS = torch.randint(0, 512, (40,), generator=torch.Generator().manual_seed(5))
+
+
+def nothing(what: str, done: int, total: int) -> None:
+    """Progress nobody watches."""
+
+
+def source_with_outliers(config: dict[str, Any]) -> RandomSource:
+    """A few embedding columns and a few inputs much larger than the rest, as trained Gemmas have."""
+    source = RandomSource(config)
+    source.weights["model.embed_tokens.weight"][:, [3, 17]] *= 20
+    source.weights["model.layers.1.mlp.down_proj.weight"][:, 5] *= 10
+    return source
+
+
+def equalized(source: RandomSource) -> EqualizedSource:
+    return equalize(source, input_sizes(source, TOKENS.numpy().astype(np.int32), nothing), HOW)
+
+
+def logits(source: RandomSource | EqualizedSource) -> torch.Tensor:
+    """Logits by the decoder; an equalised embedding's head is made up for in the final norm."""
+    spec = source.spec
+    stored = {
+        weight.name: torch.from_numpy(source.rows(weight.name, 0, weight.shape[0]).copy())
+        for weight in spec.weights()
+    }
+    weights = effective_weights(spec, stored)
+    if spec.embedding_columns:
+        weights["model.norm.weight"] = weights["model.norm.weight"] * weights[COLUMNS_NAME]
+    return run_eagerly(spec, weights, EagerState.empty(spec, 64, 40), TOKENS)
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+def test_an_equalised_source_computes_what_its_base_does(family: str) -> None:
+    source = source_with_outliers(TINY_CONFIGS[family]())
+    other = equalized(source)
+    assert other.spec.embedding_columns
+    torch.testing.assert_close(logits(other), logits(source), atol=2e-4, rtol=1e-4)
+
+
+def test_factors_lie_on_a_grid_that_no_machines_last_bit_moves() -> None:
+    source = equalized(source_with_outliers(tiny_gemma3()))
+    for table in (source.columns, source.row_factors, source.gains):
+        assert table
+        for factor in table.values():
+            exponents = np.rint(np.log2(factor) * 4) / 4
+            np.testing.assert_array_equal(np.exp2(exponents).astype(np.float16), factor)
+
+
+def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale() -> None:
+    source = source_with_outliers(tiny_gemma3())
+    other = equalized(source)
+    name, plain = "model.embed_tokens.weight", source.weights["model.embed_tokens.weight"]
+
+    def error(rows: np.ndarray[Any, np.dtype[np.float32]], columns: Any) -> float:
+        packed, scales = quantize_rows(rows, INT8_CHANNEL)
+        restored = unpack(packed, 8).astype(np.float32) * scales.astype(np.float32) * columns
+        usual = np.delete(np.arange(plain.shape[1]), [3, 17])
+        return float(np.square(restored - plain)[:, usual].mean())
+
+    assert error(other.rows(name, 0, 512), other.columns[name]) < error(plain, 1.0) / 10
+
+
+def test_rows_are_read_by_range() -> None:
+    source = equalized(source_with_outliers(tiny_gemma3()))
+    for weight in source.spec.weights():
+        whole = source.rows(weight.name, 0, weight.shape[0])
+        middle = weight.shape[0] // 2
+        pieces = [source.rows(weight.name, 0, middle), source.rows(weight.name, middle, weight.shape[0])]
+        np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+def test_what_was_equalised_is_part_of_the_sources_identity() -> None:
+    source = source_with_outliers(tiny_gemma3())
+    assert equalized(source).digests() == equalized(source).digests()
+    assert equalized(source).digests() != source.digests()
+
+
+def test_codes_of_equalised_matrices_are_no_longer_held() -> None:
+    source = HoldingSource(tiny_gemma3(), others="Q8_0")
+    found = equalized(source)
+    assert set(source.held) == {weight.name for weight in source.spec.weights() if weight.is_matrix}
+    for name in source.held:
+        rows = source.tensors[name].shape[0]
+        same = np.array_equal(found.rows(name, 0, rows), source.rows(name, 0, rows))
+        assert (name in found.held) == (name not in found.rewritten)
+        assert same or name not in found.held
+    assert not found.held  # of this family: every matrix has an input or a row that is equalised

@@ -1,0 +1,149 @@
+"""JUnit, Markdown and terminal: what they must say whatever their exact bytes (tests/golden has those)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from exporter.validation.report import Gate, GreedyRun, ValidationReport
+from exporter.validation.verdict import Skipped
+from exporter.validation.weight_origins import WeightOrigin
+from exporter.views.html_report import to_html
+from exporter.views.junit import to_junit
+from exporter.views.markdown import quality_section, to_markdown
+from exporter.views.release_files import write_views
+from exporter.views.terminal import print_report
+from tests.golden.reports import REPORTS, failing, inconclusive, passing
+
+
+def terminal(report: ValidationReport, width: int = 120, colour: bool = False) -> str:
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=width, force_terminal=colour, no_color=not colour))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_junit_has_one_case_per_gate_and_counts_that_add_up(name: str) -> None:
+    report = REPORTS[name]()
+    suite = ET.fromstring(to_junit(report).encode()).find("testsuite")
+    assert suite is not None
+    cases = suite.findall("testcase")
+    assert len(cases) == len(report.gates) == int(suite.get("tests", ""))
+    assert len(suite.findall("testcase/failure")) == int(suite.get("failures", ""))
+    assert len(suite.findall("testcase/skipped")) == int(suite.get("skipped", ""))
+
+
+def test_junit_counts_a_skip_as_a_skip_and_a_failure_as_a_failure() -> None:
+    suite = ET.fromstring(to_junit(failing()).encode()).find("testsuite")
+    assert suite is not None
+    assert (suite.get("failures"), suite.get("skipped")) == ("3", "1")
+
+
+def test_junit_survives_what_xml_cannot_hold() -> None:
+    reason = "\x00\x0b\ud800 <&\"'"
+    gate = Gate("kernels", None, "s", "t", Skipped(reason))
+    parsed = ET.fromstring(to_junit(replace(passing(), gates=(gate,))).encode())
+    skipped = parsed.find("testsuite/testcase/skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "\ufffd\ufffd\ufffd <&\"'"
+
+
+@pytest.mark.parametrize("view", [to_markdown, terminal, to_html])
+def test_what_was_left_out_of_the_checkpoint_is_named_where_something_was(
+    view: Callable[[ValidationReport], str],
+) -> None:
+    parts = ("vision tower, 417 M parameters", "vision projector, 3.0 M parameters")
+    words = f"Left out of the checkpoint: {'; '.join(parts)}."
+    assert words in " ".join(view(replace(passing(), left_out=parts)).split())
+    assert "Left out" not in view(passing())
+
+
+@pytest.mark.parametrize("view", [to_markdown, quality_section, terminal, to_html])
+def test_how_the_weights_came_to_be_is_told_by_kind(view: Callable[[ValidationReport], str]) -> None:
+    origins = (
+        WeightOrigin("taken over", "Q8", "int8-g32", 182, None),
+        WeightOrigin("requantised", "Q6", "int8-channel", 1, "litert cannot carry int8-g16"),
+    )
+    text = " ".join(view(replace(passing(), weights=origins)).split())
+    assert "182 matrices taken over unchanged from Q8, as int8-g32." in text
+    assert "1 matrix requantised from Q6 to int8-channel (litert cannot carry int8-g16)." in text
+    assert "matrices" not in view(replace(passing(), weights=()))
+
+
+def test_markdown_tables_keep_their_columns_whatever_the_text() -> None:
+    lines = to_markdown(failing()).split("\n")
+    header = next(i for i, line in enumerate(lines) if line.startswith("| | Artifact"))
+    columns = lines[header].count("|")
+    rows = [line for line in lines if line.startswith(("| ✅", "| ❌", "| ⚠️"))]
+    assert len(rows) == len(failing().gates)
+    for row in rows:
+        assert row.replace("\\|", "").count("|") == columns
+
+
+def test_markdown_text_cannot_close_its_fence_or_become_html() -> None:
+    text = to_markdown(failing())
+    outside = []
+    fence = ""
+    for line in text.split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+        elif line.startswith("```"):
+            fence = line.removesuffix("text")
+        else:
+            outside.append(line)
+    assert fence == "", "a fence was left open"
+    assert "<script>" in text
+    assert "<script>" not in "\n".join(outside).replace("\\<", "")
+
+
+def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
+    text = quality_section(passing())
+    for words in ("**Passed.** All 13 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
+        assert words in text
+    assert "**Inconclusive.**" in quality_section(inconclusive())
+    assert "#" not in text, "headings belong to the card"
+
+
+def test_the_terminal_shows_verdict_last_and_takes_no_text_for_markup() -> None:
+    text = terminal(failing())
+    assert text.rstrip().endswith("FAILED 3 of 11 gates do not hold. 1 could not be checked.")
+    assert "[red]" in text
+    assert "\x1b" not in text
+    for words in ("≤ 0.01 nats", "≥ 96.00 %", "not a number", "skipped", "Not checked:"):
+        assert words in text
+    assert "PASSED All 13 gates hold." in terminal(passing())
+    assert "INCONCLUSIVE 1 of 2 gates could not be checked, which is not a pass." in terminal(
+        inconclusive()
+    )
+
+
+def test_the_terminal_colours_verdicts_and_fits_a_narrow_window() -> None:
+    assert "\x1b[32mpassed" in terminal(passing(), colour=True)
+    assert max(map(len, terminal(passing(), width=80).splitlines())) <= 80
+
+
+def test_the_terminal_shows_caches_and_what_of_them_is_outside_windows() -> None:
+    text = terminal(passing(), width=200)
+    assert "75.5 MB" in text
+    assert "47.2 MB" in text
+    assert "14.2 MB" in text
+
+
+def test_a_prompt_like_a_markup_tag_is_printed_as_it_is() -> None:
+    run = replace(passing().runs[0], greedy=(GreedyRun("[bold]x[/bold]", "[/]", 1, 1),))
+    assert "[bold]x[/bold][/]" in terminal(replace(passing(), runs=(run,)))
+
+
+def test_all_views_are_written_under_their_names(tmp_path: Path) -> None:
+    written = write_views(failing(), tmp_path)
+    assert [path.name for path in written] == ["report.json", "report.html", "junit.xml", "report.md"]
+    assert all(path.stat().st_size > 500 for path in written)
+    first = {path.name: path.read_bytes() for path in written}
+    write_views(failing(), tmp_path)
+    assert first == {path.name: path.read_bytes() for path in written}, "views must be deterministic"

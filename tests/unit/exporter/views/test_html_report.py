@@ -1,0 +1,177 @@
+"""report.html: sound markup, nothing from elsewhere, and no text that can become markup."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.validation.report import Gate, GreedyRun
+from exporter.validation.verdict import Skipped
+from exporter.validation.weight_origins import WeightOrigin
+from exporter.views.html_report import STYLE, to_html
+from exporter.views.kl_chart import Axis, axis_for, kl_bar
+from exporter.views.markup import Html, join, tag
+from exporter.views.wording import MEANINGS
+from tests.golden.reports import HOSTILE, REPORTS, failing, inconclusive, passing, statistics
+
+VOID = {"meta"}
+REFERENCES = ("src", "href", "action", "data", "poster", "srcset", "xlink:href")
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: elements, their attributes, and the text of each."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(source)
+        self.close()
+        assert self.open == [], "elements were left open"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.append((self.open[-1], data))
+
+    def text_of(self, element: str) -> str:
+        return " ".join(data for name, data in self.texts if name == element)
+
+    @property
+    def text(self) -> str:
+        return "".join(data for name, data in self.texts if name != "style")
+
+
+@pytest.mark.parametrize("make", REPORTS.values(), ids=REPORTS)
+def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
+    page = Page(to_html(make()))
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(page.elements)
+    assert not [name for name, _ in page.attributes if name in REFERENCES]
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    style = page.text_of("style")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_hostile_text_stays_text() -> None:
+    page = Page(to_html(failing()))
+    assert "script" not in page.elements
+    assert page.text.count("<script>alert(1)</script>") == 5, (
+        "left out, type of a weight, greedy text, skip reason, not checked"
+    )
+    assert "\x1b" not in page.text
+    assert 'gemma <3> & "co"' in page.text_of("h1")
+    assert HOSTILE.replace("\x1b", "\ufffd") in page.text_of("li")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text())
+def test_no_text_whatever_adds_an_element(text: str) -> None:
+    def with_text(text: str) -> Page:
+        run = replace(passing().runs[0], greedy=(GreedyRun(text, text, 64, 64),), arithmetic=text)
+        gate = Gate("kernels", text, text, text, Skipped(text))
+        weights = (WeightOrigin("requantised", text, text, 2, text),)
+        shown = replace(passing(), model=text, gates=(gate,), runs=(run,), weights=weights)
+        return Page(to_html(replace(shown, left_out=(text,), not_checked=(text,))))
+
+    assert with_text(text).elements == with_text("plain").elements
+
+
+def test_the_verdict_comes_before_everything_else() -> None:
+    for report, word in ((passing(), "Passed"), (failing(), "Failed"), (inconclusive(), "Inconclusive")):
+        text = Page(to_html(report)).text
+        assert text.index(word) < text.index("Gates")
+        assert f'<div class="verdict {report.outcome}">' in to_html(report)
+
+
+def test_every_gate_is_a_row_with_its_figures_or_its_reason() -> None:
+    report = failing()
+    page = Page(to_html(report))
+    cells = page.text_of("td")
+    assert cells.count("✓ passed") == 7
+    assert cells.count("✗ failed") == 3
+    assert cells.count("– skipped") == 1
+    for words in ("3.47 nats", "≤ 0.01 nats", "31.00 %", "≥ 96.00 %", "not a number", "no runtime"):
+        assert words in cells
+
+
+def test_every_kind_of_comparison_is_explained_where_it_is_used() -> None:
+    text = Page(to_html(passing())).text
+    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end"):
+        assert MEANINGS[kind].sentence in text
+
+
+def test_every_finite_comparison_has_a_bar_and_every_other_one_says_so() -> None:
+    page = Page(to_html(failing()))
+    assert page.elements["svg"] == len(failing().comparisons) - 1
+    assert page.text.count("nothing to draw") == 1
+
+
+def test_what_was_not_checked_is_always_spoken_of() -> None:
+    for each in passing().not_checked:
+        assert each in Page(to_html(passing())).text_of("li")
+    assert "Nothing was left out on purpose" in Page(to_html(inconclusive())).text
+
+
+def test_greedy_text_is_shown_with_its_agreement_in_its_own_direction() -> None:
+    html = to_html(failing())
+    text = Page(html).text
+    assert "پایتخت ایران تهران است." in text
+    assert "All 64 greedy tokens" in text
+    assert "3 of 64 greedy tokens" in text
+    assert html.count('<blockquote dir="auto">') == 2
+    assert "111 operations gave infinite or undefined results" in text
+
+
+def test_a_run_says_what_its_cache_takes_and_how_much_of_that_is_for_nothing() -> None:
+    assert to_html(passing()).count("75.5 MB, 47.2 MB of it outside sliding windows") == 2
+    assert "<dt>KV cache</dt><dd>14.2 MB</dd>" in to_html(passing())
+    assert "<dt>KV cache</dt><dd>not known</dd>" in to_html(failing())
+
+
+def test_a_report_without_gates_is_no_pass() -> None:
+    text = Page(to_html(replace(passing(), gates=()))).text
+    assert "Inconclusive" in text
+    assert "Nothing was checked" in text
+
+
+def test_the_style_serves_dark_screens_phones_and_paper() -> None:
+    css = STYLE.read_text(encoding="utf-8")
+    for query in ("prefers-color-scheme: dark", "max-width: 40rem", "@media print"):
+        assert query in css
+    assert css.count("{") == css.count("}")
+
+
+def test_markup_escapes_whatever_is_not_markup() -> None:
+    assert tag("p", "<b>", Html("<i>"), None, ["&", "'"], class_='a"b') == (
+        '<p class="a&quot;b">&lt;b&gt;<i>&amp;&#x27;</p>'
+    )
+    assert tag("meta", name="viewport", content=None) == '<meta name="viewport">'
+    assert join("\x00\n") == "\ufffd\n"
+
+
+def test_the_axis_holds_every_figure_and_the_limits() -> None:
+    axis = axis_for([statistics(0.01, 0.9)], [1e-6])
+    assert axis == Axis(-6, 0)
+    assert axis.place(1e-6) == 3.0
+    assert axis.place(1.0) == 97.0
+    assert axis.place(0.0) == 3.0, "no divergence at all is drawn at the left edge"
+    assert axis_for([], []).high > axis_for([], []).low
+    zero = replace(statistics(0.0, 1.0), delta_p_rms=0.0)
+    assert "NaN" not in kl_bar(zero, None, axis_for([zero], []))
+    assert 'aria-label="KL divergence: median 0' in kl_bar(zero, None, axis_for([zero], []))
