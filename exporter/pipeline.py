@@ -17,7 +17,7 @@ from pathlib import Path
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import ExportError, ReleaseError, UsageError
-from exporter.lowering.interface import Lowering, LoweringRequest
+from exporter.lowering.interface import Lowering, LoweringOrder
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
@@ -263,7 +263,7 @@ def lower(
     progress: Progress,
 ) -> tuple[Artifact, ...]:
     """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
-    order = LoweringRequest(
+    order = LoweringOrder(
         checkpoint=quantized,
         context=plan.context,
         prefill_chunk=plan.prefill_chunk,

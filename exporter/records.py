@@ -30,7 +30,7 @@ class RecordError(ValueError):
         self.what = what
 
 
-def decode(kind: type[T], raw: object, *, absent_is_none: bool = False, at: str = "$") -> T:
+def from_plain(kind: type[T], raw: object, *, absent_is_none: bool = False, at: str = "$") -> T:
     """Build `kind`, a dataclass, from parsed JSON or TOML.
 
     absent_is_none: a key whose type admits None may be left out, as TOML has no null.
@@ -39,8 +39,8 @@ def decode(kind: type[T], raw: object, *, absent_is_none: bool = False, at: str 
     return _object(kind, raw, at, absent_is_none, frozenset())  # type: ignore[no-any-return]  # checked by shape
 
 
-def encode(value: object) -> dict[str, Any]:
-    """A dataclass as JSON's types: `decode(type(value), encode(value)) == value`, NaN aside."""
+def to_plain(value: object) -> dict[str, Any]:
+    """A dataclass as JSON's types: `from_plain(type(value), to_plain(value)) == value`, NaN aside."""
     encoded = _encode(type(value), value)
     assert isinstance(encoded, dict)
     return encoded

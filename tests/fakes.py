@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, RouteRunner, Segment, StoredRows
+from exporter.lowering.interface import LoweringOrder, RouteRunner, Segment, StoredRows
 from exporter.models.text.eager import EagerState, run_eagerly
 from exporter.models.text.spec import ModelSpec
 from exporter.progress import Progress
@@ -49,7 +49,7 @@ class ArchiveLowering:
     def negative_scales(self) -> bool:
         return True
 
-    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+    def lower(self, request: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         arrays: dict[str, NDArray[Any]] = dict(request.checkpoint.gains())
         for name, matrix in request.checkpoint.matrices.items():
             rows = matrix.shape[0]

@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from exporter.lowering.interface import Lowering, LoweringRequest
+from exporter.lowering.interface import Lowering, LoweringOrder
 from exporter.models.text.eager import EagerState, run_eagerly
 from exporter.models.text.spec import Role
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -45,7 +45,7 @@ class TinyRelease:
         """Lower into `release` of a directory, which gets the tokenizer. changes: to the request."""
         release = directory / "release"
         release.mkdir()
-        artifacts = lowering.lower(lowering_request(checkpoint, directory, **changes), release, silent)
+        artifacts = lowering.lower(lowering_order(checkpoint, directory, **changes), release, silent)
         return cls(release, checkpoint, {artifact.format: artifact for artifact in artifacts})
 
     def copy(self, directory: Path) -> Self:
@@ -82,10 +82,10 @@ def quantized_source(directory: Path, source: RandomSource, linears: Scheme) -> 
     return write_quantized(source, schemes, directory / "quantised", silent)
 
 
-def lowering_request(checkpoint: QuantizedCheckpoint, tokenizer: Path, **changes: Any) -> LoweringRequest:
+def lowering_order(checkpoint: QuantizedCheckpoint, tokenizer: Path, **changes: Any) -> LoweringOrder:
     """An order for a checkpoint, whose tokenizer is written into that directory first."""
     write_tiny_tokenizer(tokenizer)
-    plain = LoweringRequest(
+    plain = LoweringOrder(
         checkpoint=checkpoint,
         context=CONTEXT,
         prefill_chunk=CHUNK,

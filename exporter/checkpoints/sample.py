@@ -1,7 +1,7 @@
 """The sample checkpoint: real Gemma 3 270M, from the package behind the `sample` extra.
 
 The package carries the GGUF in pieces; they are joined once in the user's cache. Not about reading
-it (`gguf_source`).
+it (`gguf.source`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 
 
 @dataclass(frozen=True)
-class LoweringRequest:
+class LoweringOrder:
     """What to build, beside the weights.
 
     context: positions the KV cache holds. prefill_chunk: tokens per prefill call where the runtime
@@ -95,7 +95,7 @@ class Lowering(Protocol):
         """Whether scales of groups may be below 0, as those of a GGUF may."""
         ...
 
-    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+    def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write the artifact(s) under the existing directory `out`; paths in the result are relative
         to it. Peak memory is one trace plus a few row chunks. Raises LoweringError."""
         ...

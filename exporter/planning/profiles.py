@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from exporter.errors import ProfileError
-from exporter.records import RecordError, decode
+from exporter.records import RecordError, from_plain
 from exporter.resources import data_directory
 from runtimes.manifest import FORMATS, Format
 
@@ -166,7 +166,7 @@ def read_profile(path: Path) -> DeviceProfile:
     except (OSError, ValueError) as error:
         raise ProfileError(where, f"cannot be read as TOML ({error})", "correct the file") from error
     try:
-        profile = decode(DeviceProfile, raw, absent_is_none=True)
+        profile = from_plain(DeviceProfile, raw, absent_is_none=True)
         _check(profile, path)
     except RecordError as error:
         raise ProfileError(f"{where}: {error.at}", error.what, "correct the profile") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from exporter.errors import RecipeError
 from exporter.models.text.spec import ModelSpec
-from exporter.records import RecordError, decode
+from exporter.records import RecordError, from_plain
 from exporter.schemes import SCHEMES, Scheme
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -130,7 +130,7 @@ def load_recipe(reference: str) -> Recipe:
 def parse_recipe(text: str, name: str, where: str) -> Recipe:
     """A recipe from its TOML text. `where` names the file in errors. Raises RecipeError."""
     try:
-        file = decode(_RecipeFile, tomllib.loads(text), absent_is_none=True)
+        file = from_plain(_RecipeFile, tomllib.loads(text), absent_is_none=True)
         _check(file)
         rules = tuple(_rule(entry, f"$.rule[{index}]") for index, entry in enumerate(file.rule))
     except tomllib.TOMLDecodeError as error:

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.lowering.coreml.replay_calls import VECTORS_NAME, ReplayCall, ReplayTolerances, write_vectors
+from exporter.lowering.coreml.replay_calls import (
+    REPLAY_NAME,
+    ReplayCall,
+    ReplayTolerances,
+    write_replay_calls,
+)
 from exporter.models.text.spec import ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
@@ -28,9 +33,9 @@ def write_replay(release: Path, artifact: Artifact, spec: ModelSpec, tokens: Tok
     """
     windows = [layer.window for layer in spec.layers if layer.window is not None]
     package = release / artifact.path
-    path = package.parent / VECTORS_NAME
+    path = package.parent / REPLAY_NAME
     with open_session(release, artifact, mil_arithmetic="fp16") as session:
-        write_vectors(
+        write_replay_calls(
             path,
             _calls(session, tokens, max(windows, default=0)),
             model=package.name,

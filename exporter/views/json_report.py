@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from exporter.errors import ReleaseError
-from exporter.records import RecordError, decode, encode
+from exporter.records import RecordError, from_plain, to_plain
 from exporter.validation.report import REPORT_SCHEMA_VERSION, ValidationReport
 
 REPORT_NAME = "report.json"
@@ -17,7 +17,7 @@ REPORT_NAME = "report.json"
 
 def to_json(report: ValidationReport) -> str:
     """The report as JSON. `outcome`, which follows from the gates, comes first for human readers."""
-    members = {"outcome": report.outcome, **encode(report)}
+    members = {"outcome": report.outcome, **to_plain(report)}
     return json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -47,7 +47,7 @@ def from_json(text: str, where: str) -> ValidationReport:
         )
     outcome = raw.pop("outcome", None) if isinstance(raw, dict) else None
     try:
-        report = decode(ValidationReport, raw)
+        report = from_plain(ValidationReport, raw)
         if outcome != report.outcome:
             raise RecordError("$.outcome", f"is {outcome!r} and the gates say {report.outcome!r}")
     except RecordError as error:

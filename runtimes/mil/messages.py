@@ -74,7 +74,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Function:
+class ProgramFunction:
     """A function of the program; `blocks` by operation set, of which `opset` is the one to run."""
 
     inputs: tuple[Named, ...]
@@ -82,9 +82,9 @@ class Function:
     blocks: dict[str, Block]
 
 
-def read_functions(data: memoryview) -> dict[str, Function]:
+def read_functions(data: memoryview) -> dict[str, ProgramFunction]:
     """Parse a `Program`. Raises WireError saying which message and field is not understood."""
-    functions: dict[str, Function] = {}
+    functions: dict[str, ProgramFunction] = {}
     for field in fields(data, "Program"):
         match field.number:
             case 1:
@@ -100,22 +100,22 @@ def read_functions(data: memoryview) -> dict[str, Function]:
     return functions
 
 
-def _function(data: memoryview) -> Function:
+def _function(data: memoryview) -> ProgramFunction:
     inputs: list[Named] = []
     opset = ""
     blocks: dict[str, Block] = {}
-    for field in fields(data, "Function"):
+    for field in fields(data, "ProgramFunction"):
         match field.number:
             case 1:
                 inputs.append(_named(field.submessage()))
             case 2:
                 opset = field.text()
             case 3:
-                key, body = map_entry(field.submessage(), "Function.block_specializations")
+                key, body = map_entry(field.submessage(), "ProgramFunction.block_specializations")
                 blocks[key] = _block(body)
             case _:
                 raise field.unknown()
-    return Function(tuple(inputs), opset, blocks)
+    return ProgramFunction(tuple(inputs), opset, blocks)
 
 
 def _block(data: memoryview) -> Block:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtimes.mil.messages import Function, read_functions
+from runtimes.mil.messages import ProgramFunction, read_functions
 from runtimes.mil.wire import WireError, fields
 
 ML_PROGRAM_FIELD = 502
@@ -42,7 +42,7 @@ class ModelMessage:
     specification_version: int
     interfaces: dict[str, Interface]
     default_function: str
-    functions: dict[str, Function]
+    functions: dict[str, ProgramFunction]
 
 
 def read_model(data: memoryview) -> ModelMessage:

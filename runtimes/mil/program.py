@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from runtimes.errors import ArtifactError
 from runtimes.mil.constants import BLOCKWISE, Constant, Constants
-from runtimes.mil.messages import Binding, Block, Function, OperationMessage, Value
+from runtimes.mil.messages import Binding, Block, OperationMessage, ProgramFunction, Value
 from runtimes.mil.model_file import Interface
 from runtimes.mil.operations.table import LISTS, OPERATIONS
 from runtimes.mil.package import Package
@@ -60,7 +60,7 @@ def build_program(package: Package, function: str | None, constants: Constants) 
 class _Builder:
     """Walks a block once, knowing of every name what it stands for."""
 
-    def __init__(self, source: str, function: Function, constants: Constants) -> None:
+    def __init__(self, source: str, function: ProgramFunction, constants: Constants) -> None:
         self._source = source
         self._constants = constants
         self._inputs = {i.name: i.type for i in function.inputs if not i.is_state}

@@ -27,7 +27,7 @@ from runtimes.manifest import FORMATS, Artifact, Format
 from tests.fakes import silent
 from tests.parity.coreml_packages import short_e2b
 from tests.tiny import WINDOW, tiny_gemma3
-from tests.tiny_releases import lowering_request, quantized
+from tests.tiny_releases import lowering_order, quantized
 
 CONTEXT, CHUNK = 64, 8
 CONFIGS = {"Gemma 3": tiny_gemma3, "Gemma 4 E2B": short_e2b}
@@ -46,7 +46,7 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A tiny model in every format, in one directory."""
     out = tmp_path_factory.mktemp("release")
     checkpoint = quantized(tmp_path_factory.mktemp("quantized"), CONFIGS[request.param](), INT8_CHANNEL)
-    order = lowering_request(checkpoint, out, context=CONTEXT, prefill_chunk=CHUNK)
+    order = lowering_order(checkpoint, out, context=CONTEXT, prefill_chunk=CHUNK)
     artifacts = [
         artifact
         for lowering in lowerings_for(FORMATS).values()

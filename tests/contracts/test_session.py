@@ -19,7 +19,7 @@ from runtimes.open import open_session
 from runtimes.session import Session
 from tests.fakes import silent
 from tests.tiny import VOCABULARY, WINDOW, tiny_gemma3
-from tests.tiny_releases import lowering_request, quantized
+from tests.tiny_releases import lowering_order, quantized
 
 CONTEXT, CHUNK = 64, 8
 TOKENS = np.random.default_rng(3).integers(6, 260, CONTEXT + 1).astype(np.int32)
@@ -31,7 +31,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     """The tiny model in every format, in one directory."""
     out = tmp_path_factory.mktemp("release")
     checkpoint = quantized(tmp_path_factory.mktemp("quantized"), tiny_gemma3(), INT8_CHANNEL)
-    request = lowering_request(checkpoint, out, context=CONTEXT, prefill_chunk=CHUNK, prefill_logits="all")
+    request = lowering_order(checkpoint, out, context=CONTEXT, prefill_chunk=CHUNK, prefill_logits="all")
     artifacts = [
         artifact
         for lowering in lowerings_for(FORMATS).values()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from exporter.lowering.coreml import CoreMlLowering
-from exporter.lowering.interface import LoweringRequest
+from exporter.lowering.interface import LoweringOrder
 from exporter.models.text.spec import Role, WeightSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.writer import write_quantized
@@ -29,7 +29,7 @@ from tests.tiny import (
     tiny_gemma4_12b,
     tiny_gemma4_e2b,
 )
-from tests.tiny_releases import lowering_request
+from tests.tiny_releases import lowering_order
 
 CONTEXT = 64
 TOKENS = np.random.default_rng(1).integers(6, 262, 56).astype(np.int32)
@@ -119,10 +119,8 @@ def quantized(source: RandomSource, case: Case, directory: Path) -> QuantizedChe
     return write_quantized(source, schemes, directory, silent)
 
 
-def request_for(
-    checkpoint: QuantizedCheckpoint, tokenizer: Path, context: int = CONTEXT
-) -> LoweringRequest:
-    return lowering_request(
+def request_for(checkpoint: QuantizedCheckpoint, tokenizer: Path, context: int = CONTEXT) -> LoweringOrder:
+    return lowering_order(
         checkpoint, tokenizer, context=context, prefill_chunk=min(20, context), chat_template=TEMPLATE
     )
 

@@ -22,7 +22,7 @@ from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Passed
 from tests.fakes import silent
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource
-from tests.tiny_releases import lowering_request
+from tests.tiny_releases import lowering_order
 
 CONTEXT, TOKENS = 96, 81
 ANYTHING = QualityLimit(mean_kl=100.0, top1=0.0, reason="not what is tested")
@@ -41,7 +41,7 @@ def test_a_release_of_random_weights_passes(family: str, tmp_path: Path) -> None
     release = tmp_path / "release"
     release.mkdir()
     lowering = CoreMlLowering()
-    artifacts = lowering.lower(lowering_request(checkpoint, release, context=CONTEXT), release, silent)
+    artifacts = lowering.lower(lowering_order(checkpoint, release, context=CONTEXT), release, silent)
     report = validate_release(
         ValidationRequest(
             release=release,

@@ -31,7 +31,7 @@ from runtimes.manifest import Format
 from tests.corruption import coreml, litert, onnx
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3, tiny_gemma4_e2b
-from tests.tiny_releases import lowering_request
+from tests.tiny_releases import lowering_order
 
 FORMATS: tuple[Format, ...] = ("tflite", "onnx", "coreml")
 TABLE_FORMATS: tuple[Format, ...] = ("tflite", "litertlm")
@@ -53,7 +53,7 @@ def _request(
     source, recipe = RandomSource(config), load_recipe("int8")
     checkpoint = write_quantized(source, recipe.schemes(source.spec), places.mktemp("quantized"), silent)
     lowerings = {family: _in_stages(lowering) for family, lowering in lowerings_for(formats).items()}
-    order = lowering_request(checkpoint, release, context=128)
+    order = lowering_order(checkpoint, release, context=128)
     artifacts = tuple(
         artifact for lowering in lowerings.values() for artifact in lowering.lower(order, release, silent)
     )

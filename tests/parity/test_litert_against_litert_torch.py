@@ -20,7 +20,7 @@ from exporter.schemes import FP32
 from runtimes.litert.session import LiteRtSession
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3
-from tests.tiny_releases import lowering_request, quantized_source
+from tests.tiny_releases import lowering_order, quantized_source
 
 TOKENS = np.random.default_rng(11).integers(6, 260, 24).astype(np.int32)
 CLOSE = 1e-3  # max abs of logits
@@ -71,7 +71,7 @@ def test_litert_torch_converts_the_decoder_to_the_same_logits(tmp_path: Path) ->
         torch.from_numpy(TOKENS)[None]
     )[0]
 
-    request = lowering_request(quantized_source(tmp_path, source, FP32), tmp_path)
+    request = lowering_order(quantized_source(tmp_path, source, FP32), tmp_path)
     (artifact,) = LiteRtLowering(frozenset({"tflite"})).lower(request, tmp_path, silent)
     with LiteRtSession.open(tmp_path / artifact.path) as session:
         ours = np.stack([session.decode(int(token)) for token in TOKENS])

@@ -15,7 +15,7 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.schemes import INT8_CHANNEL
 from tests.fakes import silent
 from tests.tiny import TINY_CONFIGS
-from tests.tiny_releases import lowering_request, quantized
+from tests.tiny_releases import lowering_order, quantized
 
 # As the families' own templates take a message's content.
 STRING = "{{ message['content'] | trim }}"
@@ -51,7 +51,7 @@ def test_a_conversation_is_rendered_as_the_template_says(
     family: str, content: str, turn: tuple[str, str], tmp_path: Path
 ) -> None:
     checkpoint = quantized(tmp_path, TINY_CONFIGS[family](), INT8_CHANNEL)
-    order = lowering_request(
+    order = lowering_order(
         checkpoint, tmp_path, context=CONTEXT, stop_tokens=(1,), chat_template=template(content, turn)
     )
     (artifact,) = LiteRtLowering(frozenset({"litertlm"})).lower(order, tmp_path, silent)

@@ -21,7 +21,7 @@ from exporter.schemes import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, S
 from tests.fakes import silent
 from tests.parity.litert_lm_engine import engine_pieces, greedy_tokens
 from tests.tiny import TINY_CONFIGS, VOCABULARY, WINDOW, RandomSource, tiny_gemma4_e2b
-from tests.tiny_releases import CHUNK, lowering_request, quantized, some_tokens
+from tests.tiny_releases import CHUNK, lowering_order, quantized, some_tokens
 
 BOS, STOP = 2, 1
 LENGTHS = (1, 5, CHUNK - 1, CHUNK, WINDOW + 3, 2 * CHUNK + 1, WINDOW + CHUNK + 9, 50)
@@ -53,7 +53,7 @@ def test_the_engine_looks_up_tables_of_every_scheme(tables: Scheme, tmp_path: Pa
 
 
 def _require_the_same_tokens(directory: Path, checkpoint: QuantizedCheckpoint) -> None:
-    order = lowering_request(checkpoint, directory, stop_tokens=(STOP,))
+    order = lowering_order(checkpoint, directory, stop_tokens=(STOP,))
     write_word_tokenizer(directory / "tokenizer.json")
     (artifact,) = LiteRtLowering(frozenset({"litertlm"})).lower(order, directory, silent)
     bundle = directory / artifact.path

@@ -17,7 +17,7 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.schemes import INT8_CHANNEL
 from tests.fakes import silent
 from tests.tiny import tiny_gemma3
-from tests.tiny_releases import lowering_request, quantized
+from tests.tiny_releases import lowering_order, quantized
 
 STAGE = 16 << 20
 CROSSING = 8 << 20  # head slices' logits, mostly
@@ -67,7 +67,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("medium")
     checkpoint = quantized(directory, CONFIG, INT8_CHANNEL)
     lowering = LiteRtLowering(frozenset({"tflite"}))
-    (written,) = lowering.lower(lowering_request(checkpoint, directory), directory, silent)
+    (written,) = lowering.lower(lowering_order(checkpoint, directory), directory, silent)
     return directory / written.path
 
 

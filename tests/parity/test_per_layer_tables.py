@@ -22,7 +22,7 @@ from exporter.validation.stored_weights import differing_numbers
 from runtimes.manifest import Format
 from tests.fakes import silent
 from tests.tiny import VOCABULARY, RandomSource, tiny_gemma4_e2b
-from tests.tiny_releases import lowering_request
+from tests.tiny_releases import lowering_order
 
 TABLE = "model.embed_tokens_per_layer.weight"
 CONSTEXPR = "constexpr_blockwise_shift_scale"
@@ -53,7 +53,7 @@ def _lowered(
     (lowering,) = lowerings_for((form,)).values()
     release = directory / "release"
     release.mkdir()
-    (artifact,) = lowering.lower(lowering_request(checkpoint, directory), release, silent)
+    (artifact,) = lowering.lower(lowering_order(checkpoint, directory), release, silent)
     assert differing_numbers(lowering.read_back(release, artifact), checkpoint) == 0
     return release / artifact.path, checkpoint
 

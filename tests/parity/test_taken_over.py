@@ -36,7 +36,7 @@ from runtimes.mil.session import MilSession
 from tests.fakes import silent
 from tests.holding_source import HoldingSource
 from tests.tiny import tiny_gemma3, tiny_gemma4_e2b
-from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_request, mean_kl, some_tokens
+from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_order, mean_kl, some_tokens
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
 from tests.unit.exporter.lowering.litert.tiny_releases import litert_logits
 from tests.unit.exporter.lowering.litert.tiny_releases import twin_logits as litert_twin_logits
@@ -131,7 +131,7 @@ def package() -> Package:
     source = HoldingSource(tiny_gemma3(), kinds=FP16_SCALES, others="Q8_0")
     checkpoint = taken_over(root, source, "coreml", lowering)
     assert_holds_the_sources_values(checkpoint, source)
-    (artifact,) = lowering.lower(lowering_request(checkpoint, root), root, silent)
+    (artifact,) = lowering.lower(lowering_order(checkpoint, root), root, silent)
     return Package(directory, checkpoint, artifact)
 
 
@@ -168,7 +168,7 @@ def test_litert_computes_with_what_compressed_tensors_packed(tmp_path: Path, rec
         rows = matrix.shape[0]
         np.testing.assert_array_equal(matrix.values(0, rows), source.rows(name, 0, rows))
     assert not source.rows(UP, 3, 4)[0, 32:].any()
-    (artifact,) = lowering.lower(lowering_request(checkpoint, tmp_path), tmp_path, silent)
+    (artifact,) = lowering.lower(lowering_order(checkpoint, tmp_path), tmp_path, silent)
     assert differing_numbers(lowering.read_back(tmp_path, artifact), checkpoint) == 0
     tokens = some_tokens(CONTEXT)
     expected = eager_logits(checkpoint, tokens)[PREFILLED:]
@@ -201,6 +201,6 @@ def test_xnnpack_refuses_a_block_scale_of_0_or_below(
     change(np.frombuffer(data, np.float16, header.nbytes // 2, header.begin).reshape(header.shape))
     matrix.file.path.write_bytes(data)
     lowering = LiteRtLowering(frozenset({"tflite"}))
-    (artifact,) = lowering.lower(lowering_request(checkpoint, tmp_path), tmp_path, silent)
+    (artifact,) = lowering.lower(lowering_order(checkpoint, tmp_path), tmp_path, silent)
     with pytest.raises(ArtifactError, match="unsupported scale value"):
         litert_logits(tmp_path / artifact.path, some_tokens(CONTEXT), PREFILLED)

@@ -1,7 +1,7 @@
 """`CheckpointDirectory`: files of a downloaded checkpoint, none of them outside its directory.
 
 A checkpoint names its own files (the shards in an index), so a hostile one could name anybody's.
-Not about what the files hold (`huggingface_source`).
+Not about what the files hold (`huggingface.source`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stored floating-point bytes to float32, and the refusal of values that are not numbers.
 
-Not about GGUF's quantisation blocks (`gguf_source`) or about which tensors there are (`tensor_set`).
+Not about GGUF's quantisation blocks (`gguf.source`) or about which tensors there are (`tensor_set`).
 """
 
 from __future__ import annotations

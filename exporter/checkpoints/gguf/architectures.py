@@ -2,7 +2,7 @@
 
 A Gemma GGUF leaves out numbers that readers hard-code per architecture (and get wrong for some sizes),
 so they come from the table of published models, and the file's metadata must agree with every one it
-states. Not about the keys they are stated under (`gguf_metadata`) or about tensors (`gguf_tensors`).
+states. Not about the keys they are stated under (`expected_metadata`) or about tensors (`tensors`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.checkpoints.gguf.expected_metadata import PREFIXES, PerLayer, Stated, agrees, stated_metadata
 from exporter.checkpoints.gguf.file import GgufFile, MetadataValue
-from exporter.checkpoints.gguf.metadata import PREFIXES, PerLayer, Stated, agrees, stated_metadata
 from exporter.errors import SpecError
 from exporter.models.published import published_config, published_ids
 from exporter.models.text.families import read_spec

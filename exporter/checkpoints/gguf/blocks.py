@@ -7,7 +7,7 @@
 
 A byte of nibbles holds elements half a block apart, the earlier one low. d may be negative: Q4_0's is the
 largest weight divided by -8. Types with an offset per block (Q4_1, Q4_K) or a codebook (IQ4_NL) are no
-multiples of a scale and not here. Layout: ggml's ggml-common.h. Not about the file (`gguf_file`).
+multiples of a scale and not here. Layout: ggml's ggml-common.h. Not about the file (`file`).
 """
 
 from __future__ import annotations

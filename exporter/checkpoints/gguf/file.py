@@ -3,7 +3,7 @@
 Why not `gguf.GGUFReader`: it trusts every count and length in the header and maps the file, so a
 hostile file costs memory before it is refused and an honest one leaves its pages in ours. Here each
 number is compared with the bytes that are left before anything is allocated. What the tensors
-hold is not this module's business (`gguf_source`).
+hold is not this module's business (`source`).
 Format: ggml's docs/gguf.md, versions 2 and 3, little-endian.
 """
 

@@ -1,8 +1,8 @@
 """`GgufSource`: a Gemma in one GGUF file, block-quantised or not, as canonical float32 rows.
 
 Values are what the file's blocks stand for; blocks that are codes times scales can be had as such
-(`gguf_blocks`). Not about the file's structure (`gguf_file`), the numbers it leaves out
-(`gguf_architectures`), the names of its tensors (`gguf_tensors`) or its vocabulary (`gguf_vocabulary`).
+(`blocks`). Not about the file's structure (`file`), the numbers it leaves out
+(`architectures`), the names of its tensors (`tensors`) or its vocabulary (`vocabulary_metadata`).
 """
 
 from __future__ import annotations

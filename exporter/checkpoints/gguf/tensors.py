@@ -1,7 +1,7 @@
 """Which tensor of a GGUF is which weight of the spec, and what the rest are.
 
 llama.cpp's converter stores every Gemma's matrices as transformers has them (no rows of the query and
-key projections are exchanged: their RoPE turns halves). Not about values (`gguf_source`).
+key projections are exchanged: their RoPE turns halves). Not about values (`source`).
 Source: llama.cpp gguf-py tensor_mapping.py, conversion/gemma.py.
 """
 

@@ -1,7 +1,7 @@
 """Fetching a published checkpoint from the Hugging Face Hub into the Hub's own cache.
 
 Only the files a source reads are fetched. What is in the cache already is used without a network. Not
-about names (`exporter.models.published_names`) or about reading the files (`huggingface_source`).
+about names (`exporter.models.published_names`) or about reading the files (`source`).
 """
 
 from __future__ import annotations

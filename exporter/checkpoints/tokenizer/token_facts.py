@@ -1,6 +1,6 @@
 """Which tokens begin and end text, and the chat template, from the JSON files of a Hub directory.
 
-Not about the vocabulary itself, and not about GGUF (`gguf_source`).
+Not about the vocabulary itself, and not about GGUF (`gguf.source`).
 """
 
 from __future__ import annotations

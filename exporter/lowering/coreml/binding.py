@@ -25,7 +25,7 @@ from exporter.lowering.coreml.blob_file import (
     RECORD,
     SENTINEL,
     Blob,
-    BlobFile,
+    BlobWriter,
     Element,
     file_pieces,
     one_piece,
@@ -38,7 +38,7 @@ WEIGHT_FILE = "@model_path/weights/weight.bin"
 MAIN = "main"
 
 
-def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobFile:
+def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobWriter:
     """Edit the program's protobuf in place; returns the weight file it now refers to, unwritten.
 
     Raises LoweringError when the program uses a matrix in a way that is not expected.
@@ -53,7 +53,7 @@ def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobFile:
     widths = [_to_linear(operation, slots) for operation in block.operations]
     _refuse_other_uses(block, slots)
     # (4)
-    weights = BlobFile()
+    weights = BlobWriter()
     for operation in block.operations:
         _move_constants(operation, program.constants, weights)
     # (2)
@@ -122,7 +122,7 @@ def _names_used(block: Any) -> set[str]:
     return used
 
 
-def _move_constants(operation: Any, source: Path, weights: BlobFile) -> None:
+def _move_constants(operation: Any, source: Path, weights: BlobWriter) -> None:
     """Lay the operation's payloads out in the new weight file, straight from the converter's."""
     values = list(operation.attributes.values())
     for binding in operation.inputs.values():
@@ -148,7 +148,7 @@ def _from_file(source: Path, start: int, nbytes: int) -> Callable[[], Iterator[b
     return lambda: file_pieces(source, start, nbytes)
 
 
-def _zero_bias(operation: Any, width: int, weights: BlobFile) -> None:
+def _zero_bias(operation: Any, width: int, weights: BlobWriter) -> None:
     """`linear`'s bias, which coremltools always writes; one for all linears of a width."""
     _name(operation, "const", _bias_name(width), Element.FLOAT16, (width,))
     blob = Blob(_bias_name(width), Element.FLOAT16, width * 2, one_piece(bytes(width * 2)))
@@ -159,7 +159,7 @@ def _bias_name(width: int) -> str:
     return f"zero_bias_{width}"
 
 
-def _constant(operation: Any, slot: str, matrix: Matrix, weights: BlobFile) -> None:
+def _constant(operation: Any, slot: str, matrix: Matrix, weights: BlobWriter) -> None:
     rows, inputs = matrix.shape
     match matrix:
         case FloatMatrix():

@@ -52,7 +52,7 @@ class Blob:
 
 
 @dataclass
-class BlobFile:
+class BlobWriter:
     """A weight file in the making: `add` lays payloads out, `write` fills the file."""
 
     def __post_init__(self) -> None:

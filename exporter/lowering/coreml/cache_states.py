@@ -108,7 +108,7 @@ class Slide:
         return cls(kept, kept + new - (last - first), first, last)
 
 
-class Caches:
+class CacheStates:
     """The states of one traced forward pass, updated in place.
 
     start: position of the call's first token. Layers that share a cache get the very rows its owner

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.coreml.cache_states import CacheGroup, Caches, cache_groups
-from exporter.lowering.coreml.dialect import Constants, CoreMlDialect, constants
+from exporter.lowering.coreml.cache_states import CacheGroup, CacheStates, cache_groups
+from exporter.lowering.coreml.dialect import CoreMlDialect, GraphConstants, constants
 from exporter.lowering.coreml.graph_nodes import placeholder, register_with_coremltools
 from exporter.lowering.coreml.quiet import quietly
 from exporter.models.text.decoder import decode
@@ -118,7 +118,7 @@ class _Traced(torch.nn.Module):
         self,
         spec: ModelSpec,
         residual_scale: float,
-        constants: Constants,
+        constants: GraphConstants,
         groups: Sequence[CacheGroup],
         names: tuple[str, ...],
     ) -> None:
@@ -137,7 +137,7 @@ class _Traced(torch.nn.Module):
             residual_scale=self._scale,
             weights=dict(zip(self._names, matrices, strict=True)),
             constants=self._constants,
-            caches=Caches(self._groups, dict(self.named_buffers()), mask.shape[-1] - count, count),
+            caches=CacheStates(self._groups, dict(self.named_buffers()), mask.shape[-1] - count, count),
             mask=mask,
             tokens=count,
         )

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from exporter.lowering.coreml.cache_states import Caches, Rows
+from exporter.lowering.coreml.cache_states import CacheStates, Rows
 from exporter.lowering.coreml.graph_nodes import placeholder_linear
 from exporter.models.text.rotary import inverse_frequencies, rotate
 from exporter.models.text.spec import LayerSpec, ModelSpec, Rope
@@ -31,7 +31,7 @@ MASKED = -1e4  # added to a score: exp() of the difference is 0 in fp16, and two
 
 
 @dataclass(frozen=True)
-class Constants:
+class GraphConstants:
     """Tensors that stay in the graph as constants.
 
     gains: (weight name, factor) to gain times factor. roots: a norm's eps to its square root.
@@ -47,7 +47,7 @@ class Constants:
 
 def constants(
     spec: ModelSpec, gains: Mapping[str, Tensor], context: int, residual_scale: float
-) -> Constants:
+) -> GraphConstants:
     """Everything small, computed before the trace so that no arithmetic on it is recorded."""
     positions = torch.arange(-1, context, dtype=torch.int32)
     rotations = {}
@@ -61,7 +61,7 @@ def constants(
     }
     every_eps = {spec.norm_eps, spec.norm_eps * residual_scale**2}
     roots = {eps: torch.tensor(math.sqrt(eps)) for eps in every_eps}
-    return Constants(scaled, roots, positions, rotations)
+    return GraphConstants(scaled, roots, positions, rotations)
 
 
 @dataclass
@@ -75,8 +75,8 @@ class CoreMlDialect:
     spec: ModelSpec
     residual_scale: float
     weights: Mapping[str, Tensor]
-    constants: Constants
-    caches: Caches
+    constants: GraphConstants
+    caches: CacheStates
     mask: Tensor
     tokens: int
     _biases: dict[int | None, Tensor] = field(default_factory=dict)

@@ -7,7 +7,7 @@
     (5) put the tokenizer beside it
 
 The program takes `inputIds` [1, tokens] and `causalMask` [1, 1, tokens or 1, end], keeps its cache in
-states, of a window's length for sliding layers (`caches`), and returns `logits` [1, tokens, vocab]: the
+states, of a window's length for sliding layers (`cache_states`), and returns `logits` [1, tokens, vocab]: the
 names and calls of swift-transformers. Everything is fp16 (iOS 18 wants fp16 states), norms and residual
 stream so written that it stays finite.
 Peak memory is coremltools' program plus a few row chunks; no matrix is ever whole in memory.
@@ -29,7 +29,7 @@ from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.residual import residual_scale
-from exporter.lowering.interface import LoweringRequest, StoredRows
+from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, INT8_G32
@@ -52,28 +52,28 @@ class CoreMlLowering:
     def negative_scales(self) -> bool:
         return True
 
-    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+    def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write coreml/model.mlpackage, tokenizer and config.json under `out`.
 
         Raises LoweringError for a scheme or context Core ML cannot carry.
         """
-        checkpoint = request.checkpoint
+        checkpoint = order.checkpoint
         spec = checkpoint.spec
         # (1)
-        self._check(request)
+        self._check(order)
         # (2)
         progress("convert to Core ML", 0, 1)
         scale = residual_scale(spec)
-        program = convert(spec, checkpoint.gains(), request.context, scale)
+        program = convert(spec, checkpoint.gains(), order.context, scale)
         progress("convert to Core ML", 1, 1)
         # (3)
         weights = bind(program, checkpoint.matrices)
         describe(
             program.model,
-            f"Gemma text decoder ({spec.model_type}), KV cache of {request.context} tokens kept in "
+            f"Gemma text decoder ({spec.model_type}), KV cache of {order.context} tokens kept in "
             "states. Made by gemma-export; checked on this file's bytes by a MIL evaluator, not on "
             "Apple hardware.",
-            {"context": str(request.context), "residual_scale": repr(scale)},
+            {"context": str(order.context), "residual_scale": repr(scale)},
         )
         # (4)
         total = weights.nbytes
@@ -81,14 +81,14 @@ class CoreMlLowering:
             out / PACKAGE, program.model, weights, lambda done: progress("write weight.bin", done, total)
         )
         # (5)
-        _write_tokenizer(request, checkpoint, out / DIRECTORY)
+        _write_tokenizer(order, checkpoint, out / DIRECTORY)
         return (
             Artifact(
                 format="coreml",
                 path=PACKAGE,
-                context=request.context,
+                context=order.context,
                 vocab_size=spec.vocab_size,
-                prefill_chunk=request.prefill_chunk,
+                prefill_chunk=order.prefill_chunk,
                 prefill_logits="all",  # swift-transformers reads the last of them by its index
             ),
         )
@@ -108,27 +108,27 @@ class CoreMlLowering:
         twin.symlink_to((release / artifact.path).resolve(), target_is_directory=True)
         return artifact
 
-    def _check(self, request: LoweringRequest) -> None:
-        for name, matrix in request.checkpoint.matrices.items():
+    def _check(self, order: LoweringOrder) -> None:
+        for name, matrix in order.checkpoint.matrices.items():
             if matrix.scheme.name not in self.schemes:
                 raise LoweringError(
                     name,
                     f"Core ML cannot carry scheme {matrix.scheme.name}",
                     f"choose a recipe of {', '.join(sorted(self.schemes))}",
                 )
-        if request.context < max(TRACED_LENGTHS):
+        if order.context < max(TRACED_LENGTHS):
             raise LoweringError(
-                f"context {request.context}",
+                f"context {order.context}",
                 f"Core ML programs here hold at least {max(TRACED_LENGTHS)} positions",
                 "ask for a longer context",
             )
 
 
-def _write_tokenizer(request: LoweringRequest, checkpoint: QuantizedCheckpoint, directory: Path) -> None:
+def _write_tokenizer(order: LoweringOrder, checkpoint: QuantizedCheckpoint, directory: Path) -> None:
     """What swift-transformers' AutoTokenizer.from(modelFolder:) reads."""
     for name in TOKENIZER_FILES:
-        shutil.copyfile(request.tokenizer / name, directory / name)
+        shutil.copyfile(order.tokenizer / name, directory / name)
     architecture = json.dumps(checkpoint.record["architecture"], indent=2, sort_keys=True)
     (directory / "config.json").write_text(architecture + "\n", encoding="utf-8")
-    if request.chat_template is not None:
-        (directory / "chat_template.jinja").write_text(request.chat_template, encoding="utf-8")
+    if order.chat_template is not None:
+        (directory / "chat_template.jinja").write_text(order.chat_template, encoding="utf-8")

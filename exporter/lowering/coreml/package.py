@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.lowering.coreml.blob_file import BlobFile
+from exporter.lowering.coreml.blob_file import BlobWriter
 
 AUTHOR = "com.apple.CoreML"
 DATA = Path("Data", AUTHOR)
@@ -22,8 +22,8 @@ WEIGHTS = DATA / "weights" / "weight.bin"
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
 
-def write_package(package: Path, model: Any, weights: BlobFile, written: Callable[[int], None]) -> None:
-    """Write the package at a path that does not exist yet. `written` as for `BlobFile.write`."""
+def write_package(package: Path, model: Any, weights: BlobWriter, written: Callable[[int], None]) -> None:
+    """Write the package at a path that does not exist yet. `written` as for `BlobWriter.write`."""
     (package / WEIGHTS).parent.mkdir(parents=True)
     weights.write(package / WEIGHTS, written)
     (package / MODEL).write_bytes(model.SerializeToString(deterministic=True))

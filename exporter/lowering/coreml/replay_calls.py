@@ -25,7 +25,7 @@ import numpy as np
 from runtimes.session import Logits, Tokens
 
 SCHEMA_VERSION = 1
-VECTORS_NAME = "vectors.json"
+REPLAY_NAME = "vectors.json"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ReplayCall:
     logits: Logits
 
 
-def write_vectors(
+def write_replay_calls(
     path: Path,
     calls: Iterable[ReplayCall],
     *,

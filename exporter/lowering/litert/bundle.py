@@ -21,7 +21,7 @@ from exporter.lowering.litert.metadata import ModelFacts, llm_metadata
 
 
 @dataclass(frozen=True)
-class BundleRequest:
+class BundleOrder:
     """What goes into a bundle beside the models. tokenizer: directory with tokenizer.json.
 
     identity: bytes that differ where the model differs; the bundle's uuid is made from them.
@@ -32,12 +32,10 @@ class BundleRequest:
     identity: bytes
 
 
-def write_bundle(
-    request: BundleRequest, models: Sequence[SectionSource | SharedSection], out: Path
-) -> None:
+def write_bundle(order: BundleOrder, models: Sequence[SectionSource | SharedSection], out: Path) -> None:
     """Write the bundle. Raises LoweringError where there is no tokenizer.json."""
-    tokenizer = _read_tokenizer(request.tokenizer / "tokenizer.json")
-    metadata = llm_metadata(request.facts, tokenizer)
+    tokenizer = _read_tokenizer(order.tokenizer / "tokenizer.json")
+    metadata = llm_metadata(order.facts, tokenizer)
     # u64 size of the original, then zlib: the section's form in LiteRT-LM.
     compressed = len(tokenizer).to_bytes(8, "little") + zlib.compress(tokenizer)
     write_container(
@@ -47,7 +45,7 @@ def write_bundle(
             SectionSource(AnySectionDataType.HF_Tokenizer_Zlib, (), lambda file: _put(file, compressed)),
             *models,
         ],
-        uuid.uuid5(uuid.NAMESPACE_OID, (metadata + request.identity).hex()),
+        uuid.uuid5(uuid.NAMESPACE_OID, (metadata + order.identity).hex()),
     )
 
 

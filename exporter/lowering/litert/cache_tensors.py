@@ -28,7 +28,7 @@ OUTSIDE_WINDOW = -3e4
 WINDOW_NAME = "outside_window"  # of that constant in the file, so that a reader finds it
 
 
-class Caches:
+class CacheTensors:
     """The caches of one signature.
 
     positions: [tokens] int32, in order; behind the last token, whatever a caller pads with. mask: [1, 1,

@@ -1,6 +1,6 @@
 """`LiteRtDialect`: the decoder in LiteRT's operations; `LiteRtLookup`, its part that tokens go through.
 
-Not about how weights are stored (`storage`) or where keys and values are kept (`caches`).
+Not about how weights are stored (`storage`) or where keys and values are kept (`cache_tensors`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.litert.cache_tensors import Caches
+from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.operations import Operations
 from exporter.models.text.rotary import inverse_frequencies
 from exporter.models.text.spec import LayerSpec, ModelSpec, Rope
@@ -52,7 +52,7 @@ class LiteRtDialect(LiteRtLookup):
     spec: ModelSpec
     split: frozenset[str]
     positions: Tensor
-    caches: Caches
+    caches: CacheTensors
     _rotations: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property

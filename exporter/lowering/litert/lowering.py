@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, StoredRows
-from exporter.lowering.litert.bundle import BundleRequest, write_bundle
+from exporter.lowering.interface import LoweringOrder, StoredRows
+from exporter.lowering.litert.bundle import BundleOrder, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
 from exporter.lowering.litert.metadata import ModelFacts
@@ -55,32 +55,32 @@ class LiteRtLowering:
     def negative_scales(self) -> bool:
         return False  # XNNPACK refuses a model with a block scale of 0 or below (ai-edge-litert 2.3)
 
-    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+    def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         if not self.formats or not self.formats <= {"tflite", "litertlm"}:
             raise LoweringError(
                 "LiteRT", f"cannot write {sorted(self.formats)}", "ask for tflite or litertlm"
             )
-        if request.prefill_chunk > request.context:
+        if order.prefill_chunk > order.context:
             raise LoweringError(
                 "LiteRT",
-                f"a prefill chunk of {request.prefill_chunk} does not fit a context of {request.context}",
+                f"a prefill chunk of {order.prefill_chunk} does not fit a context of {order.context}",
                 "choose a smaller chunk",
             )
         tflite, bundle = out / TFLITE_NAME, out / BUNDLE_NAME
         if "tflite" in self.formats:
             # (1), (2)
             with tflite.open("wb") as file:
-                _graph_writer(request, progress)(file)
+                _graph_writer(order, progress)(file)
         if "litertlm" in self.formats:
             # (3)
             copied = tflite if "tflite" in self.formats else None
-            write_bundle(_bundle_request(request), _bundle_models(request, copied, progress), bundle)
+            write_bundle(_bundle_order(order), _bundle_models(order, copied, progress), bundle)
         # (4)
         for form, path in (("tflite", tflite), ("litertlm", bundle)):
             if form in self.formats:
-                verify_written(path, request.checkpoint)
+                verify_written(path, order.checkpoint)
         return tuple(
-            _artifact(form, name, request)
+            _artifact(form, name, order)
             for form, name in (("tflite", TFLITE_NAME), ("litertlm", BUNDLE_NAME))
             if form in self.formats
         )
@@ -95,22 +95,20 @@ class LiteRtLowering:
         return LiteRtTwin.of(release / artifact.path, out, self.twin_stage_bytes)
 
 
-def _graph_writer(request: LoweringRequest, progress: Progress) -> Callable[[BinaryIO], None]:
-    graph = build_graph(request.checkpoint, request.context, request.prefill_chunk)
+def _graph_writer(order: LoweringOrder, progress: Progress) -> Callable[[BinaryIO], None]:
+    graph = build_graph(order.checkpoint, order.context, order.prefill_chunk)
     return lambda file: write_tflite(graph.model, graph.external, file, _told(progress))
 
 
 def _bundle_models(
-    request: LoweringRequest, tflite: Path | None, progress: Progress
+    order: LoweringOrder, tflite: Path | None, progress: Progress
 ) -> list[SectionSource | SharedSection]:
     """tflite: the graph for tokens, where it was already written."""
-    if (ple := request.checkpoint.spec.per_layer_embedding) is not None:
-        return embedded_models(
-            request.checkpoint, ple, request.context, request.prefill_chunk, _told(progress)
-        )
+    if (ple := order.checkpoint.spec.per_layer_embedding) is not None:
+        return embedded_models(order.checkpoint, ple, order.context, order.prefill_chunk, _told(progress))
     if tflite is not None:
         return token_model(lambda file: _copy(tflite, file))
-    return token_model(_graph_writer(request, progress))
+    return token_model(_graph_writer(order, progress))
 
 
 def _told(progress: Progress) -> Written:
@@ -122,27 +120,27 @@ def _copy(path: Path, file: BinaryIO) -> None:
         shutil.copyfileobj(source, file, COPY_BYTES)
 
 
-def _bundle_request(request: LoweringRequest) -> BundleRequest:
-    spec = request.checkpoint.spec
+def _bundle_order(order: LoweringOrder) -> BundleOrder:
+    spec = order.checkpoint.spec
     facts = ModelFacts(
         model_type=spec.model_type,
-        bos_token=request.bos_token,
-        stop_tokens=request.stop_tokens,
-        chat_template=request.chat_template,
-        context=request.context,
+        bos_token=order.bos_token,
+        stop_tokens=order.stop_tokens,
+        chat_template=order.chat_template,
+        context=order.context,
         embedded=spec.per_layer_embedding is not None,
     )
-    identity = json.dumps(request.checkpoint.record, sort_keys=True).encode()
-    return BundleRequest(facts, request.tokenizer, identity)
+    identity = json.dumps(order.checkpoint.record, sort_keys=True).encode()
+    return BundleOrder(facts, order.tokenizer, identity)
 
 
-def _artifact(form: Format, path: str, request: LoweringRequest) -> Artifact:
+def _artifact(form: Format, path: str, order: LoweringOrder) -> Artifact:
     return Artifact(
         format=form,
         path=path,
-        context=request.context,
-        vocab_size=request.checkpoint.spec.vocab_size,
-        prefill_chunk=request.prefill_chunk,
+        context=order.context,
+        vocab_size=order.checkpoint.spec.vocab_size,
+        prefill_chunk=order.prefill_chunk,
         # LiteRT-LM takes logits from `decode` alone.
         prefill_logits="none",
     )

@@ -1,7 +1,7 @@
 """The graph LiteRT-LM expects of a text model: signatures `prefill_<n>` and `decode`.
 
 Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context] float32, and for each
-layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`caches`), which come back updated.
+layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`cache_tensors`), which come back updated.
 `decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a model
 takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32. Not
 about bundles or files.
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.lowering.litert.cache_tensors import Caches
+from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
@@ -139,7 +139,7 @@ def _trace(
         )
     ops = Operations(graph)
     split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
-    caches = Caches(ops, positions, mask, tensors)
+    caches = CacheTensors(ops, positions, mask, tensors)
     dialect = LiteRtDialect(ops, values_in(graph, stores), gains, spec, split, positions, caches)
     with ArithmeticTracer(ops):
         logits = run(dialect)

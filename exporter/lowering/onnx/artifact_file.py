@@ -23,7 +23,7 @@ WEIGHTS_KEY = "gemma_export.weights"
 
 
 @dataclass(frozen=True)
-class Origin:
+class WrittenRows:
     """Rows of an initializer that are one matrix of the checkpoint."""
 
     weight: str
@@ -85,13 +85,13 @@ class ArtifactFile:
             os.close(descriptor)
         return np.frombuffer(raw, kind).reshape(stop - start, -1)
 
-    def origins(self, name: str) -> tuple[Origin, ...]:
+    def origins(self, name: str) -> tuple[WrittenRows, ...]:
         """The matrices an initializer holds, one below the other; empty for other initializers."""
         tensor = self.initializers.get(name)
         if tensor is None:
             return ()
         texts = [entry.value for entry in tensor.metadata_props if entry.key == WEIGHTS_KEY]
-        return tuple(Origin(*entry) for text in texts for entry in json.loads(text))
+        return tuple(WrittenRows(*entry) for text in texts for entry in json.loads(text))
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from torch import Tensor
 from exporter.errors import LoweringError
 from exporter.lowering.onnx.graph_builder import CONTRIB, EXAMPLE, TOTAL, GraphBuilder
 from exporter.lowering.onnx.stored_tensors import (
-    Codes,
-    Floats,
+    CodeBytes,
+    DataTensor,
+    FloatBytes,
+    Gain,
     Ones,
     RopeTable,
-    Scales,
-    StoredTensor,
-    Vector,
-    ZeroPoints,
+    ScaleBytes,
+    ZeroPointBytes,
     block_size,
 )
 from exporter.models.text.spec import LayerSpec, ModelSpec
@@ -75,8 +75,8 @@ class OnnxDialect:
             )
             return self._as_float32(rows)
         block, bits = block_size(matrix), matrix.scheme.bits
-        codes = StoredTensor(
-            f"{weight}.rows", "uint8", (matrix.shape[0], width * bits // 8), Codes((weight,))
+        codes = DataTensor(
+            f"{weight}.rows", "uint8", (matrix.shape[0], width * bits // 8), CodeBytes((weight,))
         )
         operands = (self.graph.weight(codes), tokens, *self._scales_and_zeros((matrix,), block))
         attributes = {"bits": bits, "block_size": block, "gather_axis": 0, "quantize_axis": 1}
@@ -97,9 +97,9 @@ class OnnxDialect:
     def norm(self, x: Tensor, gain: str | None, eps: float, scale: float = 1.0) -> Tensor:
         width = x.shape[-1]
         if gain is None:
-            stored = StoredTensor(f"ones.{width}", "float32", (width,), Ones(width))
+            stored = DataTensor(f"ones.{width}", "float32", (width,), Ones(width))
         else:
-            stored = StoredTensor(gain, "float32", (width,), Vector(gain, scale))
+            stored = DataTensor(gain, "float32", (width,), Gain(gain, scale))
         attributes = {"axis": -1, "epsilon": eps, "stash_type": FLOAT}
         name = None if gain is None else _stem(gain)
         operands = (x, self.graph.weight(stored))
@@ -148,7 +148,7 @@ class OnnxDialect:
 
     def vector(self, name: str) -> Tensor:
         (shape,) = (weight.shape for weight in self.spec.weights() if weight.name == name)
-        return self.graph.weight(StoredTensor(name, "float32", shape, Vector(name, 1.0)))
+        return self.graph.weight(DataTensor(name, "float32", shape, Gain(name, 1.0)))
 
     def wanted_positions(self, x: Tensor) -> Tensor:
         if self.all_logits:
@@ -168,11 +168,11 @@ class OnnxDialect:
             return self._reshape(y, (1, -1, rows), (1, tokens, rows))
         integers = tuple(matrix for matrix in matrices if isinstance(matrix, IntegerMatrix))
         block, bits = block_size(integers[0]), integers[0].scheme.bits
-        codes = StoredTensor(
+        codes = DataTensor(
             f"{name}.codes",
             "uint8",
             (rows, inputs // block, block * bits // 8),
-            Codes(tuple(matrix.name for matrix in integers)),
+            CodeBytes(tuple(matrix.name for matrix in integers)),
         )
         attributes = {
             "K": inputs,
@@ -214,7 +214,7 @@ class OnnxDialect:
         names = tuple(matrix.name for matrix in matrices)
         rows, inputs = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1]
         dtype = f"float{matrices[0].scheme.bits}"
-        return self.graph.weight(StoredTensor(_joined(names), dtype, (rows, inputs), Floats(names)))
+        return self.graph.weight(DataTensor(_joined(names), dtype, (rows, inputs), FloatBytes(names)))
 
     def _as_float32(self, x: Tensor) -> Tensor:
         return x if x.dtype == torch.float32 else self.graph.op("Cast", (x,), x.shape, {"to": FLOAT})
@@ -223,12 +223,12 @@ class OnnxDialect:
         names = tuple(matrix.name for matrix in matrices)
         rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
         bits = matrices[0].scheme.bits
-        scales = StoredTensor(f"{_joined(names)}.scales", "float32", (rows, blocks), Scales(names, block))
-        zeros = StoredTensor(
+        scales = DataTensor(f"{_joined(names)}.scales", "float32", (rows, blocks), ScaleBytes(names, block))
+        zeros = DataTensor(
             f"zeros.{bits}bit.{rows}x{blocks}",
             "uint8",
             (rows, -(-blocks * bits // 8)),
-            ZeroPoints(rows, blocks, bits),
+            ZeroPointBytes(rows, blocks, bits),
         )
         return self.graph.weight(scales), self.graph.weight(zeros)
 
@@ -239,7 +239,7 @@ class OnnxDialect:
         rope, half = layer.rope, layer.head_dim // 2
         label = f"theta{rope.theta:g}_factor{rope.linear_factor:g}_rotated{rope.rotated:g}_{layer.head_dim}"
         cos, sin = (
-            StoredTensor(
+            DataTensor(
                 f"rope.{label}.{function}",
                 "float32",
                 (self.context, half),

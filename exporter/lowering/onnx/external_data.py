@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.errors import LoweringError
-from exporter.lowering.onnx.stored_tensors import Content, StoredTensor, pieces
+from exporter.lowering.onnx.stored_tensors import Content, DataTensor, pieces
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 
@@ -28,7 +28,7 @@ class ByteRange:
     length: int
 
 
-def lay_out(tensors: Iterable[StoredTensor]) -> dict[Content, ByteRange]:
+def lay_out(tensors: Iterable[DataTensor]) -> dict[Content, ByteRange]:
     """A byte range for every distinct content, in order of first use."""
     ranges: dict[Content, ByteRange] = {}
     end = 0

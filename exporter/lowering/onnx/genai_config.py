@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest
+from exporter.lowering.interface import LoweringOrder
 
 CONFIG_NAME = "genai_config.json"
 TEMPLATE_NAME = "chat_template.jinja"
@@ -21,38 +21,38 @@ PAD_TOKEN = 0  # of every Gemma
 GENAI_TYPES = {"gemma4_unified_text": "gemma4_text"}
 
 
-def write_genai_config(request: LoweringRequest, graph_name: str, directory: Path) -> None:
+def write_genai_config(order: LoweringOrder, graph_name: str, directory: Path) -> None:
     """Write `genai_config.json` for the graph beside it."""
-    text = json.dumps(_genai_config(request, graph_name), indent=2, sort_keys=True) + "\n"
+    text = json.dumps(_genai_config(order, graph_name), indent=2, sort_keys=True) + "\n"
     (directory / CONFIG_NAME).write_text(text, encoding="utf-8")
 
 
-def copy_tokenizer(request: LoweringRequest, directory: Path) -> None:
+def copy_tokenizer(order: LoweringOrder, directory: Path) -> None:
     """Put the tokenizer files and the chat template beside the graph."""
     for name in TOKENIZER_FILES:
         try:
-            shutil.copyfile(request.tokenizer / name, directory / name)
+            shutil.copyfile(order.tokenizer / name, directory / name)
         except OSError as error:
             raise LoweringError(
-                request.tokenizer / name,
+                order.tokenizer / name,
                 f"cannot be copied ({error.strerror})",
                 "give a directory with the tokenizer's files",
             ) from error
-    if request.chat_template is not None:
-        (directory / TEMPLATE_NAME).write_text(request.chat_template, encoding="utf-8")
+    if order.chat_template is not None:
+        (directory / TEMPLATE_NAME).write_text(order.chat_template, encoding="utf-8")
 
 
-def _genai_config(request: LoweringRequest, graph_name: str) -> dict[str, Any]:
-    spec = request.checkpoint.spec
+def _genai_config(order: LoweringOrder, graph_name: str) -> dict[str, Any]:
+    spec = order.checkpoint.spec
     first = spec.cache_layers[0]
     return {
         "model": {
             "type": GENAI_TYPES.get(spec.model_type, spec.model_type),
-            "bos_token_id": request.bos_token,
-            "eos_token_id": list(request.stop_tokens),
+            "bos_token_id": order.bos_token,
+            "eos_token_id": list(order.stop_tokens),
             "pad_token_id": PAD_TOKEN,
             "vocab_size": spec.vocab_size,
-            "context_length": request.context,
+            "context_length": order.context,
             "decoder": {
                 "filename": graph_name,
                 "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
@@ -78,7 +78,7 @@ def _genai_config(request: LoweringRequest, graph_name: str) -> dict[str, Any]:
         },
         "search": {
             "do_sample": False,
-            "max_length": request.context,
+            "max_length": order.context,
             "min_length": 0,
             "num_beams": 1,
             "num_return_sequences": 1,

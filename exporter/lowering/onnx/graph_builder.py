@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from exporter.errors import LoweringError
-from exporter.lowering.onnx.stored_tensors import StoredTensor
+from exporter.lowering.onnx.stored_tensors import DataTensor
 
 CONTRIB = "com.microsoft"
 OPSETS = {"": 23, CONTRIB: 1}  # 23: the first with RMSNormalization
@@ -49,7 +49,7 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self.stored: dict[str, StoredTensor] = {}
+        self.stored: dict[str, DataTensor] = {}
         self.constants: dict[str, onnx.TensorProto] = {}
         # Tensors are kept beside their names: a freed one's id would be given to another.
         self._named: dict[int, tuple[str, Tensor]] = {}
@@ -72,7 +72,7 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self._named[id(value)] = name, value
         self.outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[value.dtype], sides))
 
-    def weight(self, tensor: StoredTensor) -> Tensor:
+    def weight(self, tensor: DataTensor) -> Tensor:
         """A tensor of the data file, as an initializer."""
         if tensor.name not in self.stored:
             self.stored[tensor.name] = tensor

@@ -17,13 +17,13 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest, StoredRows
+from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.artifact_file import WEIGHTS_KEY
 from exporter.lowering.onnx.external_data import ByteRange, lay_out, write_external_data
 from exporter.lowering.onnx.genai_config import copy_tokenizer, write_genai_config
-from exporter.lowering.onnx.stored_tensors import Codes, Floats, StoredTensor
-from exporter.lowering.onnx.trace import GraphRequest, trace
+from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBytes
+from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import SCHEMES, IntegerScheme
@@ -46,20 +46,18 @@ class OnnxLowering:
     def negative_scales(self) -> bool:
         return True
 
-    def lower(self, request: LoweringRequest, out: Path, progress: Progress) -> tuple[Artifact, ...]:
-        if request.prefill_logits == "none":
+    def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
+        if order.prefill_logits == "none":
             raise LoweringError(
                 "prefill_logits", "an ONNX graph always returns logits", "ask for 'last' or 'all'"
             )
-        checkpoint = request.checkpoint
+        checkpoint = order.checkpoint
         directory = out / DIRECTORY
         directory.mkdir(exist_ok=True)
         # (1)
         progress("trace", 0, 1)
         graph = trace(
-            GraphRequest(
-                checkpoint.spec, checkpoint.matrices, request.context, request.prefill_logits == "all"
-            )
+            GraphOrder(checkpoint.spec, checkpoint.matrices, order.context, order.prefill_logits == "all")
         )
         # (2)
         ranges = lay_out(graph.stored.values())
@@ -68,19 +66,19 @@ class OnnxLowering:
         model = graph.model(
             [_initializer(tensor, ranges[tensor.content], checkpoint) for tensor in graph.stored.values()]
         )
-        helper.set_model_props(model, _metadata(request))
+        helper.set_model_props(model, _metadata(order))
         (directory / GRAPH_NAME).write_bytes(model.SerializeToString(deterministic=True))
         # (4)
-        write_genai_config(request, GRAPH_NAME, directory)
-        copy_tokenizer(request, directory)
+        write_genai_config(order, GRAPH_NAME, directory)
+        copy_tokenizer(order, directory)
         return (
             Artifact(
                 format="onnx",
                 path=f"{DIRECTORY}/{GRAPH_NAME}",
-                context=request.context,
+                context=order.context,
                 vocab_size=checkpoint.spec.vocab_size,
-                prefill_chunk=request.prefill_chunk,
-                prefill_logits=request.prefill_logits,
+                prefill_chunk=order.prefill_chunk,
+                prefill_logits=order.prefill_logits,
             ),
         )
 
@@ -91,7 +89,7 @@ class OnnxLowering:
         return float_twin.float_twin(release, artifact, out)
 
 
-def _initializer(tensor: StoredTensor, place: ByteRange, checkpoint: QuantizedCheckpoint) -> TensorProto:
+def _initializer(tensor: DataTensor, place: ByteRange, checkpoint: QuantizedCheckpoint) -> TensorProto:
     """A tensor whose data is a range of the data file."""
     found = TensorProto(
         name=tensor.name,
@@ -106,23 +104,23 @@ def _initializer(tensor: StoredTensor, place: ByteRange, checkpoint: QuantizedCh
     return found
 
 
-def _origin(tensor: StoredTensor, checkpoint: QuantizedCheckpoint) -> str | None:
+def _origin(tensor: DataTensor, checkpoint: QuantizedCheckpoint) -> str | None:
     """Which matrices a stored tensor holds, for whoever reads the file: [[name, rows, scheme], ...]."""
     match tensor.content:
-        case Codes(weights) | Floats(weights):
+        case CodeBytes(weights) | FloatBytes(weights):
             matrices = [checkpoint.matrices[name] for name in weights]
             return json.dumps([[matrix.name, matrix.shape[0], matrix.scheme.name] for matrix in matrices])
         case _:
             return None
 
 
-def _metadata(request: LoweringRequest) -> dict[str, str]:
+def _metadata(order: LoweringOrder) -> dict[str, str]:
     """What a driver wants to know of the file."""
     integers = any(
-        isinstance(matrix.scheme, IntegerScheme) for matrix in request.checkpoint.matrices.values()
+        isinstance(matrix.scheme, IntegerScheme) for matrix in order.checkpoint.matrices.values()
     )
     return {
         f"{METADATA}arithmetic": INTEGER_ARITHMETIC if integers else FLOAT_ARITHMETIC,
-        f"{METADATA}context": str(request.context),
-        f"{METADATA}prefill_chunk": str(request.prefill_chunk),
+        f"{METADATA}context": str(order.context),
+        f"{METADATA}prefill_chunk": str(order.prefill_chunk),
     }

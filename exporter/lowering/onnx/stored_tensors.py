@@ -1,4 +1,4 @@
-"""`StoredTensor`: a tensor of the graph whose bytes lie in the external data file.
+"""`DataTensor`: a tensor of the graph whose bytes lie in the external data file.
 
 What it holds is a value too (`Content`): two tensors of equal content share their bytes, which is
 how a tied embedding is stored once though the head wants it as [rows, blocks, block bytes] and the
@@ -37,14 +37,14 @@ ROPE_ROWS = 4096  # positions computed at once
 
 
 @dataclass(frozen=True)
-class Codes:
+class CodeBytes:
     """Offset-binary codes of matrices one below the other."""
 
     weights: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Scales:
+class ScaleBytes:
     """fp32 scales of matrices one below the other, one per block of inputs."""
 
     weights: tuple[str, ...]
@@ -52,7 +52,7 @@ class Scales:
 
 
 @dataclass(frozen=True)
-class ZeroPoints:
+class ZeroPointBytes:
     """The offset of the codes, 2^(bits-1), for [rows, blocks]. Explicit: providers' defaults differ."""
 
     rows: int
@@ -61,14 +61,14 @@ class ZeroPoints:
 
 
 @dataclass(frozen=True)
-class Floats:
+class FloatBytes:
     """Floating-point matrices one below the other, as stored."""
 
     weights: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Vector:
+class Gain:
     """A norm's gain or a scalar as the decoder multiplies by it, times `factor`."""
 
     weight: str
@@ -92,11 +92,11 @@ class RopeTable:
     function: str  # "cos" or "sin"
 
 
-Content = Codes | Scales | ZeroPoints | Floats | Vector | Ones | RopeTable
+Content = CodeBytes | ScaleBytes | ZeroPointBytes | FloatBytes | Gain | Ones | RopeTable
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class DataTensor:
     """One initializer: its name in the graph, type, shape, and what its bytes are."""
 
     name: str
@@ -132,25 +132,25 @@ def block_size(matrix: IntegerMatrix) -> int:
 def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArray[Any]]:
     """The bytes of a stored tensor in order, a row chunk of one matrix at a time."""
     match content:
-        case Codes(weights):
+        case CodeBytes(weights):
             for matrix in _integer(checkpoint, weights):
                 for start, stop in row_chunks(matrix):
                     yield matrix.packed(start, stop)
-        case Scales(weights, block):
+        case ScaleBytes(weights, block):
             for matrix in _integer(checkpoint, weights):
                 for start, stop in row_chunks(matrix):
                     yield _block_scales(matrix, matrix.scales(start, stop), block)
-        case ZeroPoints(rows, blocks, bits):
+        case ZeroPointBytes(rows, blocks, bits):
             row = -(-blocks * bits // 8)
             yield np.full((rows, row), _zero_byte(bits), np.uint8)
-        case Floats(weights):
+        case FloatBytes(weights):
             for name in weights:
                 values = checkpoint.matrices[name]
                 if not isinstance(values, FloatMatrix):
                     raise _other_scheme(values, "a floating-point scheme")
                 for start, stop in row_chunks(values):
                     yield values.stored(start, stop)
-        case Vector(weight, factor):
+        case Gain(weight, factor):
             yield checkpoint.gains()[weight] * np.float32(factor)
         case Ones(width):
             yield np.ones(width, np.float32)

@@ -20,7 +20,7 @@ from exporter.quantization.store.checkpoint import Matrix
 
 
 @dataclass(frozen=True)
-class GraphRequest:
+class GraphOrder:
     """What the graph is to compute: the model, how its matrices are stored, what comes out."""
 
     spec: ModelSpec
@@ -29,14 +29,14 @@ class GraphRequest:
     all_logits: bool
 
 
-def trace(request: GraphRequest) -> GraphBuilder:
+def trace(order: GraphOrder) -> GraphBuilder:
     """Build the graph.
 
     Inputs: input_ids [1, tokens], attention_mask [1, past + tokens], past_key_values.i.{key,value}
     [1, kv_heads, past, head_dim] of the i-th layer that owns a cache. Outputs: logits [1, tokens or
     1, vocab], present.i.{key,value}. Raises LoweringError for an operation it cannot express.
     """
-    spec = request.spec
+    spec = order.spec
     with GraphBuilder() as graph:
         tokens = graph.input("input_ids", torch.int64, (1, TOKENS))
         mask = graph.input("attention_mask", torch.int64, (1, TOTAL))
@@ -50,10 +50,10 @@ def trace(request: GraphRequest) -> GraphBuilder:
             pasts[layer.index] = key, value
         last_key, total = _lengths(graph, mask)
         ops = OnnxDialect(
-            spec, request.matrices, request.context, request.all_logits, graph, pasts, last_key, total
+            spec, order.matrices, order.context, order.all_logits, graph, pasts, last_key, total
         )
         logits = decode(spec, ops, tokens)
-        graph.output(logits, "logits", (1, TOKENS if request.all_logits else 1, spec.vocab_size))
+        graph.output(logits, "logits", (1, TOKENS if order.all_logits else 1, spec.vocab_size))
         for number, layer in enumerate(spec.cache_layers):
             sides = (1, layer.kv_heads, TOTAL, layer.head_dim)
             for part, present in zip(("key", "value"), ops.presents[layer.index], strict=True):

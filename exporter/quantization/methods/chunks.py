@@ -1,6 +1,6 @@
 """A chunk of rows of one matrix, made ready to be written: quantised, or taken over from its source.
 
-Not about where a chunk goes or how many there are (`writer`), or how codes are found (`quantizers`).
+Not about where a chunk goes or how many there are (`store.writer`), or how codes are found (`nearest`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Finding codes and scales: rows of floats in, packed codes and positive fp16 scales out.
 
-Not about which scheme (`exporter.planning`) or where the result is stored (`writer`). numpy works on
+Not about which scheme (`exporter.planning`) or where the result is stored (`store.writer`). numpy works on
 tiles that stay in the processor's cache and lets other threads run meanwhile, so callers quantise
 row ranges side by side; beside the result a call needs a few tiles of memory.
 """

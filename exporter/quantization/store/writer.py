@@ -2,7 +2,7 @@
 
 Every file is written under a temporary name, synced and renamed: a file that is there is finished,
 so a killed run goes on where it stopped. Row chunks of a matrix are quantised side by side; peak
-memory is a few chunks for each processor. Not about finding codes (`quantizers`) or deciding schemes
+memory is a few chunks for each processor. Not about finding codes (`methods.nearest`) or deciding schemes
 (`exporter.planning`).
 """
 

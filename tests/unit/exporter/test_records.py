@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from exporter.records import RecordError, decode, encode
+from exporter.records import RecordError, from_plain, to_plain
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,25 @@ def drawing() -> dict[str, Any]:
 def test_decoding_undoes_encoding() -> None:
     for shape in (Circle(1.5), Square(2)):
         value = Drawing("d", "blue", shape, False, (), {}, 0.5)
-        assert decode(Drawing, encode(value)) == value
+        assert from_plain(Drawing, to_plain(value)) == value
 
 
 def test_an_integer_is_taken_for_a_float_and_nothing_else_is_converted() -> None:
-    decoded = decode(Drawing, drawing())
+    decoded = from_plain(Drawing, drawing())
     assert decoded.shape == Circle(1.0)
     assert isinstance(decoded.shape, Circle)
     assert isinstance(decoded.shape.radius, float)
 
 
 def test_an_integer_where_a_float_is_declared_is_written_as_one() -> None:
-    assert repr(encode(Circle(1))["radius"]) == "1.0"
+    assert repr(to_plain(Circle(1))["radius"]) == "1.0"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_json_has_no_word_for_survive_as_strings(value: float) -> None:
-    encoded = encode(Circle(value))
+    encoded = to_plain(Circle(value))
     assert isinstance(encoded["radius"], str)
-    assert repr(decode(Circle, encoded).radius) == repr(value)
+    assert repr(from_plain(Circle, encoded).radius) == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_numbers_json_has_no_word_for_survive_as_strings(value: float) -> None:
 )
 def test_a_wrong_value_is_refused_with_its_path(change: dict[str, Any], at: str) -> None:
     with pytest.raises(RecordError) as caught:
-        decode(Drawing, drawing() | change)
+        from_plain(Drawing, drawing() | change)
     assert caught.value.at == at
 
 
@@ -96,8 +96,8 @@ def test_a_missing_key_is_refused_even_where_none_is_allowed() -> None:
     raw = drawing()
     del raw["scale"]
     with pytest.raises(RecordError, match=r"\$\.scale: key is missing"):
-        decode(Drawing, raw)
-    assert decode(Drawing, raw, absent_is_none=True).scale is None
+        from_plain(Drawing, raw)
+    assert from_plain(Drawing, raw, absent_is_none=True).scale is None
     del raw["name"]
     with pytest.raises(RecordError, match=r"\$\.name"):
-        decode(Drawing, raw, absent_is_none=True)
+        from_plain(Drawing, raw, absent_is_none=True)

@@ -29,7 +29,7 @@ INPUT, WEIGHT = 0, 1  # operands of FULLY_CONNECTED
 
 
 @dataclass(frozen=True)
-class Piece:
+class WeightSlice:
     """Rows start to stop of a stored weight, as float32."""
 
     matrix: WrittenMatrix
@@ -63,7 +63,7 @@ class FloatGraph:
     file: LiteRtFile
     operator_codes: list[Any]
     buffers: list[Any]
-    pieces: Mapping[int, Piece]
+    pieces: Mapping[int, WeightSlice]
     signatures: tuple[FloatSignature, ...]
 
     def operator(self, node: Any) -> int:
@@ -86,7 +86,7 @@ def float_graph(file: LiteRtFile, limit: int) -> FloatGraph:
 class _Maker:
     file: LiteRtFile
     limit: int
-    pieces: dict[int, Piece] = field(default_factory=dict)
+    pieces: dict[int, WeightSlice] = field(default_factory=dict)
     _buffers: dict[tuple[str, int], int] = field(default_factory=dict)  # by weight and first row
 
     def __post_init__(self) -> None:
@@ -136,12 +136,12 @@ class _Maker:
         count = -(-rows // step)
         step = -(-rows // count)  # of about equal size
         if count == 1:
-            yield _replaced(node, WEIGHT, self._float_tensor(tensors, Piece(matrix, 0, rows)))
+            yield _replaced(node, WEIGHT, self._float_tensor(tensors, WeightSlice(matrix, 0, rows)))
             return
         whole = tensors[int(node.outputs[0])]
         results = []
         for start in range(0, rows, step):
-            piece = Piece(matrix, start, min(rows, start + step))
+            piece = WeightSlice(matrix, start, min(rows, start + step))
             part = _replaced(node, WEIGHT, self._float_tensor(tensors, piece))
             result = copy.copy(whole)
             result.name = f"{text(whole.name)}.{start}"
@@ -157,7 +157,7 @@ class _Maker:
         joined.builtinOptions.axis = len(whole.shape) - 1
         yield joined
 
-    def _float_tensor(self, tensors: list[Any], piece: Piece) -> int:
+    def _float_tensor(self, tensors: list[Any], piece: WeightSlice) -> int:
         """Index of a new tensor for the piece; signatures share its buffer."""
         key = piece.matrix.name, piece.start
         if key not in self._buffers:

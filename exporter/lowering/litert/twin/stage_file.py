@@ -20,8 +20,8 @@ from exporter.lowering.litert.declarations import Span
 from exporter.lowering.litert.graph import keep_tensors, scales_of
 from exporter.lowering.litert.reading import CHUNK_BYTES, LiteRtFile
 from exporter.lowering.litert.storage import ExternalData
-from exporter.lowering.litert.twin.float_graph import FLOAT_BYTES, FloatGraph, Piece
-from exporter.lowering.litert.twin.stages import Part, Stage
+from exporter.lowering.litert.twin.float_graph import FLOAT_BYTES, FloatGraph, WeightSlice
+from exporter.lowering.litert.twin.stages import Stage, StageShare
 from exporter.lowering.litert.writing import write_tflite
 from runtimes.litert.external_weights import EXTERNAL_ID
 
@@ -39,7 +39,7 @@ def write_stage(graph: FloatGraph, stage: Stage, path: Path) -> None:
         write_tflite(model, placed.written, file, lambda done, total: None)
 
 
-def _add_part(model: Any, part: Part, placed: _Buffers) -> None:
+def _add_part(model: Any, part: StageShare, placed: _Buffers) -> None:
     subgraph = schema.SubGraphT()
     subgraph.name = part.signature.key
     subgraph.tensors = [_copied(tensor) for tensor in part.signature.tensors]
@@ -113,7 +113,7 @@ def _named(name: str, index: int) -> Any:
     return entry
 
 
-def _values(file: LiteRtFile, piece: Piece) -> Callable[[], Iterator[NDArray[Any]]]:
+def _values(file: LiteRtFile, piece: WeightSlice) -> Callable[[], Iterator[NDArray[Any]]]:
     step = max(1, CHUNK_BYTES // (piece.matrix.shape[1] * FLOAT_BYTES))
     return lambda: (
         file.values(piece.matrix, start, min(piece.stop, start + step))

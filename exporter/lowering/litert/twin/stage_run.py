@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from exporter.lowering.litert.twin.crossing import Crossing
-from exporter.lowering.litert.twin.stages import Part, Stage
+from exporter.lowering.litert.twin.stages import Stage, StageShare
 from runtimes.litert.calls import LOGITS, GraphCall
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
 
@@ -59,7 +59,7 @@ def run_stage(
 @dataclass(frozen=True)
 class _Signature:
     index: int
-    part: Part
+    part: StageShare
     inputs: Mapping[str, Any]  # name to buffer, in the order run_by_index takes them
     outputs: Mapping[str, Any]
 
@@ -105,7 +105,7 @@ class _Opened:
             buffer.destroy()
         close_model(self.model)
 
-    def _signature(self, key: str, part: Part) -> _Signature:
+    def _signature(self, key: str, part: StageShare) -> _Signature:
         index = self.model.get_signature_index(key)
         listing = self.model.get_signature_by_index(index)
         for name in part.outputs:
@@ -129,6 +129,6 @@ class _Opened:
         return buffer
 
 
-def _form(part: Part, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _form(part: StageShare, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     tensor = part.signature.tensors[index]
     return tuple(int(side) for side in tensor.shape), DTYPES[tensor.type]

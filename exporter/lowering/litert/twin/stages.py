@@ -22,7 +22,7 @@ from exporter.lowering.litert.twin.float_graph import FloatGraph, FloatSignature
 
 
 @dataclass(frozen=True)
-class Part:
+class StageShare:
     """One signature's share of a stage.
 
     inputs, outputs: name to tensor. Names are the signature's own, a cache having the same one in
@@ -39,7 +39,7 @@ class Part:
 class Stage:
     """parts: by signature key, without signatures that have nothing to do. nbytes: of float weights."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, StageShare]
     nbytes: int
 
 
@@ -58,7 +58,7 @@ def cut(graph: FloatGraph, keys: Collection[str], budget: int) -> tuple[Stage, .
     stages = range(1 + max(numbers.values(), default=0))
     read = [{cache for each in used for cache in each.caches_read(stage)} for stage in stages]
     shares = {each.signature.key: [each.share(stage, read[stage]) for stage in stages] for each in used}
-    parts: list[dict[str, Part]] = [{} for _ in stages]
+    parts: list[dict[str, StageShare]] = [{} for _ in stages]
     for each in used:
         key = each.signature.key
         given = {index for share in shares[key] for index in each.given_to(share)}
@@ -87,7 +87,7 @@ def _weights(graph: FloatGraph, tensors: Sequence[Any], operators: Iterable[Any]
     return list(dict.fromkeys(buffer for buffer in read if buffer in graph.pieces))
 
 
-def _weight_bytes(graph: FloatGraph, parts: Iterable[Part]) -> int:
+def _weight_bytes(graph: FloatGraph, parts: Iterable[StageShare]) -> int:
     read = {buffer for each in parts for buffer in _weights(graph, each.signature.tensors, each.operators)}
     return sum(graph.pieces[buffer].nbytes for buffer in read)
 
@@ -126,7 +126,7 @@ class _Operators:
                 self.stages.append(stage)
 
     def caches_read(self, stage: int) -> set[str]:
-        """Caches whose updated values the stage's own operators read."""
+        """CacheTensors whose updated values the stage's own operators read."""
         share = set(self.share(stage, ()))
         return {name for name, at in self.updates.items() if at in share}
 
@@ -149,7 +149,7 @@ class _Operators:
         read = (index for at in share for index in self._computed(self.operators[at]))
         return list(dict.fromkeys(index for index in read if index not in made))
 
-    def part(self, stage: int, share: Sequence[int], crossing: Collection[int]) -> Part:
+    def part(self, stage: int, share: Sequence[int], crossing: Collection[int]) -> StageShare:
         """The share with its inputs and outputs. crossing: what any stage is given."""
         inputs, outputs = dict[str, int](), dict[str, int]()
         for index in self.given_to(share):
@@ -167,7 +167,7 @@ class _Operators:
                     outputs[self.signature.outputs[index]] = index
                 elif index in crossing:
                     outputs[crossing_name(index)] = index
-        return Part(self.signature, tuple(self.operators[at] for at in share), inputs, outputs)
+        return StageShare(self.signature, tuple(self.operators[at] for at in share), inputs, outputs)
 
     @property
     def operators(self) -> list[Any]:

@@ -16,7 +16,7 @@ from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from tests.fakes import silent
 from tests.tiny import WINDOW, tiny_gemma3
-from tests.tiny_releases import CHUNK, lowering_request, quantized
+from tests.tiny_releases import CHUNK, lowering_order, quantized
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact, M
     """A tiny Gemma 3 as Core ML, its window as long as a chunk."""
     directory = tmp_path_factory.mktemp("package")
     checkpoint = quantized(directory, tiny_gemma3(), INT8_CHANNEL)
-    (artifact,) = CoreMlLowering().lower(lowering_request(checkpoint, directory), directory, silent)
+    (artifact,) = CoreMlLowering().lower(lowering_order(checkpoint, directory), directory, silent)
     return directory, artifact, checkpoint.spec
 
 

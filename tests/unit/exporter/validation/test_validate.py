@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from exporter.errors import LoweringError
-from exporter.lowering.interface import LoweringRequest
+from exporter.lowering.interface import LoweringOrder
 from exporter.models.text.spec import ModelSpec
 from exporter.packaging.release import seal_release
 from exporter.planning.estimates import cache_size
@@ -99,7 +99,7 @@ def request(
     lowering = lowering or ArchiveLowering()
     checkpoint = quantised.checkpoint
     artifacts = lowering.lower(
-        LoweringRequest(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None), release, silent
+        LoweringOrder(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None), release, silent
     )
     return ValidationRequest(
         release=release,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exporter.errors import LoweringError
-from exporter.lowering.coreml.blob_file import Blob, BlobFile, Element, file_pieces, one_piece
+from exporter.lowering.coreml.blob_file import Blob, BlobWriter, Element, file_pieces, one_piece
 from exporter.lowering.coreml.quiet import quietly
 
 with quietly():
@@ -25,7 +25,7 @@ def unheard(done: int) -> None:
 
 def write(path: Path) -> list[int]:
     """A file of one payload of each kind the lowering uses; offsets of their records."""
-    file = BlobFile()
+    file = BlobWriter()
     offsets = [
         file.add(Blob("halves", Element.FLOAT16, HALVES.nbytes, one_piece(HALVES.tobytes()))),
         file.add(Blob("int8", Element.INT8, CODES.nbytes, one_piece(CODES.tobytes()))),
@@ -68,7 +68,7 @@ def test_records_and_data_lie_on_64_bytes(tmp_path: Path) -> None:
 
 
 def test_a_payload_of_another_length_than_announced_is_an_error(tmp_path: Path) -> None:
-    file = BlobFile()
+    file = BlobWriter()
     file.add(Blob("gain", Element.FLOAT16, 12, one_piece(HALVES.tobytes())))
     with pytest.raises(LoweringError, match="gain has 10 bytes where 12 were laid out"):
         file.write(tmp_path / "weight.bin", unheard)
@@ -79,7 +79,7 @@ def test_progress_is_told_as_pieces_are_written(tmp_path: Path) -> None:
         yield b"ab"
         yield b"cd"
 
-    file, told = BlobFile(), list[int]()
+    file, told = BlobWriter(), list[int]()
     file.add(Blob("codes", Element.INT8, 4, pieces))
     file.write(tmp_path / "weight.bin", told.append)
     assert told == [130, 132]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.lowering.coreml.cache_states import Caches, Rows, cache_groups
+from exporter.lowering.coreml.cache_states import CacheStates, Rows, cache_groups
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from tests.tiny import RandomSource, tiny_gemma1, tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
 
@@ -51,7 +51,7 @@ class Feeding:
         self.position = 0
 
     def call(self, layer: LayerSpec, count: int) -> Rows:
-        caches = Caches(self.groups, self.states, self.position, count)
+        caches = CacheStates(self.groups, self.states, self.position, count)
         new = positions(count, self.position, layer)
         self.position += count
         return caches.append(layer, new, -new)
@@ -100,7 +100,7 @@ def test_a_layer_that_shares_a_cache_sees_what_its_owner_saw() -> None:
     owner = spec.layers[sharing.kv_source]
     groups = cache_groups(spec, CONTEXT)
     states = {state: torch.zeros(g.shape) for g in groups for state in (g.key_state, g.value_state)}
-    caches = Caches(groups, states, 0, CONTEXT)
+    caches = CacheStates(groups, states, 0, CONTEXT)
     rows = caches.append(owner, positions(CONTEXT, 0, owner), positions(CONTEXT, 0, owner))
     assert caches.shared(sharing) is rows
     assert held(rows.keys) == list(range(-1, CONTEXT))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.lowering.coreml.cache_states import Caches
+from exporter.lowering.coreml.cache_states import CacheStates
 from exporter.lowering.coreml.dialect import CoreMlDialect, constants
 from exporter.lowering.coreml.graph_nodes import cache_rows, placeholder, placeholder_linear, rows_from
 from exporter.models.text.spec import ModelSpec
@@ -19,7 +19,7 @@ SCALE = 0.25
 def dialect(spec: ModelSpec, width: int) -> CoreMlDialect:
     """A dialect with a gain "gain" of ones, of this width, and nothing else."""
     small = constants(spec, {"gain": torch.ones(width)}, 16, SCALE)
-    return CoreMlDialect(spec, SCALE, {}, small, Caches((), {}, 3, 1), torch.zeros(1, 1, 1, 4), 1)
+    return CoreMlDialect(spec, SCALE, {}, small, CacheStates((), {}, 3, 1), torch.zeros(1, 1, 1, 4), 1)
 
 
 def rms_norm(x: Tensor, eps: float) -> Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from exporter.lowering.coreml.blob_file import Blob, BlobFile, Element, one_piece
+from exporter.lowering.coreml.blob_file import Blob, BlobWriter, Element, one_piece
 from exporter.lowering.coreml.package import CONVERSION_DATE, MODEL, WEIGHTS, describe, write_package
 from exporter.lowering.coreml.quiet import quietly
 
@@ -12,7 +12,7 @@ with quietly():
 
 
 def write(package: Path) -> None:
-    weights = BlobFile()
+    weights = BlobWriter()
     weights.add(Blob("gain", Element.FLOAT16, 2, one_piece(b"\0\0")))
     model = Model_pb2.Model()
     model.specificationVersion = 9

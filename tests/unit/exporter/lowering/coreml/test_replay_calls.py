@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.lowering.coreml.replay_calls import ReplayCall, ReplayTolerances, write_vectors
+from exporter.lowering.coreml.replay_calls import ReplayCall, ReplayTolerances, write_replay_calls
 from runtimes.mil.execution import Execution
 from runtimes.mil.session import MilSession
 from tests.parity.coreml_packages import TOKENS, lowered
@@ -50,7 +50,9 @@ def vectors(tmp_path: Path) -> dict[str, Any]:
             tokens = TOKENS[start:stop]
             calls.append(ReplayCall(tokens, session.prefill(tokens)))
     path = tmp_path / "vectors.json"
-    write_vectors(path, calls, model="model.mlpackage", arithmetic="fp32", tolerances=ReplayTolerances())
+    write_replay_calls(
+        path, calls, model="model.mlpackage", arithmetic="fp32", tolerances=ReplayTolerances()
+    )
     written: dict[str, Any] = json.loads(path.read_text())
     return written
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from exporter.lowering.litert.cache_tensors import Caches
+from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.writing import write_tflite
@@ -106,7 +106,7 @@ def _signature(graph: SubgraphBuilder, layer: LayerSpec, slots: int, count: int)
     new = graph.input("new", (1, count, layer.kv_heads, layer.head_dim), torch.float32)
     keys = graph.input("keys", (1, layer.kv_heads, slots, layer.head_dim), torch.float32)
     values = graph.input("values", (1, layer.kv_heads, layer.head_dim, slots), torch.float32)
-    caches = Caches(ops, positions, mask, {layer.index: (keys, values)})
+    caches = CacheTensors(ops, positions, mask, {layer.index: (keys, values)})
     caches.append(layer, new, new)
     found, seen = caches[layer.index], caches.mask(layer, GROUP)
     graph.finish({"keys": found[0], "values": found[1], "seen": seen})

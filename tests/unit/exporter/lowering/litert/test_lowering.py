@@ -20,7 +20,7 @@ from tests.tiny_releases import (
     CHUNK,
     CONTEXT,
     eager_logits,
-    lowering_request,
+    lowering_order,
     mean_kl,
     quantized,
     quantized_source,
@@ -161,7 +161,7 @@ def test_groups_of_zeros_and_of_subnormal_scale_run(tmp_path: Path) -> None:
 
 
 def test_a_chunk_longer_than_the_context_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = lowering_request(int8_release.checkpoint, tmp_path, prefill_chunk=CONTEXT + 1)
+    asked = lowering_order(int8_release.checkpoint, tmp_path, prefill_chunk=CONTEXT + 1)
     with pytest.raises(LoweringError, match="does not fit a context"):
         EVERY_FORMAT.lower(asked, tmp_path, silent)
 
@@ -169,12 +169,12 @@ def test_a_chunk_longer_than_the_context_is_refused(int8_release: TinyRelease, t
 def test_a_format_of_another_runtime_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
     with pytest.raises(LoweringError, match="onnx"):
         LiteRtLowering(frozenset({"onnx"})).lower(
-            lowering_request(int8_release.checkpoint, tmp_path), tmp_path, silent
+            lowering_order(int8_release.checkpoint, tmp_path), tmp_path, silent
         )
 
 
 def test_a_missing_tokenizer_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = lowering_request(int8_release.checkpoint, tmp_path)
+    asked = lowering_order(int8_release.checkpoint, tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(LoweringError, match=r"tokenizer\.json"):
         EVERY_FORMAT.lower(asked, tmp_path, silent)

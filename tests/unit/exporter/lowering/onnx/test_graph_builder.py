@@ -10,7 +10,7 @@ import torch
 
 from exporter.errors import LoweringError
 from exporter.lowering.onnx.graph_builder import TOKENS, GraphBuilder
-from exporter.lowering.onnx.stored_tensors import Ones, StoredTensor
+from exporter.lowering.onnx.stored_tensors import DataTensor, Ones
 
 
 def test_what_is_recorded_computes_what_torch_does() -> None:
@@ -74,6 +74,6 @@ def test_constants_are_shared_by_content_and_kept_apart_by_shape() -> None:
 
 def test_two_contents_cannot_share_a_name() -> None:
     with GraphBuilder() as graph:
-        graph.weight(StoredTensor("gain", "float32", (4,), Ones(4)))
+        graph.weight(DataTensor("gain", "float32", (4,), Ones(4)))
         with pytest.raises(LoweringError, match="name of two"):
-            graph.weight(StoredTensor("gain", "float32", (5,), Ones(5)))
+            graph.weight(DataTensor("gain", "float32", (5,), Ones(5)))

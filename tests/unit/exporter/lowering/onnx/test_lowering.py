@@ -22,7 +22,7 @@ from tests.tiny_releases import (
     CHUNK,
     CONTEXT,
     eager_logits,
-    lowering_request,
+    lowering_order,
     mean_kl,
     quantized,
     some_tokens,
@@ -205,13 +205,13 @@ def test_the_neighbours_of_the_graph_are_what_genai_looks_for(int8_release: Tiny
 
 
 def test_a_graph_without_logits_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = lowering_request(int8_release.checkpoint, tmp_path, prefill_logits="none")
+    asked = lowering_order(int8_release.checkpoint, tmp_path, prefill_logits="none")
     with pytest.raises(LoweringError, match="'last' or 'all'"):
         LOWERING.lower(asked, tmp_path, silent)
 
 
 def test_a_missing_tokenizer_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
-    asked = lowering_request(int8_release.checkpoint, tmp_path)
+    asked = lowering_order(int8_release.checkpoint, tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(LoweringError, match=r"tokenizer\.json"):
         LOWERING.lower(asked, tmp_path, silent)

@@ -10,13 +10,13 @@ import pytest
 from exporter.errors import LoweringError
 from exporter.lowering.onnx.external_data import ALIGNMENT, ByteRange, lay_out, write_external_data
 from exporter.lowering.onnx.stored_tensors import (
-    Codes,
-    Floats,
+    CodeBytes,
+    DataTensor,
+    FloatBytes,
     Ones,
     RopeTable,
-    Scales,
-    StoredTensor,
-    ZeroPoints,
+    ScaleBytes,
+    ZeroPointBytes,
     block_size,
     pieces,
 )
@@ -54,7 +54,7 @@ def test_a_row_no_block_divides_is_refused(int8_release: TinyRelease) -> None:
 
 def test_matrices_of_one_input_lie_one_below_the_other(int8_release: TinyRelease) -> None:
     checkpoint = int8_release.checkpoint
-    found = np.concatenate(list(pieces(Codes((Q, K)), checkpoint)))
+    found = np.concatenate(list(pieces(CodeBytes((Q, K)), checkpoint)))
     queries, keys = (_integer(checkpoint, name) for name in (Q, K))
     expected = [matrix.packed(0, matrix.shape[0]) for matrix in (queries, keys)]
     np.testing.assert_array_equal(found, np.concatenate(expected))
@@ -62,7 +62,7 @@ def test_matrices_of_one_input_lie_one_below_the_other(int8_release: TinyRelease
 
 def test_a_rows_scale_is_repeated_for_each_of_its_blocks(int8_release: TinyRelease) -> None:
     matrix = _integer(int8_release.checkpoint, Q)
-    (found,) = pieces(Scales((Q,), 16), int8_release.checkpoint)
+    (found,) = pieces(ScaleBytes((Q,), 16), int8_release.checkpoint)
     assert found.shape == (matrix.shape[0], 4)
     np.testing.assert_array_equal(found, np.repeat(matrix.scales(0, matrix.shape[0]), 4, axis=1))
 
@@ -71,7 +71,7 @@ def test_a_rows_scale_is_repeated_for_each_of_its_blocks(int8_release: TinyRelea
 def test_zero_points_are_the_offset_of_the_codes(
     bits: int, byte: int, shape: tuple[int, int], int8_release: TinyRelease
 ) -> None:
-    (found,) = pieces(ZeroPoints(3, 5, bits), int8_release.checkpoint)
+    (found,) = pieces(ZeroPointBytes(3, 5, bits), int8_release.checkpoint)
     np.testing.assert_array_equal(found, np.full(shape, byte, np.uint8))
 
 
@@ -90,30 +90,30 @@ def test_a_rope_table_turns_position_by_frequency(int8_release: TinyRelease) -> 
 def test_a_graph_of_another_recipe_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
     floats = quantized(tmp_path, tiny_gemma3(), FP32)
     with pytest.raises(LoweringError, match="int8-channel"):
-        list(pieces(Floats((Q,)), int8_release.checkpoint))
+        list(pieces(FloatBytes((Q,)), int8_release.checkpoint))
     with pytest.raises(LoweringError, match="fp32"):
-        list(pieces(Codes((Q,)), floats))
+        list(pieces(CodeBytes((Q,)), floats))
 
 
 def test_equal_contents_share_a_range_and_others_start_on_pages() -> None:
     tensors = [
-        StoredTensor("a", "float32", (5,), Ones(5)),
-        StoredTensor("b", "float32", (1, 5), Ones(5)),
-        StoredTensor("c", "float32", (7,), Ones(7)),
+        DataTensor("a", "float32", (5,), Ones(5)),
+        DataTensor("b", "float32", (1, 5), Ones(5)),
+        DataTensor("c", "float32", (7,), Ones(7)),
     ]
     assert lay_out(tensors) == {Ones(5): ByteRange(0, 20), Ones(7): ByteRange(ALIGNMENT, 28)}
 
 
 def test_bytes_that_do_not_fill_their_range_are_an_error(int8_release: TinyRelease, tmp_path: Path) -> None:
-    ranges = lay_out([StoredTensor("a", "float32", (6,), Ones(5))])
+    ranges = lay_out([DataTensor("a", "float32", (6,), Ones(5))])
     with pytest.raises(LoweringError, match="20 bytes, the graph expects 24"):
         write_external_data(tmp_path / "data", ranges, int8_release.checkpoint, silent)
 
 
 def test_four_bit_rows_with_one_scale_are_packed_alike(tmp_path: Path) -> None:
     checkpoint = quantized(tmp_path, tiny_gemma3(), INT4_CHANNEL)
-    (codes,) = pieces(Codes((Q,)), checkpoint)
-    (scales,) = pieces(Scales((Q,), 64), checkpoint)
+    (codes,) = pieces(CodeBytes((Q,)), checkpoint)
+    (scales,) = pieces(ScaleBytes((Q,), 64), checkpoint)
     assert codes.shape[1] == 32
     assert scales.shape[1] == 1
 

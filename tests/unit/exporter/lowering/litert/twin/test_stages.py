@@ -15,7 +15,7 @@ from exporter.errors import LoweringError
 from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.signatures import DECODE, prefill_name
 from exporter.lowering.litert.twin.float_graph import FloatGraph, float_graph
-from exporter.lowering.litert.twin.stages import Part, Stage, cut
+from exporter.lowering.litert.twin.stages import Stage, StageShare, cut
 from exporter.schemes import INT8_CHANNEL
 from tests.tiny import tiny_gemma4_e2b
 from tests.tiny_releases import CHUNK
@@ -38,7 +38,7 @@ def both(graph: FloatGraph, budget: int = STAGE) -> tuple[Stage, ...]:
     return cut(graph, {PREFILL, DECODE}, budget)
 
 
-def operators(graph: FloatGraph, part: Part) -> list[int]:
+def operators(graph: FloatGraph, part: StageShare) -> list[int]:
     return [graph.operator(node) for node in part.operators]
 
 

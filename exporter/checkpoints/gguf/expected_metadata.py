@@ -1,7 +1,7 @@
 """What the metadata of a Gemma's GGUF may say, under llama.cpp's keys, made from the numbers of its spec.
 
 llama.cpp's converter has come to write more of these keys with time, and its loader reads some that it
-never writes; a file may have any of them. Not about which model a file is (`gguf_architectures`).
+never writes; a file may have any of them. Not about which model a file is (`architectures`).
 Source: llama.cpp conversion/base.py, conversion/gemma.py and src/models/gemma*.cpp.
 """
 

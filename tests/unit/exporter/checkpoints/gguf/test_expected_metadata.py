@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from exporter.checkpoints.gguf.architectures import ARCHITECTURES, GgufArchitecture, recognise
+from exporter.checkpoints.gguf.expected_metadata import PerLayer, agrees
 from exporter.checkpoints.gguf.file import GgufFile, MetadataValue
-from exporter.checkpoints.gguf.metadata import PerLayer, agrees
 from exporter.errors import SpecError
 from exporter.models.published import published_config, published_ids
 from exporter.models.text.families import read_spec
