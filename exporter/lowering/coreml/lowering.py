@@ -7,9 +7,9 @@
     (5) put the tokenizer beside it
 
 The program takes `inputIds` [1, tokens] and `causalMask` [1, 1, tokens or 1, end], keeps its cache in
-states, of a window's length for sliding layers (`cache_states`), and returns `logits` [1, tokens, vocab]: the
-names and calls of swift-transformers. Everything is fp16 (iOS 18 wants fp16 states), norms and residual
-stream so written that it stays finite.
+states, of a window's length for sliding layers (`cache_states`), and returns `logits` [1, tokens, vocab]:
+the names and calls of swift-transformers. Everything is fp16 (iOS 18 wants fp16 states), norms and
+residual stream so written that it stays finite.
 Peak memory is coremltools' program plus a few row chunks; no matrix is ever whole in memory.
 
 One weight file whatever its size. Loading files above 2 GB is reported to fail on 2023's macOS and to

@@ -1,10 +1,10 @@
 """The graph LiteRT-LM expects of a text model: signatures `prefill_<n>` and `decode`.
 
 Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context] float32, and for each
-layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`cache_tensors`), which come back updated.
-`decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a model
-takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32. Not
-about bundles or files.
+layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`cache_tensors`), which come back
+updated. `decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a
+model takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32.
+Not about bundles or files.
 """
 
 from __future__ import annotations
