@@ -6,12 +6,9 @@ Measured on transformers' own modules through the streamed reference. Not about 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
@@ -24,28 +21,22 @@ def input_sizes(
     source: CheckpointSource, tokens: Tokens, progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
     """Linear's weight name to the RMS of each input over `tokens`, [in]."""
-    reference = StreamedReference(OriginalWeights(source))
-    found: dict[str, NDArray[np.float32]] = {}
-    handles = []
-    for name, module in reference.model.model.named_modules(prefix="model"):
-        if isinstance(module, nn.Linear):
-            handles.append(module.register_forward_pre_hook(_recorder(f"{name}.weight", found)))
+    sizes = _InputSizes({})
     progress("measure activations", 0, 1)
-    with torch.inference_mode():
-        reference.model.model(
-            input_ids=torch.from_numpy(np.asarray(tokens, np.int64))[None], use_cache=False
-        )
+    StreamedReference(OriginalWeights(source)).watch(tokens[None], sizes)
     progress("measure activations", 1, 1)
-    for handle in handles:
-        handle.remove()
-    return found
+    return sizes.found
 
 
-def _recorder(
-    name: str, found: dict[str, NDArray[np.float32]]
-) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        width = inputs[0].shape[-1]
-        found[name] = inputs[0].reshape(-1, width).square().mean(dim=0).sqrt().numpy().copy()
+class _InputSizes:
+    """Satisfies `LinearWatch`, for one batch."""
 
-    return record
+    def __init__(self, found: dict[str, NDArray[np.float32]]) -> None:
+        self.found = found
+
+    def enters(self, weight: str, inputs: Tensor) -> None:
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        self.found[weight] = flat.square().mean(dim=0).sqrt().numpy().copy()
+
+    def leaves(self, weight: str, outputs: Tensor) -> None:
+        """Nothing to measure."""

@@ -1,13 +1,12 @@
-"""The reference: transformers' own model, its weights visiting one module at a time.
+"""`StreamedReference`: transformers' own model, its weights visiting one module at a time.
 
 transformers builds the model without storage and does all of the computing: embeddings, masks,
-RoPE, attention, norms, soft caps. All this module does is lend each submodule its weights for the
-length of its forward call. Peak memory is the largest matrix, the activations of one sequence, and
-a block of logits; that holds for any size of model. Independent of `exporter.models` on purpose.
+RoPE, attention, norms, soft caps. Each submodule is lent its weights for the length of its forward call
+(`lending`). Peak memory is the largest matrix, the activations of one sequence, and a block of logits; that
+holds for any size of model. Independent of `exporter.models` on purpose.
 
 Steps of `StreamedReference.run`:
-  (1) the text model runs over the tokens; every module with weights loads them before its forward
-      and gives them up after; an embedding gets only the rows its tokens name
+  (1) the tokens go through the decoder layers, one after the other                        `layer_walk`
   (2) transformers' ForCausalLM.forward turns the final hidden states into logits, once per block of
       the head's rows: the text model inside it is replaced by one that returns what (1) computed
 """
@@ -15,7 +14,7 @@ Steps of `StreamedReference.run`:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,11 +28,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from exporter.errors import ReferenceModelError
 from exporter.progress import Progress
+from exporter.reference.layer_walk import LayerWalk, LinearWatch, token_batches
+from exporter.reference.lending import Lender, as_parameter
 from exporter.reference.logits_file import LogitsFile
+from exporter.reference.spill import Spill
 from exporter.reference.weights import ReferenceWeights
 from runtimes.session import Tokens
 
-LOAD_BYTES = 32 << 20  # of float32 rows read at once
 BLOCK_BYTES = 64 << 20  # of head rows, and of the logits they give
 
 HEAD = "lm_head.weight"
@@ -102,20 +103,36 @@ class StreamedReference:
         if self.head_name == HEAD:
             expected[HEAD] = tuple(self.model.lm_head.weight.shape)
         _require_same(expected, weights)
+        self._lender = Lender(weights)
         for name, (module, local, _) in owned.items():
-            _lend(module, local, name, weights)
+            self._lender.lend(module, local, name)
 
     def run(self, tokens: NDArray[np.integer[Any]], sink: LogitsSink, progress: Progress) -> None:
         """Logits of tokens [batch, length] into `sink`: [batch * length, n] a block."""
-        ids = torch.from_numpy(np.asarray(tokens, np.int64))
-        with torch.inference_mode():
-            with self._progress_of_layers(progress):
-                # (1)
-                computed = self.model.model(input_ids=ids, use_cache=False)
+        with torch.inference_mode(), self.walk(tokens) as walk:
+            # (1)
+            walk.start()
+            for layer in walk.layers():
+                layer.advance()
+                progress(f"{self.weights.description}: layers", layer.index + 1, len(walk))
             # (2)
-            with self._text_model_replaced(computed):
+            (ids,) = token_batches(tokens)
+            with self._text_model_replaced(walk.finish(0)):
                 for start, block in self._logits(ids, progress):
                     sink.take(start, block)
+
+    def watch(self, tokens: NDArray[np.integer[Any]], watch: LinearWatch) -> None:
+        """Show `watch` every linear of the text model, in order, over tokens [batch, length]."""
+        with torch.inference_mode(), self.walk(tokens) as walk:
+            walk.start(watch)
+            for layer in walk.layers():
+                layer.advance(watch)
+
+    @contextmanager
+    def walk(self, *batches: NDArray[np.integer[Any]], spill: Spill | None = None) -> Iterator[LayerWalk]:
+        """Batches [batch, tokens] to be taken layer by layer, by this model's modules."""
+        with closing(Spill() if spill is None else spill) as waiting:
+            yield LayerWalk(self.model.model, self._lender, token_batches(*batches), waiting)
 
     def _logits(self, ids: Tensor, progress: Progress) -> Iterator[tuple[int, NDArray[np.float32]]]:
         head = self.model.lm_head
@@ -124,7 +141,7 @@ class StreamedReference:
         step = max(1, BLOCK_BYTES // row_bytes)
         for start in range(0, self.vocab_size, step):
             stop = min(self.vocab_size, start + step)
-            head.weight = _parameter(self.weights.rows(self.head_name, start, stop))
+            head.weight = as_parameter(self.weights.rows(self.head_name, start, stop))
             logits = self.model(input_ids=ids, use_cache=False).logits
             yield start, logits.reshape(ids.numel(), stop - start).numpy()
             progress(f"{self.weights.description}: head", stop, self.vocab_size)
@@ -138,21 +155,6 @@ class StreamedReference:
             yield
         finally:
             self.model.model = text_model
-
-    @contextmanager
-    def _progress_of_layers(self, progress: Progress) -> Iterator[None]:
-        layers = self.model.model.layers
-        done = iter(range(1, len(layers) + 1))
-
-        def tell(*_: object) -> None:
-            progress(f"{self.weights.description}: layers", next(done), len(layers))
-
-        handles = [layer.register_forward_hook(tell) for layer in layers]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 def reference_logits(
@@ -191,41 +193,6 @@ def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for local, buffer in module.named_buffers(recurse=False):
         if local not in module._non_persistent_buffers_set:
             yield local, buffer
-
-
-def _lend(module: nn.Module, local: str, name: str, weights: ReferenceWeights) -> None:
-    """Give `module` its tensor for the length of each forward call."""
-    empty = getattr(module, local)
-    is_parameter = local in module._parameters
-
-    def load(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if isinstance(module, nn.Embedding):
-            wanted, compact = torch.unique(inputs[0], return_inverse=True)
-            module.weight = _parameter(weights.gather(name, wanted.tolist()))
-            return (compact,)
-        found = _whole(weights, name, tuple(empty.shape))
-        setattr(module, local, _parameter(found) if is_parameter else found)
-        return None
-
-    def unload(*_: object) -> None:
-        setattr(module, local, empty)
-
-    module.register_forward_pre_hook(load)
-    module.register_forward_hook(unload)
-
-
-def _whole(weights: ReferenceWeights, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A whole tensor, read a chunk at a time so that a reader's own buffers stay small."""
-    found = torch.empty(shape)
-    step = max(1, LOAD_BYTES // (found[:1].numel() * 4))
-    for start in range(0, shape[0], step):
-        stop = min(shape[0], start + step)
-        found[start:stop] = weights.rows(name, start, stop)
-    return found
-
-
-def _parameter(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values, requires_grad=False)
 
 
 def _require_same(expected: dict[str, tuple[int, ...]], weights: ReferenceWeights) -> None:

@@ -23,6 +23,7 @@ from exporter.quantization.store.transformers_view import load_model
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.quantization.store.writer import write_quantized
 from exporter.quantization.transforms.equalization import equalize
+from exporter.reference import lending
 from exporter.reference import streamed as reference_module
 from exporter.reference.activations import input_sizes
 from exporter.reference.streamed import StreamedReference, TopToken, reference_choices, reference_logits
@@ -49,7 +50,7 @@ def one_thread() -> Iterator[None]:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks of head rows and several chunks of every matrix, even of tiny models."""
     monkeypatch.setattr(reference_module, "BLOCK_BYTES", 100 * 4 * TOKENS)
-    monkeypatch.setattr(reference_module, "LOAD_BYTES", 10 * 4 * 64)
+    monkeypatch.setattr(lending, "LOAD_BYTES", 10 * 4 * 64)
 
 
 def some_tokens(count: int = TOKENS) -> NDArray[np.int32]:

@@ -1,0 +1,192 @@
+"""`LayerWalk`: batches of tokens taken through transformers' decoder layers, one layer in hand at a time.
+
+What calibration and validation have in common: run these tokens layer by layer, and let me see, or
+replace, what enters and leaves each linear of the layer in hand. transformers does all of the computing:
+    (1) its text model runs with stand-ins for layers, which note what each layer is called with: hidden
+        states, masks, rotations, per-layer inputs
+    (2) each layer runs over every batch, as it was to be called, and its results wait for the next one
+    (3) the text model runs once more with stand-ins, the last of which returns what (2) came to
+Memory is one layer's weights (one module's, for a single batch), the activations of one batch in it, and
+what waits between layers, which is spilled to disk past a bound; for Gemma 4 also the keys and values that
+its later layers share. Not about the head (`streamed`) or about what is made of activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from exporter.reference.lending import Lender
+from exporter.reference.spill import Spill
+
+Take = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
+
+
+class LinearWatch(Protocol):
+    """Sees what passes the linears of the layer in hand. weight: canonical name of the linear's weight."""
+
+    def enters(self, weight: str, inputs: Tensor) -> Tensor | None:
+        """inputs: [batch, tokens, in]. Returns what is to take their place, None to leave them."""
+        ...
+
+    def leaves(self, weight: str, outputs: Tensor) -> Tensor | None:
+        """outputs: [batch, tokens, out]. Returns what is to take their place, None to leave them."""
+        ...
+
+
+@dataclass(frozen=True)
+class _LayerCall:
+    """What a layer is called with beside hidden states. per_layer: whether its own input waits too."""
+
+    named: Mapping[str, Any]
+    per_layer: bool
+
+
+class LayerWalk:
+    """batches: token ids, [batch, tokens] int64 each. text_model: transformers', its weights lent by
+    `lender`. spill: closed by whoever made it."""
+
+    def __init__(self, text_model: Any, lender: Lender, batches: Sequence[Tensor], spill: Spill) -> None:
+        self._text_model, self._lender, self._spill = text_model, lender, spill
+        self._batches = tuple(batches)
+        self._calls: list[list[_LayerCall]] = []
+        self._layers: tuple[nn.Module, ...] = tuple(text_model.layers)
+
+    def __len__(self) -> int:
+        """Layers."""
+        return len(self._layers)
+
+    def start(self, watch: LinearWatch | None = None) -> None:
+        """(1): embeddings, and whatever linears stand before the first layer."""
+        seen: dict[tuple[int, ...], Mapping[str, Any]] = {}
+        with self._watched(self._text_model, "model", watch):
+            for number, ids in enumerate(self._batches):
+                self._calls.append([])
+                with _layers_as(self._text_model, [self._note(number, seen, ids)] * len(self._layers)):
+                    self._text_model(input_ids=ids, use_cache=False)
+
+    def layers(self) -> Iterator[LayerInHand]:
+        """(2): every layer in turn; the caller advances each one before it asks for the next."""
+        for index in range(len(self._layers)):
+            layer = LayerInHand(self, index)
+            yield layer
+            if not layer.advanced:
+                raise ValueError(f"layer {index} was not advanced")
+
+    def hidden(self, number: int) -> Tensor:
+        """What enters the next layer, for a batch: [batch, tokens, hidden]."""
+        return self._spill.get(("hidden", number))
+
+    def finish(self, number: int) -> Any:
+        """(3): the text model's result for a batch, its final norm included."""
+
+        def last(hidden: Tensor, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+            return self.hidden(number)
+
+        stand_ins = [_passed_on] * (len(self._layers) - 1) + [last]
+        with _layers_as(self._text_model, stand_ins):
+            return self._text_model(input_ids=self._batches[number], use_cache=False)
+
+    def run_layer(self, index: int, watch: LinearWatch | None, keep: bool) -> None:
+        """All batches through layer `index`; keep: their results take the place of what went in."""
+        layer = self._layers[index]
+        several = len(self._batches) > 1
+        with self._lender.keeping(several), self._watched(layer, f"model.layers.{index}", watch):
+            for number in range(len(self._batches)):
+                call = self._calls[number][index]
+                own = (self._spill.get(("own", number, index)),) if call.per_layer else ()
+                found = layer(self.hidden(number), *own, **call.named)
+                if keep:
+                    self._spill.put(("hidden", number), found)
+                    self._spill.drop(("own", number, index))
+
+    def _note(self, number: int, seen: dict[tuple[int, ...], Mapping[str, Any]], ids: Tensor) -> Take:
+        def take(hidden: Tensor, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+            index = len(self._calls[number])
+            if index == 0:
+                self._spill.put(("hidden", number), hidden)
+            own = next((each for each in args if each is not None), None)
+            if own is not None:
+                self._spill.put(("own", number, index), own)
+            # Without padding, masks and rotations depend on the shape alone: batches share the first one's.
+            alike = seen.setdefault((index, *ids.shape), named)
+            named = {
+                key: alike[key] if isinstance(value, Tensor | tuple) else value
+                for key, value in named.items()
+            }
+            self._calls[number].append(_LayerCall(named, own is not None))
+            return hidden
+
+        return take
+
+    @contextmanager
+    def _watched(self, inside: nn.Module, prefix: str, watch: LinearWatch | None) -> Iterator[None]:
+        with ExitStack() as hooks:
+            if watch is not None:
+                for name, module in inside.named_modules(prefix=prefix):
+                    if isinstance(module, nn.Linear):
+                        _watch(module, f"{name}.weight", watch, hooks)
+            yield
+
+
+@dataclass
+class LayerInHand:
+    """One decoder layer, before its batches went on. index: from 0."""
+
+    walk: LayerWalk
+    index: int
+    advanced: bool = False
+
+    def see(self, watch: LinearWatch) -> None:
+        """All batches through the layer; what comes out of it is forgotten."""
+        self.walk.run_layer(self.index, watch, keep=False)
+
+    def advance(self, watch: LinearWatch | None = None) -> None:
+        """All batches through the layer, on to the next."""
+        self.walk.run_layer(self.index, watch, keep=True)
+        self.advanced = True
+
+
+class _StandIn(nn.Module):
+    def __init__(self, take: Take) -> None:
+        super().__init__()
+        self.take = take
+
+    def forward(self, hidden: Tensor, *args: Any, **named: Any) -> Tensor:
+        return self.take(hidden, args, named)
+
+
+def _passed_on(hidden: Tensor, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    return hidden
+
+
+@contextmanager
+def _layers_as(text_model: Any, takes: Sequence[Take]) -> Iterator[None]:
+    layers = text_model.layers
+    text_model.layers = nn.ModuleList([_StandIn(take) for take in takes])
+    try:
+        yield
+    finally:
+        text_model.layers = layers
+
+
+def _watch(module: nn.Linear, weight: str, watch: LinearWatch, hooks: ExitStack) -> None:
+    def enters(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        changed = watch.enters(weight, inputs[0])
+        return None if changed is None else (changed,)
+
+    def leaves(_: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor | None:
+        return watch.leaves(weight, outputs)
+
+    hooks.callback(module.register_forward_pre_hook(enters).remove)
+    hooks.callback(module.register_forward_hook(leaves).remove)
+
+
+def token_batches(*sequences: Any) -> tuple[Tensor, ...]:
+    """Integer arrays [batch, tokens] as the text model takes them."""
+    return tuple(torch.as_tensor(each).long() for each in sequences)
