@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.one_variant import nothing
 from exporter.checkpoints.open import open_source
 from exporter.models.text.spec import Role
-from exporter.pipeline import quantize
 from exporter.planning.recipe import load_recipe
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.quantization.transforms.equalization import equalize
+from exporter.reference.activations import input_sizes
 from exporter.reference.streamed import reference_logits
-from exporter.reference.texts import load_tokenizer, read_evaluation_text
+from exporter.reference.texts import Texts, read_text
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
 from exporter.schemes import FP32
 from exporter.validation.baselines import compare_files
-
-
-def nothing(what: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
 
 
 def main() -> None:
@@ -38,30 +36,30 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=data_directory("samples") / "evaluation")
     options = parser.parse_args()
     source, recipe = open_source(options.model), load_recipe(options.recipe)
-    schemes = recipe.schemes(source.spec)
-    roles = {weight.name: weight.role for weight in source.spec.weights()}
+    schemes = recipe.schemes(source.components["text"].spec)
+    roles = {weight.name: weight.role for weight in source.components["text"].weights}
     linears = {name: s if roles[name] is Role.LINEAR else FP32 for name, s in schemes.items()}
     embedding = {name: FP32 if roles[name] is Role.LINEAR else s for name, s in schemes.items()}
-    plain = replace(recipe, equalization=None)
+    equalised = recipe.equalization
     cases = {
-        f"{recipe.name}": (recipe, schemes),
-        "  embedding only": (recipe, embedding),
-        "  linears only": (recipe, linears),
-        "without equalisation": (plain, schemes),
-        "  embedding only, without": (plain, embedding),
-        "  linears only, without": (plain, linears),
+        f"{recipe.name}": (equalised, schemes),
+        "  embedding only": (equalised, embedding),
+        "  linears only": (equalised, linears),
+        "without equalisation": (None, schemes),
+        "  embedding only, without": (None, embedding),
+        "  linears only, without": (None, linears),
     }
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
-        source.write_tokenizer(scratch)
-        text = read_evaluation_text(
-            options.text, load_tokenizer(scratch / "tokenizer.json"), source.tokens.bos_token
-        )
+        texts = Texts.of(source)
+        text = read_text(options.text, texts.tokenizer, texts.bos_token)
+        seen = input_sizes(source, texts.calibration.tokens, nothing)
         original = reference_logits(
             OriginalWeights(source), text.tokens[:-1], scratch / "original", nothing
         )
         for label, (how, chosen) in cases.items():
-            checkpoint = quantize(source, how, chosen, scratch / "quantized", nothing)
+            weights = source if how is None else equalize(source, seen, how)
+            checkpoint = write_quantized(weights, chosen, scratch / "quantized", nothing)
             logits = reference_logits(
                 UnpackedWeights(checkpoint), text.tokens[:-1], scratch / "logits", nothing
             )

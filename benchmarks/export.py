@@ -20,43 +20,38 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.measured_process import measure
+from benchmarks.one_variant import job_for, nothing, plan_for
 from benchmarks.peers import PEERS, peer_row
 from exporter.checkpoints.open import open_source
 from exporter.lowering.table import lowerings_for
-from exporter.pipeline import EVALUATION, lower, plan_export, quantize, sample_text
-from exporter.planning.recipe import load_recipe
 from exporter.quantization.store.checkpoint import open_quantized
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.streamed import reference_logits
+from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
-from runtimes.manifest import FORMATS, Artifact, Format
+from exporter.workshop import lowering_order, quantize
+from runtimes.formats import FORMATS, Format
+from runtimes.manifest import Artifact
 from runtimes.open import open_session
 
 DECODED = 8  # of the tokens, the last ones, one at a time
 
 
-def nothing(what: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
-
-
 def run_quantise(options: argparse.Namespace) -> None:
-    source, recipe, formats = (
-        open_source(options.model),
-        load_recipe(options.recipe),
-        tuple(options.formats),
-    )
-    plan = plan_export(source, recipe, "benchmark", formats, options.context, lowerings_for(formats))
-    quantize(source, recipe, plan.schemes, options.work / "quantized", nothing, plan.taken_over)
+    source = open_source(options.model)
+    plan = plan_for(source, options.recipe, tuple(options.formats), options.context)
+    quantize(job_for(source, plan, options.work), plan, options.work / "quantized")
 
 
 def run_lowering(model: str | None, recipe: str, work: Path, format: Format, context: int) -> None:
-    source, lowerings = open_source(model), lowerings_for((format,))
-    plan = plan_export(source, load_recipe(recipe), "benchmark", (format,), context, lowerings)
+    source = open_source(model)
+    plan = plan_for(source, recipe, (format,), context)
     out = work / format
     out.mkdir()
     source.write_tokenizer(out)
-    quantized = open_quantized(work / "quantized")
-    (artifact,) = lower(source, plan, quantized, lowerings, "last", out, nothing)
+    order = lowering_order(job_for(source, plan, work), plan, open_quantized(work / "quantized"), out)
+    (lowering,) = lowerings_for((format,)).values()
+    (artifact,) = lowering.lower(order, out, nothing)
     (out / "artifact.json").write_text(json.dumps(asdict(artifact)), encoding="utf-8")
 
 
@@ -67,12 +62,13 @@ def run_reference(model: str | None, work: Path, which: str, count: int) -> None
         if which == "original"
         else UnpackedWeights(open_quantized(work / "quantized"))
     )
-    reference_logits(weights, sample_text(source, EVALUATION, count).tokens, work / "logits", nothing)
+    tokens = Texts.of(source).evaluation.cut(count).tokens
+    reference_logits(weights, tokens, work / "logits", nothing)
 
 
 def run_artifact(model: str | None, work: Path, format: Format, count: int) -> None:
     artifact = Artifact(**json.loads((work / format / "artifact.json").read_text(encoding="utf-8")))
-    tokens = sample_text(open_source(model), EVALUATION, count).tokens
+    tokens = Texts.of(open_source(model)).evaluation.cut(count).tokens
     with open_session(work / format, artifact) as session:
         session.prefill(tokens[:-DECODED])
         for token in tokens[-DECODED:]:

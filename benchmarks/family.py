@@ -18,16 +18,16 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measured_process import GIB, Measured, measure
+from benchmarks.one_variant import plan_for
 from benchmarks.random_checkpoint import write_random_checkpoint
 from exporter.checkpoints.open import open_source
-from exporter.lowering.table import lowerings_for
 from exporter.packaging.staging import held_back_directory
-from exporter.pipeline import plan_export, planned_stages
-from exporter.planning.recipe import load_recipe
+from exporter.pipeline import planned_stages
+from exporter.reference.texts import Texts
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.validation.verdict import Passed
 from exporter.views.json_report import read_report
-from runtimes.manifest import FORMATS
+from runtimes.formats import FORMATS
 
 MODELS = ("gemma-3-1b", "gemma-3-4b", "gemma-2-2b", "gemma-4-e2b", "gemma-2-9b", "gemma-4-12b")
 HEAD = (
@@ -49,13 +49,10 @@ def export(checkpoint: Path, out: Path, options: argparse.Namespace) -> Measured
 
 def planned_memory(checkpoint: Path, options: argparse.Namespace) -> int:
     """What --max-ram would have held the export to, in bytes."""
-    source, recipe, formats = (
-        open_source(str(checkpoint)),
-        load_recipe(options.recipe),
-        tuple(options.formats),
-    )
-    plan = plan_export(source, recipe, "all", formats, options.context, lowerings_for(formats))
-    return max(stage.bytes for stage in planned_stages(source, plan, options.tokens))
+    source = open_source(str(checkpoint))
+    plan = plan_for(source, options.recipe, tuple(options.formats), options.context)
+    stages = planned_stages(source, plan, Texts.of(source), options.tokens)
+    return max(stage.bytes for stage in stages)
 
 
 def rows(

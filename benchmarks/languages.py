@@ -12,18 +12,15 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks.one_variant import nothing
 from exporter.checkpoints.open import open_source
+from exporter.formats.table import drivers_of
 from exporter.reference.streamed import reference_logits
-from exporter.reference.texts import load_tokenizer, read_evaluation_text
+from exporter.reference.texts import load_tokenizer, read_text
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
-from exporter.validation.drivers import drivers_of
 from exporter.validation.routes import SessionRunner, plan_routes, run_route
 from runtimes.manifest import read_manifest
-
-
-def nothing(what: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
 
 
 def main() -> None:
@@ -38,7 +35,7 @@ def main() -> None:
             alone = Path(scratch, "text")
             alone.mkdir()
             (alone / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-            text = read_evaluation_text(alone, tokenizer, source.tokens.bos_token)
+            text = read_text(alone, tokenizer, source.tokens.bos_token)
             logits = reference_logits(
                 OriginalWeights(source), text.tokens, Path(scratch, "reference"), nothing
             )

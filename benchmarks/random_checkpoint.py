@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from exporter.models.published import published_config
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
-from exporter.quantization.store.writer import write_safetensors
+from exporter.quantization.store.safetensors_writer import write_safetensors
 
 CHUNK = 1 << 24  # weights drawn at once
 

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.export import nothing, run_lowering
+from benchmarks.export import run_lowering
+from benchmarks.one_variant import job_for, plan_for
 from exporter.checkpoints.open import open_source
 from exporter.lowering.table import lowerings_for
-from exporter.pipeline import plan_export, quantize
-from exporter.planning.recipe import load_recipe
-from runtimes.manifest import FORMATS, Artifact
+from exporter.workshop import quantize
+from runtimes.formats import FORMATS
+from runtimes.manifest import Artifact
 
 CONTEXT = 128
 
@@ -36,17 +37,16 @@ def main() -> None:
     parser.add_argument("--recipe", default="as-stored")
     parser.add_argument("--format", choices=FORMATS, default="onnx")
     options = parser.parse_args()
-    source, recipe = open_source(options.model), load_recipe(options.recipe)
-    lowerings = lowerings_for((options.format,))
-    plan = plan_export(source, recipe, "benchmark", (options.format,), CONTEXT, lowerings)
+    source = open_source(options.model)
+    plan = plan_for(source, options.recipe, (options.format,), CONTEXT)
     matrices, weights, equal, negative = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
-        checkpoint = quantize(source, recipe, plan.schemes, work / "quantized", nothing, plan.taken_over)
+        checkpoint = quantize(job_for(source, plan, work), plan, work / "quantized")
         run_lowering(options.model, options.recipe, work, options.format, CONTEXT)
         out = work / options.format
         artifact = Artifact(**json.loads((out / "artifact.json").read_text(encoding="utf-8")))
-        (lowering,) = lowerings.values()
+        (lowering,) = lowerings_for((options.format,)).values()
         for rows in lowering.read_back(out, artifact):
             origin, scheme = checkpoint.origins[rows.weight], checkpoint.matrices[rows.weight].scheme
             kind = f"{origin.how} from {origin.dtype} as {scheme.name}"

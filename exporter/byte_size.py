@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+GIB = 2**30
+
 # "G" alone is what tools that limit memory mean by it: binary.
 UNITS = {
     "": 1, "B": 1,

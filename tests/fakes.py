@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
+from exporter.formats.family import Driver
+from exporter.formats.onnx import ONNX
 from exporter.lowering.interface import LoweringOrder, RouteRunner, Segment, StoredRows
 from exporter.models.text.eager import EagerState, run_eagerly
 from exporter.models.text.spec import ModelSpec
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import IntegerMatrix
-from exporter.schemes import SCHEMES
-from exporter.validation.drivers import Driver
 from exporter.validation.routes import SessionRunner
 from runtimes.errors import ArtifactError, SessionError
 from runtimes.manifest import Artifact
@@ -41,16 +41,8 @@ def silent(what: str, done: int, total: int) -> None:
 class ArchiveLowering:
     """Satisfies `Lowering`: codes, scales, values and gains of the checkpoint in one .npz."""
 
-    @property
-    def schemes(self) -> frozenset[str]:
-        return frozenset(SCHEMES)
-
-    @property
-    def negative_scales(self) -> bool:
-        return True
-
     def lower(self, request: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
-        arrays: dict[str, NDArray[Any]] = dict(request.checkpoint.gains())
+        arrays: dict[str, NDArray[Any]] = dict(request.checkpoint.components["text"].gains())
         for name, matrix in request.checkpoint.matrices.items():
             rows = matrix.shape[0]
             if isinstance(matrix, IntegerMatrix):
@@ -59,10 +51,16 @@ class ArchiveLowering:
             else:
                 arrays[name] = matrix.values(0, rows)
         np.savez(out / ARCHIVE, **arrays)  # type: ignore[arg-type]  # its stub takes a bool for any keyword
-        vocab = request.checkpoint.spec.vocab_size
+        vocab = request.checkpoint.components["text"].spec.vocab_size
         return (
             Artifact(
-                "onnx", ARCHIVE, request.context, vocab, request.prefill_chunk, request.prefill_logits
+                "text",
+                "onnx",
+                ARCHIVE,
+                request.context,
+                vocab,
+                request.prefill_chunk,
+                request.prefill_logits,
             ),
         )
 
@@ -213,12 +211,12 @@ class ForgetfulSession(EagerSession):
 
 
 def eager_driver(spec: ModelSpec, session: type[EagerSession] = EagerSession) -> Driver:
-    """A driver that opens archives of this model."""
+    """A driver that opens archives of this model, with the limits of ONNX's own."""
 
     def opened(directory: Path, artifact: Artifact) -> EagerSession:
         return session.open(directory / artifact.path, artifact, spec)
 
-    return Driver("fp32", opened)
+    return replace(ONNX.drivers[0], open=opened)
 
 
 def read_archive(path: Path) -> dict[str, NDArray[Any]]:

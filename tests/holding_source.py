@@ -26,7 +26,7 @@ class HoldingSource(RandomSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        matrices = [weight for weight in self.spec.weights() if weight.is_matrix]
+        matrices = [weight for weight in self.components["text"].weights if weight.is_matrix]
         linears = [weight.name for weight in matrices if weight.role is Role.LINEAR]
         given = {name: self.kinds[i % len(self.kinds)] for i, name in enumerate(linears)}
         if self.others is not None:

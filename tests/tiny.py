@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
+from exporter.models.components import Components, text_alone
 from exporter.models.text.families import read_spec
-from exporter.models.text.spec import ModelSpec, Role
+from exporter.models.text.spec import Role
 
 VOCABULARY = 512
 WINDOW = 16
@@ -178,7 +179,7 @@ class RandomSource:
     name: str = "tiny-gemma"
     left_out: tuple[str, ...] = ()
     documents: Path | None = None
-    spec: ModelSpec = field(init=False)
+    components: Components = field(init=False)
     weights: dict[str, NDArray[np.float32]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -194,7 +195,7 @@ class RandomSource:
             else:
                 values = 0.3 * values + (0.0 if spec.norm_adds_one else 1.0)
             weights[weight.name] = values.astype(np.float32)
-        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "components", text_alone(spec))
         object.__setattr__(self, "weights", weights)
 
     @property

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from exporter.lowering.interface import Lowering, LoweringOrder
 from exporter.models.text.eager import EagerState, run_eagerly
 from exporter.models.text.spec import Role
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import INT8_CHANNEL, FloatScheme, Scheme
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
@@ -76,7 +76,7 @@ def quantized_source(directory: Path, source: RandomSource, linears: Scheme) -> 
     others = linears if isinstance(linears, FloatScheme) else INT8_CHANNEL
     schemes = {
         weight.name: linears if weight.role is Role.LINEAR else others
-        for weight in source.spec.weights()
+        for weight in source.components["text"].weights
         if weight.is_matrix
     }
     return write_quantized(source, schemes, directory / "quantised", silent)
@@ -109,10 +109,11 @@ def eager_logits(checkpoint: QuantizedCheckpoint, tokens: Tokens) -> Logits:
         name: torch.from_numpy(matrix.values(0, matrix.shape[0]))
         for name, matrix in checkpoint.matrices.items()
     }
-    gains = {name: torch.from_numpy(values) for name, values in checkpoint.gains().items()}
-    state = EagerState.empty(checkpoint.spec, len(tokens), len(tokens))
+    text = checkpoint.components["text"]
+    gains = {name: torch.from_numpy(values) for name, values in text.gains().items()}
+    state = EagerState.empty(text.spec, len(tokens), len(tokens))
     ids = torch.from_numpy(tokens.astype(np.int64))
-    logits: Logits = run_eagerly(checkpoint.spec, {**weights, **gains}, state, ids).numpy()
+    logits: Logits = run_eagerly(text.spec, {**weights, **gains}, state, ids).numpy()
     return logits
 
 

@@ -20,7 +20,7 @@ from exporter.checkpoints.interface import (
     SourceTensor,
     TokenFacts,
 )
-from exporter.models.text.spec import ModelSpec
+from exporter.models.components import Components
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class DerivedSource(ABC):
         """Matrices whose values are not the base's; codes of the others can still be taken over."""
 
     @property
-    def spec(self) -> ModelSpec:
-        return self.base.spec
+    def components(self) -> Components:
+        return self.base.components
 
     @property
     def name(self) -> str:

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.models.text.spec import ModelSpec
+from exporter.models.components import Components
 
 Codes = NDArray[np.int8]  # [rows, in]
 CodeScales = NDArray[np.float16] | NDArray[np.float32]  # [rows, groups]
+Vector = NDArray[np.float32]  # [entries]
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,14 @@ class TokenFacts:
 class CheckpointSource(Protocol):
     """A checkpoint whose tensors carry canonical transformers names and are read lazily.
 
-    Opening checks that the tensors are exactly `spec.weights()`; values come as float32, with norm
-    weights as transformers keeps them (GGUF's added 1 is taken off again).
+    Opening checks that the tensors are exactly the weights of its components; values come as float32,
+    with norm weights as transformers keeps them (GGUF's added 1 is taken off again).
     """
 
     @property
-    def spec(self) -> ModelSpec: ...
+    def components(self) -> Components:
+        """What the model is made of."""
+        ...
 
     @property
     def name(self) -> str:
@@ -84,7 +87,7 @@ class CheckpointSource(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, SourceTensor]:
-        """Every weight of `spec.weights()`, by name."""
+        """Every weight of every component, by name."""
         ...
 
     @property
@@ -92,7 +95,7 @@ class CheckpointSource(Protocol):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Parts of the checkpoint that are not the text model ("vision tower, 417 M parameters")."""
+        """Parts of the checkpoint that are no component here ("vision tower, 417 M parameters")."""
         ...
 
     @property

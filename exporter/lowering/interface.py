@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.errors import LoweringError
+from exporter.formats.family import RuntimeFamily
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
@@ -37,6 +39,16 @@ class LoweringOrder:
     bos_token: int
     stop_tokens: tuple[int, ...]
     chat_template: str | None
+
+    def require_carried_by(self, family: RuntimeFamily) -> None:
+        """Raise LoweringError for a matrix in a scheme that a runtime does not carry."""
+        for name, matrix in self.checkpoint.matrices.items():
+            if not family.carries(matrix.scheme):
+                raise LoweringError(
+                    name,
+                    f"{family.title} cannot carry scheme {matrix.scheme.name}",
+                    f"choose a recipe of {', '.join(sorted(family.schemes))}",
+                )
 
 
 @dataclass(frozen=True)
@@ -83,17 +95,10 @@ class RouteRunner(Protocol):
 
 
 class Lowering(Protocol):
-    """One runtime's way from the quantised checkpoint to an artifact."""
+    """One runtime's way from the quantised checkpoint to an artifact.
 
-    @property
-    def schemes(self) -> frozenset[str]:
-        """Names of the schemes it can carry without change; a plan with another is refused."""
-        ...
-
-    @property
-    def negative_scales(self) -> bool:
-        """Whether scales of groups may be below 0, as those of a GGUF may."""
-        ...
+    What it can carry is its family's to say (`exporter.formats`).
+    """
 
     def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write the artifact(s) under the existing directory `out`; paths in the result are relative

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.formats.table import facts_of, family_of
 from exporter.packaging.licences import LicencePack
 from exporter.packaging.release import sizes
-from exporter.packaging.running import how_to_run
-from exporter.planning.caches import REWINDABLE
-from runtimes.manifest import Artifact, Format
+from runtimes.formats import Format
+from runtimes.manifest import Artifact
 
 CARD_NAME = "README.md"
 
@@ -25,7 +25,7 @@ class ModelCard:
 
     source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. quality: Markdown,
     without a heading. left_out: parts of the checkpoint that are not the text model. rings: formats whose
-    caches forget positions (`planning.caches.has_rings`).
+    caches forget positions (`RuntimeFamily.has_rings`).
     """
 
     model: str
@@ -65,13 +65,14 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
 
 
 def _run(card: ModelCard, artifact: Artifact) -> str:
-    told = how_to_run(artifact)
+    told = facts_of(artifact.format).how_to_run(artifact)
     if artifact.format not in card.rings:
         return told
+    back = family_of(artifact.format).rewindable
     return f"""{told}
 
 Layers with a sliding window keep little more than the window. An app may set a session back by at most
-{REWINDABLE} tokens (LiteRT-LM's rewinding and checkpoints): further back it would read what came later."""
+{back} tokens (LiteRT-LM's rewinding and checkpoints): further back it would read what came later."""
 
 
 def _front_matter(card: ModelCard) -> str:

@@ -20,15 +20,18 @@ from pathlib import Path
 from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReleaseError
+from exporter.formats.table import facts_of
+from exporter.models.components import Component
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
 from runtimes.errors import ManifestError
+from runtimes.formats import Format
 from runtimes.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     Artifact,
+    ComponentEntry,
     FileEntry,
-    Format,
     Manifest,
     read_manifest,
     sha256_of,
@@ -37,12 +40,6 @@ from runtimes.manifest import (
 SUMS_NAME = "SHA256SUMS"
 
 _ALWAYS = ("compressed-tensors", "numpy", "safetensors", "tokenizers", "torch", "transformers")
-_BY_FORMAT: Mapping[Format, tuple[str, ...]] = {
-    "tflite": ("ai-edge-litert",),
-    "litertlm": ("ai-edge-litert", "litert-lm-builder"),
-    "onnx": ("onnx", "onnx-ir", "onnxruntime", "onnxscript"),
-    "coreml": ("coremltools", "protobuf"),
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Problem:
 
 def participating_versions(formats: Iterable[Format], also: Iterable[str] = ()) -> dict[str, str]:
     """Package to version of everything that takes part in writing these formats, where installed."""
-    names = {*_ALWAYS, *also}.union(*(_BY_FORMAT[each] for each in formats))
+    names = {*_ALWAYS, *also}.union(*(facts_of(each).packages for each in formats))
     found = {"gemma-export": __version__, "python": platform.python_version()}
     for name in sorted(names):
         try:
@@ -91,21 +88,23 @@ def seal_release(
     for artifact in artifacts:
         if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in described):
             raise ReleaseError(release / artifact.path, "the artifact was not written", "export again")
+    text = source.components["text"]
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         model={
             "name": source.name,
-            "model_type": source.spec.model_type,
-            "parameters": source.spec.parameter_count(),
+            "model_type": text.spec.model_type,
+            "parameters": text.spec.parameter_count(),
             "left_out": list(source.left_out),
         },
         source={"name": source.name, "sha256": dict(sorted(source.digests().items()))},
+        components={name: _described(component) for name, component in source.components.items()},
         versions=dict(versions),
         plan={
-            "recipe": plan.recipe.name,
-            "target": plan.target,
-            "formats": list(plan.formats),
-            "context": plan.context,
+            "recipe": plan.variant.recipe.name,
+            "target": plan.variant.name,
+            "formats": list(plan.variant.formats),
+            "context": plan.variant.context,
             "schemes": dict(sorted(plan.scheme_counts().items())),
             "weight_bytes": plan.weight_bytes,
         },
@@ -153,6 +152,11 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
 def sizes(release: Path) -> dict[str, int]:
     """Relative path to bytes, of every file below the directory, sorted."""
     return {path: (release / path).stat().st_size for path in _files(release)}
+
+
+def _described(component: Component) -> ComponentEntry:
+    spec = component.spec
+    return ComponentEntry(spec.model_type, spec.parameter_count(), component.inputs, component.outputs)
 
 
 def _files(release: Path) -> list[str]:

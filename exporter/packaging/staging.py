@@ -52,6 +52,16 @@ def held_back_directory(out: Path) -> Path:
     return out.parent / f"{out.name}.failed"
 
 
+def require_free(out: Path, force: bool) -> None:
+    """Raise ReleaseError unless a release may come to `out`, having brought back what an interrupted
+    replacement left. force: as for `staged_release`."""
+    out = Path(os.path.abspath(out))
+    with _explaining(out):
+        for place, replace in ((out, force), (held_back_directory(out), True)):
+            _restore_interrupted(place)
+            _refuse_in_the_way(place, replace)
+
+
 @contextmanager
 def staged_release(out: Path, force: bool) -> Iterator[Staging]:
     """A directory to write a release into; on leaving without an exception it becomes `out`.
@@ -63,10 +73,8 @@ def staged_release(out: Path, force: bool) -> Iterator[Staging]:
     """
     out = Path(os.path.abspath(out))
     held_back = held_back_directory(out)
+    require_free(out, force)  # (1)
     with _explaining(out):
-        for place, replace in ((out, force), (held_back, True)):
-            _restore_interrupted(place)
-            _refuse_in_the_way(place, replace)  # (1)
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(out)
         directory = out.parent / f".{out.name}.staging-{secrets.token_hex(4)}"

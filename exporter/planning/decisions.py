@@ -7,25 +7,15 @@ Not about finding codes or reading them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
+from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.recipe import Recipe, Rule
 from exporter.schemes import IntegerScheme, Scheme, scheme_holding
-
-
-@dataclass(frozen=True)
-class Carrier:
-    """What a runtime family stores without change.
-
-    schemes: by name. negative_scales: whether scales of groups may be below 0, as GGUF's may.
-    """
-
-    schemes: frozenset[str]
-    negative_scales: bool
 
 
 @dataclass(frozen=True)
@@ -39,17 +29,17 @@ class Decision:
 
 
 def decide(
-    spec: ModelSpec, recipe: Recipe, held: Mapping[str, HeldCodes], carriers: Mapping[str, Carrier]
+    spec: ModelSpec, recipe: Recipe, held: Mapping[str, HeldCodes], families: Iterable[RuntimeFamily]
 ) -> dict[str, Decision]:
     """A decision for every matrix.
 
-    held: of the source, by matrix. carriers: by runtime family ("litert"). Raises RecipeError for a
+    held: of the source, by matrix. families: of every runtime of the export. Raises RecipeError for a
     recipe that is not total, and PlanError for one that keeps what is stored where nothing can be kept.
     """
-    rules = recipe.rules_for(spec)
+    rules, every = recipe.rules_for(spec), tuple(families)
     # Equalising rewrites the weights, so there is nothing left to take over.
     there = held if recipe.equalization is None else {}
-    decisions = {name: _decide(rule, there.get(name), carriers) for name, rule in rules.items()}
+    decisions = {name: _decide(rule, there.get(name), every) for name, rule in rules.items()}
     keeping = [decisions[name] for name, rule in rules.items() if rule.keep_stored]
     if keeping and not any(decision.taken_over for decision in keeping):
         why = next((decision.refusal for decision in keeping if decision.refusal is not None), None)
@@ -62,23 +52,19 @@ def decide(
     return decisions
 
 
-def _decide(rule: Rule, held: HeldCodes | None, carriers: Mapping[str, Carrier]) -> Decision:
+def _decide(rule: Rule, held: HeldCodes | None, families: tuple[RuntimeFamily, ...]) -> Decision:
     stored = None if held is None else scheme_holding(held)
     if held is None or stored is None or not (rule.keep_stored or stored == rule.scheme):
         return Decision(rule.scheme, False, None)
     refusals = [
-        f"{family} {why}"
-        for family, carrier in carriers.items()
-        if (why := _refusal(stored, held, carrier)) is not None
+        f"{family.name} {why}" for family in families if (why := _refusal(stored, held, family)) is not None
     ]
     if refusals:
         return Decision(rule.scheme, False, "; ".join(refusals))
     return Decision(stored, True, None)
 
 
-def _refusal(stored: IntegerScheme, held: HeldCodes, carrier: Carrier) -> str | None:
-    if stored.name not in carrier.schemes:
+def _refusal(stored: IntegerScheme, held: HeldCodes, family: RuntimeFamily) -> str | None:
+    if not family.carries(stored):
         return f"cannot carry {stored.name}"
-    if held.negative and not carrier.negative_scales:
-        return "takes no scale below 0"
-    return None
+    return family.negative_scales if held.negative else None

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from exporter.formats.family import RuntimeFamily
+from exporter.formats.table import family_of
 from exporter.models.text.spec import ModelSpec, Role
-from exporter.planning.caches import cache_slots
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import DeviceProfile, Metric, Status
 from exporter.schemes import FP32, Scheme
-from runtimes.manifest import Format
+from runtimes.formats import Format
 
 _LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)
-
-# Bytes of a cached number.
-_CACHED: Mapping[Format, int] = {"tflite": 4, "litertlm": 4, "onnx": 4, "coreml": 2}
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def device_estimates(
         for format in profile.formats:
             if format not in artifact_bytes:
                 continue
-            cache = cache_size(spec, plan.context, plan.prefill_chunk, format)
+            cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family_of(format))
             fit = memory_fit(profile, artifact_bytes=artifact_bytes[format], cache_bytes=cache.bytes)
             sentences.append(f"{format} on {fit.sentence()}")
         if (ceiling := decode_ceiling(profile, per_token)) is not None:
@@ -116,13 +114,13 @@ def device_estimates(
     return tuple(sentences)
 
 
-def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, format: Format) -> CacheSize:
+def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: RuntimeFamily) -> CacheSize:
     """The KV cache of an artifact as the lowerings here make it: an entry for key and value each, in
     every kv head, slot and layer that owns a cache."""
     kept = needed = 0
     for layer in spec.cache_layers:
-        position = 2 * layer.kv_heads * layer.head_dim * _CACHED[format]
-        kept += position * cache_slots(spec, layer, context, prefill_chunk, format)
+        position = 2 * layer.kv_heads * layer.head_dim * family.cached_bytes
+        kept += position * family.cache_slots(spec, layer, context, prefill_chunk)
         needed += position * (context if layer.window is None else min(layer.window, context))
     return CacheSize(kept, kept - needed)
 

@@ -1,8 +1,8 @@
 """What an export takes of this machine's memory, stage by stage, before any of it runs.
 
 Upper estimates of a process's total resident memory, mapped files included, from shapes alone; the
-constants stand above what `benchmarks/family.py` measures, which prints both. Not about devices
-(`estimates`).
+constants, and those of each runtime (`exporter.formats`), stand above what `benchmarks/family.py` measures,
+which prints both. Not about devices (`estimates`).
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from exporter.byte_size import GIB
 from exporter.errors import PlanError
+from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec, Role
 from exporter.planning.estimates import cache_size
-from exporter.planning.plan import FORMAT_FAMILY, Plan
+from exporter.planning.plan import Plan
 from exporter.schemes import FP32
 
-GIB = 2**30
-INTERPRETER = 0.7 * GIB  # Python, numpy, torch and what a lowering loads
+INTERPRETER = 0.7 * GIB  # Python, numpy and torch
 LIBRARIES = 2.0 * GIB  # transformers and the runtimes too, and what stages before did not give back
-CHUNKS = 0.3 * GIB  # row chunks being quantised or bound, on every processor
+CHUNKS = 0.3 * GIB  # row chunks being quantised, on every processor
 REFERENCE_BLOCKS = 0.3 * GIB  # of head rows and logits, and readers' buffers
 # Copies of a layer's activations alive at once in transformers' eager attention and MLP.
 ACTIVATIONS, SCORES = 6, 3
 ROPE_TABLES = 4  # sine and cosine, of full and sliding layers
-TWIN_STAGE = 2.5 * GIB  # fp32 weights of LiteRT's float twin that are open at once, and packed
-EVALUATOR_CACHE = 1.5 * GIB  # decoded weights the MIL evaluator keeps
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,18 @@ class StageMemory:
 
 def export_memory(spec: ModelSpec, plan: Plan, positions: int, calibration: int) -> tuple[StageMemory, ...]:
     """Every stage of an export. positions, calibration: tokens of the evaluation and calibration text."""
-    families = dict.fromkeys(FORMAT_FAMILY[format] for format in plan.formats)
     largest_head = max(layer.head_dim for layer in spec.layers)
-    tables = ROPE_TABLES * plan.context * largest_head * FP32.bits // 8
+    tables = ROPE_TABLES * plan.variant.context * largest_head * FP32.bits // 8
     quantise = INTERPRETER + CHUNKS
-    if plan.recipe.equalization is not None:  # the calibration text runs through the reference
+    if plan.variant.recipe.equalization is not None:  # the calibration text runs through the reference
         quantise = max(quantise, _reference(spec, calibration))
     found = {"quantising": quantise}
-    found |= {f"lowering to {family}": INTERPRETER + CHUNKS + tables for family in families}
+    found |= {f"lowering to {family.name}": family.memory.lowering + tables for family in plan.families}
     found |= {"the reference": _reference(spec, positions)}
-    if "litert" in families:
-        found |= {"LiteRT's float twin": LIBRARIES + TWIN_STAGE}
-    found |= {f"running {family}": LIBRARIES + _running(spec, plan, family) for family in families}
+    for family in plan.families:
+        if family.memory.twin is not None:
+            found |= {f"{family.title}'s float twin": LIBRARIES + family.memory.twin}
+    found |= {f"running {each.name}": LIBRARIES + _running(spec, plan, each) for each in plan.families}
     return tuple(StageMemory(stage, int(count)) for stage, count in found.items())
 
 
@@ -77,11 +76,7 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     return LIBRARIES + largest + activations + REFERENCE_BLOCKS
 
 
-def _running(spec: ModelSpec, plan: Plan, family: str) -> float:
+def _running(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int:
     """The artifact's weights as a runtime holds them, and the caches."""
-    formats = (format for format in plan.formats if FORMAT_FAMILY[format] == family)
-    cache = max(cache_size(spec, plan.context, plan.prefill_chunk, format).bytes for format in formats)
-    if family == "coreml":
-        return plan.weight_bytes + EVALUATOR_CACHE + 2 * cache  # half precision as fp32
-    # The file's pages and a packed copy of the matrices.
-    return 2 * plan.weight_bytes + cache
+    cache, model = cache_size(spec, plan.variant.context, plan.prefill_chunk, family), family.memory
+    return model.weight_copies * plan.weight_bytes + model.cache_copies * cache.bytes + model.beside

@@ -14,7 +14,7 @@ from typing import Literal
 from exporter.errors import ProfileError
 from exporter.records import RecordError, from_plain
 from exporter.resources import data_directory
-from runtimes.manifest import FORMATS, Format
+from runtimes.formats import FORMATS, Format
 
 DeviceKind = Literal["android", "ios", "macos", "desktop", "web"]
 

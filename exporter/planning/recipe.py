@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from exporter.errors import RecipeError
+from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
 from exporter.records import RecordError, from_plain
 from exporter.schemes import SCHEMES, Scheme
@@ -63,8 +64,8 @@ class Recipe:
     """A named way to quantise a model. text: the TOML it was read from, which a release carries.
 
     equalization: None to quantise the weights as they are. quantisation: limit on transformers
-    quantised against original. end_to_end: limit per runtime family ("litert", "onnx", "coreml"); a
-    family without one is reported, not gated.
+    quantised against original. end_to_end: limit by the name of a runtime family; one without is
+    reported, not gated.
     """
 
     name: str
@@ -137,8 +138,6 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         raise RecipeError(where, f"cannot be read as TOML ({error})", "correct the file") from error
     except RecordError as error:
         raise RecipeError(f"{where}: {error.at}", error.what, "correct the file") from error
-    ends = file.limits.end_to_end or _EndToEnd(None, None, None)
-    limits = {"litert": ends.litert, "onnx": ends.onnx, "coreml": ends.coreml}
     return Recipe(
         name=name,
         description=file.description,
@@ -146,7 +145,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         rules=rules,
         equalization=file.equalization,
         quantisation=file.limits.quantisation,
-        end_to_end={family: limit for family, limit in limits.items() if limit is not None},
+        end_to_end=file.limits.end_to_end or {},
     )
 
 
@@ -159,16 +158,9 @@ class _RuleEntry:
 
 
 @dataclass(frozen=True)
-class _EndToEnd:
-    litert: QualityLimit | None
-    onnx: QualityLimit | None
-    coreml: QualityLimit | None
-
-
-@dataclass(frozen=True)
 class _Limits:
     quantisation: QualityLimit
-    end_to_end: _EndToEnd | None
+    end_to_end: dict[str, QualityLimit] | None
 
 
 @dataclass(frozen=True)
@@ -191,17 +183,15 @@ def _rule(entry: _RuleEntry, at: str) -> Rule:
 
 def _check(file: _RecipeFile) -> None:
     """Values that have the right type and cannot be."""
-    ends = file.limits.end_to_end or _EndToEnd(None, None, None)
-    limits = {
-        "quantisation": file.limits.quantisation,
-        "end_to_end.litert": ends.litert,
-        "end_to_end.onnx": ends.onnx,
-        "end_to_end.coreml": ends.coreml,
-    }
+    limits = {"quantisation": file.limits.quantisation}
+    for family, limit in (file.limits.end_to_end or {}).items():
+        if family not in FAMILIES:
+            known = ", ".join(sorted(FAMILIES))
+            raise RecordError(f"$.limits.end_to_end.{family}", f"unknown runtime; known here: {known}")
+        limits[f"end_to_end.{family}"] = limit
     for name, limit in limits.items():
-        if limit is not None:
-            _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
-            _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
+        _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
+        _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
     if (how := file.equalization) is not None:
         if any(entry.keep_stored for entry in file.rule):
             raise RecordError("$.equalization", "rewrites the weights that a rule with keep_stored keeps")

@@ -1,30 +1,74 @@
-"""The evaluation text as tokens: one sequence, long enough to run past every small model's window.
+"""The texts a model is measured on, as tokens: evaluation and calibration, one sequence each.
 
-Not about what is done with it. The pieces ship in `samples/evaluation`.
+The evaluation text is long enough to run past every small model's window. Not about what is done with
+them. The pieces ship in `samples/`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import TokenizerError, UsageError
+from exporter.resources import data_directory
 from runtimes.session import Tokens
+
+TOKENIZER_NAME = "tokenizer.json"
 
 
 @dataclass(frozen=True)
-class EvaluationText:
-    """tokens: [tokens] int32, the beginning-of-text token first. available: how many there were
-    before a limit. sha256: of the tokens as little-endian int32, so that figures can be repeated."""
+class TokenisedText:
+    """tokens: [tokens] int32, the beginning-of-text token first. available: how many there were before
+    it was cut."""
 
     name: str
     tokens: Tokens
     available: int
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the tokens as little-endian int32, so that figures can be repeated."""
+        return hashlib.sha256(self.tokens.astype("<i4").tobytes()).hexdigest()
+
+    def cut(self, tokens: int | None) -> TokenisedText:
+        """The first `tokens` of it, all of it for None."""
+        return TokenisedText(self.name, self.tokens[:tokens], self.available)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What ships in `samples/`, in one checkpoint's tokens: each text is tokenised once, when it is first
+    asked for."""
+
+    tokenizer: Tokenizer
+    bos_token: int
+
+    @staticmethod
+    def of(source: CheckpointSource) -> Texts:
+        """In the tokens of a checkpoint. Raises TokenizerError where it has no tokenizer."""
+        with tempfile.TemporaryDirectory() as place:
+            source.write_tokenizer(Path(place))
+            return Texts(load_tokenizer(Path(place) / TOKENIZER_NAME), source.tokens.bos_token)
+
+    @cached_property
+    def evaluation(self) -> TokenisedText:
+        return read_text(data_directory("samples") / "evaluation", self.tokenizer, self.bos_token)
+
+    @cached_property
+    def calibration(self) -> TokenisedText:
+        return read_text(data_directory("samples") / "calibration", self.tokenizer, self.bos_token)
+
+    def prompt(self, text: str) -> Tokens:
+        """A prompt as a model is given it, [tokens]."""
+        found = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return np.array([self.bos_token, *found], np.int32)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -37,19 +81,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
         ) from error
 
 
-def read_evaluation_text(
-    directory: Path, tokenizer: Tokenizer, bos_token: int, limit: int | None = None
-) -> EvaluationText:
-    """Join the .txt files of `directory` in name order with empty lines and tokenise them.
+def read_text(directory: Path, tokenizer: Tokenizer, bos_token: int) -> TokenisedText:
+    """The .txt files of `directory`, joined in name order with empty lines.
 
-    limit: keep this many tokens at most (tiny models, models too slow for all of it). Raises
-    UsageError when there is no text.
+    Raises UsageError when there is no text.
     """
     pieces = sorted(directory.glob("*.txt"))
     if not pieces:
         raise UsageError(directory, "holds no .txt file to evaluate on", "name a directory that does")
     text = "\n\n".join(piece.read_text(encoding="utf-8").strip() for piece in pieces)
-    found = [bos_token, *tokenizer.encode(text, add_special_tokens=False).ids]
-    tokens = np.array(found[:limit], np.int32)
-    digest = hashlib.sha256(tokens.astype("<i4").tobytes()).hexdigest()
-    return EvaluationText(", ".join(piece.stem for piece in pieces), tokens, len(found), digest)
+    tokens = np.array([bos_token, *tokenizer.encode(text, add_special_tokens=False).ids], np.int32)
+    return TokenisedText(", ".join(piece.stem for piece in pieces), tokens, len(tokens))

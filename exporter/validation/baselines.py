@@ -1,21 +1,20 @@
-"""The references of one validation: logits of transformers on both checkpoints, kept on disk.
+"""`Baselines`: logits of transformers on the checkpoints of a job, kept on disk.
 
-Made once, before any artifact runs, and compared with each other: the price of quantisation. Not
-about artifacts.
+Made when they are first asked for and once for a job: what several variants compare with is the same, as
+far as their contexts go. Not about artifacts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.job import Job
 from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.streamed import reference_logits
-from exporter.reference.weights import OriginalWeights
-from exporter.validation.findings import ValidationRequest
+from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.statistics import Agreement, agree
 from runtimes.session import Tokens
 
@@ -23,39 +22,40 @@ ORIGINAL, QUANTISED = "original", "quantised"
 READ_BYTES = 64 << 20  # of logits read at once
 
 
-@dataclass(frozen=True)
-class References:
-    """None where the request does not have what it is made from. descriptions: name to words."""
+class Baselines:
+    """directory: existing, for the files; whoever made it deletes it."""
 
-    original: LogitsFile | None
-    quantised: LogitsFile | None
-    descriptions: Mapping[str, str]
+    def __init__(self, job: Job, directory: Path) -> None:
+        self._job, self._directory = job, directory
+        self._files: dict[str, LogitsFile] = {}
 
+    def original(self) -> LogitsFile:
+        """transformers on the checkpoint as it came."""
+        return self._logits(ORIGINAL, OriginalWeights(self._job.source))
 
-def make_references(request: ValidationRequest, tokens: Tokens, scratch: Path) -> References:
-    """Run transformers over tokens[:-1] on each checkpoint at hand."""
-    original = quantised = None
-    descriptions = {}
-    if request.source is not None:
-        weights = OriginalWeights(request.source)
-        descriptions[ORIGINAL] = weights.description
-        original = reference_logits(weights, tokens[:-1], scratch / ORIGINAL, request.progress)
-    if request.checkpoint is not None:
-        unpacked = UnpackedWeights(request.checkpoint)
-        descriptions[QUANTISED] = unpacked.description
-        quantised = reference_logits(unpacked, tokens[:-1], scratch / QUANTISED, request.progress)
-    return References(original, quantised, descriptions)
+    def quantised(self, checkpoint: QuantizedCheckpoint) -> LogitsFile:
+        """transformers on a quantised checkpoint of the job."""
+        return self._logits(f"{QUANTISED}-{checkpoint.directory.name}", UnpackedWeights(checkpoint))
+
+    def _logits(self, name: str, weights: ReferenceWeights) -> LogitsFile:
+        if name not in self._files:
+            job = self._job
+            with job.stopwatch.step(weights.description):
+                tokens = job.longest_evaluation.tokens[:-1]
+                self._files[name] = reference_logits(weights, tokens, self._directory / name, job.progress)
+        return self._files[name]
 
 
 def compare_files(
     reference: LogitsFile, subject: LogitsFile, tokens: Tokens, progress: Progress
 ) -> Agreement:
-    """How two files of the same positions agree; tokens[1:] are the true next ones."""
+    """How two files agree at the positions of tokens[:-1]; tokens[1:] are the true next ones."""
     step = max(1, READ_BYTES // (reference.vocab * 4))
+    positions = len(tokens) - 1
     parts = []
-    for start in range(0, reference.positions, step):
-        stop = min(reference.positions, start + step)
+    for start in range(0, positions, step):
+        stop = min(positions, start + step)
         following = tokens[start + 1 : stop + 1]
         parts.append(agree(reference.rows(start, stop), subject.rows(start, stop), following))
-        progress("compare references", stop, reference.positions)
+        progress("compare references", stop, positions)
     return Agreement.joined(parts)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.planning.estimates import CacheSize
+from exporter.stopwatch import Timing
 from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
 from exporter.validation.weight_origins import WeightOrigin
-from runtimes.manifest import Format
+from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 2
+REPORT_SCHEMA_VERSION = 3
 
 Kind = Literal["files", "execution", "weights", "lowering", "kernels", "quantisation", "end to end"]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
@@ -110,7 +111,8 @@ class ArtifactRun:
 class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
     weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
-    not_checked: what nobody should read into a pass, one sentence each."""
+    not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
+    went until here, for orientation."""
 
     schema_version: int
     model: str
@@ -127,6 +129,7 @@ class ValidationReport:
     gates: tuple[Gate, ...]
     runs: tuple[ArtifactRun, ...]
     not_checked: tuple[str, ...]
+    timings: tuple[Timing, ...]
 
     @property
     def outcome(self) -> Outcome:

@@ -137,23 +137,31 @@ class RouteResult:
     non_finite: int
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What to keep of a route's logits. at: positions whose logits to return. file: for all of them."""
+
+    at: NDArray[np.int64] | None = None
+    file: LogitsFile | None = None
+
+
+NOTHING = Keeping()
+
+
 def run_route(
     runner: RouteRunner,
     route: Route,
     tokens: Tokens,
     references: Mapping[str, LogitsFile | Mapping[int, NDArray[np.float32]]],
-    *,
     tell: Callable[[int], None],
-    keep: NDArray[np.int64] | None = None,
-    write: LogitsFile | None = None,
+    keeping: Keeping = NOTHING,
 ) -> RouteResult:
     """Feed tokens[:-1] and compare what comes back; tokens[1:] are the true next ones.
 
-    references: a file of every position, or logits of some: others are not compared with it.
-    keep: positions whose logits to return. write: a file to put all logits in. tell: called with
-    tokens done. Raises what the runner raises.
+    references: a file of every position, or logits of some: others are not compared with it. tell: called
+    with tokens done. Raises what the runner raises.
     """
-    wanted = set() if keep is None else set(keep.tolist())
+    wanted = set() if keeping.at is None else set(keeping.at.tolist())
     parts: dict[str, list[Agreement]] = {name: [] for name in references}
     kept: dict[int, NDArray[np.float32]] = {}
     non_finite = 0
@@ -169,8 +177,8 @@ def run_route(
                     expected = np.stack([reference[position] for position in here])
                     at = np.array(here)
                     parts[name].append(agree(expected, logits[at - start], tokens[at + 1]))
-            if write is not None:
-                write.write_rows(start, logits)
+            if keeping.file is not None:
+                keeping.file.write_rows(start, logits)
             kept.update({at: logits[at - start].copy() for at in range(start, stop) if at in wanted})
     agreements = {name: Agreement.joined(each) for name, each in parts.items() if each}
     return RouteResult(agreements, kept, non_finite)

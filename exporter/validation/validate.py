@@ -17,17 +17,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
-from exporter.models.text.spec import ModelSpec
+from exporter.formats.table import family_of
+from exporter.job import Job
 from exporter.packaging.release import participating_versions, verify_release
-from exporter.planning.estimates import CacheSize, cache_size
-from exporter.reference.texts import EvaluationText, load_tokenizer, read_evaluation_text
+from exporter.planning.estimates import cache_size
+from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.reference.texts import TokenisedText
 from exporter.reference.weights import OriginalWeights
-from exporter.validation.artifact_check import Executed, check_artifact
-from exporter.validation.baselines import ORIGINAL, QUANTISED, References, compare_files, make_references
-from exporter.validation.findings import Findings, ValidationRequest
-from exporter.validation.gates import MEAN_KL, TOP_1, count_gate, quality_gates, skipped_gate
+from exporter.validation.artifact_check import check_artifact
+from exporter.validation.baselines import ORIGINAL, QUANTISED, Baselines, compare_files
+from exporter.validation.check_context import ArtifactCheck
+from exporter.validation.execution_check import Executed
+from exporter.validation.findings import Findings, ReleaseUnderTest
+from exporter.validation.gates import count_gate, quality_gates
 from exporter.validation.greedy import agreed_tokens
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
@@ -37,144 +39,128 @@ from exporter.validation.report import (
     ValidationReport,
 )
 from exporter.validation.weight_origins import weight_origins
-from runtimes.manifest import Artifact
 
 LONG_ENOUGH = 1024  # tokens a full validation compares
 
 
-def validate_release(request: ValidationRequest) -> ValidationReport:
+def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) -> ValidationReport:
     """Everything that can be found out about the release here.
 
-    Raises an ExportError where the check itself cannot be made (no tokenizer, no room for logits, a
-    reference that cannot be built); an artifact that fails is a verdict, not an error.
+    Raises an ExportError where the check itself cannot be made (no room for logits, a reference that
+    cannot be built); an artifact that fails is a verdict, not an error.
     """
     findings = Findings()
-    with tempfile.TemporaryDirectory(prefix="gemma-validation-", dir=request.scratch) as directory:
-        scratch = Path(directory)
+    with tempfile.TemporaryDirectory(prefix="validation-", dir=job.work) as scratch:
         # (1)
-        if request.sealed:
-            _check_files(request, findings)
+        if release.sealed:
+            _check_files(job, release, findings)
         # (2)
-        tokenizer = load_tokenizer(request.tokenizer)
-        text = _text(request, tokenizer, findings)
+        text = job.evaluation(min(artifact.context for artifact in release.artifacts))
+        _remark_on_length(job, text, findings)
         # (3)
-        references = make_references(request, text.tokens, scratch)
-        _price_of_quantisation(request, references, text, findings)
+        logits = {ORIGINAL: baselines.original(), QUANTISED: baselines.quantised(release.checkpoint)}
+        words = {
+            ORIGINAL: OriginalWeights(job.source).description,
+            QUANTISED: UnpackedWeights(release.checkpoint).description,
+        }
+        agreement = compare_files(logits[ORIGINAL], logits[QUANTISED], text.tokens, job.progress)
+        statistics, recipe = agreement.statistics(), release.plan.variant.recipe
+        findings.comparisons.append(
+            Comparison(
+                "quantisation", None, words[QUANTISED], words[ORIGINAL], "whole sequence", statistics
+            )
+        )
+        findings.gates += quality_gates(
+            "quantisation", None, f"recipe {recipe.name}", statistics, recipe.quantisation
+        )
         # (4)
         executed = [
             each
-            for artifact in request.artifacts
-            for each in check_artifact(request, artifact, references, text, tokenizer, scratch, findings)
+            for artifact in release.artifacts
+            for each in check_artifact(
+                ArtifactCheck(job, release, artifact, logits, words, text, Path(scratch), findings)
+            )
         ]
         # (5)
-        findings.runs += _runs(request, executed, tokenizer, findings)
+        with job.stopwatch.step("greedy tokens judged"):
+            findings.runs += _runs(job, executed)
+    return _report(job, release, text, findings)
+
+
+def _report(
+    job: Job, release: ReleaseUnderTest, text: TokenisedText, findings: Findings
+) -> ValidationReport:
+    plan = release.plan
     return ValidationReport(
         schema_version=REPORT_SCHEMA_VERSION,
-        model=request.model,
-        recipe=request.recipe.name,
-        target=request.target,
-        left_out=() if request.source is None else request.source.left_out,
-        weights=() if request.checkpoint is None else weight_origins(request.checkpoint, request.refusals),
+        model=job.source.name,
+        recipe=plan.variant.recipe.name,
+        target=plan.variant.name,
+        left_out=job.source.left_out,
+        weights=weight_origins(release.checkpoint, plan.refusals),
         text=text.name,
         text_tokens=len(text.tokens),
         text_sha256=text.sha256,
         machine=_machine(),
-        versions=participating_versions(artifact.format for artifact in request.artifacts),
+        versions=participating_versions(artifact.format for artifact in release.artifacts),
         comparisons=tuple(findings.comparisons),
         gates=tuple(findings.gates),
         runs=tuple(findings.runs),
         not_checked=tuple(findings.not_checked),
+        timings=job.stopwatch.timings(),
     )
 
 
-def _check_files(request: ValidationRequest, findings: Findings) -> None:
-    problems = verify_release(request.release, request.progress)
+def _check_files(job: Job, release: ReleaseUnderTest, findings: Findings) -> None:
+    problems = verify_release(release.directory, job.progress)
     findings.not_checked += [f"{problem}." for problem in problems]
     findings.gates.append(
         count_gate("files", None, "release", "files unlike the manifest", len(problems), "files")
     )
 
 
-def _text(request: ValidationRequest, tokenizer: Tokenizer, findings: Findings) -> EvaluationText:
-    """The evaluation text, cut to what the smallest context holds, with remarks where that is little."""
-    room = min(artifact.context for artifact in request.artifacts) + 1  # the last token is only predicted
-    limit = room if request.token_limit is None else min(room, request.token_limit)
-    text = read_evaluation_text(request.evaluation, tokenizer, request.bos_token, limit)
+def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None:
     compared = len(text.tokens) - 1
     if compared < min(LONG_ENOUGH, text.available - 1):
         findings.not_checked.append(
             f"Only {compared} of the evaluation text's {text.available} tokens were compared: what goes "
             "wrong later than that was not seen."
         )
-    spec = _spec(request)
-    if spec is not None:
-        windows = [layer.window for layer in spec.layers if layer.window is not None]
-        if windows and compared <= max(windows):
-            findings.not_checked.append(
-                f"The {compared} tokens compared do not reach past the sliding window of {max(windows)}."
-            )
-    return text
+    layers = job.source.components["text"].spec.layers
+    windows = [layer.window for layer in layers if layer.window is not None]
+    if windows and compared <= max(windows):
+        findings.not_checked.append(
+            f"The {compared} tokens compared do not reach past the sliding window of {max(windows)}."
+        )
 
 
-def _spec(request: ValidationRequest) -> ModelSpec | None:
-    """The model's, where a checkpoint is at hand."""
-    checkpoint = request.checkpoint or request.source
-    return None if checkpoint is None else checkpoint.spec
-
-
-def _price_of_quantisation(
-    request: ValidationRequest, references: References, text: EvaluationText, findings: Findings
-) -> None:
-    subject, limit = f"recipe {request.recipe.name}", request.recipe.quantisation
-    if references.original is None or references.quantised is None:
-        missing = "original" if references.original is None else "quantised"
-        reason = f"the {missing} checkpoint is not at hand"
-        findings.gates += [
-            skipped_gate("quantisation", None, subject, statistic, reason) for statistic in (MEAN_KL, TOP_1)
-        ]
-        return
-    agreement = compare_files(references.original, references.quantised, text.tokens, request.progress)
-    statistics = agreement.statistics()
-    words = references.descriptions
-    findings.comparisons.append(
-        Comparison("quantisation", None, words[QUANTISED], words[ORIGINAL], "whole sequence", statistics)
-    )
-    findings.gates += quality_gates("quantisation", None, subject, statistics, limit)
-
-
-def _runs(
-    request: ValidationRequest, executed: Sequence[Executed], tokenizer: Tokenizer, findings: Findings
-) -> list[ArtifactRun]:
+def _runs(job: Job, executed: Sequence[Executed]) -> list[ArtifactRun]:
     """The executions with the reference's opinion of their greedy tokens."""
     continuations = [continuation for each in executed for continuation in each.continuations]
-    if request.source is None:
-        agreed: list[int] | None = None
-        findings.not_checked.append(
-            "Greedy tokens were not held against the original checkpoint: it is not at hand."
-        )
-    else:
-        agreed = agreed_tokens(OriginalWeights(request.source), continuations, request.progress)
-    spec = _spec(request)
+    agreed = iter(agreed_tokens(OriginalWeights(job.source), continuations, job.progress))
     found = []
-    at = 0
     for each in executed:
         greedy = []
         for continuation in each.continuations:
             new = continuation.tokens[continuation.prompt_tokens :].tolist()
-            if agreed is not None:
-                text = tokenizer.decode(new, skip_special_tokens=False)
-                greedy.append(GreedyRun(continuation.prompt, text, len(new), agreed[at]))
-            at += 1
+            text = job.texts.tokenizer.decode(new, skip_special_tokens=False)
+            greedy.append(GreedyRun(continuation.prompt, text, len(new), next(agreed)))
+        artifact = each.artifact
         found.append(
             ArtifactRun(
-                artifact=each.artifact.path,
-                format=each.artifact.format,
+                artifact=artifact.path,
+                format=artifact.format,
                 runtime=each.facts.runtime,
                 version=each.facts.version,
                 arithmetic=each.facts.arithmetic,
                 context=each.facts.context,
                 bytes=each.bytes,
-                cache=None if spec is None else _cache(spec, each.artifact),
+                cache=cache_size(
+                    job.source.components["text"].spec,
+                    artifact.context,
+                    artifact.prefill_chunk,
+                    family_of(artifact.format),
+                ),
                 prefill_tokens_per_second=each.pace.per_second("prefill"),
                 decode_tokens_per_second=each.pace.per_second("decode"),
                 peak_resident_bytes=each.peak_growth,
@@ -183,10 +169,6 @@ def _runs(
             )
         )
     return found
-
-
-def _cache(spec: ModelSpec, artifact: Artifact) -> CacheSize:
-    return cache_size(spec, artifact.context, artifact.prefill_chunk, artifact.format)
 
 
 def _machine() -> dict[str, str]:

@@ -23,7 +23,7 @@ class Html(str):
 Child = str | Html | Iterable["Child"] | None
 
 
-def text(content: str) -> Html:
+def escaped(content: str) -> Html:
     """Text as markup that shows exactly it; control characters become U+FFFD."""
     return Html(escape(_CONTROL.sub("\ufffd", content), quote=True))
 
@@ -38,7 +38,7 @@ def join(*children: Child) -> Html:
             case Html():
                 parts.append(child)
             case str():
-                parts.append(text(child))
+                parts.append(escaped(child))
             case _:
                 parts.append(join(*child))
     return Html("".join(parts))
@@ -47,7 +47,7 @@ def join(*children: Child) -> Html:
 def tag(name: str, /, *children: Child, **attributes: str | float | None) -> Html:
     """An element. Underscores in attribute names become hyphens ("class_" is "class"); None: left out."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{text(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )

@@ -14,7 +14,7 @@ from runtimes.mil.constexpr import BlockwiseDecoder
 from runtimes.mil.messages import Binding, BlobReference, Bytes, OperationMessage, Value
 from runtimes.mil.payloads import Elements
 from runtimes.mil.tensor_types import FILE_DTYPE, FLOATING, Array, DataType, TensorType
-from runtimes.mil.weights import Decoder, PlainDecoder, Weight, WeightMemory
+from runtimes.mil.weight_memory import Decoder, PlainDecoder, Weight, WeightMemory
 
 Constant = Array | str | Weight
 

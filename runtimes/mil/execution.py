@@ -22,7 +22,7 @@ from runtimes.mil.package import read_package
 from runtimes.mil.program import Program, build_program
 from runtimes.mil.steps import Compute, ReadState, WriteState
 from runtimes.mil.tensor_types import FLOATING, MEMORY_DTYPE, Array, DataType
-from runtimes.mil.weights import DEFAULT_CACHE_BYTES, WeightMemory
+from runtimes.mil.weight_memory import DEFAULT_CACHE_BYTES, WeightMemory
 
 
 class Execution:

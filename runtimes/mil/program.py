@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 from runtimes.errors import ArtifactError
 from runtimes.mil.constants import BLOCKWISE, Constant, Constants
+from runtimes.mil.lifetimes import plan_lifetimes
 from runtimes.mil.messages import Binding, Block, OperationMessage, ProgramFunction, Value
 from runtimes.mil.model_file import Interface
 from runtimes.mil.operations.table import LISTS, OPERATIONS
 from runtimes.mil.package import Package
 from runtimes.mil.steps import Compute, ReadState, Step, WriteState
-from runtimes.mil.storage import plan_storage
 from runtimes.mil.tensor_types import DataType, TensorType
-from runtimes.mil.weights import Weight
+from runtimes.mil.weight_memory import Weight
 
 OPSET = "CoreML8"  # iOS 18's operations, what the signatures in `operations` are of
 
@@ -80,7 +80,7 @@ class _Builder:
             self._inputs,
             self._states,
             outputs,
-            plan_storage(steps, frozenset(outputs)),
+            plan_lifetimes(steps, frozenset(outputs)),
         )
 
     def _step(self, operation: OperationMessage) -> Iterator[Step]:

@@ -19,7 +19,7 @@ from runtimes.mil.arithmetic import ARITHMETICS, ArithmeticName
 from runtimes.mil.execution import Execution
 from runtimes.mil.program import Program
 from runtimes.mil.tensor_types import Floats
-from runtimes.mil.weights import DEFAULT_CACHE_BYTES
+from runtimes.mil.weight_memory import DEFAULT_CACHE_BYTES
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 
 EVALUATOR_VERSION = "1"

@@ -1,6 +1,6 @@
 """The steps a program is executed in: one operation each, arguments resolved.
 
-Not about how they come to be (`program`), when their values are dropped (`storage`), or what runs
+Not about how they come to be (`program`), when their values are dropped (`lifetimes`), or what runs
 them (`execution`).
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runtimes.mil.messages import Named
 from runtimes.mil.operations.table import Operation
-from runtimes.mil.weights import Weight
+from runtimes.mil.weight_memory import Weight
 
 
 @dataclass(frozen=True)

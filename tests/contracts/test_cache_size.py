@@ -17,13 +17,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from exporter.formats.coreml import COREML
+from exporter.formats.onnx import ONNX
+from exporter.formats.table import family_of
 from exporter.lowering.table import lowerings_for
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.estimates import CacheSize, cache_size
 from exporter.schemes import INT8_CHANNEL
+from runtimes.formats import FORMATS, Format
 from runtimes.litert.compiled import close_model, compile_model
 from runtimes.litert.model_file import model_files
-from runtimes.manifest import FORMATS, Artifact, Format
+from runtimes.manifest import Artifact
 from tests.fakes import silent
 from tests.parity.coreml_packages import short_e2b
 from tests.tiny import WINDOW, tiny_gemma3
@@ -52,7 +56,9 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         for lowering in lowerings_for(FORMATS).values()
         for artifact in lowering.lower(order, out, silent)
     ]
-    return Release(out, checkpoint.spec, {artifact.format: artifact for artifact in artifacts})
+    return Release(
+        out, checkpoint.components["text"].spec, {artifact.format: artifact for artifact in artifacts}
+    )
 
 
 def coreml_states(path: Path) -> int:
@@ -97,16 +103,16 @@ def test_the_cache_of_the_report_is_that_of_the_artifact(
     artifact = release.artifacts[format]
     assert artifact.context == CONTEXT > WINDOW
     counted = COUNTED[format](release.directory / artifact.path, tmp_path)
-    assert cache_size(release.spec, CONTEXT, CHUNK, format).bytes == counted
+    assert cache_size(release.spec, CONTEXT, CHUNK, family_of(format)).bytes == counted
 
 
 def test_what_lies_outside_the_windows_is_what_core_ml_leaves_out(release: Release) -> None:
-    whole, windows = (cache_size(release.spec, CONTEXT, CHUNK, format) for format in ("onnx", "coreml"))
+    whole, windows = (cache_size(release.spec, CONTEXT, CHUNK, family) for family in (ONNX, COREML))
     sliding = [layer for layer in release.spec.cache_layers if layer.window is not None]
     numbers = sum(2 * layer.kv_heads * layer.head_dim * (CONTEXT - WINDOW) for layer in sliding)
     assert whole.outside_windows == 4 * numbers
     assert windows.outside_windows == 0
     assert windows.bytes * 2 == whole.bytes - whole.outside_windows
-    assert cache_size(release.spec, WINDOW, CHUNK, "onnx") == CacheSize(
-        cache_size(release.spec, WINDOW, CHUNK, "coreml").bytes * 2, 0
+    assert cache_size(release.spec, WINDOW, CHUNK, ONNX) == CacheSize(
+        cache_size(release.spec, WINDOW, CHUNK, COREML).bytes * 2, 0
     )

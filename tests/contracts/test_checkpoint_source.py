@@ -76,8 +76,9 @@ def gguf_of(family: str) -> Callable[[Path], Made]:
         path = write_gguf(random, directory / "tiny.gguf", kinds=BLOCKS)
         source = GgufSource.open(path, known=(tiny_architecture(random.architecture),))
         expected = {}
-        added = np.float32(1 if random.spec.norm_adds_one else 0)
-        for weight in random.spec.weights():
+        text = random.components["text"]
+        added = np.float32(1 if text.spec.norm_adds_one else 0)
+        for weight in text.weights:
             values = random.weights[weight.name]
             if weight.is_matrix:
                 values = as_gguf(values, gguf_kind(random, weight.name, BLOCKS))
@@ -116,13 +117,19 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return make(tmp_path_factory.mktemp(make.__name__))
 
 
-def test_its_tensors_are_the_weights_of_its_spec_in_order(made: Made) -> None:
+def test_its_tensors_are_the_weights_of_its_components_in_order_each_of_one(made: Made) -> None:
     source, _, _ = made
-    assert [(t.name, t.shape) for t in source.tensors.values()] == [
-        (weight.name, weight.shape) for weight in source.spec.weights()
-    ]
+    weights = [weight for component in source.components.values() for weight in component.weights]
+    assert [(t.name, t.shape) for t in source.tensors.values()] == [(w.name, w.shape) for w in weights]
     assert all(name == tensor.name for name, tensor in source.tensors.items())
     assert all(tensor.nbytes > 0 for tensor in source.tensors.values())
+
+
+def test_its_components_are_named_as_they_name_themselves_and_have_weights(made: Made) -> None:
+    source, _, _ = made
+    assert "text" in source.components
+    assert all(name == component.name for name, component in source.components.items())
+    assert all(component.weights for component in source.components.values())
 
 
 def test_it_gives_the_stored_values_exactly(made: Made) -> None:
@@ -135,7 +142,7 @@ def test_it_gives_the_stored_values_exactly(made: Made) -> None:
 
 def test_what_it_holds_as_codes_are_its_values_taken_apart(made: Made) -> None:
     source, expected, _ = made
-    shapes = {weight.name: weight.shape for weight in source.spec.weights() if weight.is_matrix}
+    shapes = {weight.name: weight.shape for weight in source.components["text"].weights if weight.is_matrix}
     assert set(source.held) <= set(shapes)
     for name, held in source.held.items():
         codes, scales = source.codes(name, 3, 17)
@@ -152,13 +159,13 @@ def test_what_it_holds_as_codes_are_its_values_taken_apart(made: Made) -> None:
 def test_only_types_that_are_codes_times_scales_are_held(made: Made) -> None:
     source, _, _ = made
     exact = {"Q4_0", "Q5_0", "Q8_0", "Q6_K", "int4 pack-quantized", "int8 pack-quantized"}
-    matrices = [weight.name for weight in source.spec.weights() if weight.is_matrix]
+    matrices = [weight.name for weight in source.components["text"].weights if weight.is_matrix]
     assert set(source.held) == {name for name in matrices if source.tensors[name].dtype in exact}
 
 
 def test_norms_come_as_transformers_keeps_them(made: Made) -> None:
     source, _, written = made
-    norms = [weight.name for weight in source.spec.weights() if not weight.is_matrix]
+    norms = [weight.name for weight in source.components["text"].weights if not weight.is_matrix]
     assert norms
     for name in norms:
         values = written.weights[name][:8]  # of a layer's scalar there is only one
@@ -185,14 +192,14 @@ def test_its_tokenizer_encodes_and_decodes_text(made: Made, tmp_path: Path) -> N
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     ids = tokenizer.encode("héllo\tworld", add_special_tokens=False).ids
     assert tokenizer.decode(ids) == "héllo\tworld"
-    assert max(ids) < source.spec.vocab_size
+    assert max(ids) < source.components["text"].spec.vocab_size
 
 
 def test_its_special_tokens_are_in_the_vocabulary(made: Made) -> None:
     source, _, _ = made
     tokens = source.tokens
     ids = [tokens.bos_token, tokens.eos_token, tokens.pad_token, *tokens.stop_tokens]
-    assert all(0 <= token < source.spec.vocab_size for token in ids)
+    assert all(0 <= token < source.components["text"].spec.vocab_size for token in ids)
     assert tokens.stop_tokens[0] == tokens.eos_token
     assert len(set(tokens.stop_tokens)) == len(tokens.stop_tokens)
 

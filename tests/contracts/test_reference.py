@@ -104,7 +104,7 @@ def test_batches_taken_together_are_what_each_is_alone(family: str) -> None:
 @pytest.mark.parametrize("family", TINY_CONFIGS)
 def test_every_linear_is_seen_once_a_batch_with_its_inputs_and_outputs(family: str) -> None:
     model = reference(family)
-    spec = RandomSource(TINY_CONFIGS[family]()).spec
+    spec = RandomSource(TINY_CONFIGS[family]()).components["text"].spec
     shapes = {each.name: each.shape for each in spec.weights() if each.role is Role.LINEAR}
     seen = Seen()
     with model.walk(*batches(2)) as walk:

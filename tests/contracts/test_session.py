@@ -14,7 +14,8 @@ import pytest
 from exporter.lowering.table import lowerings_for
 from exporter.schemes import INT8_CHANNEL
 from runtimes.errors import RuntimesError, SessionError
-from runtimes.manifest import FORMATS, Artifact
+from runtimes.formats import FORMATS
+from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from runtimes.session import Session
 from tests.fakes import silent

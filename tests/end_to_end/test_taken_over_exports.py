@@ -77,7 +77,9 @@ def assert_onnx_holds_the_files_values(release: Path, checkpoint: Path, names: s
 
 
 def matrices() -> set[str]:
-    return {weight.name for weight in RandomSource(tiny_gemma3()).spec.weights() if weight.is_matrix}
+    return {
+        weight.name for weight in RandomSource(tiny_gemma3()).components["text"].weights if weight.is_matrix
+    }
 
 
 def test_int4_takes_the_linears_of_a_q4_0_file_over_bit_for_bit(checkpoint: Path, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from exporter.lowering.coreml import CoreMlLowering
+from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.lowering.interface import LoweringOrder
 from exporter.models.text.spec import Role, WeightSpec
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
@@ -115,7 +115,9 @@ def lower(case: Case, context: int = CONTEXT) -> Lowered:
 
 
 def quantized(source: RandomSource, case: Case, directory: Path) -> QuantizedCheckpoint:
-    schemes = {weight.name: case.scheme(weight) for weight in source.spec.weights() if weight.is_matrix}
+    schemes = {
+        weight.name: case.scheme(weight) for weight in source.components["text"].weights if weight.is_matrix
+    }
     return write_quantized(source, schemes, directory, silent)
 
 

@@ -13,25 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.errors import LoweringError
-from exporter.lowering.coreml import CoreMlLowering
+from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.lowering.coreml.package import MODEL, WEIGHTS
 from exporter.lowering.coreml.quiet import quietly
-from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix
-from exporter.schemes import FP16, FP32, INT8_CHANNEL
+from exporter.quantization.store.checkpoint import FloatMatrix
+from exporter.validation.stored_weights import differing_numbers
 from tests.parity.coreml_packages import (
     CASES,
     CONTEXT,
     TEMPLATE,
-    Case,
-    lower,
     lowered,
-    quantized,
-    request_for,
-    silent,
-    two_layers,
 )
-from tests.tiny import WINDOW, RandomSource
+from tests.tiny import WINDOW
 
 with quietly():
     import coremltools
@@ -48,26 +41,8 @@ def operations(package: Path) -> Any:
 @pytest.mark.parametrize("family", CASES)
 def test_every_matrix_reads_back_as_the_checkpoint_has_it(family: str) -> None:
     built = lowered(family)
-    read: dict[str, int] = collections.defaultdict(int)
-    for rows in CoreMlLowering().read_back(built.release, built.artifact):
-        matrix = built.checkpoint.matrices[rows.weight]
-        stored = rows.codes if rows.codes is not None else rows.values
-        assert stored is not None
-        stop = rows.start + len(stored)
-        assert rows.start == read[rows.weight]
-        read[rows.weight] = stop
-        match matrix:
-            case IntegerMatrix():
-                assert rows.codes is not None
-                assert rows.scales is not None
-                assert rows.values is None
-                np.testing.assert_array_equal(rows.codes, matrix.codes(rows.start, stop))
-                np.testing.assert_array_equal(rows.scales, matrix.scales(rows.start, stop))
-            case FloatMatrix():
-                assert rows.codes is None
-                assert rows.values is not None
-                np.testing.assert_array_equal(rows.values, matrix.values(rows.start, stop))
-    assert read == {name: matrix.shape[0] for name, matrix in built.checkpoint.matrices.items()}
+    stored = CoreMlLowering().read_back(built.release, built.artifact)
+    assert differing_numbers(stored, built.checkpoint) == 0
 
 
 @pytest.mark.parametrize("family", ["Gemma 1", "Gemma 3"])
@@ -139,7 +114,7 @@ def test_every_product_with_a_weight_is_a_linear() -> None:
     kinds = collections.Counter(operation.type for operation in operations(built.package))
     assert kinds["linear"] == len(built.checkpoint.matrices), "the tied head counts for the embedding"
     # Soft-capped attention is spelled out: two products a layer, neither with a weight.
-    assert kinds["matmul"] == 2 * len(built.checkpoint.spec.layers)
+    assert kinds["matmul"] == 2 * len(built.checkpoint.components["text"].spec.layers)
 
 
 def test_no_constant_is_left_over() -> None:
@@ -158,15 +133,6 @@ def test_no_constant_grows_with_the_square_of_the_context() -> None:
         value = operation.attributes["val"]
         sizes = [dimension.constant.size for dimension in value.type.tensorType.dimensions]
         assert sizes.count(CONTEXT) <= 1, operation.outputs[0].name
-
-
-def test_two_runs_write_the_same_bytes() -> None:
-    case = Case(two_layers(), INT8_CHANNEL, INT8_CHANNEL)
-    first, second = lower(case), lower(case)
-    names = sorted(path.relative_to(first.release) for path in first.release.rglob("*") if path.is_file())
-    assert Path("coreml/model.mlpackage") / MODEL in names
-    for name in names:
-        assert (first.release / name).read_bytes() == (second.release / name).read_bytes(), name
 
 
 def test_the_tokenizer_lies_beside_the_package() -> None:
@@ -194,11 +160,3 @@ def test_the_twin_is_the_artifact_itself(tmp_path: Path) -> None:
     twin = CoreMlLowering().float_twin(built.release, built.artifact, tmp_path)
     assert twin == built.artifact
     assert (tmp_path / twin.path / MODEL).read_bytes() == (built.package / MODEL).read_bytes()
-
-
-def test_fp32_weights_are_refused_by_name(tmp_path: Path) -> None:
-    case = Case(two_layers(), FP32, FP16)
-    checkpoint = quantized(RandomSource(case.config), case, tmp_path / "quantized")
-    with pytest.raises(LoweringError, match=r"q_proj\.weight: Core ML cannot carry scheme fp32"):
-        CoreMlLowering().lower(request_for(checkpoint, tmp_path), tmp_path, silent)
-    assert not (tmp_path / "coreml").exists()

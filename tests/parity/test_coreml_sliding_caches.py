@@ -64,7 +64,7 @@ def states(package: Path) -> dict[str, list[int]]:
 def test_a_state_is_as_long_as_what_its_layers_see(family: str) -> None:
     built = lowered(family)
     wanted: dict[tuple[int, int, int], int] = {}
-    for layer in built.checkpoint.spec.cache_layers:
+    for layer in built.checkpoint.components["text"].spec.cache_layers:
         slots = CONTEXT if layer.window is None else layer.window
         shape = (layer.kv_heads, slots, layer.head_dim)
         wanted[shape] = wanted.get(shape, 0) + 1
@@ -140,7 +140,7 @@ def test_the_fixtures_fill_the_context_and_pass_several_windows() -> None:
     assert all(sum(sizes) == CONTEXT for sizes in SIZES.values())
     assert CONTEXT >= 4 * WINDOW
     assert max(SIZES["longer than the window"]) > WINDOW
-    kinds = {layer.window for layer in RandomSource(two_layers()).spec.layers}
+    kinds = {layer.window for layer in RandomSource(two_layers()).components["text"].spec.layers}
     assert kinds == {WINDOW, None}
 
 

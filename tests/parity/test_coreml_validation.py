@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.lowering.coreml import CoreMlLowering
+from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.planning.recipe import QualityLimit, load_recipe
-from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.transforms.equalization import equalize
 from exporter.reference.activations import input_sizes
-from exporter.resources import data_directory
-from exporter.validation.findings import ValidationRequest
-from exporter.validation.validate import validate_release
+from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.verdict import Passed
 from tests.fakes import silent
+from tests.jobs import a_job, a_plan, a_variant, validated
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource
 from tests.tiny_releases import lowering_order
 
@@ -36,31 +35,14 @@ def test_a_release_of_random_weights_passes(family: str, tmp_path: Path) -> None
     assert recipe.equalization is not None
     seen = input_sizes(source, np.arange(6, 70, dtype=np.int32), silent)
     equalised = equalize(source, seen, recipe.equalization)
-    schemes = recipe.schemes(source.spec)
-    checkpoint = write_quantized(equalised, schemes, tmp_path / "quantised", silent)
+    plan = a_plan(source, a_variant(recipe, ("coreml",), CONTEXT, "ios"))
+    checkpoint = write_quantized(equalised, plan.schemes, tmp_path / "quantised", silent)
     release = tmp_path / "release"
     release.mkdir()
     lowering = CoreMlLowering()
     artifacts = lowering.lower(lowering_order(checkpoint, release, context=CONTEXT), release, silent)
-    report = validate_release(
-        ValidationRequest(
-            release=release,
-            artifacts=artifacts,
-            model=source.name,
-            target="ios",
-            recipe=recipe,
-            tokenizer=release / "tokenizer.json",
-            bos_token=2,
-            evaluation=data_directory("samples") / "evaluation",
-            scratch=tmp_path,
-            sealed=False,
-            checkpoint=checkpoint,
-            source=source,
-            lowerings={"coreml": lowering},
-            progress=silent,
-            token_limit=TOKENS,
-        )
-    )
+    job = a_job(source, (plan,), {"coreml": lowering}, tmp_path / "work", TOKENS)
+    report = validated(job, ReleaseUnderTest(release, artifacts, plan, checkpoint))
     assert [gate for gate in report.gates if not isinstance(gate.verdict, Passed)] == []
     lowered = [each for each in report.comparisons if each.kind == "lowering"]
     assert len(lowered) == 4, "two routes in two arithmetics"

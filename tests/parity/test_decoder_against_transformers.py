@@ -32,10 +32,11 @@ def eager_logits(
 
 def setup(config: dict[str, Any]) -> tuple[ModelSpec, dict[str, Tensor], Tensor, Tensor]:
     source = RandomSource(config)
-    tokens = torch.randint(0, source.spec.vocab_size, (TOKENS,), generator=torch.Generator().manual_seed(1))
+    spec = source.components["text"].spec
+    tokens = torch.randint(0, spec.vocab_size, (TOKENS,), generator=torch.Generator().manual_seed(1))
     stored = {name: torch.from_numpy(values) for name, values in source.weights.items()}
     reference = transformers_logits(config, source.weights, tokens)
-    return source.spec, effective_weights(source.spec, stored), tokens, reference
+    return spec, effective_weights(spec, stored), tokens, reference
 
 
 @pytest.mark.parametrize("family", TINY_CONFIGS)
@@ -50,7 +51,7 @@ def test_the_decoder_computes_what_transformers_does(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["Gemma 2", "Gemma 3", "Gemma 4 E2B", "Gemma 4 E4B", "Gemma 4 12B"])
 def test_the_fixture_has_a_full_layer_between_sliding_ones_and_wraps(family: str) -> None:
-    spec = RandomSource(TINY_CONFIGS[family]()).spec
+    spec = RandomSource(TINY_CONFIGS[family]()).components["text"].spec
     windows = [layer.window for layer in spec.layers]
     inner_full = [i for i in range(1, len(windows) - 1) if windows[i] is None]
     assert any(windows[i - 1] and windows[i + 1] for i in inner_full)
@@ -59,7 +60,7 @@ def test_the_fixture_has_a_full_layer_between_sliding_ones_and_wraps(family: str
 
 
 def test_the_e2b_fixture_shares_caches_among_double_wide_layers() -> None:
-    spec = RandomSource(TINY_CONFIGS["Gemma 4 E2B"]()).spec
+    spec = RandomSource(TINY_CONFIGS["Gemma 4 E2B"]()).components["text"].spec
     sharing = [layer for layer in spec.layers if not layer.owns_cache]
     assert len(sharing) == 8
     assert {layer.intermediate_size for layer in sharing} == {256}
@@ -80,6 +81,6 @@ def test_a_damaged_decoder_is_noticed(damage: str) -> None:
         config["sliding_window"] = WINDOW - 1
     else:
         config["query_pre_attn_scalar"] = 25
-    changed = RandomSource(config).spec
+    changed = RandomSource(config).components["text"].spec
     difference = (eager_logits(changed, weights, tokens, 40, CHUNK) - reference).abs().max()
     assert difference > TOLERANCE

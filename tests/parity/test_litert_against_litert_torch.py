@@ -1,6 +1,6 @@
 """Our LiteRT graph against the one litert-torch converts from the same decoder, on one tiny model.
 
-Not asserted here: agreement with transformers (test_litert_families), integer weights, caches.
+Not asserted here: agreement with transformers (tests/contracts/test_lowering.py), integer weights, caches.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def test_litert_torch_converts_the_decoder_to_the_same_logits(tmp_path: Path) ->
 
     source = RandomSource(tiny_gemma3())
     stored = {name: torch.from_numpy(values) for name, values in source.weights.items()}
-    module = Whole(source.spec, effective_weights(source.spec, stored)).eval()
+    spec = source.components["text"].spec
+    module = Whole(spec, effective_weights(spec, stored)).eval()
     theirs = litert_torch.convert(module, (torch.from_numpy(TOKENS)[None],))(
         torch.from_numpy(TOKENS)[None]
     )[0]

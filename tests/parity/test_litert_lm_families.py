@@ -3,7 +3,7 @@
 Matrix: the tiny model of each family x int8-channel weights, and E2B x every scheme of its tables; prompts
 shorter and longer than the window and the prefill chunk (many, because a random model soon repeats
 itself). Among them are two head sizes, shared caches, and Gemma 4 E's embedders. Not asserted: that the
-tokens are right (test_litert_families), sampling, other backends.
+tokens are right (tests/contracts/test_lowering.py), sampling, other backends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.text.spec import Role
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from tests.fakes import silent
 from tests.parity.litert_lm_engine import engine_pieces, greedy_tokens
@@ -46,7 +46,7 @@ def test_the_engine_looks_up_tables_of_every_scheme(tables: Scheme, tmp_path: Pa
     source = RandomSource(tiny_gemma4_e2b())
     schemes = {
         weight.name: INT8_CHANNEL if weight.role is Role.LINEAR else tables
-        for weight in source.spec.weights()
+        for weight in source.components["text"].weights
         if weight.is_matrix
     }
     _require_the_same_tokens(tmp_path, write_quantized(source, schemes, tmp_path / "quantised", silent))

@@ -13,7 +13,7 @@ from benchmarks.measured_process import measure
 from exporter.models.published import published_config
 from exporter.models.text.families import read_spec
 from exporter.quantization.store.journal import SCHEMA_VERSION
-from exporter.quantization.store.writer import write_safetensors
+from exporter.quantization.store.safetensors_writer import write_safetensors
 from exporter.schemes import INT8_CHANNEL
 from tests.tiny import write_tiny_tokenizer
 
@@ -51,6 +51,7 @@ def _write_holes(directory: Path) -> None:
         "schema_version": SCHEMA_VERSION,
         "architecture": config,
         "schemes": schemes,
+        "methods": {},
         "origins": {},
         "source": {},
         "embedding_columns": False,

@@ -108,7 +108,7 @@ def test_a_compressed_weight_decodes_as_coremltools_does(
 def test_a_weight_larger_than_a_row_block_is_multiplied_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtimes.mil.weights.BLOCK_BYTES", 4 * 64 * 16)  # 16 of 40 rows
+    monkeypatch.setattr("runtimes.mil.weight_memory.BLOCK_BYTES", 4 * 64 * 16)  # 16 of 40 rows
     path = tmp_path / "weight.mlpackage"
     expected, _ = _save(WEIGHTS[0], path)
     x = np.random.default_rng(5).standard_normal((2, 64)).astype(np.float32)

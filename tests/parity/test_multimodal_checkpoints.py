@@ -112,8 +112,9 @@ def test_the_text_model_has_exactly_transformers_tensors(model: Any, source: Hug
 
 
 def test_layer_scalars_are_read_and_are_not_ones(source: HuggingFaceSource) -> None:
-    scalars = [weight.name for weight in source.spec.weights() if weight.role is Role.SCALAR]
-    assert len(scalars) == (0 if source.spec.model_type == "gemma3_text" else len(source.spec.layers))
+    text = source.components["text"]
+    scalars = [weight.name for weight in text.weights if weight.role is Role.SCALAR]
+    assert len(scalars) == (0 if text.spec.model_type == "gemma3_text" else len(text.spec.layers))
     assert all(source.rows(name, 0, 1)[0] != 1.0 for name in scalars)
 
 
@@ -126,7 +127,7 @@ def test_every_other_tensor_is_counted_as_left_out(model: Any, source: HuggingFa
         "gemma3_text": ["vision tower", "vision projector"],
         "gemma4_text": ["vision tower", "vision projector", "audio tower", "audio projector"],
         "gemma4_unified_text": ["vision embedder", "audio embedder"],
-    }[source.spec.model_type]
+    }[source.components["text"].spec.model_type]
 
 
 def test_the_architecture_and_tensors_give_the_whole_models_logits(
@@ -162,7 +163,7 @@ def test_an_adapter_of_the_whole_model_is_merged_into_the_text_model(
     source = LoraSource.open(HuggingFaceSource.open(tmp_path / "base"), tmp_path / "adapter")
     merged: Any = adapted.merge_and_unload()
     merged_state = merged.model.language_model.state_dict()
-    assert len(source.updates) == len(source.spec.layers)
+    assert len(source.updates) == len(source.components["text"].spec.layers)
     for name, update in source.updates.items():
         theirs = merged_state[name.removeprefix("model.")].detach().numpy()
         np.testing.assert_allclose(source.rows(name, 0, len(theirs)), theirs, atol=1e-5, err_msg=name)
@@ -181,7 +182,7 @@ def test_a_text_model_that_transformers_saved_alone_is_read_alike(
     model.save_pretrained(tmp_path)
     write_tiny_tokenizer(tmp_path)
     source = HuggingFaceSource.open(tmp_path)
-    assert source.spec == read_spec(config(), "config.json")
+    assert source.components["text"].spec == read_spec(config(), "config.json")
     assert source.left_out == ()
     theirs = {name: tensor.numpy() for name, tensor in model.model.state_dict().items()}
     assert {name.removeprefix("model.") for name in source.tensors} == set(theirs)

@@ -1,7 +1,8 @@
 """Gemma 4 E's per-layer table in ONNX and Core ML: stored once, in its scheme's codes, never in float.
 
 Matrix: {ONNX, Core ML} x the table in {int8-channel, int4-g32}, by stored types and by bytes on disk. Not
-asserted: LiteRT's (tests/unit/exporter/lowering/litert), what the models compute (test_*_families).
+asserted: LiteRT's (tests/unit/exporter/lowering/litert), what the models compute
+(tests/contracts).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import pytest
 from exporter.lowering.coreml.quiet import quietly
 from exporter.lowering.table import lowerings_for
 from exporter.models.text.spec import Role
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import INT4_G32, INT8_CHANNEL, IntegerScheme
 from exporter.validation.stored_weights import differing_numbers
-from runtimes.manifest import Format
+from runtimes.formats import Format
 from tests.fakes import silent
 from tests.tiny import VOCABULARY, RandomSource, tiny_gemma4_e2b
 from tests.tiny_releases import lowering_order
@@ -33,7 +34,7 @@ def _checkpoint(directory: Path, tables: IntegerScheme, **changes: int) -> Quant
     source = RandomSource({**tiny_gemma4_e2b(), **changes})
     schemes = {
         weight.name: tables if weight.role is Role.PER_LAYER_EMBEDDING else INT8_CHANNEL
-        for weight in source.spec.weights()
+        for weight in source.components["text"].weights
         if weight.is_matrix
     }
     return write_quantized(source, schemes, directory / "quantised", silent)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReferenceModelError
 from exporter.planning.recipe import Equalization
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.transformers_view import load_model
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.quantization.store.writer import write_quantized
 from exporter.quantization.transforms.equalization import equalize
 from exporter.reference import lending
 from exporter.reference import streamed as reference_module
@@ -67,7 +67,7 @@ def quantised(
         source = equalize(plain, input_sizes(plain, some_tokens(), silent), how)
     schemes = {
         weight.name: embeddings if "embed" in weight.name else linears
-        for weight in source.spec.weights()
+        for weight in source.components["text"].weights
         if weight.is_matrix
     }
     return write_quantized(source, schemes, directory, silent)
@@ -104,7 +104,7 @@ def test_the_reference_on_a_quantised_checkpoint_is_what_transformers_loads(
     linears: Scheme, equalized: bool, tmp_path: Path
 ) -> None:
     checkpoint = quantised(tmp_path / "q", linears, INT8_CHANNEL, equalized)
-    assert checkpoint.spec.embedding_columns == equalized
+    assert checkpoint.components["text"].spec.embedding_columns == equalized
     tokens = some_tokens()
     file = reference_logits(UnpackedWeights(checkpoint), tokens, tmp_path / "logits", silent)
     model = load_model(checkpoint.directory)

@@ -18,23 +18,22 @@ from safetensors.torch import load_file, save_file
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.interface import CheckpointSource
-from exporter.lowering.coreml import CoreMlLowering
+from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.lowering.interface import Lowering
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.text.spec import Role
-from exporter.pipeline import carriers
-from exporter.planning.plan import FORMAT_FAMILY, make_plan
-from exporter.planning.recipe import load_recipe
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.stored_weights import differing_numbers
 from runtimes.errors import ArtifactError
-from runtimes.manifest import Artifact, Format
+from runtimes.formats import Format
+from runtimes.manifest import Artifact
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.session import MilSession
 from tests.fakes import silent
 from tests.holding_source import HoldingSource
+from tests.jobs import a_plan, a_variant
 from tests.tiny import tiny_gemma3, tiny_gemma4_e2b
 from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_order, mean_kl, some_tokens
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
@@ -58,17 +57,9 @@ def taken_over(
     directory: Path, source: CheckpointSource, format: Format, lowering: Lowering, recipe: str = "as-stored"
 ) -> QuantizedCheckpoint:
     """What the plan for one format makes of a source: its matrices taken over, or this is no test."""
-    plan = make_plan(
-        source.spec,
-        load_recipe(recipe),
-        "test",
-        (format,),
-        CONTEXT,
-        carriers({FORMAT_FAMILY[format]: lowering}),
-        source.held,
-    )
+    plan = a_plan(source, a_variant(recipe, (format,), CONTEXT))
     assert plan.taken_over >= {
-        weight.name for weight in source.spec.weights() if weight.role is Role.LINEAR
+        weight.name for weight in source.components["text"].weights if weight.role is Role.LINEAR
     }
     return write_quantized(source, plan.schemes, directory / "quantised", silent, plan.taken_over)
 

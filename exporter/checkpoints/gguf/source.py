@@ -35,8 +35,9 @@ from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_files
 from exporter.checkpoints.tokenizer.vocabulary import Vocabulary
 from exporter.errors import CheckpointError, SpecError
+from exporter.models.components import Components, text_alone
 from exporter.models.text.families import read_spec
-from exporter.models.text.spec import ModelSpec, Role
+from exporter.models.text.spec import Role
 
 READABLE = (
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
@@ -51,7 +52,7 @@ class GgufSource:
     file: GgufFile
     name: str
     architecture: Mapping[str, Any]
-    spec: ModelSpec
+    components: Components
     tensors: Mapping[str, SourceTensor]
     vocabulary: Vocabulary
     tokens: TokenFacts
@@ -102,7 +103,7 @@ class GgufSource:
             file=file,
             name=entry.name,
             architecture={**entry.config, **special, "pad_token_id": tokens.pad_token},
-            spec=spec,
+            components=text_alone(spec),
             tensors=tensors,
             vocabulary=listed.vocabulary,
             tokens=tokens,
@@ -146,8 +147,9 @@ class GgufSource:
 
     @cached_property
     def _shifted(self) -> frozenset[str]:
-        norms = (weight.name for weight in self.spec.weights() if weight.role is Role.NORM)
-        return frozenset(norms) if self.spec.norm_adds_one else frozenset()
+        spec = self.components["text"].spec
+        norms = (weight.name for weight in spec.weights() if weight.role is Role.NORM)
+        return frozenset(norms) if spec.norm_adds_one else frozenset()
 
     @cached_property
     def _digests(self) -> dict[str, str]:

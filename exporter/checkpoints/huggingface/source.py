@@ -34,6 +34,7 @@ from exporter.checkpoints.text_tensors import describe_left_out, find_text_tenso
 from exporter.checkpoints.tokenizer.directory_tokenizer import require_tokenizer, write_directory_tokenizer
 from exporter.checkpoints.tokenizer.token_facts import read_token_facts
 from exporter.errors import CheckpointError
+from exporter.models.components import Components, text_alone
 from exporter.models.config import load_config
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec
@@ -48,7 +49,7 @@ class HuggingFaceSource:
 
     directory: CheckpointDirectory
     architecture: Mapping[str, Any]
-    spec: ModelSpec
+    components: Components
     tensors: Mapping[str, SourceTensor]
     stored: Mapping[str, StoredTensor]  # by canonical name
     packed: Mapping[str, PackedMatrix]
@@ -83,7 +84,7 @@ class HuggingFaceSource:
         return HuggingFaceSource(
             directory=directory,
             architecture=text.config,
-            spec=spec,
+            components=text_alone(spec),
             tensors=tensors,
             stored=stored,
             packed=packed,

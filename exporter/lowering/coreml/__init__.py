@@ -3,6 +3,14 @@
 Not about running it: Apple's runtime does on macOS, `runtimes.mil` anywhere.
 """
 
-from exporter.lowering.coreml.lowering import CoreMlLowering
+from __future__ import annotations
 
-__all__ = ["CoreMlLowering"]
+from exporter.lowering.interface import Lowering
+from runtimes.formats import Format
+
+
+def make_lowering(formats: frozenset[Format]) -> Lowering:
+    """Writes the one format there is."""
+    from exporter.lowering.coreml.lowering import CoreMlLowering
+
+    return CoreMlLowering()

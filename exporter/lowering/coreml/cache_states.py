@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from exporter.formats.coreml import COREML
 from exporter.lowering.coreml.graph_nodes import cache_rows, rows_from
 from exporter.models.text.spec import LayerSpec, ModelSpec
-from exporter.planning.caches import cache_slots
 
 KEYS, VALUES = "keyCache", "valueCache"  # the names swift-transformers looks for
 
@@ -57,7 +57,7 @@ def cache_groups(spec: ModelSpec, context: int) -> tuple[CacheGroup, ...]:
     by_shape: dict[tuple[int, int, int], list[int]] = {}
     for layer in spec.cache_layers:
         # No chunk: a call may have any length, and no cache makes room for one.
-        shape = (cache_slots(spec, layer, context, 0, "coreml"), layer.kv_heads, layer.head_dim)
+        shape = (COREML.cache_slots(spec, layer, context, 0), layer.kv_heads, layer.head_dim)
         by_shape.setdefault(shape, []).append(layer.index)
     plain = max(by_shape, key=lambda shape: shape[0])  # the first of them
     groups: list[CacheGroup] = []

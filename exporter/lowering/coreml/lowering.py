@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.errors import LoweringError
+from exporter.formats.coreml import COREML
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
@@ -32,7 +33,6 @@ from exporter.lowering.coreml.residual import residual_scale
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, INT8_G32
 from runtimes.manifest import Artifact
 
 DIRECTORY = "coreml"
@@ -43,28 +43,19 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 class CoreMlLowering:
     """Satisfies `Lowering` for Core ML (iOS 18, macOS 15)."""
 
-    @property
-    def schemes(self) -> frozenset[str]:
-        """fp32, for values or for scales, is not among them: weights and activations are fp16."""
-        return frozenset(s.name for s in (INT8_CHANNEL, INT8_G32, INT4_CHANNEL, INT4_G32, FP16))
-
-    @property
-    def negative_scales(self) -> bool:
-        return True
-
     def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write coreml/model.mlpackage, tokenizer and config.json under `out`.
 
-        Raises LoweringError for a scheme or context Core ML cannot carry.
+        Raises LoweringError for a scheme or context Core ML cannot carry, or without a tokenizer.
         """
         checkpoint = order.checkpoint
-        spec = checkpoint.spec
+        spec = checkpoint.components["text"].spec
         # (1)
         self._check(order)
         # (2)
         progress("convert to Core ML", 0, 1)
         scale = residual_scale(spec)
-        program = convert(spec, checkpoint.gains(), order.context, scale)
+        program = convert(spec, checkpoint.components["text"].gains(), order.context, scale)
         progress("convert to Core ML", 1, 1)
         # (3)
         weights = bind(program, checkpoint.matrices)
@@ -84,6 +75,7 @@ class CoreMlLowering:
         _write_tokenizer(order, checkpoint, out / DIRECTORY)
         return (
             Artifact(
+                component="text",
                 format="coreml",
                 path=PACKAGE,
                 context=order.context,
@@ -109,19 +101,18 @@ class CoreMlLowering:
         return artifact
 
     def _check(self, order: LoweringOrder) -> None:
-        for name, matrix in order.checkpoint.matrices.items():
-            if matrix.scheme.name not in self.schemes:
-                raise LoweringError(
-                    name,
-                    f"Core ML cannot carry scheme {matrix.scheme.name}",
-                    f"choose a recipe of {', '.join(sorted(self.schemes))}",
-                )
+        order.require_carried_by(COREML)
         if order.context < max(TRACED_LENGTHS):
             raise LoweringError(
                 f"context {order.context}",
                 f"Core ML programs here hold at least {max(TRACED_LENGTHS)} positions",
                 "ask for a longer context",
             )
+        for name in TOKENIZER_FILES:
+            if not (order.tokenizer / name).is_file():
+                raise LoweringError(
+                    order.tokenizer / name, "is missing", "give a directory with the tokenizer's files"
+                )
 
 
 def _write_tokenizer(order: LoweringOrder, checkpoint: QuantizedCheckpoint, directory: Path) -> None:

@@ -7,6 +7,7 @@ only with Apple's message schema and the documented record layout. Peak memory i
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,16 +53,10 @@ class _Payload:
 def read_matrices(package: Path) -> Iterator[StoredRows]:
     """Every matrix of the program, in its order, in chunks of rows.
 
-    Raises LoweringError when the package is not of the layout this lowering writes.
+    Raises LoweringError when the package is damaged or not of the layout this lowering writes.
     """
-    with quietly():
-        from coremltools.proto import Model_pb2
-
-    manifest = json.loads((package / "Manifest.json").read_text(encoding="utf-8"))
-    model_path = package / "Data" / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
-    model = Model_pb2.Model()
-    model.ParseFromString(model_path.read_bytes())
-    function = model.mlProgram.functions["main"]
+    model_path = _model_path(package)
+    function = _parsed(model_path).mlProgram.functions["main"]
     for operation in function.block_specializations[function.opset].operations:
         name = operation.outputs[0].name.replace("__", ".") if operation.outputs else ""
         if operation.type == "constexpr_blockwise_shift_scale":
@@ -70,6 +65,44 @@ def read_matrices(package: Path) -> Iterator[StoredRows]:
             yield from _integers(name, data, scale)
         elif operation.type == "const" and name.endswith(".weight"):
             yield from _floats(name, _payload(model_path, operation.attributes["val"]))
+
+
+def _model_path(package: Path) -> Path:
+    """Where the manifest says the model is. Raises LoweringError for a place outside the package."""
+    manifest_path = package / "Manifest.json"
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        place = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+        return _inside(package, package / "Data" / place)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(manifest_path, f"cannot be read as a package's manifest ({error!r})") from error
+
+
+def _parsed(model_path: Path) -> Any:
+    """The model's message, which holds a program with operations."""
+    with quietly():
+        from coremltools.proto import Model_pb2
+        from google.protobuf.message import DecodeError
+
+    model = Model_pb2.Model()
+    try:
+        model.ParseFromString(model_path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise _damaged(model_path, f"cannot be read as a Core ML model ({error})") from error
+    if "main" not in model.mlProgram.functions:  # no bytes at all are a valid message too
+        raise _damaged(model_path, "holds no program")
+    return model
+
+
+def _inside(directory: Path, path: Path) -> Path:
+    """The path, if it is in the directory once links are followed. Raises ValueError."""
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise ValueError(f"{path} is outside {directory}")
+    return path
+
+
+def _damaged(path: Path, what: str) -> LoweringError:
+    return LoweringError(path, what, "the package is damaged; export again")
 
 
 def _integers(name: str, data: _Payload, scale: _Payload) -> Iterator[StoredRows]:
@@ -94,18 +127,21 @@ def _payload(model: Path, value: Any) -> _Payload:
     rows, columns = (dimension.constant.size for dimension in kind.dimensions)
     reference = value.blobFileValue
     path = model.parent / reference.fileName.removeprefix("@model_path/")
-    with path.open("rb") as file:
-        file.seek(reference.offset)
-        sentinel, code, nbytes, start, _ = struct.unpack("<IIQQQ", file.read(32))
+    try:
+        with _inside(model.parent, path).open("rb") as file:
+            file.seek(reference.offset)
+            sentinel, code, nbytes, start, _ = struct.unpack("<IIQQQ", file.read(32))
+            size = file.seek(0, os.SEEK_END)
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        raise _damaged(path, f"no record can be read at {reference.offset} ({error})") from error
     bits = {FLOAT16: 16, INT8: 8, INT4: 4}.get(kind.dataType, 0)
     if (
         sentinel != 0xDEADBEEF
         or code != BLOB_CODES.get(kind.dataType)
         or nbytes * 8 != rows * columns * bits
+        or start + nbytes > size
     ):
-        raise LoweringError(
-            path,
-            f"the record at {reference.offset} is not {rows} x {columns} of MIL type {kind.dataType}",
-            "the package is damaged; export again",
+        raise _damaged(
+            path, f"the record at {reference.offset} is not {rows} x {columns} of MIL type {kind.dataType}"
         )
     return _Payload(path, start, rows, columns, kind.dataType)

@@ -26,6 +26,8 @@ from runtimes.session import Logits, Tokens
 
 SCHEMA_VERSION = 1
 REPLAY_NAME = "vectors.json"
+POSITIONS = 4  # of a call that are kept at most, its last among them
+TOP = 16  # logits kept at each
 
 
 @dataclass(frozen=True)
@@ -51,38 +53,32 @@ def write_replay_calls(
     model: str,
     arithmetic: str,
     tolerances: ReplayTolerances,
-    positions: int = 4,
-    top: int = 16,
 ) -> None:
-    """Write the vectors of a package.
-
-    calls: from an empty cache, in order; taken one at a time. positions: how many positions of a call
-    are kept, its last among them. top: logits kept at each.
-    """
+    """Write the vectors of a package. calls: from an empty cache, in order; taken one at a time."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "model": model,
         "arithmetic": arithmetic,
         "tolerances": asdict(tolerances),
-        "calls": [_call(call, positions, top) for call in calls],
+        "calls": [_call(call) for call in calls],
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _call(call: ReplayCall, positions: int, top: int) -> dict[str, Any]:
+def _call(call: ReplayCall) -> dict[str, Any]:
     count = len(call.tokens)
-    kept = np.unique(np.linspace(0, count - 1, min(positions, count)).astype(int))
+    kept = np.unique(np.linspace(0, count - 1, min(POSITIONS, count)).astype(int))
     return {
         "tokens": [int(token) for token in call.tokens],
-        "expected": [_expected(call.logits[at], int(at), top) for at in kept],
+        "expected": [_expected(call.logits[at], int(at)) for at in kept],
     }
 
 
-def _expected(logits: Logits, position: int, top: int) -> dict[str, Any]:
+def _expected(logits: Logits, position: int) -> dict[str, Any]:
     exact = logits.astype(np.float64)
     largest = exact.max()
     # Stable, so that equal logits come in the order of their ids.
-    order = np.argsort(-exact, kind="stable")[:top]
+    order = np.argsort(-exact, kind="stable")[:TOP]
     return {
         "position": position,
         "log_sum_exp": float(largest + np.log(np.exp(exact - largest).sum())),

@@ -34,7 +34,7 @@ def embedded_models(
     graph = build_embedded_graph(checkpoint, context, chunk)
     text = _model(PREFILL_DECODE, _writer(graph, written))
     table = _model(PER_LAYER_EMBEDDER, _writer(build_per_layer_embedder(checkpoint, ple), written))
-    embedder, name = build_embedder(checkpoint), checkpoint.spec.embedding_name
+    embedder, name = build_embedder(checkpoint), checkpoint.components["text"].spec.embedding_name
     if name not in graph.stores:
         return [text, _model(EMBEDDER, _writer(embedder, written)), table]
 

@@ -9,7 +9,7 @@ slot p mod slots, over the position `slots` before it. A ring has room for its w
 
 hides whatever the call wrote behind the query, padding too: that is fewer than a call's tokens ahead, and
 so of an age of `slots` - call or more, which is outside the window.
-Not about attention (`dialect`) or how many slots there are (`planning.caches`).
+Not about attention (`dialect`) or how many slots there are (`exporter.formats.litert`).
 """
 
 from __future__ import annotations

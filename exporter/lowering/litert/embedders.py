@@ -26,13 +26,13 @@ from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 
 def build_embedder(checkpoint: QuantizedCheckpoint) -> LiteRtGraph:
     """Tokens to what the decoder takes for them."""
-    spec = checkpoint.spec
+    spec = checkpoint.components["text"].spec
     return _build(checkpoint, "embedder", spec.embedding_name, lambda ops, token: embed(spec, ops, token))
 
 
 def build_per_layer_embedder(checkpoint: QuantizedCheckpoint, ple: PerLayerEmbedding) -> LiteRtGraph:
     """Tokens to their rows of the per-layer table."""
-    spec = checkpoint.spec
+    spec = checkpoint.components["text"].spec
     return _build(
         checkpoint,
         "per_layer_embedder",
@@ -53,6 +53,8 @@ def _build(
     ops = Operations(graph)
     token = graph.input("token_ids", (1, 1), torch.int32)
     with ArithmeticTracer(ops):
-        vectors = look_up(LiteRtLookup(ops, values_in(graph, stores), checkpoint.gains()), token)
+        vectors = look_up(
+            LiteRtLookup(ops, values_in(graph, stores), checkpoint.components["text"].gains()), token
+        )
     graph.finish({"embeddings": vectors})
     return LiteRtGraph(builder.model, stores)

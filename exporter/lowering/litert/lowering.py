@@ -11,7 +11,6 @@ Peak memory: torch, the graph with its per-row scales (tens of MB), and a row ch
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import LoweringError
+from exporter.formats.litert import LITERT
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
@@ -30,8 +30,9 @@ from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.progress import Progress
-from exporter.schemes import FP16, FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL
-from runtimes.manifest import Artifact, Format
+from exporter.quantization.store.journal import identity_bytes
+from runtimes.formats import Format
+from runtimes.manifest import Artifact
 
 COPY_BYTES = 1 << 20
 TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
@@ -44,28 +45,15 @@ class LiteRtLowering:
     twin_stage_bytes: float weights a float twin holds at once, on disk.
     """
 
-    formats: frozenset[Format] = frozenset({"tflite", "litertlm"})
+    formats: frozenset[Format] = frozenset(LITERT.formats)
     twin_stage_bytes: int = STAGE_BYTES
 
-    @property
-    def schemes(self) -> frozenset[str]:
-        return frozenset(scheme.name for scheme in (INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16, FP32))
-
-    @property
-    def negative_scales(self) -> bool:
-        return False  # XNNPACK refuses a model with a block scale of 0 or below (ai-edge-litert 2.3)
-
     def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
-        if not self.formats or not self.formats <= {"tflite", "litertlm"}:
+        if not self.formats or not self.formats <= set(LITERT.formats):
             raise LoweringError(
                 "LiteRT", f"cannot write {sorted(self.formats)}", "ask for tflite or litertlm"
             )
-        if order.prefill_chunk > order.context:
-            raise LoweringError(
-                "LiteRT",
-                f"a prefill chunk of {order.prefill_chunk} does not fit a context of {order.context}",
-                "choose a smaller chunk",
-            )
+        self._check(order)
         tflite, bundle = out / TFLITE_NAME, out / BUNDLE_NAME
         if "tflite" in self.formats:
             # (1), (2)
@@ -78,12 +66,21 @@ class LiteRtLowering:
         # (4)
         for form, path in (("tflite", tflite), ("litertlm", bundle)):
             if form in self.formats:
-                verify_written(path, order.checkpoint)
+                verify_written(path, order.checkpoint.matrices)
         return tuple(
             _artifact(form, name, order)
             for form, name in (("tflite", TFLITE_NAME), ("litertlm", BUNDLE_NAME))
             if form in self.formats
         )
+
+    def _check(self, order: LoweringOrder) -> None:
+        order.require_carried_by(LITERT)
+        if order.prefill_chunk > order.context:
+            raise LoweringError(
+                "LiteRT",
+                f"a prefill chunk of {order.prefill_chunk} does not fit a context of {order.context}",
+                "choose a smaller chunk",
+            )
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         for file in open_models(release / artifact.path).values():
@@ -104,7 +101,7 @@ def _bundle_models(
     order: LoweringOrder, tflite: Path | None, progress: Progress
 ) -> list[SectionSource | SharedSection]:
     """tflite: the graph for tokens, where it was already written."""
-    if (ple := order.checkpoint.spec.per_layer_embedding) is not None:
+    if (ple := order.checkpoint.components["text"].spec.per_layer_embedding) is not None:
         return embedded_models(order.checkpoint, ple, order.context, order.prefill_chunk, _told(progress))
     if tflite is not None:
         return token_model(lambda file: _copy(tflite, file))
@@ -121,7 +118,7 @@ def _copy(path: Path, file: BinaryIO) -> None:
 
 
 def _bundle_order(order: LoweringOrder) -> BundleOrder:
-    spec = order.checkpoint.spec
+    spec = order.checkpoint.components["text"].spec
     facts = ModelFacts(
         model_type=spec.model_type,
         bos_token=order.bos_token,
@@ -130,16 +127,16 @@ def _bundle_order(order: LoweringOrder) -> BundleOrder:
         context=order.context,
         embedded=spec.per_layer_embedding is not None,
     )
-    identity = json.dumps(order.checkpoint.record, sort_keys=True).encode()
-    return BundleOrder(facts, order.tokenizer, identity)
+    return BundleOrder(facts, order.tokenizer, identity_bytes(order.checkpoint.record))
 
 
 def _artifact(form: Format, path: str, order: LoweringOrder) -> Artifact:
     return Artifact(
+        component="text",
         format=form,
         path=path,
         context=order.context,
-        vocab_size=order.checkpoint.spec.vocab_size,
+        vocab_size=order.checkpoint.components["text"].spec.vocab_size,
         prefill_chunk=order.prefill_chunk,
         # LiteRT-LM takes logits from `decode` alone.
         prefill_logits="none",

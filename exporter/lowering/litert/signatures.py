@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.formats.litert import LITERT
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
@@ -26,7 +27,6 @@ from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStor
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.text.decoder import decode, decode_embedded
 from exporter.models.text.spec import ModelSpec
-from exporter.planning.caches import cache_slots
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.litert.container import SECTION_ALIGNMENT
@@ -63,7 +63,7 @@ def build_embedded_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: i
 
     A tied embedding is here, being the head, where a section of a bundle may begin.
     """
-    builder, spec = ModelBuilder(), checkpoint.spec
+    builder, spec = ModelBuilder(), checkpoint.components["text"].spec
     elsewhere = {spec.per_layer_embedding_name, spec.embedding_name} - {spec.head_name}
     stores = {
         name: MatrixStore.of(
@@ -89,6 +89,17 @@ def _vectors(spec: ModelSpec, graph: SubgraphBuilder, count: int) -> _Decode:
     return lambda dialect: decode_embedded(spec, dialect, embedded, rows)
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What both signatures have in common. slots: of the cache each layer index owns."""
+
+    spec: ModelSpec
+    stores: Mapping[str, MatrixStore]
+    gains: Mapping[str, NDArray[np.float32]]
+    context: int
+    slots: Mapping[int, int]
+
+
 _Decode = Callable[[LiteRtDialect], Tensor]
 _Entry = Callable[[ModelSpec, SubgraphBuilder, int], _Decode]
 """Declares the inputs that stand for so many tokens; returns what makes logits of them."""
@@ -102,31 +113,21 @@ def _build(
     chunk: int,
     entry: _Entry,
 ) -> LiteRtGraph:
-    gains = checkpoint.gains()
-    slots = {
-        layer.index: cache_slots(checkpoint.spec, layer, context, chunk, "litertlm")
-        for layer in checkpoint.spec.cache_layers
-    }
+    spec = checkpoint.components["text"].spec
+    slots = {layer.index: LITERT.cache_slots(spec, layer, context, chunk) for layer in spec.cache_layers}
+    shared = _Shared(spec, stores, checkpoint.components["text"].gains(), context, slots)
     for name, count in ((prefill_name(chunk), chunk), (DECODE, 1)):
         graph = SubgraphBuilder(builder, name)
-        run = entry(checkpoint.spec, graph, count)
-        _trace(checkpoint.spec, graph, stores, gains, (count, context), slots, run)
+        run = entry(spec, graph, count)
+        _trace(shared, graph, count, run)
     return LiteRtGraph(builder.model, stores)
 
 
-def _trace(
-    spec: ModelSpec,
-    graph: SubgraphBuilder,
-    stores: Mapping[str, MatrixStore],
-    gains: Mapping[str, NDArray[np.float32]],
-    size: tuple[int, int],
-    slots: Mapping[int, int],
-    run: _Decode,
-) -> None:
-    """Add a signature. size: tokens, context. slots: of the cache each layer index owns."""
-    count, context = size
+def _trace(shared: _Shared, graph: SubgraphBuilder, count: int, run: _Decode) -> None:
+    """Add a signature for so many tokens."""
+    spec, stores, slots = shared.spec, shared.stores, shared.slots
     positions = graph.input("input_pos", (count,), torch.int32)
-    mask = graph.input("mask", (1, 1, count, context), torch.float32)
+    mask = graph.input("mask", (1, 1, count, shared.context), torch.float32)
     tensors = {}
     for layer in spec.cache_layers:
         keys, values = (
@@ -140,7 +141,7 @@ def _trace(
     ops = Operations(graph)
     split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
     caches = CacheTensors(ops, positions, mask, tensors)
-    dialect = LiteRtDialect(ops, values_in(graph, stores), gains, spec, split, positions, caches)
+    dialect = LiteRtDialect(ops, values_in(graph, stores), shared.gains, spec, split, positions, caches)
     with ArithmeticTracer(ops):
         logits = run(dialect)
     outputs = {}

@@ -7,7 +7,7 @@ the codes are the checkpoint's is proved by reading them back, that they compute
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from exporter.errors import LoweringError
 from exporter.lowering.litert.declarations import Span, WrittenMatrix, same_matrix, text
 from exporter.lowering.litert.reading import LiteRtFile, open_models
 from exporter.lowering.litert.storage import FLOAT_TYPES, INTEGER_TYPES
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import Matrix
 from exporter.schemes import IntegerScheme, Scheme
 
 _Op = schema.BuiltinOperator
@@ -25,18 +25,18 @@ WEIGHT_OPERAND = 1
 USERS = {_Op.FULLY_CONNECTED: "FULLY_CONNECTED", _Op.EMBEDDING_LOOKUP: "EMBEDDING_LOOKUP"}
 
 
-def verify_written(path: Path, checkpoint: QuantizedCheckpoint) -> None:
+def verify_written(path: Path, planned: Mapping[str, Matrix]) -> None:
     """Raise LoweringError unless every matrix is there once, in its scheme's type, and is what is used.
 
     Two models of a bundle may use one weight, if they name the same bytes.
     """
     files = open_models(path)
     matrices = _united(path, files.values())
-    if missing := sorted(set(checkpoint.matrices) - set(matrices)):
+    if missing := sorted(set(planned) - set(matrices)):
         raise _wrong(path, f"weight {missing[0]} is not in the file")
-    if unknown := sorted(set(matrices) - set(checkpoint.matrices)):
+    if unknown := sorted(set(matrices) - set(planned)):
         raise _wrong(path, f"holds a weight {unknown[0]} the checkpoint does not have")
-    for name, matrix in checkpoint.matrices.items():
+    for name, matrix in planned.items():
         written = matrices[name]
         if written.shape != matrix.shape or not _has_scheme(written, matrix.scheme):
             raise _wrong(

@@ -44,11 +44,14 @@ class ArtifactFile:
 
     @staticmethod
     def open(path: Path) -> ArtifactFile:
-        """Parse the graph. Raises LoweringError when it is absent or not ONNX."""
+        """Parse the graph. Raises LoweringError when it is absent, empty or not ONNX."""
         try:
-            return ArtifactFile(path, onnx.load(str(path), load_external_data=False))
+            model = onnx.load(str(path), load_external_data=False)
         except Exception as error:  # protobuf's DecodeError is not importable by a stable name
             raise LoweringError(path, f"cannot be read as ONNX ({error})", "export again") from error
+        if not model.graph.node:  # no bytes at all are a valid message too
+            raise LoweringError(path, "holds no graph", "export again")
+        return ArtifactFile(path, model)
 
     def external(self, name: str) -> tuple[Path, int, int]:
         """File, offset and length of an initializer's bytes.

@@ -43,7 +43,7 @@ def copy_tokenizer(order: LoweringOrder, directory: Path) -> None:
 
 
 def _genai_config(order: LoweringOrder, graph_name: str) -> dict[str, Any]:
-    spec = order.checkpoint.spec
+    spec = order.checkpoint.components["text"].spec
     first = spec.cache_layers[0]
     return {
         "model": {

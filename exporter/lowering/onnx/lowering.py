@@ -17,6 +17,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from exporter.errors import LoweringError
+from exporter.formats.onnx import ONNX
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.artifact_file import WEIGHTS_KEY
@@ -26,7 +27,7 @@ from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBy
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.schemes import SCHEMES, IntegerScheme
+from exporter.schemes import IntegerScheme
 from runtimes.manifest import Artifact
 
 DIRECTORY, GRAPH_NAME, DATA_NAME = "onnx", "model.onnx", "model.onnx.data"
@@ -38,27 +39,19 @@ FLOAT_ARITHMETIC = "fp32"
 class OnnxLowering:
     """Satisfies `Lowering`. Peak memory: one trace and a few row chunks."""
 
-    @property
-    def schemes(self) -> frozenset[str]:
-        return frozenset(SCHEMES)
-
-    @property
-    def negative_scales(self) -> bool:
-        return True
-
     def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         if order.prefill_logits == "none":
             raise LoweringError(
                 "prefill_logits", "an ONNX graph always returns logits", "ask for 'last' or 'all'"
             )
+        order.require_carried_by(ONNX)
         checkpoint = order.checkpoint
+        spec = checkpoint.components["text"].spec
         directory = out / DIRECTORY
         directory.mkdir(exist_ok=True)
         # (1)
         progress("trace", 0, 1)
-        graph = trace(
-            GraphOrder(checkpoint.spec, checkpoint.matrices, order.context, order.prefill_logits == "all")
-        )
+        graph = trace(GraphOrder(spec, checkpoint.matrices, order.context, order.prefill_logits == "all"))
         # (2)
         ranges = lay_out(graph.stored.values())
         write_external_data(directory / DATA_NAME, ranges, checkpoint, progress)
@@ -73,10 +66,11 @@ class OnnxLowering:
         copy_tokenizer(order, directory)
         return (
             Artifact(
+                component="text",
                 format="onnx",
                 path=f"{DIRECTORY}/{GRAPH_NAME}",
                 context=order.context,
-                vocab_size=checkpoint.spec.vocab_size,
+                vocab_size=spec.vocab_size,
                 prefill_chunk=order.prefill_chunk,
                 prefill_logits=order.prefill_logits,
             ),

@@ -151,7 +151,7 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
                 for start, stop in row_chunks(values):
                     yield values.stored(start, stop)
         case Gain(weight, factor):
-            yield checkpoint.gains()[weight] * np.float32(factor)
+            yield checkpoint.components["text"].gains()[weight] * np.float32(factor)
         case Ones(width):
             yield np.ones(width, np.float32)
         case RopeTable():

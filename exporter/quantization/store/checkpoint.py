@@ -1,20 +1,7 @@
 """`QuantizedCheckpoint`: reading the quantised checkpoint row range by row range.
 
 Peak memory is the rows asked for: data is read with `pread`, so source pages never count as ours.
-Not about writing it (`exporter.quantization.store.writer`).
-
-Layout, one directory:
-    config.json                     the model's configuration with compressed-tensors' quantization_config
-    model.safetensors.index.json    canonical transformers name to shard, for transformers' own loader;
-                                    without a quantised embedding, which that loader cannot take
-    <weight name>.safetensors       one matrix each: `X.weight_packed` I32 [out, in * bits / 32],
-                                    `X.weight_scale` F16 or F32 [out, groups], `X.weight_shape` I64 [2]
-                                    (compressed-tensors "pack-quantized"), or `X.weight` F16 / F32
-    vectors.safetensors             norms (1 not added) and scalars, and the vector an equalised
-                                    embedding's rows are multiplied with, F32; what the decoder
-                                    multiplies by is half precision (`exporter.quantization.store.gains`)
-    quantized.json                  ours: schema version, scheme of every matrix, source, architecture;
-                                    called quantizing.json until the last matrix is there
+Not about what lies where (`layout`) or writing it (`writer`).
 """
 
 from __future__ import annotations
@@ -29,21 +16,31 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.interface import CodeScales
-from exporter.errors import QuantizedCheckpointError
+from exporter.errors import CheckpointError, QuantizedCheckpointError
+from exporter.models.components import Component, text_alone
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import COLUMNS_NAME, ModelSpec, Role, WeightSpec
+from exporter.quantization.methods.interface import ZeroPoints
 from exporter.quantization.store.journal import RECORD_NAME, read_record
+from exporter.quantization.store.layout import (
+    PACKED,
+    SCALE,
+    SCALE_DTYPES,
+    VECTORS_NAME,
+    ZERO_POINT,
+    matrix_file_name,
+    stored_tensors,
+)
 from exporter.quantization.store.origins import Origin
-from exporter.quantization.store.packing import Packed, unpack
+from exporter.quantization.store.packing import Packed, rows_per_word, unpack, unpack_zero_points
 from exporter.schemes import SCHEMES, FloatScheme, IntegerScheme, Scheme
-
-VECTORS_NAME = "vectors.safetensors"
-SCALE_DTYPES: dict[int, np.dtype[Any]] = {16: np.dtype(np.float16), 32: np.dtype(np.float32)}
+from runtimes.manifest import ComponentName
 
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """A matrix stored as codes and scales. weight[o, i] = code[o, i] * scale[o, i // group]."""
+    """A matrix stored as codes and scales: weight[o, i] = (code[o, i] - zero[o, g]) * scale[o, g], where g
+    is i // group; zero is 0 where the scheme has no zero points."""
 
     name: str
     shape: tuple[int, int]
@@ -53,7 +50,7 @@ class IntegerMatrix:
     def packed(self, start: int, stop: int) -> Packed:
         """Offset-binary bytes of rows start to stop, [rows, in * bits / 8]."""
         row = self.shape[1] * self.scheme.bits // 8
-        raw = self.file.read_bytes(f"{self.name}_packed", start * row, (stop - start) * row)
+        raw = self.file.read_bytes(f"{self.name}{PACKED}", start * row, (stop - start) * row)
         return np.frombuffer(raw, np.uint8).reshape(stop - start, row)
 
     def codes(self, start: int, stop: int) -> NDArray[np.int8]:
@@ -68,14 +65,31 @@ class IntegerMatrix:
         kind = SCALE_DTYPES[self.scheme.scale_bits]
         groups = self.scheme.groups(self.shape[1])
         row = groups * kind.itemsize
-        raw = self.file.read_bytes(f"{self.name}_scale", start * row, (stop - start) * row)
+        raw = self.file.read_bytes(f"{self.name}{SCALE}", start * row, (stop - start) * row)
         return np.frombuffer(raw, kind).reshape(stop - start, groups)
 
+    def zero_points(self, start: int, stop: int) -> ZeroPoints | None:
+        """The codes that stand for 0 in rows start to stop, [rows, groups]; None for a symmetric scheme."""
+        if not self.scheme.zero_points:
+            return None
+        groups, per = self.scheme.groups(self.shape[1]), rows_per_word(self.scheme.bits)
+        first, last = start // per, -(-stop // per)
+        raw = self.file.read_bytes(
+            f"{self.name}{ZERO_POINT}", first * groups * 4, (last - first) * groups * 4
+        )
+        words = np.frombuffer(raw, np.int32).reshape(last - first, groups)
+        return unpack_zero_points(words, self.scheme.bits, stop - first * per)[start - first * per :]
+
     def values(self, start: int, stop: int) -> NDArray[np.float32]:
-        """code * scale in float32, [rows, in]. Exact: 8 by 11 bits of mantissa, or 6 by 18 (Q6_K)."""
+        """(code - zero) * scale in float32, [rows, in].
+
+        Exact: 9 bits of code by 11 of mantissa, or 6 by 18 (Q6_K).
+        """
         scales = self.scales(start, stop).astype(np.float32)
         codes = self.codes(start, stop).astype(np.float32)
         grouped = codes.reshape(stop - start, scales.shape[1], -1)
+        if (zero_points := self.zero_points(start, stop)) is not None:
+            grouped -= zero_points[:, :, None]
         grouped *= scales[:, :, None]
         return codes
 
@@ -113,19 +127,16 @@ def row_chunks(matrix: Matrix, budget: int = 32 << 20) -> Iterator[tuple[int, in
 
 
 @dataclass(frozen=True)
-class QuantizedCheckpoint:
-    """An opened quantised checkpoint. `matrices` is in the graph's order of first use."""
+class StoredComponent:
+    """What a store holds of one component. `matrices` is in the graph's order of first use."""
 
-    directory: Path
-    spec: ModelSpec
+    component: Component
     matrices: Mapping[str, Matrix]
     vectors: Mapping[str, NDArray[np.float32]]
-    record: Mapping[str, Any]
 
     @property
-    def origins(self) -> dict[str, Origin]:
-        """How each matrix came to be what it is."""
-        return {name: Origin(how, dtype) for name, (how, dtype) in self.record["origins"].items()}
+    def spec(self) -> ModelSpec:
+        return self.component.spec
 
     def columns(self, name: str) -> NDArray[np.float32]:
         """What the columns of a matrix's stored values are multiplied with, [in] or [1]: ones, save for
@@ -138,13 +149,37 @@ class QuantizedCheckpoint:
         adds = np.float32(1.0 if self.spec.norm_adds_one else 0.0)
         gains = {
             weight.name: self.vectors[weight.name] + (adds if weight.role is Role.NORM else 0)
-            for weight in self.spec.weights()
+            for weight in self.component.weights
             if not weight.is_matrix
         }
         if self.spec.embedding_columns:
             # The head is the same matrix, divided by the same vector: its inputs make up for it.
             gains["model.norm.weight"] = gains["model.norm.weight"] * gains[COLUMNS_NAME]
         return gains
+
+
+@dataclass(frozen=True)
+class QuantizedCheckpoint:
+    """An opened quantised checkpoint. No two components have a weight of one name."""
+
+    directory: Path
+    components: Mapping[ComponentName, StoredComponent]
+    record: Mapping[str, Any]
+
+    @property
+    def matrices(self) -> dict[str, Matrix]:
+        """Of every component."""
+        return {name: each for part in self.components.values() for name, each in part.matrices.items()}
+
+    @property
+    def vectors(self) -> dict[str, NDArray[np.float32]]:
+        """Of every component."""
+        return {name: each for part in self.components.values() for name, each in part.vectors.items()}
+
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """How each matrix came to be what it is."""
+        return {name: Origin(how, dtype) for name, (how, dtype) in self.record["origins"].items()}
 
 
 def open_quantized(directory: Path) -> QuantizedCheckpoint:
@@ -158,40 +193,32 @@ def open_quantized(directory: Path) -> QuantizedCheckpoint:
         read_spec(record["architecture"], str(directory / RECORD_NAME)),
         embedding_columns=record["embedding_columns"],
     )
+    components = {name: _open(directory, record, each) for name, each in text_alone(spec).items()}
+    return QuantizedCheckpoint(directory, components, record)
+
+
+def _open(directory: Path, record: Mapping[str, Any], component: Component) -> StoredComponent:
     small = SafetensorsFile.open(directory / VECTORS_NAME)
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
-    for weight in spec.weights():
+    for weight in component.weights:
         if weight.is_matrix:
-            matrices[weight.name] = _open_matrix(directory, weight, _scheme(directory, record, weight.name))
+            matrices[weight.name] = open_matrix(directory, weight, _scheme(directory, record, weight.name))
         else:
             small.require(weight.name, "F32", weight.shape)
             raw = small.read_bytes(weight.name, 0, weight.shape[0] * 4)
             vectors[weight.name] = np.frombuffer(raw, np.float32)
-    return QuantizedCheckpoint(directory, spec, matrices, vectors, record)
+    return StoredComponent(component, matrices, vectors)
 
 
-def matrix_file_name(weight: str) -> str:
-    """The file that holds one matrix."""
-    return f"{weight}.safetensors"
-
-
-def stored_tensors(weight: WeightSpec, scheme: Scheme) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name to (dtype, shape) of the tensors a matrix is stored as."""
-    rows, inputs = weight.shape
-    if isinstance(scheme, FloatScheme):
-        return {weight.name: (f"F{scheme.bits}", (rows, inputs))}
-    return {
-        f"{weight.name}_packed": ("I32", (rows, inputs * scheme.bits // 32)),
-        f"{weight.name}_scale": (f"F{scheme.scale_bits}", (rows, scheme.groups(inputs))),
-        f"{weight.name}_shape": ("I64", (2,)),
-    }
-
-
-def _open_matrix(directory: Path, weight: WeightSpec, scheme: Scheme) -> Matrix:
+def open_matrix(directory: Path, weight: WeightSpec, scheme: Scheme) -> Matrix:
+    """Open the file of one matrix; reads its header. Raises CheckpointError for one of another scheme."""
     file = SafetensorsFile.open(directory / matrix_file_name(weight.name))
-    for name, (dtype, shape) in stored_tensors(weight, scheme).items():
+    stored = stored_tensors(weight, scheme)
+    for name, (dtype, shape) in stored.items():
         file.require(name, dtype, shape)
+    if unknown := sorted(file.tensors.keys() - stored.keys()):  # zero points a reader would pass over
+        raise CheckpointError(file.path, f"tensor {unknown[0]} is none of {scheme.name}", "quantise again")
     rows, inputs = weight.shape
     match scheme:
         case IntegerScheme():

@@ -14,15 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import COLUMNS_NAME, Role
 from exporter.schemes import FP32, Scheme
 
 FINAL_NORM = "model.norm.weight"
-Vector = NDArray[np.float32]
 
 
 def stored_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> dict[str, Vector]:
@@ -30,7 +28,7 @@ def stored_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> d
 
     Raises CheckpointError for a gain that half precision cannot hold.
     """
-    spec = source.spec
+    spec = source.components["text"].spec
     weights = [weight for weight in spec.weights() if not weight.is_matrix]
     vectors = {weight.name: source.rows(weight.name, 0, weight.shape[0]) for weight in weights}
     if FP32 in schemes.values():

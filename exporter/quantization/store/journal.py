@@ -1,60 +1,82 @@
 """The record of a quantised checkpoint: from what, by what plan, and whether it is finished.
 
 `quantizing.json` is written before the first matrix and renamed to `quantized.json` after the last,
-so a directory always says which plan and source its matrices are of. Not about the matrices
+so a directory always says which plan, source and methods its matrices are of. Not about the matrices
 themselves (`writer`, `checkpoint`).
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import QuantizedCheckpointError
+from exporter.quantization.methods.interface import Method
 from exporter.quantization.methods.nearest import QUANTIZER_VERSION
+from exporter.quantization.methods.taken_over import TakenOver
 from exporter.quantization.store.origins import origins
+from exporter.quantization.store.whole_files import PARTIAL, sync_directory, write_json
 from exporter.schemes import Scheme
 
 RECORD_NAME = "quantized.json"
 STARTED_NAME = "quantizing.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # What a writer may have left in a directory; nothing else is ever deleted.
-OWN_FILES = ("*.safetensors", "*.partial", "config.json", "model.safetensors.index.json")
+OWN_FILES = ("*.safetensors", f"*{PARTIAL}", "config.json", "model.safetensors.index.json")
 
 
 def make_record(
-    source: CheckpointSource, schemes: Mapping[str, Scheme], taken_over: Collection[str]
+    source: CheckpointSource, schemes: Mapping[str, Scheme], methods: Mapping[str, Method]
 ) -> dict[str, Any]:
-    """What decides every byte of the checkpoint: source, plan, and the way codes are found."""
+    """What decides every byte of the checkpoint: source, plan, and the way codes are found.
+
+    methods: of every matrix of an integer scheme.
+    """
+    taken_over = {name for name, method in methods.items() if isinstance(method, TakenOver)}
     return {
         "schema_version": SCHEMA_VERSION,
-        "quantizer_version": QUANTIZER_VERSION,
         "architecture": dict(source.architecture),
         "schemes": {name: scheme.name for name, scheme in schemes.items()},
+        "methods": {name: asdict(method.record) for name, method in methods.items()},
         "origins": {
             name: [origin.how, origin.dtype]
             for name, origin in origins(source, schemes, taken_over).items()
         },
         "source": dict(source.digests()),
-        "embedding_columns": source.spec.embedding_columns,
+        "embedding_columns": source.components["text"].spec.embedding_columns,
     }
+
+
+def identity_bytes(record: Mapping[str, Any]) -> bytes:
+    """Bytes that differ where other numbers would be stored.
+
+    In the words of schema 2, which named one version for all codes: an id that is made of them (a LiteRT-LM
+    bundle's) stays what it was when the journal itself is written otherwise.
+    """
+    decided = ("architecture", "schemes", "origins", "source", "embedding_columns")
+    found = {key: record[key] for key in decided}
+    found |= {"schema_version": 2, "quantizer_version": QUANTIZER_VERSION}
+    plain = ("nearest", "taken over")
+    if others := {name: how for name, how in record["methods"].items() if how["name"] not in plain}:
+        found["methods"] = others
+    return json.dumps(found, sort_keys=True).encode()
 
 
 def begin(directory: Path, record: Mapping[str, Any]) -> bool:
     """Make the directory ready for matrices of this record; True if it is finished already.
 
-    Matrices of the same record stay. Those of another plan or source are deleted: the two are never
-    mixed. Raises QuantizedCheckpointError for a directory with files but no record: it is not ours.
+    Matrices of the same record stay. Those of another plan, source or method are deleted: the two are
+    never mixed. Raises QuantizedCheckpointError for a directory with files but no record: it is not ours.
     """
     directory.mkdir(parents=True, exist_ok=True)
     found = next((name for name in (RECORD_NAME, STARTED_NAME) if (directory / name).exists()), None)
     if found is None:
         # A run killed before its record was in place leaves that file's partial at most.
-        if any(entry.name != f"{STARTED_NAME}.partial" for entry in directory.iterdir()):
+        if any(entry.name != f"{STARTED_NAME}{PARTIAL}" for entry in directory.iterdir()):
             raise QuantizedCheckpointError(
                 directory, "holds files that are not a quantised checkpoint", "choose an empty directory"
             )
@@ -95,28 +117,6 @@ def read_record(directory: Path) -> dict[str, Any]:
     if not isinstance(record.get("embedding_columns"), bool):
         raise QuantizedCheckpointError(path, "key 'embedding_columns' is missing", "quantise again")
     return record
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all. The same value gives the same bytes."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in a directory last, where the system can."""
-    if os.name != "posix":
-        return  # Windows cannot open a directory
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

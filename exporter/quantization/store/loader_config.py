@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
-from exporter.quantization.store.checkpoint import VECTORS_NAME, matrix_file_name, stored_tensors
+from exporter.quantization.store.layout import VECTORS_NAME, matrix_file_name, stored_tensors
 from exporter.schemes import IntegerScheme, Scheme
 
 CONFIG_NAME, INDEX_NAME = "config.json", "model.safetensors.index.json"
@@ -67,7 +67,7 @@ def _weights(scheme: IntegerScheme) -> dict[str, Any]:
     return {
         "num_bits": scheme.bits,
         "type": "int",
-        "symmetric": True,
+        "symmetric": not scheme.zero_points,
         "dynamic": False,
         "strategy": "channel" if scheme.group is None else "group",
         "group_size": scheme.group,

@@ -2,7 +2,8 @@
 
 Not the reference of a comparison (`exporter.validation` streams that): this holds the whole model in
 float32. transformers 5.23 cannot load a quantised embedding, so its file is not in the index and
-`set_embeddings` puts it in after the loader is done.
+`set_embeddings` puts it in after the loader is done. Nor can it load packed zero points: compressed-tensors
+0.20 makes room for one number each, so those are put in as stored before the library unpacks them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from torch.nn import Parameter
 
 from exporter.errors import QuantizedCheckpointError
 from exporter.models.text.spec import COLUMNS_NAME
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized, row_chunks
+from exporter.quantization.store.checkpoint import (
+    IntegerMatrix,
+    QuantizedCheckpoint,
+    open_quantized,
+    row_chunks,
+)
+from exporter.quantization.store.layout import ZERO_POINT, matrix_file_name
 from exporter.quantization.store.loader_config import hidden_from_loader
 
 
@@ -41,19 +50,29 @@ def load_linears(directory: Path) -> Any:
     checkpoint = open_quantized(directory)
     with _quietly():
         model, told = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, output_loading_info=True, local_files_only=True
+            directory,
+            dtype=torch.float32,
+            output_loading_info=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # they are told, and refused below
         )
+    packed = {f"{name}{ZERO_POINT}": name for name in _with_zero_points(checkpoint)}
     awaited = set(hidden_embeddings(checkpoint))
-    if awaited and checkpoint.spec.tied_embedding:
+    if awaited and checkpoint.components["text"].spec.tied_embedding:
         awaited.add("lm_head.weight")
     problems = [f"{name} is missing" for name in sorted(set(told["missing_keys"]) - awaited)]
     # The loader reads whole files: it meets the vector of an equalised embedding, which is not its to know.
     problems += [f"{name} is unexpected" for name in sorted(set(told["unexpected_keys"]) - {COLUMNS_NAME})]
-    problems += [str(message) for message in (*told["mismatched_keys"], *told["error_msgs"])]
+    mismatched = [message for message in told["mismatched_keys"] if message[0] not in packed]
+    problems += [str(message) for message in (*mismatched, *told["error_msgs"])]
     if problems:
         raise QuantizedCheckpointError(
             directory, f"transformers' loader says: {'; '.join(problems)}", "quantise again"
         )
+    for tensor, name in packed.items():
+        with safe_open(directory / matrix_file_name(name), framework="pt") as file:
+            stored = Parameter(file.get_tensor(tensor), requires_grad=False)
+        model.get_submodule(name.removesuffix(".weight")).weight_zero_point = stored
     if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
         for module in model.modules():
             decompress_module(module, leave_decompressed=False)
@@ -67,7 +86,7 @@ def set_embeddings(model: Any, checkpoint: QuantizedCheckpoint) -> None:
     with torch.no_grad():
         for name in hidden_embeddings(checkpoint):
             matrix = checkpoint.matrices[name]
-            columns = checkpoint.columns(name)
+            columns = checkpoint.components["text"].columns(name)
             for start, stop in row_chunks(matrix):
                 parameters[name][start:stop] = torch.from_numpy(matrix.values(start, stop) * columns)
 
@@ -76,9 +95,19 @@ def hidden_embeddings(checkpoint: QuantizedCheckpoint) -> tuple[str, ...]:
     """Names of the embeddings that transformers' loader is not shown."""
     return tuple(
         weight.name
-        for weight in checkpoint.spec.weights()
+        for weight in checkpoint.components["text"].spec.weights()
         if weight.is_matrix and hidden_from_loader(weight, checkpoint.matrices[weight.name].scheme)
     )
+
+
+def _with_zero_points(checkpoint: QuantizedCheckpoint) -> list[str]:
+    """Names of the matrices with zero points that the loader is shown."""
+    hidden = hidden_embeddings(checkpoint)
+    return [
+        name
+        for name, matrix in checkpoint.matrices.items()
+        if isinstance(matrix, IntegerMatrix) and matrix.scheme.zero_points and name not in hidden
+    ]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,16 @@ from torch import Tensor
 
 from exporter.errors import ReferenceModelError
 from exporter.models.text.spec import Role
-from exporter.quantization.store.checkpoint import VECTORS_NAME, QuantizedCheckpoint, matrix_file_name
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.layout import (
+    PACKED,
+    SCALE,
+    SHAPE,
+    VECTORS_NAME,
+    ZERO_POINT,
+    matrix_file_name,
+)
+from exporter.quantization.store.packing import rows_per_word
 from exporter.schemes import SCHEMES, IntegerScheme
 
 
@@ -45,7 +54,7 @@ class UnpackedWeights:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             weight.name: weight.shape
-            for weight in self.checkpoint.spec.weights()
+            for weight in self.checkpoint.components["text"].spec.weights()
             if weight.role is not Role.COLUMNS  # transformers has none: they are multiplied in below
         }
 
@@ -58,32 +67,51 @@ class UnpackedWeights:
 
     def _read(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         label = self.checkpoint.record["schemes"].get(name)
-        columns = torch.from_numpy(self.checkpoint.columns(name).copy())
+        columns = torch.from_numpy(self.checkpoint.components["text"].columns(name).copy())
         file = VECTORS_NAME if label is None else matrix_file_name(name)
         # The library maps the file: only pages of the rows asked for are touched, and all are let go here.
         with safe_open(self.checkpoint.directory / file, framework="pt") as opened:
             scheme = None if label is None else SCHEMES[label]
             for start, stop in ranges:
                 if isinstance(scheme, IntegerScheme):
-                    packed = opened.get_slice(f"{name}_packed")[start:stop]
-                    scale = opened.get_slice(f"{name}_scale")[start:stop].float()
-                    inputs = int(opened.get_tensor(f"{name}_shape")[1])
-                    yield _decompress(packed, scale, inputs, scheme) * columns
+                    yield _unpacked(opened, name, start, stop, scheme) * columns
                 else:
                     yield opened.get_slice(name)[start:stop].float() * columns
 
 
-def _decompress(packed: Tensor, scale: Tensor, inputs: int, scheme: IntegerScheme) -> Tensor:
+def _unpacked(opened: Any, name: str, start: int, stop: int, scheme: IntegerScheme) -> Tensor:
+    """Rows start to stop of a matrix of codes, [rows, in] float32."""
+    inputs = int(opened.get_tensor(f"{name}{SHAPE}")[1])
+    if not scheme.zero_points:
+        packed = opened.get_slice(f"{name}{PACKED}")[start:stop]
+        scale = opened.get_slice(f"{name}{SCALE}")[start:stop].float()
+        return _decompress(packed, scale, None, inputs, scheme)
+    # Zero points of several rows share a word: whole words are handed to the library.
+    per = rows_per_word(scheme.bits)
+    first = start // per
+    packed = opened.get_slice(f"{name}{PACKED}")[first * per : stop]
+    scale = opened.get_slice(f"{name}{SCALE}")[first * per : stop].float()
+    zero_point = opened.get_slice(f"{name}{ZERO_POINT}")[first : -(-stop // per)]
+    # compressed-tensors 0.20 fails on one word a group unless those lie side by side as columns too.
+    zero_point = zero_point.T.clone(memory_format=torch.contiguous_format).T
+    return _decompress(packed, scale, zero_point, inputs, scheme)[start - first * per :]
+
+
+def _decompress(
+    packed: Tensor, scale: Tensor, zero_point: Tensor | None, inputs: int, scheme: IntegerScheme
+) -> Tensor:
     """The library's own reading of rows of a "pack-quantized" matrix, [rows, in] float32."""
     grouped = QuantizationStrategy.CHANNEL if scheme.group is None else QuantizationStrategy.GROUP
     arguments = QuantizationArgs(
-        num_bits=scheme.bits, symmetric=True, strategy=grouped, group_size=scheme.group
+        num_bits=scheme.bits, symmetric=not scheme.zero_points, strategy=grouped, group_size=scheme.group
     )
     state = {
         "weight_packed": packed,
         "weight_scale": scale,
         "weight_shape": torch.tensor([packed.shape[0], inputs]),
     }
+    if zero_point is not None:
+        state["weight_zero_point"] = zero_point
     found = PackedQuantizationCompressor.decompress(
         state, QuantizationScheme(targets=["Linear"], weights=arguments)
     )["weight"]

@@ -1,131 +1,155 @@
-"""Writing the quantised checkpoint, one matrix file after the other.
+"""`StoreWriter`: the quantised checkpoint under way, begun, written a matrix at a time, finished.
 
-Every file is written under a temporary name, synced and renamed: a file that is there is finished,
-so a killed run goes on where it stopped. Row chunks of a matrix are quantised side by side; peak
-memory is a few chunks for each processor. Not about finding codes (`methods.nearest`) or deciding schemes
-(`exporter.planning`).
+A matrix's file is there whole or not at all, so a killed run goes on where it stopped, and the order of
+matrices is the caller's. Row chunks of a matrix are worked on side by side; peak memory is a few chunks
+for each processor. Not about finding codes (`exporter.quantization.methods`), the order
+(`exporter.quantization.quantize`) or deciding schemes (`exporter.planning`).
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-import numpy as np
-
-from exporter.checkpoints.files.safetensors_file import ITEM_BYTES
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import PlanError, QuantizedCheckpointError
-from exporter.models.text.spec import ModelSpec, WeightSpec
+from exporter.models.text.spec import WeightSpec
 from exporter.planning.plan import require_divisible
-from exporter.progress import Progress
-from exporter.quantization.methods.chunks import Piece, quantised_chunk, taken_over_chunk
-from exporter.quantization.store.checkpoint import (
-    VECTORS_NAME,
-    QuantizedCheckpoint,
-    matrix_file_name,
-    open_quantized,
-    stored_tensors,
-)
+from exporter.quantization.methods.interface import InputMoments, MatrixRows, Method
+from exporter.quantization.store import journal
+from exporter.quantization.store.checkpoint import Matrix, QuantizedCheckpoint, open_matrix, open_quantized
 from exporter.quantization.store.gains import stored_vectors
-from exporter.quantization.store.journal import begin, finish, make_record, sync_directory, write_json
+from exporter.quantization.store.layout import VECTORS_NAME, matrix_file_name, stored_tensors
 from exporter.quantization.store.loader_config import (
     CONFIG_NAME,
     INDEX_NAME,
     loader_config,
     loader_index,
 )
-from exporter.schemes import Scheme, scheme_holding
+from exporter.quantization.store.pieces import float_pieces, integer_pieces, whole_row_step
+from exporter.quantization.store.safetensors_writer import Piece, write_safetensors
+from exporter.quantization.store.whole_files import write_json
+from exporter.schemes import FloatScheme, IntegerScheme, Scheme
 
 CHUNK_BYTES = 8 << 20  # of float32 rows a worker quantises at once
 MOST_WORKERS = 8  # more would wait for memory and hold more chunks
 
-Producer = Callable[[CheckpointSource, WeightSpec, Scheme, int, int], list[Piece]]
+WeightsDone = Callable[[int], None]
+"""Called with the weights of a matrix that are written so far."""
 
 
-def write_quantized(
-    source: CheckpointSource,
-    schemes: Mapping[str, Scheme],
-    directory: Path,
-    progress: Progress,
-    taken_over: frozenset[str] = frozenset(),
-) -> QuantizedCheckpoint:
-    """Quantise `source` into `directory`; matrices of the same plan and source already there are kept.
+@dataclass(frozen=True)
+class StoreWriter:
+    """A quantised checkpoint that may miss matrices. finished: it is complete, and was before."""
 
-    schemes: one for every matrix of `source.spec`. taken_over: the matrices whose codes in the source,
-    which are of that scheme, become the checkpoint's. Raises PlanError for a scheme that does not fit
-    its matrix or is not what the source holds of it, CheckpointError for weights that cannot be read,
-    are not finite or do not fit fp16, and QuantizedCheckpointError for a directory that is not ours or
-    a disk that cannot hold the result.
-    """
-    spec = source.spec
-    _require_fitting(spec, schemes)
-    _require_held(source, schemes, taken_over)
-    with _explaining(directory):
-        if begin(directory, make_record(source, schemes, taken_over)):
-            return open_quantized(directory)
-        _require_room(spec, schemes, directory)
-        matrices = [weight for weight in spec.weights() if weight.is_matrix]
-        total = sum(math.prod(weight.shape) for weight in matrices)
-        before = 0
+    directory: Path
+    source: CheckpointSource
+    schemes: Mapping[str, Scheme]
+    methods: Mapping[str, Method]
+    finished: bool
+    _workers: ThreadPoolExecutor
+
+    @classmethod
+    @contextmanager
+    def begin(
+        cls,
+        directory: Path,
+        source: CheckpointSource,
+        schemes: Mapping[str, Scheme],
+        methods: Mapping[str, Method],
+    ) -> Iterator[Self]:
+        """Go on with what is there of the same source, schemes and methods; anything else is discarded.
+
+        schemes: one for every matrix of the source. methods: one for every matrix of an integer scheme.
+        Raises PlanError for a scheme that does not fit its matrix, QuantizedCheckpointError for
+        a directory that is not ours or a disk that cannot hold the result.
+        """
+        _require_fitting(source, schemes, methods)
+        with _explaining(directory):
+            finished = journal.begin(directory, journal.make_record(source, schemes, methods))
+            if not finished:
+                _require_room(source, schemes, directory)
         with ThreadPoolExecutor(worker_count()) as workers:
-            for weight in matrices:
-                path = directory / matrix_file_name(weight.name)
-                if not path.exists():
-                    produce = taken_over_chunk if weight.name in taken_over else quantised_chunk
-                    chunks = _chunks(source, weight, schemes[weight.name], workers, produce)
-                    told = _telling(chunks, progress, before, total)
-                    write_safetensors(path, stored_tensors(weight, schemes[weight.name]), told)
-                before += math.prod(weight.shape)
-                progress("quantise", before, total)
-        _write_vectors(source, schemes, directory / VECTORS_NAME)
-        write_json(directory / CONFIG_NAME, loader_config(source.architecture, spec, schemes))
-        write_json(directory / INDEX_NAME, loader_index(spec, schemes))
-        finish(directory)
-    return open_quantized(directory)
+            yield cls(directory, source, schemes, methods, finished, workers)
 
+    def has(self, name: str) -> bool:
+        """Whether a matrix is written."""
+        return self.finished or self._path(name).exists()
 
-def write_safetensors(
-    path: Path,
-    headers: Mapping[str, tuple[str, tuple[int, ...]]],
-    pieces: Iterator[Piece],
-) -> None:
-    """Write one safetensors file, whole or not at all, from pieces in any order.
+    def write(self, name: str, told: WeightsDone, moments: InputMoments | None = None) -> None:
+        """Write a matrix that is not there yet, whole or not at all, by its scheme and method.
 
-    headers: name to (dtype, shape). pieces: (name, byte offset in that tensor, data).
-    """
-    layout: dict[str, dict[str, Any]] = {}
-    begin_at = 0
-    for name, (dtype, shape) in headers.items():
-        end = begin_at + math.prod(shape) * ITEM_BYTES[dtype]
-        layout[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin_at, end]}
-        begin_at = end
-    text = json.dumps(layout, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # data starts 8-byte aligned
-    start = 8 + len(text)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            file.truncate(start + begin_at)
-            for name, offset, data in pieces:
-                file.seek(start + layout[name]["data_offsets"][0] + offset)
-                file.write(np.ascontiguousarray(data).data.cast("B"))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+        moments: of its inputs, for a method that wants them. Raises CheckpointError for weights that
+        cannot be read, are not finite or do not fit the scheme, QuantizedCheckpointError for a file
+        that cannot be written.
+        """
+        if self.has(name):
+            raise QuantizedCheckpointError(
+                self._path(name), "is written already", "ask `has` before `write`"
+            )
+        weight, scheme = self._matrices()[name], self.schemes[name]
+
+        def chunk(start: int, stop: int) -> list[Piece]:
+            rows = MatrixRows(self.source, name, start, stop)
+            if isinstance(scheme, FloatScheme):
+                return float_pieces(weight, scheme, start, rows.values())
+            return integer_pieces(weight, scheme, start, self.methods[name].find(rows, scheme, moments))
+
+        chunks = _ahead(self._workers, chunk, weight.shape[0], _chunk_rows(weight, scheme))
+        with _explaining(self.directory):
+            pieces = _telling(chunks, told, weight.shape[1])
+            write_safetensors(self._path(name), stored_tensors(weight, scheme), pieces)
+
+    def matrix(self, name: str) -> Matrix:
+        """A written matrix, to read. Raises CheckpointError when it is not there or damaged."""
+        return open_matrix(self.directory, self._matrices()[name], self.schemes[name])
+
+    def finish(self) -> QuantizedCheckpoint:
+        """Write what is no matrix, declare the checkpoint finished and open it.
+
+        Raises QuantizedCheckpointError while matrices are missing.
+        """
+        if not self.finished:
+            missing = [name for name in self._matrices() if not self.has(name)]
+            if missing:
+                raise QuantizedCheckpointError(
+                    self.directory,
+                    f"cannot be finished: {len(missing)} matrices are missing, {missing[0]} first",
+                    "write them",
+                )
+            spec = self.source.components["text"].spec
+            with _explaining(self.directory):
+                self._write_vectors()
+                config = loader_config(self.source.architecture, spec, self.schemes)
+                write_json(self.directory / CONFIG_NAME, config)
+                write_json(self.directory / INDEX_NAME, loader_index(spec, self.schemes))
+                journal.finish(self.directory)
+        return open_quantized(self.directory)
+
+    def _path(self, name: str) -> Path:
+        return self.directory / matrix_file_name(name)
+
+    def _matrices(self) -> dict[str, WeightSpec]:
+        weights = (each for part in self.source.components.values() for each in part.weights)
+        return {weight.name: weight for weight in weights if weight.is_matrix}
+
+    def _write_vectors(self) -> None:
+        path = self.directory / VECTORS_NAME
+        if path.exists():
+            return
+        vectors = stored_vectors(self.source, self.schemes)
+        write_safetensors(
+            path,
+            {name: ("F32", values.shape) for name, values in vectors.items()},
+            ((name, 0, values) for name, values in vectors.items()),
+        )
 
 
 def worker_count() -> int:
@@ -133,34 +157,26 @@ def worker_count() -> int:
     return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
-def _require_fitting(spec: ModelSpec, schemes: Mapping[str, Scheme]) -> None:
-    for weight in spec.weights():
+def _require_fitting(
+    source: CheckpointSource, schemes: Mapping[str, Scheme], methods: Mapping[str, Method]
+) -> None:
+    for weight in source.components["text"].spec.weights():
         if not weight.is_matrix:
             continue
         scheme = schemes.get(weight.name)
         if scheme is None:
             raise PlanError(weight.name, "the plan has no scheme for it", "decide it in the recipe")
         require_divisible(weight.name, weight.shape, scheme)
-
-
-def _require_held(
-    source: CheckpointSource, schemes: Mapping[str, Scheme], taken_over: Collection[str]
-) -> None:
-    holds = source.held
-    for name in sorted(taken_over):
-        held = holds.get(name)
-        if held is None or scheme_holding(held) != schemes[name]:
+        if isinstance(scheme, IntegerScheme) and weight.name not in methods:
             raise PlanError(
-                name,
-                f"the plan takes its codes over as {schemes[name].name}, which the source does not hold",
-                "plan again with this source",
+                weight.name, f"nothing finds its {scheme.name} codes", "give the store a method for it"
             )
 
 
-def _require_room(spec: ModelSpec, schemes: Mapping[str, Scheme], directory: Path) -> None:
+def _require_room(source: CheckpointSource, schemes: Mapping[str, Scheme], directory: Path) -> None:
     needed = sum(
         schemes[weight.name].stored_bytes(weight.shape)
-        for weight in spec.weights()
+        for weight in source.components["text"].spec.weights()
         if weight.is_matrix and not (directory / matrix_file_name(weight.name)).exists()
     )
     free = shutil.disk_usage(directory).free
@@ -184,43 +200,29 @@ def _explaining(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _chunks(
-    source: CheckpointSource,
-    weight: WeightSpec,
-    scheme: Scheme,
-    workers: ThreadPoolExecutor,
-    produce: Producer,
-) -> Iterator[tuple[int, list[Piece]]]:
-    """Row chunks in order, a few ahead of the one asked for: (weights done, what to write)."""
+def _chunk_rows(weight: WeightSpec, scheme: Scheme) -> int:
+    """Rows of a chunk: CHUNK_BYTES of them at most, and no fewer chunks than workers."""
     rows, inputs = weight.shape
-    most = worker_count()
-    step = max(1, min(CHUNK_BYTES // (inputs * 4), -(-rows // most)))
+    step = max(1, min(CHUNK_BYTES // (inputs * 4), -(-rows // worker_count())))
+    return whole_row_step(scheme, step)
+
+
+def _ahead(
+    workers: ThreadPoolExecutor, chunk: Callable[[int, int], list[Piece]], rows: int, step: int
+) -> Iterator[tuple[int, list[Piece]]]:
+    """Row chunks in order, a few ahead of the one asked for: (rows done, what to write)."""
     ahead: deque[tuple[int, Future[list[Piece]]]] = deque()
     for start in range(0, rows, step):
         stop = min(rows, start + step)
-        chunk = workers.submit(produce, source, weight, scheme, start, stop)
-        ahead.append((stop * inputs, chunk))
-        if len(ahead) > most:
-            done, chunk = ahead.popleft()
-            yield done, chunk.result()
-    for done, chunk in ahead:
-        yield done, chunk.result()
+        ahead.append((stop, workers.submit(chunk, start, stop)))
+        if len(ahead) > worker_count():
+            done, oldest = ahead.popleft()
+            yield done, oldest.result()
+    for done, oldest in ahead:
+        yield done, oldest.result()
 
 
-def _telling(
-    chunks: Iterator[tuple[int, list[Piece]]], progress: Progress, before: int, total: int
-) -> Iterator[Piece]:
+def _telling(chunks: Iterator[tuple[int, list[Piece]]], told: WeightsDone, inputs: int) -> Iterator[Piece]:
     for done, pieces in chunks:
         yield from pieces
-        progress("quantise", before + done, total)
-
-
-def _write_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme], path: Path) -> None:
-    if path.exists():
-        return
-    vectors = stored_vectors(source, schemes)
-    write_safetensors(
-        path,
-        {name: ("F32", values.shape) for name, values in vectors.items()},
-        ((name, 0, values) for name, values in vectors.items()),
-    )
+        told(done * inputs)

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.derived_source import DerivedSource
-from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.interface import CheckpointSource, Vector
+from exporter.models.components import Components
 from exporter.models.text.spec import COLUMNS_NAME, LayerSpec, ModelSpec
 from exporter.planning.recipe import Equalization
 
-Vector = NDArray[np.float32]
 Activations = Mapping[str, Vector]
 """Linear's weight name to the RMS of each of its inputs, [in]."""
 
@@ -53,9 +53,10 @@ class EqualizedSource(DerivedSource):
     gains: Mapping[str, Vector]
 
     @property
-    def spec(self) -> ModelSpec:
-        equalised = self.base.spec.embedding_name in self.columns
-        return replace(self.base.spec, embedding_columns=equalised)
+    def components(self) -> Components:
+        text = self.base.components["text"]
+        spec = replace(text.spec, embedding_columns=text.spec.embedding_name in self.columns)
+        return {**self.base.components, "text": replace(text, spec=spec)}
 
     @property
     def rewritten(self) -> Collection[str]:
@@ -63,10 +64,10 @@ class EqualizedSource(DerivedSource):
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         if name == COLUMNS_NAME:
-            return self.columns[self.spec.embedding_name][start:stop]
+            return self.columns[self.components["text"].spec.embedding_name][start:stop]
         values = self.base.rows(name, start, stop)
         if name in self.gains:
-            one = np.float32(1.0 if self.spec.norm_adds_one else 0.0)
+            one = np.float32(1.0 if self.components["text"].spec.norm_adds_one else 0.0)
             return (values + one) * self.gains[name][start:stop] - one
         if name in self.columns:
             values = values / self.columns[name]
@@ -91,15 +92,16 @@ def equalize(source: CheckpointSource, activations: Activations, how: Equalizati
     columns: dict[str, Vector] = {}
     row_factors: dict[str, Vector] = {}
     gains: dict[str, Vector] = {}
-    for layer in source.spec.layers:
-        for norm, names in _behind_norms(source.spec, layer):
+    spec = source.components["text"].spec
+    for layer in spec.layers:
+        for norm, names in _behind_norms(spec, layer):
             inputs = activations[names[0]]
             factor = _factors(np.maximum.reduce([_largest(source, name) for name in names]), inputs, how)
             columns.update(dict.fromkeys(names, factor))
             gains[norm] = factor
         down, up = f"{layer.prefix}mlp.down_proj.weight", f"{layer.prefix}mlp.up_proj.weight"
         columns[down] = row_factors[up] = _factors(_largest(source, down), activations[down], how)
-        if _has_values_of_its_own(source.spec, layer):
+        if _has_values_of_its_own(spec, layer):
             o, v = f"{layer.prefix}self_attn.o_proj.weight", f"{layer.prefix}self_attn.v_proj.weight"
             shared = _factors(
                 _over_groups(_largest(source, o), layer), _over_groups(activations[o], layer), how
@@ -108,8 +110,8 @@ def equalize(source: CheckpointSource, activations: Activations, how: Equalizati
             per_head = shared.reshape(layer.kv_heads, 1, layer.head_dim)
             group = layer.heads // layer.kv_heads
             columns[o] = np.broadcast_to(per_head, (layer.kv_heads, group, layer.head_dim)).reshape(-1)
-    if source.spec.tied_embedding:
-        name = source.spec.embedding_name
+    if spec.tied_embedding:
+        name = spec.embedding_name
         columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)))
     return EqualizedSource(source, columns, row_factors, gains)
 

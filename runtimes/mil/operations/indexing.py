@@ -5,37 +5,37 @@ Semantics: coremltools' MIL operation reference, iOS 17 and 18.
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack
+
 import numpy as np
 
 from runtimes.mil.tensor_types import Array
-from runtimes.mil.weights import Weight
+from runtimes.mil.weight_memory import Weight
 
 
-def slice_by_index(
-    x: Array,
-    begin: Array,
-    end: Array,
-    stride: Array | None = None,
-    begin_mask: Array | None = None,
-    end_mask: Array | None = None,
-    squeeze_mask: Array | None = None,
-) -> Array:
-    return np.asarray(x[_index(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)])
+class _Corners(TypedDict):
+    begin: Array
+    end: Array
 
 
-def slice_update(
-    x: Array,
-    update: Array,
-    begin: Array,
-    end: Array,
-    stride: Array | None = None,
-    begin_mask: Array | None = None,
-    end_mask: Array | None = None,
-    squeeze_mask: Array | None = None,
-) -> Array:
+class SliceBounds(_Corners, total=False):
+    """Which part of a tensor, an entry per axis. A masked bound is open; a squeezed axis is read at its
+    begin."""
+
+    stride: Array
+    begin_mask: Array
+    end_mask: Array
+    squeeze_mask: Array
+
+
+def slice_by_index(x: Array, **bounds: Unpack[SliceBounds]) -> Array:
+    return np.asarray(x[_index(x, bounds)])
+
+
+def slice_update(x: Array, update: Array, **bounds: Unpack[SliceBounds]) -> Array:
     """x with the slice replaced. Writes into x: the caller hands over a copy, or a state it may
     overwrite (`overwrites` in the table)."""
-    index = _index(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    index = _index(x, bounds)
     wanted = x[index].shape
     if update.shape != wanted:
         raise ValueError(f"an update of shape {update.shape} for a slice of {wanted}")
@@ -70,22 +70,13 @@ def gather(
     return np.take(x, wrapped, axis=along)
 
 
-def _index(
-    x: Array,
-    begin: Array,
-    end: Array,
-    stride: Array | None,
-    begin_mask: Array | None,
-    end_mask: Array | None,
-    squeeze_mask: Array | None,
-) -> tuple[slice | int, ...]:
-    """One numpy index per axis. A masked bound is open; a squeezed axis is read at its begin."""
+def _index(x: Array, bounds: SliceBounds) -> tuple[slice | int, ...]:
+    """One numpy index per axis."""
     rank = x.ndim
-    begins, ends = begin.tolist(), end.tolist()
-    strides = [1] * rank if stride is None else stride.tolist()
-    masks = [
-        [False] * rank if mask is None else mask.tolist() for mask in (begin_mask, end_mask, squeeze_mask)
-    ]
+    begins, ends = bounds["begin"].tolist(), bounds["end"].tolist()
+    strides = bounds["stride"].tolist() if "stride" in bounds else [1] * rank
+    given = (bounds.get("begin_mask"), bounds.get("end_mask"), bounds.get("squeeze_mask"))
+    masks = [[False] * rank if mask is None else mask.tolist() for mask in given]
     if any(len(part) != rank for part in (begins, ends, strides, *masks)):
         raise ValueError(f"slice bounds of another rank than {rank}")
     open_begin, open_end, squeezed = masks

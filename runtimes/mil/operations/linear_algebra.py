@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from runtimes.mil.tensor_types import Array, Floats
-from runtimes.mil.weights import Weight
+from runtimes.mil.weight_memory import Weight
 
 FEW_ROWS = 1  # what BLAS calls a vector
 

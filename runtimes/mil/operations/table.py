@@ -1,8 +1,9 @@
 """Every operation the evaluator knows. What is not here is refused by name when a program is opened.
 
-A function's parameters are the operation's inputs, those with a default its optional ones: an input
-the signature does not name is refused. Each entry is compared with an independent source in
-tests/parity/test_mil_operations.py, which fails for an entry without such a comparison.
+A function's parameters are the operation's inputs, those with a default its optional ones, and so are
+the keys of a TypedDict it unpacks: an input the signature does not name is refused. Each entry is
+compared with an independent source in tests/parity/test_mil_operations.py, which fails for an entry
+without such a comparison.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
+from typing import get_args, get_type_hints
 
 import numpy as np
 
@@ -44,10 +46,25 @@ class Operation:
     optional: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        parameters = signature(self.function).parameters.values()
-        required = frozenset(p.name for p in parameters if p.default is Parameter.empty)
+        required, optional = _inputs(self.function)
         object.__setattr__(self, "required", required)
-        object.__setattr__(self, "optional", frozenset(p.name for p in parameters) - required)
+        object.__setattr__(self, "optional", optional)
+
+
+def _inputs(function: Function) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of a function's required and optional inputs."""
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    for parameter in signature(function).parameters.values():
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            (unpacked,) = get_args(get_type_hints(function)[parameter.name])
+            required |= unpacked.__required_keys__
+            optional |= unpacked.__optional_keys__
+        elif parameter.default is Parameter.empty:
+            required |= {parameter.name}
+        else:
+            optional |= {parameter.name}
+    return required, optional
 
 
 # Inputs that are lists of values, of any operation that has them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -223,38 +222,6 @@ def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path, checkpoint: Pa
     )
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
-
-
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, checkpoint: Path) -> None:
-    """A limit on file size stands in for a full disk: the kernel refuses the write the same way."""
-
-    def limit() -> None:
-        import signal
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-
-    before = set(tmp_path.iterdir())
-    arguments = [
-        "--target",
-        "desktop",
-        "--model",
-        str(checkpoint),
-        "--context",
-        "64",
-        "-o",
-        str(tmp_path / "release"),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter.cli", *arguments],
-        preexec_fn=limit,  # the limit must hold in the child only
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "disk is full" in done.stderr or "File too large" in done.stderr
-    assert set(tmp_path.iterdir()) == before
 
 
 def test_validate_refuses_a_directory_that_is_no_release(tmp_path: Path) -> None:

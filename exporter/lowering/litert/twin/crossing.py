@@ -6,7 +6,6 @@ where they cost page cache but none of our memory.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -27,20 +26,19 @@ class Crossing:
         self._files: dict[Key, BinaryIO] = {}
 
     def put(self, key: Key, call: int, values: NDArray[Any]) -> None:
-        """Keep the values of a call, all of one key having the same size."""
+        """Keep values [calls, ..] of a call and those after it. All of one key are of the same size."""
         if key not in self._files:
             self._files[key] = self._path(key).open("w+b", buffering=0)
         view = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-        at = call * len(view)
+        at = call * (len(view) // len(values))
         while view:
             count = os.pwrite(self._files[key].fileno(), view, at)
             view, at = view[count:], at + count
 
-    def get(self, key: Key, call: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """What was put for the call."""
-        size = math.prod(shape) * dtype.itemsize
-        data = os.pread(self._files[key].fileno(), size, call * size)
-        return np.frombuffer(data, dtype).reshape(shape)
+    def get(self, key: Key, call: int, count: int, size: int) -> NDArray[np.uint8]:
+        """What was put for `count` calls from one on, each of `size` bytes: [count, size]."""
+        data = os.pread(self._files[key].fileno(), count * size, call * size)
+        return np.frombuffer(data, np.uint8).reshape(count, size)
 
     def keep(self, keys: Collection[Key]) -> None:
         """Delete all others."""

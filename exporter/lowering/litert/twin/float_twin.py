@@ -2,13 +2,16 @@
 
 The same graph, integer weights replaced by their values. Made from the artifact's own bytes, so a fault
 in its codes or scales is in the twin too. Steps of `run`, which take one pass over the weights:
-  (1) cut the graph into stages of bounded size                              float_graph, stages
+  (1) cut the graph into stages of bounded size, with weights or with caches   float_graph, stages
   (2) look tokens up in the bundle's embedders, if it has any, as they are
-  (3) for each stage, write it in fp32 and run all calls of the route        stage_file, stage_run
-  (4) keep what later stages need of each call on disk                       crossing
+  (3) for each stage, write it in fp32 and run all calls of the route          stage_file, stage_run
+  (4) where it has no caches, many decode steps at once: each weight is read once for all of them, where
+      a step alone would wait for it                                           widening
+  (5) keep what later stages need of each call on disk                         crossing
 Disk: twice a stage (its weights, and as XNNPACK packs them) and what crosses. Memory: one stage's
 activations and caches, a quarter of its weights while they are packed, and the artifact's scales; the
-weights themselves are mapped from disk.
+weights themselves are mapped from disk. No result of the steps run at once is larger than `BATCH_BYTES`;
+around the head about five such are alive, those yielded among them.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from exporter.lowering.litert.twin.float_graph import FloatGraph, FloatSignature
 from exporter.lowering.litert.twin.stage_file import write_stage
 from exporter.lowering.litert.twin.stage_run import StageCall, run_stage
 from exporter.lowering.litert.twin.stages import Stage, cut
+from exporter.lowering.litert.twin.widening import calls_at_once, widened
 from runtimes.errors import ArtifactError
 from runtimes.litert.calls import DECODE, PREFILL, GraphCall, call_inputs, prefill_calls
 from runtimes.litert.compiled import refusals_explained
@@ -87,7 +91,7 @@ class LiteRtTwin:
         # (1)
         stages = cut(self.graph, {each.key for each in calls}, self.stage_bytes)
         tokens = sum(each.call.count for each in calls)
-        steps, done = len(stages) * len(calls), 0
+        steps = len(stages) * len(calls)
         with (
             tempfile.TemporaryDirectory(prefix="twin-", dir=self.scratch) as directory,
             closing(Crossing(Path(directory))) as crossing,
@@ -96,25 +100,36 @@ class LiteRtTwin:
             self._look_up(calls, crossing, Path(directory))
             for number, stage in enumerate(stages):
                 # (3)
+                at = 0
                 with closing(self._stage(stage, calls, crossing)) as results:
-                    for each, logits in zip(calls, results, strict=True):
+                    for count, logits in results:
                         if logits is not None:
-                            yield each.call.position, logits[None]
-                        done += 1
-                        tell(tokens * done // steps)
-                # (4)
+                            yield calls[at].call.position, logits
+                        at += count
+                        tell(tokens * (number * len(calls) + at) // steps)
+                # (5)
                 crossing.keep(_wanted(stages[number + 1 :]))
 
     def _stage(
         self, stage: Stage, calls: Sequence[StageCall], crossing: Crossing
-    ) -> Generator[NDArray[np.float32] | None]:
+    ) -> Generator[tuple[int, NDArray[np.float32] | None]]:
+        graph, stage = self._for_many(stage, calls)
         need = FILES_OF_A_STAGE * stage.nbytes
         with tempfile.TemporaryDirectory(prefix="stage-", dir=self.scratch) as directory:
             if (free := shutil.disk_usage(directory).free) < need:
                 raise _no_room(self.scratch, f"{free >> 20} MiB are free, {need >> 20} MiB are needed")
             file = Path(directory, "stage.tflite")
-            write_stage(self.graph, stage, file)
+            write_stage(graph, stage, file)
             yield from run_stage(file, self.graph.file.path, stage, calls, crossing, self._given)
+
+    def _for_many(self, stage: Stage, calls: Sequence[StageCall]) -> tuple[FloatGraph, Stage]:
+        """The stage, taking many decode steps at once if none has to wait for another."""
+        if stage.caches or DECODE not in stage.parts:
+            return self.graph, stage
+        # (4)
+        share, count = stage.parts[DECODE], sum(each.key == DECODE for each in calls)
+        graph, wide = widened(self.graph, share, calls_at_once(share, count))
+        return graph, replace(stage, parts={**stage.parts, DECODE: wide})
 
     def _look_up(self, calls: Sequence[StageCall], crossing: Crossing, scratch: Path) -> None:
         path = self.graph.file.path
@@ -125,7 +140,7 @@ class LiteRtTwin:
             for name, embedder in embedders.items():
                 opened.callback(embedder.close)
                 for each in calls:
-                    crossing.put((each.key, name), each.number, embedder.look_up(each.call.tokens))
+                    crossing.put((each.key, name), each.number, embedder.look_up(each.call.tokens)[None])
 
     def _given(self, each: StageCall) -> Mapping[str, NDArray[Any]]:
         return call_inputs(each.call, self.facts.context)

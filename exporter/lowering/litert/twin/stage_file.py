@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from exporter.lowering.litert.declarations import Span
 from exporter.lowering.litert.graph import keep_tensors, scales_of
-from exporter.lowering.litert.reading import CHUNK_BYTES, LiteRtFile
+from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.storage import ExternalData
 from exporter.lowering.litert.twin.float_graph import FLOAT_BYTES, FloatGraph, WeightSlice
 from exporter.lowering.litert.twin.stages import Stage, StageShare
 from exporter.lowering.litert.writing import write_tflite
 from runtimes.litert.external_weights import EXTERNAL_ID
+
+PIECE_BYTES = 2 << 20  # of float32 rows made at once: small enough for the cache, and for memory used again
 
 
 def write_stage(graph: FloatGraph, stage: Stage, path: Path) -> None:
@@ -114,7 +116,7 @@ def _named(name: str, index: int) -> Any:
 
 
 def _values(file: LiteRtFile, piece: WeightSlice) -> Callable[[], Iterator[NDArray[Any]]]:
-    step = max(1, CHUNK_BYTES // (piece.matrix.shape[1] * FLOAT_BYTES))
+    step = max(1, PIECE_BYTES // (piece.matrix.shape[1] * FLOAT_BYTES))
     return lambda: (
         file.values(piece.matrix, start, min(piece.stop, start + step))
         for start in range(piece.start, piece.stop, step)

@@ -5,8 +5,10 @@ Not about what is cut where (`stages`) or the stages' order (`float_twin`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from exporter.lowering.litert.twin.crossing import Crossing
 from exporter.lowering.litert.twin.stages import Stage, StageShare
-from runtimes.litert.calls import LOGITS, GraphCall
+from runtimes.litert.calls import LOGITS, MASK, POSITIONS, TOKENS, GraphCall
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
 
 THREADS = 2
+GIVEN = (TOKENS, POSITIONS, MASK)
 DTYPES = {schema.TensorType.FLOAT32: np.dtype(np.float32), schema.TensorType.INT32: np.dtype(np.int32)}
 
 
@@ -40,9 +43,10 @@ def run_stage(
     calls: Sequence[StageCall],
     crossing: Crossing,
     given: Callable[[StageCall], Mapping[str, NDArray[Any]]],
-) -> Generator[NDArray[np.float32] | None]:
-    """Yields for every call the wanted logits [vocab] if this stage makes them, else None.
+) -> Generator[tuple[int, NDArray[np.float32] | None]]:
+    """Yields (calls done, their logits [calls, vocab] if this stage makes them and they are wanted).
 
+    Neighbours among the calls are run together where their share of the stage takes several.
     file: of the stage; XNNPACK's packed weights go beside it. artifact: for messages. given: the
     graph's own inputs for a call. Raises ArtifactError where LiteRT refuses the file.
     """
@@ -50,10 +54,19 @@ def run_stage(
         model = compile_model(file, file.parent, THREADS)
         opened = _Opened(model, stage)
     try:
-        for call in calls:
-            yield opened.run(call, crossing, given) if call.key in stage.parts else None
+        for batch in _batches(stage, calls):
+            run = batch[0].key in stage.parts
+            yield len(batch), opened.run(batch, crossing, given) if run else None
     finally:
         opened.close()
+
+
+def _batches(stage: Stage, calls: Sequence[StageCall]) -> Iterator[Sequence[StageCall]]:
+    for (key, _), alike in groupby(calls, lambda each: (each.key, each.wanted)):
+        neighbours = list(alike)
+        step = stage.parts[key].calls if key in stage.parts else len(neighbours)
+        for start in range(0, len(neighbours), step):
+            yield neighbours[start : start + step]
 
 
 @dataclass(frozen=True)
@@ -73,30 +86,38 @@ class _Opened:
 
     def run(
         self,
-        call: StageCall,
+        batch: Sequence[StageCall],
         crossing: Crossing,
         given: Callable[[StageCall], Mapping[str, NDArray[Any]]],
     ) -> NDArray[np.float32] | None:
-        signature, values = self.signatures[call.key], given(call)
+        """Run calls of one signature: as many as its share takes, or fewer and the last one repeatedly."""
+        first, signature = batch[0], self.signatures[batch[0].key]
         for name, index in signature.part.inputs.items():
-            if name in values:
-                signature.inputs[name].write(values[name])
-            elif name not in self.caches:
-                shape, dtype = _form(signature.part, index)
-                signature.inputs[name].write(crossing.get((call.key, name), call.number, shape, dtype))
+            if name in self.caches:
+                continue
+            count, dtype = _form(signature.part, index)
+            if name in GIVEN:
+                found = np.stack([given(each)[name].reshape(-1) for each in batch])
+            else:
+                size = count * dtype.itemsize
+                found = crossing.get((first.key, name), first.number, len(batch), size).view(dtype)
+            if missing := signature.part.calls - len(batch):
+                found = np.concatenate([found, np.repeat(found[-1:], missing, axis=0)])
+            signature.inputs[name].write(found)
         self.model.run_by_index(
             signature.index, list(signature.inputs.values()), list(signature.outputs.values())
         )
         logits = None
         for name, index in signature.part.outputs.items():
-            if name in self.caches or (name == LOGITS and not call.wanted):
+            if name in self.caches or (name == LOGITS and not first.wanted):
                 continue
-            shape, dtype = _form(signature.part, index)
-            result = signature.outputs[name].read(int(np.prod(shape)), dtype.type)
+            count, dtype = _form(signature.part, index)
+            result = signature.outputs[name].read(signature.part.calls * count, dtype.type)
+            result = result.reshape(-1, count)[: len(batch)]
             if name == LOGITS:
                 logits = result
             else:
-                crossing.put((call.key, name), call.number, result)
+                crossing.put((first.key, name), first.number, result)
         return logits
 
     def close(self) -> None:
@@ -111,9 +132,8 @@ class _Opened:
         for name in part.outputs:
             if name in part.inputs and name not in self.caches:
                 self.caches[name] = self._kept(self.model.create_input_buffer_by_name(key, name))
-                shape, dtype = _form(part, part.inputs[name])
                 # Slots past the position are masked but still multiplied by 0: they must be finite.
-                self.caches[name].write(np.zeros(shape, dtype))
+                self.caches[name].write(np.zeros(*_form(part, part.inputs[name])))
         inputs = {
             name: self.caches.get(name) or self._kept(self.model.create_input_buffer_by_name(key, name))
             for name in listing["inputs"]
@@ -129,6 +149,6 @@ class _Opened:
         return buffer
 
 
-def _form(part: StageShare, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    tensor = part.signature.tensors[index]
-    return tuple(int(side) for side in tensor.shape), DTYPES[tensor.type]
+def _form(part: StageShare, index: int) -> tuple[int, np.dtype[Any]]:
+    """How many numbers a tensor holds for one call, and their type."""
+    return math.prod(part.shape(index)) // part.calls, DTYPES[part.signature.tensors[index].type]

@@ -1,12 +1,16 @@
 """Cutting a graph into stages that are run one after the other, each with few enough weights.
 
-Knows nothing of layers: a stage is a contiguous range of the operators, in their order, and holds the
-weights they multiply with. Rules:
-  (1) the weights of the signature with most of them are dealt out in order, a stage until it is full
-  (2) an operator belongs to the stage of the last weight before it, so all signatures are cut alike
-  (3) what comes of the signature's inputs without a weight (RoPE, masks, what a cache keeps) is repeated
+Knows nothing of layers: a stage is a contiguous range of the operators, in their order. It holds the
+weights they multiply with, or reads caches, never both: one with weights knows nothing of the call before
+and may be run for many calls at once (`widening`). Rules:
+  (1) in the signature with most weights, what reads a cache is a stage, from the first such operator
+      behind a weight to the last one before the next weight
+  (2) the weights between are dealt out in order, a stage until it is full
+  (3) an operator belongs to the stage of the last weight or cache before it, so all signatures are cut
+      alike
+  (4) what comes of the signature's inputs without a weight (RoPE, masks, what a cache keeps) is repeated
       in every stage that reads it
-  (4) so is the operator that ends the update of a cache: each stage that reads one keeps a copy, and
+  (5) so is the operator that ends the update of a cache: each stage that reads one keeps a copy, and
       only the new keys and values cross from the stage that made them
 Not about files (`stage_file`) or running (`stage_run`).
 """
@@ -26,21 +30,36 @@ class StageShare:
     """One signature's share of a stage.
 
     inputs, outputs: name to tensor. Names are the signature's own, a cache having the same one in
-    both, and `crossing_name` for what comes from an earlier stage or goes to a later one.
+    both, and `crossing_name` for what comes from an earlier stage or goes to a later one. calls: that
+    it takes at once (`widening`).
     """
 
     signature: FloatSignature
     operators: tuple[Any, ...]
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
+    calls: int
+
+    def shape(self, tensor: int) -> list[int]:
+        sides = self.signature.tensors[tensor].shape  # None: of a scalar
+        return [] if sides is None else [int(side) for side in sides]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """parts: by signature key, without signatures that have nothing to do. nbytes: of float weights."""
+    """parts: by signature key, without signatures that have nothing to do. nbytes: of float weights.
+
+    caches: names of those it carries from call to call.
+    """
 
     parts: Mapping[str, StageShare]
     nbytes: int
+
+    @property
+    def caches(self) -> frozenset[str]:
+        return frozenset(
+            name for part in self.parts.values() for name in part.inputs if name in part.outputs
+        )
 
 
 def crossing_name(tensor: int) -> str:
@@ -52,10 +71,12 @@ def cut(graph: FloatGraph, keys: Collection[str], budget: int) -> tuple[Stage, .
 
     Raises LoweringError for a graph whose signatures multiply with their weights in different orders.
     """
-    # (1)
-    numbers = _stages_of_weights(graph, budget)
-    used = [_Operators(graph, each, numbers) for each in graph.signatures if each.key in keys]
-    stages = range(1 + max(numbers.values(), default=0))
+    operators = [_Operators(graph, each) for each in graph.signatures]
+    plan = _plan(graph, max(operators, key=lambda each: len(each.weights)), budget)
+    used = [each for each in operators if each.signature.key in keys]
+    for each in used:
+        each.place(plan)
+    stages = range(plan.count)
     read = [{cache for each in used for cache in each.caches_read(stage)} for stage in stages]
     shares = {each.signature.key: [each.share(stage, read[stage]) for stage in stages] for each in used}
     parts: list[dict[str, StageShare]] = [{} for _ in stages]
@@ -68,17 +89,33 @@ def cut(graph: FloatGraph, keys: Collection[str], budget: int) -> tuple[Stage, .
     return tuple(Stage(each, _weight_bytes(graph, each.values())) for each in parts if each)
 
 
-def _stages_of_weights(graph: FloatGraph, budget: int) -> dict[int, int]:
-    """Buffer of each weight to its stage."""
-    fullest = max((_weights(graph, each.tensors, each.operators) for each in graph.signatures), key=len)
-    found, stage, filled = dict[int, int](), 0, 0
-    for buffer in fullest:
-        nbytes = graph.pieces[buffer].nbytes
-        if filled and filled + nbytes > budget:
+@dataclass(frozen=True)
+class _Plan:
+    """numbers: buffer of each weight to its stage. attending: stages that read caches. count: of stages."""
+
+    numbers: Mapping[int, int]
+    attending: frozenset[int]
+    count: int
+
+
+def _plan(graph: FloatGraph, operators: _Operators, budget: int) -> _Plan:
+    """For the signature with most weights."""
+    numbers, attending = dict[int, int](), set[int]()
+    stage, filled = 0, 0
+    for at in operators.own():
+        if operators.attends(at) != (stage in attending):  # (1)
             stage, filled = stage + 1, 0
-        filled += nbytes
-        found[buffer] = stage
-    return found
+            if operators.attends(at):
+                attending.add(stage)
+        for buffer in operators.weights_of(at):
+            if buffer in numbers:
+                continue
+            nbytes = graph.pieces[buffer].nbytes
+            if filled and filled + nbytes > budget:  # (2)
+                stage, filled = stage + 1, 0
+            filled += nbytes
+            numbers[buffer] = stage
+    return _Plan(numbers, frozenset(attending), stage + 1)
 
 
 def _weights(graph: FloatGraph, tensors: Sequence[Any], operators: Iterable[Any]) -> list[int]:
@@ -95,7 +132,7 @@ def _weight_bytes(graph: FloatGraph, parts: Iterable[StageShare]) -> int:
 class _Operators:
     """The operators of one signature, by their place in it: which stage has them, what they read."""
 
-    def __init__(self, graph: FloatGraph, signature: FloatSignature, numbers: Mapping[int, int]) -> None:
+    def __init__(self, graph: FloatGraph, signature: FloatSignature) -> None:
         self.graph, self.signature = graph, signature
         self.caches = {
             index: name for index, name in signature.inputs.items() if name in signature.outputs.values()
@@ -108,22 +145,63 @@ class _Operators:
             for index, name in signature.outputs.items()
             if name in self.caches.values()
         }
+        self.weights = _weights(graph, signature.tensors, signature.operators)
+        self.repeated = self._repeated()
+        self.attending = self._attending()
         self.stages: list[int | None] = []  # None: repeated wherever it is read
-        known, ends = set(signature.inputs), set(self.updates.values())
+
+    def own(self) -> list[int]:
+        """Operators that belong to one stage."""
+        return [at for at in range(len(self.operators)) if at not in self.repeated]
+
+    def attends(self, at: int) -> bool:
+        """Whether the operator reads a cache, or lies between such that no weight parts."""
+        return at in self.attending
+
+    def weights_of(self, at: int) -> list[int]:
+        return _weights(self.graph, self.signature.tensors, [self.operators[at]])
+
+    def place(self, plan: _Plan) -> None:
+        """Give every operator its stage."""
         stage = 0
-        for at, node in enumerate(signature.operators):
-            weights = _weights(graph, signature.tensors, [node])
-            for buffer in weights:
-                if numbers.get(buffer, -1) < stage:
+        self.stages = [None] * len(self.operators)
+        for at in self.own():
+            if self.attends(at) != (stage in plan.attending):
+                stage += 1
+                if self.attends(at) != (stage in plan.attending):
+                    raise self._wrong("reads a cache between other weights than the others")
+            for buffer in self.weights_of(at):
+                if plan.numbers.get(buffer, -1) < stage:
                     raise self._wrong("multiplies with its weights in another order than the others")
-                stage = numbers[buffer]  # (2)
-            if at in ends:
-                self.stages.append(None)  # (4)
-            elif known.issuperset(self._computed(node)) and not weights and not self._looks_up(node):
-                known.update(node.outputs.tolist())  # (3)
-                self.stages.append(None)
-            else:
-                self.stages.append(stage)
+                stage = plan.numbers[buffer]
+            self.stages[at] = stage  # (3)
+
+    def _repeated(self) -> set[int]:
+        known, found = set(self.signature.inputs), set(self.updates.values())  # (5)
+        for at, node in enumerate(self.operators):
+            if at in found or self.weights_of(at) or self._looks_up(node):
+                continue
+            if known.issuperset(self._computed(node)):  # (4)
+                known.update(node.outputs.tolist())
+                found.add(at)
+        return found
+
+    def _attending(self) -> set[int]:
+        kept = set(self.caches)
+        for at, node in enumerate(self.operators):
+            if at in self.repeated and not kept.isdisjoint(node.inputs.tolist()):
+                kept.update(node.outputs.tolist())
+        found, between = set[int](), list[int]()
+        reading = False
+        for at in self.own():
+            if self.weights_of(at):
+                reading = False
+            elif not kept.isdisjoint(self.operators[at].inputs.tolist()):
+                found |= {at, *between} if reading else {at}
+                reading, between = True, []
+                continue
+            between = [*between, at] if reading else []
+        return found
 
     def caches_read(self, stage: int) -> set[str]:
         """CacheTensors whose updated values the stage's own operators read."""
@@ -167,7 +245,8 @@ class _Operators:
                     outputs[self.signature.outputs[index]] = index
                 elif index in crossing:
                     outputs[crossing_name(index)] = index
-        return StageShare(self.signature, tuple(self.operators[at] for at in share), inputs, outputs)
+        operators = tuple(self.operators[at] for at in share)
+        return StageShare(self.signature, operators, inputs, outputs, calls=1)
 
     @property
     def operators(self) -> list[Any]:

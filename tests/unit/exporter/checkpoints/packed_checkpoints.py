@@ -49,7 +49,7 @@ def write_packed(
     scheme = QuantizationScheme(targets=["Linear"], weights=weights)
     stored: dict[str, Tensor] = dict(extra or {})
     values: dict[str, Tensor] = {}
-    for weight in source.spec.weights():
+    for weight in source.components["text"].weights:
         rounded = torch.from_numpy(source.weights[weight.name]).bfloat16()
         stem = rename(weight.name).removesuffix(".weight")
         if weight.role is not Role.LINEAR:

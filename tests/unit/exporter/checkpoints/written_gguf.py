@@ -149,7 +149,7 @@ def as_gguf(values: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 def gguf_kind(source: RandomSource, name: str, kinds: tuple[str, ...]) -> str:
     """The type a tensor is written in: vectors F32, matrices taken in turn."""
-    matrices = [weight.name for weight in source.spec.weights() if weight.is_matrix]
+    matrices = [weight.name for weight in source.components["text"].weights if weight.is_matrix]
     return kinds[matrices.index(name) % len(kinds)] if name in matrices else "F32"
 
 
@@ -174,12 +174,13 @@ def write_gguf(
         if key not in without:
             _add(writer, key, value)
     further = rope_factors(source.architecture) | dict(extra or {})
-    for weight in source.spec.weights():
-        name = stored_name(weight.name, source.spec)
+    text = source.components["text"]
+    for weight in text.weights:
+        name = stored_name(weight.name, text.spec)
         if name in without or name in further:
             continue
         values = source.weights[weight.name]
-        if weight.role is Role.NORM and source.spec.norm_adds_one:
+        if weight.role is Role.NORM and text.spec.norm_adds_one:
             values = values + np.float32(1)
         kind = gguf.GGMLQuantizationType[gguf_kind(source, weight.name, kinds)]
         writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from exporter.packaging.licences import Licence, LicencePack
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
-from exporter.packaging.running import how_to_run
-from runtimes.manifest import FORMATS, Artifact, Format
+from runtimes.manifest import Artifact
 
-ONNX = Artifact("onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
-COREML = Artifact("coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
+ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
+COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
 CARD = ModelCard(
     model="gemma-3-4b",
     model_type="gemma3_text",
@@ -80,25 +76,6 @@ def test_how_far_a_session_may_be_set_back_is_said_where_caches_forget() -> None
     assert before.count("## Run") == 2, "in the bundle's own section"
     assert "## Run" not in after
     assert "tokens (LiteRT-LM" not in render_model_card(replace(card, rings=frozenset()), FILES)
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_every_format_can_be_run_from_what_the_card_says(format: Format) -> None:
-    text = how_to_run(replace(ONNX, format=format, path="some/model.bin"))
-    assert "some/model.bin" in text or '"some' in text
-    assert text.count("```") == 2
-
-
-def test_the_python_in_the_card_is_python() -> None:
-    for artifact in (ONNX, replace(ONNX, format="tflite", path="model.tflite")):
-        code = re.findall(r"```python\n(.*?)```", how_to_run(artifact), re.DOTALL)
-        ast.parse(code[0])
-
-
-def test_onnxruntime_genai_is_given_the_folder() -> None:
-    assert 'og.Model("onnx")' in how_to_run(ONNX)
-    assert 'og.Model("onnx")' in how_to_run(replace(ONNX, path="onnx"))
-    assert 'og.Model(".")' in how_to_run(replace(ONNX, path="model.onnx"))
 
 
 def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp_path: Path) -> None:

@@ -20,21 +20,17 @@ from exporter.packaging.release import (
     sizes,
     verify_release,
 )
-from exporter.planning.decisions import Carrier
-from exporter.planning.plan import make_plan
-from exporter.planning.recipe import load_recipe
-from exporter.schemes import SCHEMES
-from runtimes.manifest import Artifact, read_manifest
+from runtimes.manifest import Artifact, ComponentEntry, read_manifest
+from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
 
-ONNX = Artifact("onnx", "onnx/model.onnx", 64, 512, 16, "last")
-COREML = Artifact("coreml", "coreml/model.mlpackage", 64, 512, 16, "all")
+ONNX = Artifact("text", "onnx", "onnx/model.onnx", 64, 512, 16, "last")
+COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 64, 512, 16, "all")
 
 
 def seal(release: Path, *artifacts: Artifact) -> None:
     source = RandomSource(tiny_gemma3(), left_out=("vision tower, 417 M parameters",))
-    carriers = dict.fromkeys(("litert", "onnx", "coreml"), Carrier(frozenset(SCHEMES), True))
-    plan = make_plan(source.spec, load_recipe("int8"), "macos", ("onnx", "coreml"), 64, carriers, {})
+    plan = a_plan(source, a_variant("int8", ("onnx", "coreml"), name="macos"))
     seal_release(release, source=source, plan=plan, artifacts=artifacts, versions={"gemma-export": "0.1.0"})
 
 
@@ -52,6 +48,14 @@ def sealed(tmp_path: Path, name: str = "release") -> Path:
     return release
 
 
+def of_schema_1(tmp_path: Path) -> Path:
+    """The same release under the manifest and sums that 0.1.0 wrote for it before components had names."""
+    release = sealed(tmp_path)
+    for name in ("manifest.json", SUMS_NAME):
+        shutil.copy(Path(__file__).parent / "schema_1" / name, release / name)
+    return release
+
+
 def test_an_intact_release_has_no_problems(tmp_path: Path) -> None:
     assert verify_release(sealed(tmp_path)) == ()
 
@@ -63,6 +67,9 @@ def test_the_manifest_lists_everything_but_itself_and_the_sums(tmp_path: Path) -
         path: size for path, size in sizes(release).items() if path not in ("manifest.json", SUMS_NAME)
     }
     assert manifest.artifacts == (ONNX, COREML)
+    assert manifest.components == {
+        "text": ComponentEntry("gemma3_text", manifest.model["parameters"], ("tokens",), ("logits",))
+    }
     assert manifest.model["left_out"] == ["vision tower, 417 M parameters"]
     assert manifest.source["sha256"] == {"seed": "0"}
     assert manifest.plan["recipe"] == "int8"
@@ -83,6 +90,14 @@ def test_sealing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     before = (first / SUMS_NAME).read_bytes()
     seal(first, ONNX, COREML)
     assert (first / SUMS_NAME).read_bytes() == before
+
+
+def test_a_release_of_schema_1_is_intact_and_means_what_it_would_today(tmp_path: Path) -> None:
+    today = read_manifest(sealed(tmp_path, "today"))
+    release = of_schema_1(tmp_path)
+    assert json.loads((release / "manifest.json").read_text())["schema_version"] == 1
+    assert verify_release(release) == ()
+    assert read_manifest(release) == today
 
 
 def flip_a_bit(release: Path) -> None:
@@ -135,7 +150,7 @@ def remove_the_manifest(release: Path) -> None:
 
 def another_schema(release: Path) -> None:
     path = release / "manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +166,7 @@ def another_schema(release: Path) -> None:
         (remove_the_sums, "SHA256SUMS: is missing"),
         (edit_the_sums, "SHA256SUMS: does not agree with the manifest"),
         (remove_the_manifest, "is this a release directory"),
-        (another_schema, "schema_version is 9"),
+        (another_schema, "schema_version is 3"),
     ],
 )
 def test_any_damage_is_found_and_named(
@@ -161,6 +176,21 @@ def test_any_damage_is_found_and_named(
     damage(release)
     found = [str(each) for each in verify_release(release)]
     assert any(problem in each for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (flip_a_bit, "weight.bin: its bytes have changed"),
+        (edit_the_manifest, "SHA256SUMS: does not agree with the manifest"),
+    ],
+)
+def test_damage_to_a_release_of_schema_1_is_found_as_well(
+    tmp_path: Path, damage: Callable[[Path], None], problem: str
+) -> None:
+    release = of_schema_1(tmp_path)
+    damage(release)
+    assert [problem in str(each) for each in verify_release(release)] == [True]
 
 
 def test_an_artifact_that_was_not_written_cannot_be_sealed(tmp_path: Path) -> None:

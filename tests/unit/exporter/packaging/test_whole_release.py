@@ -11,24 +11,21 @@ from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release, sizes, verify_release
 from exporter.packaging.staging import staged_release
-from exporter.planning.decisions import Carrier
-from exporter.planning.plan import make_plan
-from exporter.planning.recipe import load_recipe
-from exporter.schemes import SCHEMES
 from exporter.views.json_report import read_report
 from exporter.views.markdown import quality_section
 from exporter.views.release_files import write_views
 from runtimes.manifest import Artifact, read_manifest
 from tests.golden.reports import passing
+from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
 
-ARTIFACTS = (Artifact("onnx", "onnx/model.onnx", 64, 512, 16, "last"),)
+ARTIFACTS = (Artifact("text", "onnx", "onnx/model.onnx", 64, 512, 16, "last"),)
 
 
 def write(out: Path) -> Path:
     source = RandomSource(tiny_gemma3())
-    carriers = dict.fromkeys(("litert", "onnx", "coreml"), Carrier(frozenset(SCHEMES), True))
-    plan = make_plan(source.spec, load_recipe("int8"), "desktop", ("onnx",), 64, carriers, {})
+    plan = a_plan(source, a_variant("int8", ("onnx",)))
+    spec = source.components["text"].spec
     with staged_release(out, force=True) as under_way:
         staging = under_way.directory
         (staging / "onnx").mkdir()
@@ -37,19 +34,19 @@ def write(out: Path) -> Path:
         licence = write_licence_pack(
             staging,
             model=source.name,
-            model_type=source.spec.model_type,
+            model_type=spec.model_type,
             documents=None,
             modified=tuple(artifact.path for artifact in ARTIFACTS),
             change="Its weights were quantised with the recipe int8.",
         )
         card = ModelCard(
             model=source.name,
-            model_type=source.spec.model_type,
-            parameters=source.spec.parameter_count(),
+            model_type=spec.model_type,
+            parameters=spec.parameter_count(),
             source_digests=source.digests(),
-            recipe=plan.recipe.name,
-            target=plan.target,
-            context=plan.context,
+            recipe=plan.variant.recipe.name,
+            target=plan.variant.name,
+            context=plan.variant.context,
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
             artifacts=ARTIFACTS,
@@ -63,7 +60,7 @@ def write(out: Path) -> Path:
             source=source,
             plan=plan,
             artifacts=ARTIFACTS,
-            versions=participating_versions(plan.formats),
+            versions=participating_versions(plan.variant.formats),
         )
     return out
 

@@ -10,19 +10,24 @@ from gguf.constants import GGMLQuantizationType
 from exporter.checkpoints.gguf.blocks import HELD
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError, RecipeError
+from exporter.formats.coreml import COREML
+from exporter.formats.litert import LITERT
+from exporter.formats.onnx import ONNX
+from exporter.models.components import text_alone
 from exporter.models.text.families import read_spec
-from exporter.planning.decisions import Carrier, Decision, decide
+from exporter.planning.decisions import Decision, decide
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe, parse_recipe
 from exporter.schemes import (
     INT4_G32,
+    INT4_G128,
     INT8_CHANNEL,
     INT8_G16,
     INT8_G32,
-    SCHEMES,
     IntegerScheme,
     scheme_holding,
 )
+from tests.jobs import a_variant
 from tests.tiny import tiny_gemma3
 
 SPEC = read_spec(tiny_gemma3(), "config.json")
@@ -32,15 +37,11 @@ EMBEDDING = "model.embed_tokens.weight"
 Q4_0, Q8_0, Q6_K = (HELD[GGMLQuantizationType[kind]] for kind in ("Q4_0", "Q8_0", "Q6_K"))
 POSITIVE = replace(Q4_0, negative=False)
 
-EVERYTHING = Carrier(frozenset(SCHEMES), True)
-ONNX = {"onnx": EVERYTHING}
-LITERT = {"litert": Carrier(frozenset({"int8-channel", "int4-g32"}), False)}
-COREML = {"coreml": Carrier(frozenset({"int8-channel", "int8-g32", "int4-g32"}), True)}
 INT4, AS_STORED = load_recipe("int4"), load_recipe("as-stored")
 
 
 def test_codes_of_the_scheme_asked_for_are_taken_over_and_no_others() -> None:
-    decisions = decide(SPEC, INT4, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q4_0}, ONNX)
+    decisions = decide(SPEC, INT4, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q4_0}, [ONNX])
     assert decisions[UP] == Decision(INT4_G32, True, None)
     assert decisions[DOWN] == Decision(INT4_G32, False, None)
     assert decisions[EMBEDDING] == Decision(INT8_CHANNEL, False, None)
@@ -48,7 +49,7 @@ def test_codes_of_the_scheme_asked_for_are_taken_over_and_no_others() -> None:
 
 
 def test_a_rule_that_keeps_what_is_stored_falls_back_where_nothing_is() -> None:
-    decisions = decide(SPEC, AS_STORED, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q6_K}, ONNX)
+    decisions = decide(SPEC, AS_STORED, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q6_K}, [ONNX])
     assert decisions[UP] == Decision(INT4_G32, True, None)
     assert decisions[DOWN] == Decision(INT8_G32, True, None)
     assert decisions[EMBEDDING] == Decision(INT8_G16, True, None)
@@ -57,7 +58,7 @@ def test_a_rule_that_keeps_what_is_stored_falls_back_where_nothing_is() -> None:
 
 
 def test_one_runtime_that_cannot_carry_the_codes_decides_for_all() -> None:
-    together = {**ONNX, **LITERT}
+    together = [ONNX, LITERT]
     asked = decide(SPEC, INT4, {UP: Q4_0}, together)[UP]
     assert asked == Decision(INT4_G32, False, "litert takes no scale below 0")
     kept = decide(SPEC, AS_STORED, {UP: Q8_0, DOWN: POSITIVE}, together)
@@ -66,12 +67,12 @@ def test_one_runtime_that_cannot_carry_the_codes_decides_for_all() -> None:
 
 
 def test_every_runtime_that_stands_in_the_way_is_named() -> None:
-    refusal = decide(SPEC, AS_STORED, {UP: Q6_K, DOWN: POSITIVE}, {**LITERT, **COREML})[UP].refusal
+    refusal = decide(SPEC, AS_STORED, {UP: Q6_K, DOWN: POSITIVE}, [LITERT, COREML])[UP].refusal
     assert refusal == "litert cannot carry int8-g16; coreml cannot carry int8-g16"
 
 
 def test_core_ml_takes_the_blocks_whose_scales_are_fp16() -> None:
-    decisions = decide(SPEC, AS_STORED, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q6_K}, COREML)
+    decisions = decide(SPEC, AS_STORED, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q6_K}, [COREML])
     assert [decisions[name].taken_over for name in (UP, DOWN, EMBEDDING)] == [True, True, False]
 
 
@@ -80,20 +81,20 @@ def test_equalising_leaves_nothing_to_take_over() -> None:
     assert scheme_holding(held[UP]) == INT8_CHANNEL
     equalised = load_recipe("int8")
     assert equalised.equalization is not None
-    assert not any(each.taken_over for each in decide(SPEC, equalised, held, ONNX).values())
+    assert not any(each.taken_over for each in decide(SPEC, equalised, held, [ONNX]).values())
     plain = replace(equalised, equalization=None)
-    assert all(each.taken_over for each in decide(SPEC, plain, held, ONNX).values())
+    assert all(each.taken_over for each in decide(SPEC, plain, held, [ONNX]).values())
 
 
 def test_keeping_what_is_stored_of_a_float_checkpoint_is_an_error() -> None:
     with pytest.raises(PlanError, match="holds none that a scheme has exactly; choose int8 or int4"):
-        decide(SPEC, AS_STORED, {}, ONNX)
+        decide(SPEC, AS_STORED, {}, [ONNX])
 
 
 def test_keeping_what_is_stored_where_no_runtime_can_is_an_error_that_says_why() -> None:
     held = dict.fromkeys(MATRICES, Q4_0)
     with pytest.raises(PlanError, match=r"none to keep: litert takes no scale below 0.* or other formats"):
-        decide(SPEC, AS_STORED, held, {**ONNX, **LITERT})
+        decide(SPEC, AS_STORED, held, [ONNX, LITERT])
 
 
 def test_a_recipe_may_not_keep_and_equalise() -> None:
@@ -106,7 +107,7 @@ def test_a_recipe_may_not_keep_and_equalise() -> None:
 
 def test_a_plan_counts_the_bytes_of_what_is_kept() -> None:
     held = {name: Q6_K if name == EMBEDDING else Q4_0 for name in MATRICES}
-    plan = make_plan(SPEC, AS_STORED, "desktop", ("onnx",), 64, ONNX, held)
+    plan = make_plan(text_alone(SPEC), a_variant(AS_STORED, ("onnx",)), held)
     assert plan.taken_over == set(MATRICES)
     assert plan.refusals == {}
     shapes = {weight.name: weight.shape for weight in SPEC.weights() if weight.is_matrix}
@@ -122,7 +123,8 @@ def test_a_plan_counts_the_bytes_of_what_is_kept() -> None:
         (HeldCodes(8, 16, 16, False), INT8_G16),  # fp32 holds any fp16
         (HeldCodes(8, 16, 32, False), INT8_G16),
         (HeldCodes(4, 32, 32, False), None),  # scales that fp16 does not have
-        (HeldCodes(4, 128, 16, False), None),
+        (HeldCodes(4, 128, 16, False), INT4_G128),
+        (HeldCodes(8, 128, 16, False), None),
     ],
 )
 def test_a_scheme_holds_codes_with_its_groups_and_scales_it_has_exactly(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
+from exporter.formats.coreml import COREML
+from exporter.formats.family import RuntimeFamily
+from exporter.formats.litert import LITERT
+from exporter.formats.onnx import ONNX
+from exporter.formats.table import FAMILIES
+from exporter.models.components import text_alone
 from exporter.models.published import published_spec
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec
@@ -17,11 +22,10 @@ from exporter.planning.estimates import (
     memory_fit,
     weight_bytes_per_token,
 )
-from exporter.planning.plan import Plan
+from exporter.planning.plan import make_plan
 from exporter.planning.profiles import load_profile
-from exporter.planning.recipe import load_recipe
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL
-from runtimes.manifest import FORMATS, Format
+from tests.jobs import a_variant
 from tests.tiny import tiny_gemma3
 
 MIB = 1 << 20
@@ -69,42 +73,41 @@ def test_the_cache_of_a_published_model_is_what_its_windows_need(
     model_id: str, context: int, column: int
 ) -> None:
     """Whatever its own context allows: the sizes are those of the layers."""
-    size = cache_size(published_spec(model_id), context, 128, "coreml")
+    size = cache_size(published_spec(model_id), context, 128, COREML)
     assert size.bytes / MIB == pytest.approx(CACHE_MIB[model_id][column], abs=0.5)
     assert size.outside_windows == 0
 
 
 def test_a_runtime_of_one_cache_length_pays_for_what_no_token_looks_at() -> None:
     """Gemma 3 1B at 32k positions: 22 of its 26 layers slide over 512."""
-    size = cache_size(published_spec("gemma-3-1b"), 32768, 128, "onnx")
+    size = cache_size(published_spec("gemma-3-1b"), 32768, 128, ONNX)
     assert size.bytes == 26 * 2 * 256 * 32768 * 4
     assert size.outside_windows == 22 * 2 * 256 * (32768 - 512) * 4
-    assert cache_size(published_spec("gemma-2-2b"), 4096, 128, "onnx").outside_windows == 0
+    assert cache_size(published_spec("gemma-2-2b"), 4096, 128, ONNX).outside_windows == 0
 
 
 def test_a_ring_pays_for_a_prefill_chunk_beside_its_window() -> None:
-    size = cache_size(published_spec("gemma-3-1b"), 32768, 128, "litertlm")
+    size = cache_size(published_spec("gemma-3-1b"), 32768, 128, LITERT)
     assert size.bytes == 2 * 256 * 4 * (4 * 32768 + 22 * (512 + 128))
     assert size.outside_windows == 22 * 2 * 256 * 128 * 4
 
 
 def test_what_is_rewound_is_kept_whole() -> None:
     spec = published_spec("gemma-4-e2b")
-    assert cache_size(spec, 4096, 128, "litertlm") == cache_size(spec, 4096, 128, "onnx")
+    assert cache_size(spec, 4096, 128, LITERT) == cache_size(spec, 4096, 128, ONNX)
 
 
 def test_a_devices_memory_counts_the_cache_of_the_format() -> None:
     spec, profile = published_spec("gemma-3-1b"), load_profile("iphone-13-pro")
-    plan = Plan(load_recipe("int8"), "ios", ("coreml",), 32768, {}, frozenset(), {}, 0)
-    schemes = {weight.name: INT8_CHANNEL for weight in spec.weights() if weight.is_matrix}
-    (sentence, *_) = device_estimates(spec, replace(plan, schemes=schemes), [profile], {"coreml": 10**9})
+    plan = make_plan(text_alone(spec), a_variant("int8", ("coreml",), 32768, "ios"), {})
+    (sentence, *_) = device_estimates(spec, plan, [profile], {"coreml": 10**9})
     assert "146 MB of KV cache" in sentence, "139 MiB"
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_short_context_is_not_rounded_up_to_the_window(format: Format) -> None:
-    size = cache_size(gemma3_270m(), 100, 100, format)
-    assert size.bytes == 18 * 2 * 256 * 100 * (2 if format == "coreml" else 4)
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_short_context_is_not_rounded_up_to_the_window(family: RuntimeFamily) -> None:
+    size = cache_size(gemma3_270m(), 100, 100, family)
+    assert size.bytes == 18 * 2 * 256 * 100 * (2 if family is COREML else 4)
     assert size.outside_windows == 0
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.byte_size import GIB
 from exporter.errors import PlanError
+from exporter.models.components import text_alone
 from exporter.models.published import published_spec
-from exporter.planning.decisions import Carrier
-from exporter.planning.memory import GIB, StageMemory, export_memory, require_memory
+from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import make_plan
-from exporter.planning.recipe import load_recipe
-from exporter.schemes import SCHEMES
-from runtimes.manifest import Format
+from runtimes.formats import Format
+from tests.jobs import a_variant
 
 CALIBRATION = 700
 FORMATS: tuple[Format, ...] = ("litertlm", "onnx", "coreml")
@@ -19,8 +19,7 @@ FORMATS: tuple[Format, ...] = ("litertlm", "onnx", "coreml")
 
 def stages(model: str, recipe: str = "int4", context: int = 2048, positions: int = 64) -> dict[str, int]:
     spec = published_spec(model)
-    carriers = dict.fromkeys(("litert", "onnx", "coreml"), Carrier(frozenset(SCHEMES), False))
-    plan = make_plan(spec, load_recipe(recipe), "all", FORMATS, context, carriers, {})
+    plan = make_plan(text_alone(spec), a_variant(recipe, FORMATS, context, "all"), {})
     return {stage.stage: stage.bytes for stage in export_memory(spec, plan, positions, CALIBRATION)}
 
 

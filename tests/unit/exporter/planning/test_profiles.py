@@ -16,7 +16,7 @@ from exporter.planning.profiles import (
     read_profile,
 )
 from exporter.resources import data_directory
-from runtimes.manifest import Format
+from runtimes.formats import Format
 
 GOOD = """
 name = "x"

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import RecipeError
 from exporter.models.text.families import read_spec
-from exporter.planning.recipe import load_recipe, recipe_names
+from exporter.planning.recipe import QualityLimit, load_recipe, recipe_names
 from tests.tiny import TINY_CONFIGS, tiny_gemma3
 
 LIMITS = "[limits.quantisation]\nmean_kl = 1.0\ntop1 = 0.5\nreason = 'x'\n"
@@ -82,7 +82,16 @@ def test_a_rule_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
             f"{LIMITS}\n[equalization]\nweights = 2.0\nactivations = 0\nembedding = 0\nreason = 'x'\n",
             r"equalization\.weights: expected a number from 0 to 1, got 2",
         ),
-        (rule("*"), f"[limits]\nquantisation = {LIMIT}\nend_to_end.mlx = {LIMIT}\n", r"end_to_end\.mlx"),
+        (
+            rule("*"),
+            f"[limits]\nquantisation = {LIMIT}\nend_to_end.mlx = {LIMIT}\n",
+            r"\$\.limits\.end_to_end\.mlx: unknown runtime; known here: coreml, litert, onnx",
+        ),
+        (
+            rule("*"),
+            f"[limits]\nquantisation = {LIMIT}\nend_to_end.onnx = {LIMIT.replace('0.5', '1.5')}\n",
+            r"\$\.limits\.end_to_end\.onnx\.top1: expected a number from 0 to 1, got 1\.5",
+        ),
     ],
 )
 def test_a_malformed_recipe_is_refused_with_file_and_key(
@@ -92,6 +101,13 @@ def test_a_malformed_recipe_is_refused_with_file_and_key(
     with pytest.raises(RecipeError, match=complaint) as caught:
         load_recipe(path)
     assert "mine.toml" in str(caught.value)
+
+
+def test_end_to_end_limits_are_by_runtime_and_one_may_be_left_out(tmp_path: Path) -> None:
+    limits = f"[limits]\nquantisation = {LIMIT}\nend_to_end.coreml = {LIMIT}\nend_to_end.litert = {LIMIT}\n"
+    ends = load_recipe(write_recipe(tmp_path, rule("*"), limits)).end_to_end
+    assert ends == dict.fromkeys(("coreml", "litert"), QualityLimit(1.0, 0.5, "test"))
+    assert load_recipe(write_recipe(tmp_path, rule("*"))).end_to_end == {}
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import Codes, CodeScales
 from exporter.errors import CheckpointError, PlanError, QuantizedCheckpointError
-from exporter.quantization.methods.nearest import ZERO_GROUP_SCALE, quantize_rows
+from exporter.quantization.methods.nearest import quantize_rows
+from exporter.quantization.methods.scale_search import ZERO_GROUP_SCALE
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import IntegerMatrix, open_quantized
 from exporter.quantization.store.origins import Origin
-from exporter.quantization.store.packing import unpack
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import (
     FP16,
     INT4_CHANNEL,
     INT4_G32,
     INT8_CHANNEL,
-    IntegerScheme,
     Scheme,
     scheme_holding,
 )
@@ -75,10 +74,10 @@ def test_codes_and_scales_are_the_sources_bit_for_bit(tmp_path: Path) -> None:
         np.testing.assert_array_equal(matrix.values(0, len(codes)), source.weights[name])
         negative += int((scales < 0).sum())
     assert negative > 100
-    packed, _ = quantize_rows(source.weights[EMBEDDING], INT8_CHANNEL)
+    expected = quantize_rows(source.weights[EMBEDDING], INT8_CHANNEL).codes
     embedding = opened.matrices[EMBEDDING]
     assert isinstance(embedding, IntegerMatrix)
-    np.testing.assert_array_equal(embedding.packed(0, len(packed)), packed)
+    np.testing.assert_array_equal(embedding.codes(0, len(expected)), expected)
 
 
 def test_the_same_scheme_is_requantised_where_the_plan_says_so(tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_the_same_scheme_is_requantised_where_the_plan_says_so(tmp_path: Path) -
     assert (found.scales(0, found.shape[0]) > 0).all()
     np.testing.assert_array_equal(
         found.codes(0, found.shape[0]),
-        _unpacked(source.weights[DOWN], INT4_G32),
+        quantize_rows(source.weights[DOWN], INT4_G32).codes,
     )
 
 
@@ -176,7 +175,3 @@ def test_a_record_of_the_schema_before_is_not_read(tmp_path: Path) -> None:
     path.write_text(json.dumps({**record, "schema_version": 1}), encoding="utf-8")
     with pytest.raises(QuantizedCheckpointError, match="another schema version"):
         open_quantized(tmp_path / "q")
-
-
-def _unpacked(values: NDArray[np.float32], scheme: IntegerScheme) -> Codes:
-    return unpack(quantize_rows(values, scheme)[0], scheme.bits)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from exporter.errors import TokenizerError, UsageError
-from exporter.reference.texts import load_tokenizer, read_evaluation_text
+from exporter.reference import texts as texts_module
+from exporter.reference.texts import Texts, TokenisedText, load_tokenizer, read_text
 from exporter.resources import data_directory
-from tests.tiny import write_tiny_tokenizer
+from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 
 EVALUATION = data_directory("samples") / "evaluation"
 
@@ -18,7 +20,7 @@ def test_pieces_are_joined_in_order_after_the_beginning_of_text(tmp_path: Path) 
     (tmp_path / "b.txt").write_text("b\n")
     (tmp_path / "a.txt").write_text("a")
     tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
-    text = read_evaluation_text(tmp_path, tokenizer, 2)
+    text = read_text(tmp_path, tokenizer, 2)
     assert text.tokens[0] == 2
     assert tokenizer.decode(text.tokens[1:].tolist()) == "a\n\nb"
     assert text.name == "a, b"
@@ -27,12 +29,39 @@ def test_pieces_are_joined_in_order_after_the_beginning_of_text(tmp_path: Path) 
 def test_a_limit_cuts_the_text_and_changes_its_digest(tmp_path: Path) -> None:
     write_tiny_tokenizer(tmp_path)
     tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
-    whole = read_evaluation_text(EVALUATION, tokenizer, 2)
-    cut = read_evaluation_text(EVALUATION, tokenizer, 2, limit=50)
+    whole = read_text(EVALUATION, tokenizer, 2)
+    cut = whole.cut(50)
     assert len(cut.tokens) == 50
     assert np.array_equal(cut.tokens, whole.tokens[:50])
     assert cut.available == whole.available == len(whole.tokens)
     assert cut.sha256 != whole.sha256
+
+
+def test_a_text_without_a_limit_stays_whole(tmp_path: Path) -> None:
+    write_tiny_tokenizer(tmp_path)
+    whole = read_text(EVALUATION, load_tokenizer(tmp_path / "tokenizer.json"), 2)
+    assert whole.cut(None).sha256 == whole.sha256
+
+
+def test_each_text_of_a_checkpoint_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def noted(directory: Path, tokenizer: Tokenizer, bos_token: int) -> TokenisedText:
+        read.append(directory.name)
+        return read_text(directory, tokenizer, bos_token)
+
+    monkeypatch.setattr(texts_module, "read_text", noted)
+    texts = Texts.of(RandomSource(tiny_gemma3()))
+    for _ in range(3):
+        assert texts.evaluation.tokens[0] == texts.calibration.tokens[0] == texts.bos_token
+    assert sorted(read) == ["calibration", "evaluation"]
+
+
+def test_a_prompt_begins_with_the_beginning_of_text() -> None:
+    texts = Texts.of(RandomSource(tiny_gemma3()))
+    prompt = texts.prompt("A prompt")
+    assert prompt[0] == texts.bos_token
+    assert texts.tokenizer.decode(prompt[1:].tolist()) == "A prompt"
 
 
 def test_the_text_that_ships_is_prose_code_and_two_other_scripts() -> None:
@@ -45,7 +74,7 @@ def test_the_text_that_ships_is_prose_code_and_two_other_scripts() -> None:
 def test_a_directory_without_text_is_refused(tmp_path: Path) -> None:
     write_tiny_tokenizer(tmp_path)
     with pytest.raises(UsageError, match=r"no \.txt"):
-        read_evaluation_text(tmp_path, load_tokenizer(tmp_path / "tokenizer.json"), 2)
+        read_text(tmp_path, load_tokenizer(tmp_path / "tokenizer.json"), 2)
 
 
 def test_a_damaged_tokenizer_is_refused_by_its_path(tmp_path: Path) -> None:

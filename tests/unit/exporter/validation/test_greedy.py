@@ -24,7 +24,8 @@ def source() -> RandomSource:
 def open_eager(source: RandomSource, context: int) -> EagerSession:
     stored = {name: torch.from_numpy(values) for name, values in source.weights.items()}
     facts = SessionFacts("eager torch", "0", "fp32", 512, context, 8, "none")
-    return EagerSession(source.spec, effective_weights(source.spec, stored), facts)
+    spec = source.components["text"].spec
+    return EagerSession(spec, effective_weights(spec, stored), facts)
 
 
 @pytest.fixture(scope="module")

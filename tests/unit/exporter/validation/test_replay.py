@@ -25,7 +25,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact, M
     directory = tmp_path_factory.mktemp("package")
     checkpoint = quantized(directory, tiny_gemma3(), INT8_CHANNEL)
     (artifact,) = CoreMlLowering().lower(lowering_order(checkpoint, directory), directory, silent)
-    return directory, artifact, checkpoint.spec
+    return directory, artifact, checkpoint.components["text"].spec
 
 
 def test_the_vectors_hold_chunks_past_the_window_and_decode_steps_of_the_package(

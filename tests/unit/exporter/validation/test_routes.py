@@ -9,7 +9,7 @@ import pytest
 from exporter.lowering.interface import Segment
 from exporter.reference.logits_file import LogitsFile
 from exporter.validation import routes
-from exporter.validation.routes import Pace, Route, SessionRunner, plan_routes, run_route
+from exporter.validation.routes import Keeping, Pace, Route, SessionRunner, plan_routes, run_route
 from exporter.validation.statistics import Agreement, agree
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 from tests.fakes import FAKE_PREFILLS, EagerSession
@@ -30,7 +30,8 @@ def open_eager(prefill: PrefillLogits) -> EagerSession:
     from exporter.models.text.eager import effective_weights
 
     stored = {name: torch.from_numpy(values) for name, values in source.weights.items()}
-    return EagerSession(source.spec, effective_weights(source.spec, stored), facts(prefill))
+    spec = source.components["text"].spec
+    return EagerSession(spec, effective_weights(spec, stored), facts(prefill))
 
 
 @pytest.mark.parametrize("prefill", FAKE_PREFILLS)
@@ -57,7 +58,7 @@ def test_the_tail_is_decoded_past_the_window_of_the_sample() -> None:
 
 def logits_by(route: Route, session: EagerSession, path: Path) -> Logits:
     file = LogitsFile.create(path, POSITIONS, 512)
-    run_route(SessionRunner(session), route, TOKENS, {}, tell=lambda _: None, write=file)
+    run_route(SessionRunner(session), route, TOKENS, {}, tell=lambda _: None, keeping=Keeping(file=file))
     return file.rows(0, POSITIONS)
 
 
@@ -83,7 +84,9 @@ def test_what_comes_back_is_compared_at_its_own_position(
     pace, told = Pace(), list[int]()
     whole, turns = plan_routes(session.facts, POSITIONS)
     runner = SessionRunner(session, pace)
-    first = run_route(runner, whole, TOKENS, {"it": reference}, tell=told.append, keep=turns.decoded())
+    first = run_route(
+        runner, whole, TOKENS, {"it": reference}, tell=told.append, keeping=Keeping(turns.decoded())
+    )
     assert len(first.agreements["it"].kl) == POSITIONS
     assert first.agreements["it"].statistics().mean_kl < 1e-8
     assert sorted(first.kept) == turns.decoded().tolist()
@@ -132,7 +135,7 @@ def test_rows_are_compared_together_and_at_their_own_positions(
     file = LogitsFile.create(tmp_path / "file", POSITIONS, 512)
     runner = SparseRunner({3: 1, 4: 1, 5: 1, 6: 1, 9: 1, 20: 8, 28: 1})
     route = Route((Segment("decode", POSITIONS),), 8)
-    run_route(runner, route, TOKENS, {"zeros": file}, tell=lambda _: None, write=file)
+    run_route(runner, route, TOKENS, {"zeros": file}, tell=lambda _: None, keeping=Keeping(file=file))
     assert sizes == [3, 1, 1, 8, 1]
     written = file.rows(0, POSITIONS)[:, 0]
     assert np.flatnonzero(written).tolist() == [3, 4, 5, 6, 9, *range(20, 29)]

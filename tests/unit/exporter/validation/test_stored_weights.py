@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from exporter.lowering.interface import StoredRows
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint, row_chunks
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.stored_weights import differing_numbers
 from tests.fakes import silent
@@ -27,7 +27,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> QuantizedCheckpoint:
             return INT4_G32
         return FP16 if "o_proj" in name else INT8_CHANNEL
 
-    schemes = {weight.name: scheme(weight.name) for weight in source.spec.weights() if weight.is_matrix}
+    schemes = {
+        weight.name: scheme(weight.name) for weight in source.components["text"].weights if weight.is_matrix
+    }
     return write_quantized(source, schemes, tmp_path_factory.mktemp("quantised"), silent)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.quantize import write_quantized
 from exporter.schemes import INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.weight_origins import WeightOrigin, weight_origins
 from tests.fakes import silent

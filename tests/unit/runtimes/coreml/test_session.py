@@ -114,7 +114,7 @@ def test_a_closed_session_is_refused() -> None:
         session.decode(0)
 
 
-ARTIFACT = Artifact("coreml", "model.mlpackage", CONTEXT, VOCAB, CHUNK, "all")
+ARTIFACT = Artifact("text", "coreml", "model.mlpackage", CONTEXT, VOCAB, CHUNK, "all")
 
 
 def test_it_says_where_to_go_off_macos(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from exporter.checkpoints.adapters.lora import LoraSource
 from exporter.errors import CheckpointError
-from exporter.quantization.store.writer import write_safetensors
+from exporter.quantization.store.safetensors_writer import write_safetensors
 from tests.holding_source import HoldingSource
 from tests.tiny import RandomSource, tiny_gemma3
 

@@ -130,7 +130,7 @@ def padded() -> tuple[RandomSource, GgufArchitecture, dict[str, Any]]:
 def test_rows_without_a_piece_are_rows_of_the_model_and_no_tokens(tmp_path: Path) -> None:
     random, entry, metadata = padded()
     source = GgufSource.open(write_gguf(random, tmp_path / "x.gguf", metadata=metadata), known=(entry,))
-    assert source.spec.vocab_size == VOCABULARY + 8
+    assert source.components["text"].spec.vocab_size == VOCABULARY + 8
     assert source.tensors["model.embed_tokens.weight"].shape[0] == VOCABULARY + 8
     assert source.vocabulary.pieces[-1] == "<image_soft_token>"
     assert len(source.vocabulary.pieces) == VOCABULARY + 1
@@ -140,7 +140,7 @@ def test_rows_a_converter_dropped_are_dropped_from_the_spec(tmp_path: Path) -> N
     _, entry, _ = padded()
     random = RandomSource(tiny_gemma3())  # 8 rows fewer
     source = GgufSource.open(write_gguf(random, tmp_path / "x.gguf"), known=(entry,))
-    assert source.spec == random.spec
+    assert source.components["text"].spec == random.components["text"].spec
     assert source.architecture["vocab_size"] == VOCABULARY
     np.testing.assert_array_equal(
         source.rows("model.norm.weight", 0, 8),

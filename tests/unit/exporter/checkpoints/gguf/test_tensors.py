@@ -42,10 +42,11 @@ def test_every_weight_has_the_name_gguf_py_gives_it(entry: GgufArchitecture) -> 
 def test_every_tensor_of_every_family_comes_back(tmp_path: Path, family: str) -> None:
     random = RandomSource(TINY_CONFIGS[family]())
     source = opened(random, write_gguf(random, tmp_path / "x.gguf", kinds=("F32",)))
-    assert source.spec == random.spec
+    assert source.components["text"].spec == random.components["text"].spec
     assert source.left_out == ()
-    added = np.float32(1 if random.spec.norm_adds_one else 0)
-    for weight in random.spec.weights():
+    text = random.components["text"]
+    added = np.float32(1 if text.spec.norm_adds_one else 0)
+    for weight in text.weights:
         expected = random.weights[weight.name]
         if not weight.is_matrix and not weight.name.endswith("layer_scalar"):
             expected = expected + added - added
@@ -65,7 +66,7 @@ def test_unused_projections_of_sharing_layers_are_left_out_and_counted(tmp_path:
     random = RandomSource(TINY_CONFIGS[family]())
     unused = {
         f"blk.{layer.index}.{part}.weight": np.full(shape, np.nan, np.float32)  # nobody reads them
-        for layer in random.spec.layers
+        for layer in random.components["text"].spec.layers
         if not layer.owns_cache
         for part, shape in {
             "attn_k": (layer.kv_heads * layer.head_dim, 64),
@@ -78,7 +79,7 @@ def test_unused_projections_of_sharing_layers_are_left_out_and_counted(tmp_path:
     assert source.left_out == (
         f"unused key and value projections of layers that share a cache, {count:,} parameters",
     )
-    assert list(source.tensors) == [weight.name for weight in random.spec.weights()]
+    assert list(source.tensors) == [weight.name for weight in random.components["text"].weights]
 
 
 def test_a_layer_with_a_cache_must_have_its_projections(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import Role
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import IntegerMatrix
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, INT8_G32, IntegerScheme, Scheme
 from tests.fakes import silent
 from tests.holding_source import dequantised
@@ -49,7 +49,7 @@ CASES: dict[str, tuple[QuantizationArgs, torch.dtype, HeldCodes]] = {
 
 
 def linears(source: HuggingFaceSource) -> list[str]:
-    return [weight.name for weight in source.spec.weights() if weight.role is Role.LINEAR]
+    return [weight.name for weight in source.components["text"].weights if weight.role is Role.LINEAR]
 
 
 def assert_reads_what_the_library_reads(source: HuggingFaceSource, packed: Packed) -> None:
@@ -103,7 +103,7 @@ def test_the_text_model_of_a_checkpoint_with_towers_is_found(tmp_path: Path, lay
         extra=unused,
     )
     source = HuggingFaceSource.open(tmp_path)
-    assert not source.spec.layers[9].owns_cache
+    assert not source.components["text"].spec.layers[9].owns_cache
     assert_reads_what_the_library_reads(source, packed)
     assert [part for part in source.left_out if "2,048 parameters" in part]
 
@@ -149,7 +149,7 @@ def test_our_own_quantised_checkpoint_is_such_a_checkpoint(tmp_path: Path, schem
     random = RandomSource(tiny_gemma3())
     schemes: dict[str, Scheme] = {
         weight.name: scheme if weight.role is Role.LINEAR else FP16
-        for weight in random.spec.weights()
+        for weight in random.components["text"].weights
         if weight.is_matrix
     }
     written = write_quantized(random, schemes, tmp_path, silent)

@@ -59,7 +59,7 @@ class Feeding:
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 def test_a_sliding_layer_attends_to_its_window_and_keeps_the_newest(sizes: list[int]) -> None:
-    spec = RandomSource(tiny_gemma3()).spec
+    spec = RandomSource(tiny_gemma3()).components["text"].spec
     layer = spec.layers[1]
     assert layer.window == SLOTS
     feeding = Feeding(spec)
@@ -84,7 +84,7 @@ def test_a_sliding_layer_attends_to_its_window_and_keeps_the_newest(sizes: list[
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 def test_a_full_layer_keeps_and_attends_to_everything(sizes: list[int]) -> None:
-    spec = RandomSource(tiny_gemma3()).spec
+    spec = RandomSource(tiny_gemma3()).components["text"].spec
     layer = spec.layers[2]
     feeding = Feeding(spec)
     for count in sizes:
@@ -95,7 +95,7 @@ def test_a_full_layer_keeps_and_attends_to_everything(sizes: list[int]) -> None:
 
 def test_a_layer_that_shares_a_cache_sees_what_its_owner_saw() -> None:
     """Also what the owner's state has lost by then."""
-    spec = RandomSource(tiny_gemma4_e2b()).spec
+    spec = RandomSource(tiny_gemma4_e2b()).components["text"].spec
     sharing = next(layer for layer in spec.layers if not layer.owns_cache and layer.window)
     owner = spec.layers[sharing.kv_source]
     groups = cache_groups(spec, CONTEXT)
@@ -110,7 +110,7 @@ def test_a_layer_that_shares_a_cache_sees_what_its_owner_saw() -> None:
 
 
 def test_caches_of_one_shape_are_one_pair_of_states() -> None:
-    (group,) = cache_groups(RandomSource(tiny_gemma1()).spec, 64)
+    (group,) = cache_groups(RandomSource(tiny_gemma1()).components["text"].spec, 64)
     assert (group.key_state, group.value_state) == ("keyCache", "valueCache")
     assert group.shape == (3, 1, 1, 64, 32)
     assert not group.slides
@@ -118,13 +118,13 @@ def test_caches_of_one_shape_are_one_pair_of_states() -> None:
 
 @pytest.mark.parametrize("context", [SLOTS - 3, SLOTS])
 def test_a_window_that_is_no_shorter_than_the_context_makes_no_sliding_cache(context: int) -> None:
-    (group,) = cache_groups(RandomSource(tiny_gemma3()).spec, context)
+    (group,) = cache_groups(RandomSource(tiny_gemma3()).components["text"].spec, context)
     assert group.shape == (7, 1, 2, context, 32)
     assert not group.slides
 
 
 def test_sliding_layers_own_caches_of_their_window() -> None:
-    sliding, full = cache_groups(RandomSource(tiny_gemma3()).spec, SLOTS + 1)
+    sliding, full = cache_groups(RandomSource(tiny_gemma3()).components["text"].spec, SLOTS + 1)
     assert sliding.shape == (5, 1, 2, SLOTS, 32)
     assert full.shape == (2, 1, 2, SLOTS + 1, 32)
     assert sliding.slides
@@ -134,7 +134,7 @@ def test_sliding_layers_own_caches_of_their_window() -> None:
 
 
 def test_caches_of_another_head_size_are_states_of_their_own() -> None:
-    sliding, full = cache_groups(RandomSource(tiny_gemma4_12b()).spec, SLOTS)
+    sliding, full = cache_groups(RandomSource(tiny_gemma4_12b()).components["text"].spec, SLOTS)
     assert (sliding.key_state, full.key_state) == ("keyCache", "keyCache_16x1x64")
     assert sorted(sliding.layers + full.layers) == list(range(7))
 

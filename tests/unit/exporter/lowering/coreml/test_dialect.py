@@ -29,7 +29,7 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
 
 @pytest.mark.parametrize("size", [0.0, 1e-4, 1e-3, 1.0, 300.0, 6e4])
 def test_the_norm_is_rms_norm_at_every_size(size: float) -> None:
-    spec = RandomSource(tiny_gemma3()).spec
+    spec = RandomSource(tiny_gemma3()).components["text"].spec
     x = torch.randn((1, 3, 64), generator=torch.Generator().manual_seed(0)) * size
     result = dialect(spec, 64).norm(x, "gain", EPS)
     torch.testing.assert_close(result, rms_norm(x, EPS), rtol=1e-5, atol=1e-6)
@@ -37,7 +37,7 @@ def test_the_norm_is_rms_norm_at_every_size(size: float) -> None:
 
 def test_the_norm_stays_finite_when_every_step_is_rounded_to_half() -> None:
     """What no plain RMSNorm does: its squares leave fp16 from 256 on."""
-    spec = RandomSource(tiny_gemma3()).spec
+    spec = RandomSource(tiny_gemma3()).components["text"].spec
     ops = dialect(spec, 64)
     halves = replace(
         ops.constants,
@@ -53,7 +53,7 @@ def test_the_norm_stays_finite_when_every_step_is_rounded_to_half() -> None:
 
 
 def test_a_norm_without_gain_takes_its_factor_all_the_same() -> None:
-    spec = RandomSource(tiny_gemma3()).spec
+    spec = RandomSource(tiny_gemma3()).components["text"].spec
     x = torch.randn((1, 2, 64), generator=torch.Generator().manual_seed(0))
     ops = dialect(spec, 64)
     torch.testing.assert_close(ops.norm(x, None, EPS, SCALE), ops.norm(x, None, EPS) * SCALE)

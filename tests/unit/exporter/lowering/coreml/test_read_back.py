@@ -3,11 +3,13 @@ from __future__ import annotations
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
+from coremltools.proto import Model_pb2
 
 from exporter.errors import LoweringError
-from exporter.lowering.coreml.package import WEIGHTS
+from exporter.lowering.coreml.package import MODEL, WEIGHTS
 from exporter.lowering.coreml.read_back import read_matrices
 from tests.parity.coreml_packages import lowered
 
@@ -23,6 +25,11 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(data)
+
+
+def operations(model: Any) -> Any:
+    function = model.mlProgram.functions["main"]
+    return function.block_specializations[function.opset].operations
 
 
 def records(path: Path) -> list[int]:
@@ -58,4 +65,26 @@ def test_a_record_of_another_size_is_refused(package: Path) -> None:
     last = records(package / WEIGHTS)[-1]
     overwrite(package / WEIGHTS, last + 8, struct.pack("<Q", 2))
     with pytest.raises(LoweringError, match="the package is damaged"):
+        list(read_matrices(package))
+
+
+def test_a_model_outside_the_package_is_refused(package: Path, tmp_path: Path) -> None:
+    shutil.copyfile(package / MODEL, tmp_path / "elsewhere.mlmodel")
+    manifest = package / "Manifest.json"
+    manifest.write_text(
+        manifest.read_text().replace("com.apple.CoreML/model.mlmodel", "../../elsewhere.mlmodel")
+    )
+    with pytest.raises(LoweringError, match=r"Manifest\.json.*is outside"):
+        list(read_matrices(package))
+
+
+def test_weights_outside_the_package_are_refused(package: Path, tmp_path: Path) -> None:
+    shutil.copyfile(package / WEIGHTS, tmp_path / "elsewhere.bin")
+    model = Model_pb2.Model.FromString((package / MODEL).read_bytes())
+    for operation in operations(model):
+        for value in (each.arguments[0].value for each in operation.inputs.values()):
+            if value.HasField("blobFileValue"):
+                value.blobFileValue.fileName = "@model_path/../../../elsewhere.bin"
+    (package / MODEL).write_bytes(model.SerializeToString())
+    with pytest.raises(LoweringError, match=r"elsewhere\.bin.*is outside"):
         list(read_matrices(package))

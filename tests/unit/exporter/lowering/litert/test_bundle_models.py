@@ -20,8 +20,8 @@ from exporter.lowering.litert.signatures import LiteRtGraph, build_embedded_grap
 from exporter.lowering.litert.storage import MatrixStore
 from exporter.lowering.litert.verification import verify_written
 from exporter.models.text.spec import Role
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import FP32, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from exporter.validation.stored_weights import differing_numbers
 from runtimes.litert.container import (
@@ -55,7 +55,7 @@ def _checkpoint(directory: Path, tables: Scheme, **changes: Any) -> QuantizedChe
     source = RandomSource({**tiny_gemma4_e2b(), **changes})
     schemes = {
         weight.name: INT8_CHANNEL if weight.role is Role.LINEAR else tables
-        for weight in source.spec.weights()
+        for weight in source.components["text"].weights
         if weight.is_matrix
     }
     return write_quantized(source, schemes, directory / "quantised", silent)
@@ -99,7 +99,7 @@ def test_the_embedders_weights_are_the_heads_bytes_on_a_page(release: TinyReleas
 
 
 def test_signatures_are_those_litert_lm_binds(int8_release: TinyRelease) -> None:
-    spec = int8_release.checkpoint.spec
+    spec = int8_release.checkpoint.components["text"].spec
     layers, width = len(spec.layers), 32
     files = open_models(int8_release.path("litertlm"))
     for signature, count in zip(files[TEXT].model.signatureDefs, (CHUNK, 1), strict=True):
@@ -211,9 +211,8 @@ def test_a_table_in_another_type_is_refused_by_name(int8_release: TinyRelease, t
     table = int8_release.checkpoint.matrices[TABLE]
     assert isinstance(table, IntegerMatrix)
     planned = {**int8_release.checkpoint.matrices, TABLE: replace(table, scheme=INT4_CHANNEL)}
-    checkpoint = replace(int8_release.checkpoint, matrices=planned)
     with pytest.raises(LoweringError, match=r"per_layer\.weight was written as type"):
-        verify_written(int8_release.path("litertlm"), checkpoint)
+        verify_written(int8_release.path("litertlm"), planned)
 
 
 def test_a_weight_stored_twice_is_refused_by_name(

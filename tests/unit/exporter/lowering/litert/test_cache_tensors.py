@@ -15,17 +15,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from exporter.formats.litert import REWINDABLE
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.writing import write_tflite
 from exporter.models.text.spec import LayerSpec
-from exporter.planning.caches import REWINDABLE
 from runtimes.litert.compiled import close_model, compile_model
 from tests.tiny import RandomSource, tiny_gemma3
 
 CONTEXT, CHUNK = 64, 7
-LAYER = RandomSource(tiny_gemma3()).spec.layers[1]
+LAYER = RandomSource(tiny_gemma3()).components["text"].spec.layers[1]
 GROUP, PAD = 2, -5.0
 WINDOW = LAYER.window or 0
 SLOTS = WINDOW + CHUNK

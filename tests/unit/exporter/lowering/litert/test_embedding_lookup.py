@@ -16,7 +16,7 @@ from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.storage import MatrixStore
 from exporter.lowering.litert.writing import write_tflite
-from exporter.quantization.store.writer import write_quantized
+from exporter.quantization.quantize import write_quantized
 from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
 from tests.fakes import silent
@@ -31,7 +31,7 @@ ROWS = np.random.default_rng(2).integers(0, 512, 64).astype(np.int32)
 )
 def test_a_looked_up_row_is_code_times_scale(scheme: Scheme, tmp_path: Path) -> None:
     source = RandomSource(tiny_gemma3())
-    schemes = {weight.name: scheme for weight in source.spec.weights() if weight.is_matrix}
+    schemes = {weight.name: scheme for weight in source.components["text"].weights if weight.is_matrix}
     checkpoint = write_quantized(source, schemes, tmp_path / "quantised", silent)
     builder = ModelBuilder()
     store, graph = MatrixStore.of(checkpoint.matrices[TABLE], builder), SubgraphBuilder(builder, "look_up")

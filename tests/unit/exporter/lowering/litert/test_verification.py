@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
 
 @pytest.mark.parametrize("form", ["tflite", "litertlm"])
 def test_what_was_written_is_what_was_planned(form: str, int4_release: TinyRelease) -> None:
-    verify_written(int4_release.path(form), int4_release.checkpoint)
+    verify_written(int4_release.path(form), int4_release.checkpoint.matrices)
 
 
 def slots(layer: LayerSpec) -> int:
@@ -33,7 +32,7 @@ def slots(layer: LayerSpec) -> int:
 
 def test_signatures_are_those_litert_lm_binds(int8_release: TinyRelease) -> None:
     model = LiteRtFile.open(int8_release.path()).model
-    spec = int8_release.checkpoint.spec
+    spec = int8_release.checkpoint.components["text"].spec
     caches = {
         f"kv_cache_{kind}_{layer.index}": shape
         for layer in spec.layers
@@ -59,7 +58,9 @@ def test_signatures_are_those_litert_lm_binds(int8_release: TinyRelease) -> None
 def test_rope_and_cache_positions_are_computed_once_per_forward(int8_release: TinyRelease) -> None:
     model = LiteRtFile.open(int8_release.path()).model
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}
-    sliding = sum(layer.window is not None for layer in int8_release.checkpoint.spec.cache_layers)
+    sliding = sum(
+        layer.window is not None for layer in int8_release.checkpoint.components["text"].spec.cache_layers
+    )
     # Where keys and values begin, in whole caches and in rings; a ring is turned for a chunk instead.
     for subgraph, packed, gathered in zip(model.subgraphs, (2, 4), (2 * sliding, 0), strict=True):
         operators = [
@@ -81,7 +82,7 @@ def test_the_tied_embedding_is_stored_once(int8_release: TinyRelease) -> None:
 
 def test_a_weight_in_float_is_refused_by_name(int8_release: TinyRelease, fp32_release: TinyRelease) -> None:
     with pytest.raises(LoweringError, match=r"embed_tokens\.weight was written as type 0"):
-        verify_written(fp32_release.path(), int8_release.checkpoint)
+        verify_written(fp32_release.path(), int8_release.checkpoint.matrices)
 
 
 def test_a_weight_left_as_an_input_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_weight_left_as_an_input_is_refused(int8_release: TinyRelease, tmp_pat
 
     damaged = _edited(int8_release, tmp_path, add_input)
     with pytest.raises(LoweringError, match=r"up_proj\.weight was left an input"):
-        verify_written(damaged, int8_release.checkpoint)
+        verify_written(damaged, int8_release.checkpoint.matrices)
 
 
 def test_a_layer_that_reads_no_stored_weight_is_refused(int8_release: TinyRelease, tmp_path: Path) -> None:
@@ -105,15 +106,14 @@ def test_a_layer_that_reads_no_stored_weight_is_refused(int8_release: TinyReleas
 
     damaged = _edited(int8_release, tmp_path, misdirect)
     with pytest.raises(LoweringError, match="FULLY_CONNECTED of decode reads no stored weight"):
-        verify_written(damaged, int8_release.checkpoint)
+        verify_written(damaged, int8_release.checkpoint.matrices)
 
 
 def test_a_missing_weight_is_refused_by_name(int8_release: TinyRelease) -> None:
     extra = {**int8_release.checkpoint.matrices}
     extra["model.extra.weight"] = next(iter(extra.values()))
-    checkpoint = dataclasses.replace(int8_release.checkpoint, matrices=extra)
     with pytest.raises(LoweringError, match=r"model\.extra\.weight is not in the file"):
-        verify_written(int8_release.path(), checkpoint)
+        verify_written(int8_release.path(), extra)
 
 
 @pytest.mark.parametrize("form", ["tflite", "litertlm"])

@@ -56,5 +56,5 @@ def twin_logits(twin: LiteRtTwin, tokens: Tokens, prefilled: int) -> Logits:
     """`litert_logits` of a float twin."""
     segments = (Segment("prefill", prefilled), Segment("decode", len(tokens) - prefilled))
     found = list(twin.run(segments, tokens, lambda done: None))
-    assert [at for at, _ in found] == list(range(prefilled, len(tokens)))
+    assert [at + i for at, rows in found for i in range(len(rows))] == list(range(prefilled, len(tokens)))
     return np.concatenate([rows for _, rows in found])

@@ -11,8 +11,8 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import COLUMNS_NAME
 from exporter.planning.recipe import Equalization
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.gains import FINAL_NORM, stored_vectors
-from exporter.quantization.store.writer import write_quantized
 from exporter.quantization.transforms.equalization import equalize
 from exporter.reference.activations import input_sizes
 from exporter.schemes import FP16, FP32, INT8_CHANNEL, Scheme
@@ -23,14 +23,19 @@ HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the 
 
 
 def everywhere(source: CheckpointSource, scheme: Scheme) -> dict[str, Scheme]:
-    return {weight.name: scheme for weight in source.spec.weights() if weight.is_matrix}
+    return {weight.name: scheme for weight in source.components["text"].weights if weight.is_matrix}
 
 
 @pytest.mark.parametrize("family", TINY_CONFIGS)
 def test_what_the_decoder_multiplies_by_is_half_precision(family: str, tmp_path: Path) -> None:
     source = RandomSource(TINY_CONFIGS[family]())
-    gains = write_quantized(source, everywhere(source, INT8_CHANNEL), tmp_path, silent).gains()
-    added = {name: 0.0 if "scalar" in name else float(source.spec.norm_adds_one) for name in gains}
+    gains = (
+        write_quantized(source, everywhere(source, INT8_CHANNEL), tmp_path, silent)
+        .components["text"]
+        .gains()
+    )
+    adds_one = source.components["text"].spec.norm_adds_one
+    added = {name: 0.0 if "scalar" in name else float(adds_one) for name in gains}
     assert gains
     for name, gain in gains.items():
         exact = source.weights[name] + np.float32(added[name])
@@ -44,15 +49,19 @@ def test_equalised_gains_are_too_and_the_last_one_with_the_embeddings_columns(
     base = RandomSource(config)
     base.weights["model.embed_tokens.weight"][:, 5] *= 40.0
     source = equalize(base, input_sizes(base, np.arange(6, 70, dtype=np.int32), silent), HOW)
-    gains = write_quantized(source, everywhere(source, INT8_CHANNEL), tmp_path, silent).gains()
-    columns = source.rows(COLUMNS_NAME, 0, source.spec.hidden_size)
+    gains = (
+        write_quantized(source, everywhere(source, INT8_CHANNEL), tmp_path, silent)
+        .components["text"]
+        .gains()
+    )
+    columns = source.rows(COLUMNS_NAME, 0, source.components["text"].spec.hidden_size)
     assert len(np.unique(columns)) > 1
     for name, gain in gains.items():
         halves = gain.astype(np.float16).astype(np.float32)
         # The final gain is divided by the columns and multiplied again: fp32's last bit may differ.
         np.testing.assert_allclose(gain, halves, rtol=2e-7 if name == FINAL_NORM else 0, atol=1e-7)
     np.testing.assert_array_equal(gains[COLUMNS_NAME], columns)
-    final = base.weights[FINAL_NORM] + np.float32(base.spec.norm_adds_one)
+    final = base.weights[FINAL_NORM] + np.float32(base.components["text"].spec.norm_adds_one)
     np.testing.assert_allclose(gains[FINAL_NORM], final * columns, rtol=2**-11)
 
 

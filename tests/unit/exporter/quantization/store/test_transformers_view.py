@@ -1,6 +1,6 @@
 """transformers' own loader against our reading of the same checkpoint: equal to the last bit.
 
-Matrix: every integer scheme and both float ones on linears, the tied embedding int8 and float.
+Matrix: every integer scheme and both float ones on linears, the tied embedding int8, int4 and float.
 Asserted are weights (max abs 0.0) and logits (max abs 0.0 against a model filled from our values).
 Not asserted: that the codes are good ones.
 """
@@ -16,17 +16,20 @@ import torch
 
 from exporter.errors import QuantizedCheckpointError
 from exporter.models.text.spec import Role
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.transformers_view import hidden_embeddings, load_linears, load_model
-from exporter.quantization.store.writer import write_quantized
 from exporter.schemes import (
+    ASYMMETRIC,
     FP16,
     FP32,
     INT4_CHANNEL,
     INT4_G32,
+    INT4_G32_ZP,
     INT8_CHANNEL,
     INT8_G16,
     INT8_G32,
+    SYMMETRIC,
     Scheme,
     scheme_holding,
 )
@@ -37,11 +40,12 @@ from tests.tiny import RandomSource, tiny_gemma3
 EMBEDDING = "model.embed_tokens.weight"
 UP = "model.layers.3.mlp.up_proj.weight"
 TURNS: tuple[Scheme, ...] = (INT4_G32, INT8_CHANNEL, FP16, INT4_CHANNEL, FP32, INT8_G32, INT8_G16)
+WIDE = tiny_gemma3() | {"hidden_size": 128}  # groups of 128 divide every input
 
 
 def quantised(directory: Path, embedding: Scheme, linears: tuple[Scheme, ...]) -> QuantizedCheckpoint:
-    source = RandomSource(tiny_gemma3())
-    names = [weight.name for weight in source.spec.weights() if weight.role is Role.LINEAR]
+    source = RandomSource(WIDE)
+    names = [weight.name for weight in source.components["text"].weights if weight.role is Role.LINEAR]
     schemes = {name: linears[i % len(linears)] for i, name in enumerate(names)}
     return write_quantized(source, schemes | {EMBEDDING: embedding}, directory, silent)
 
@@ -62,6 +66,8 @@ def logits(model: Any) -> torch.Tensor:
         (FP16, (INT4_G32, INT8_CHANNEL)),
         (FP32, (FP32,)),
         (INT8_G16, (INT8_G32,)),
+        (INT8_CHANNEL, SYMMETRIC),
+        (INT4_G32_ZP, ASYMMETRIC),
     ],
 )
 def test_transformers_reads_what_we_read(
@@ -104,6 +110,25 @@ def test_a_changed_code_changes_the_logits(tmp_path: Path) -> None:
     data[file.tensors[f"{UP}_packed"].begin] ^= 0x07
     file.path.write_bytes(data)
     assert not torch.equal(logits(load_model(tmp_path)), before)
+
+
+def test_a_changed_zero_point_changes_the_logits(tmp_path: Path) -> None:
+    checkpoint = quantised(tmp_path, INT8_CHANNEL, (INT4_G32_ZP,))
+    before = logits(load_model(tmp_path))
+    file = checkpoint.matrices[UP].file
+    data = bytearray(file.path.read_bytes())
+    data[file.tensors[f"{UP}_zero_point"].begin] ^= 0x07
+    file.path.write_bytes(data)
+    assert not torch.equal(logits(load_model(tmp_path)), before)
+
+
+def test_a_tensor_of_another_shape_than_the_models_is_an_error(tmp_path: Path) -> None:
+    quantised(tmp_path, INT8_CHANNEL, (INT4_G32_ZP,))
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"intermediate_size": 256}), encoding="utf-8")
+    with pytest.raises(QuantizedCheckpointError, match=r"transformers' loader says: .*up_proj"):
+        load_linears(tmp_path)
 
 
 def test_only_a_quantised_embedding_is_hidden_from_the_loader(tmp_path: Path) -> None:

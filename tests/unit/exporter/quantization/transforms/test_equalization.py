@@ -12,7 +12,6 @@ from exporter.models.text.eager import EagerState, effective_weights, run_eagerl
 from exporter.models.text.spec import COLUMNS_NAME
 from exporter.planning.recipe import Equalization
 from exporter.quantization.methods.nearest import quantize_rows
-from exporter.quantization.store.packing import unpack
 from exporter.quantization.transforms.equalization import EqualizedSource, equalize
 from exporter.reference.activations import input_sizes
 from exporter.schemes import INT8_CHANNEL
@@ -41,7 +40,7 @@ def equalized(source: RandomSource) -> EqualizedSource:
 
 def logits(source: RandomSource | EqualizedSource) -> torch.Tensor:
     """Logits by the decoder; an equalised embedding's head is made up for in the final norm."""
-    spec = source.spec
+    spec = source.components["text"].spec
     stored = {
         weight.name: torch.from_numpy(source.rows(weight.name, 0, weight.shape[0]).copy())
         for weight in spec.weights()
@@ -56,7 +55,7 @@ def logits(source: RandomSource | EqualizedSource) -> torch.Tensor:
 def test_an_equalised_source_computes_what_its_base_does(family: str) -> None:
     source = source_with_outliers(TINY_CONFIGS[family]())
     other = equalized(source)
-    assert other.spec.embedding_columns
+    assert other.components["text"].spec.embedding_columns
     torch.testing.assert_close(logits(other), logits(source), atol=2e-4, rtol=1e-4)
 
 
@@ -75,8 +74,8 @@ def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale() -> None:
     name, plain = "model.embed_tokens.weight", source.weights["model.embed_tokens.weight"]
 
     def error(rows: np.ndarray[Any, np.dtype[np.float32]], columns: Any) -> float:
-        packed, scales = quantize_rows(rows, INT8_CHANNEL)
-        restored = unpack(packed, 8).astype(np.float32) * scales.astype(np.float32) * columns
+        found = quantize_rows(rows, INT8_CHANNEL)
+        restored = found.codes.astype(np.float32) * found.scales.astype(np.float32) * columns
         usual = np.delete(np.arange(plain.shape[1]), [3, 17])
         return float(np.square(restored - plain)[:, usual].mean())
 
@@ -85,7 +84,7 @@ def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale() -> None:
 
 def test_rows_are_read_by_range() -> None:
     source = equalized(source_with_outliers(tiny_gemma3()))
-    for weight in source.spec.weights():
+    for weight in source.components["text"].weights:
         whole = source.rows(weight.name, 0, weight.shape[0])
         middle = weight.shape[0] // 2
         pieces = [source.rows(weight.name, 0, middle), source.rows(weight.name, middle, weight.shape[0])]
@@ -101,7 +100,9 @@ def test_what_was_equalised_is_part_of_the_sources_identity() -> None:
 def test_codes_of_equalised_matrices_are_no_longer_held() -> None:
     source = HoldingSource(tiny_gemma3(), others="Q8_0")
     found = equalized(source)
-    assert set(source.held) == {weight.name for weight in source.spec.weights() if weight.is_matrix}
+    assert set(source.held) == {
+        weight.name for weight in source.components["text"].weights if weight.is_matrix
+    }
     for name in source.held:
         rows = source.tensors[name].shape[0]
         same = np.array_equal(found.rows(name, 0, rows), source.rows(name, 0, rows))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from runtimes.mil.steps import Compute, ReadState, Step, WriteState
 
 
-def plan_storage(steps: Sequence[Step], outputs: frozenset[str]) -> tuple[Step, ...]:
+def plan_lifetimes(steps: Sequence[Step], outputs: frozenset[str]) -> tuple[Step, ...]:
     """The same steps, each with the values it is the last to need, and updates in place marked."""
     last_use = _last_uses(steps, outputs)
     views: dict[str, frozenset[str]] = {}  # value → the states whose memory it may show

@@ -10,7 +10,7 @@ from runtimes.mil.arithmetic import HalfRounding
 from runtimes.mil.constexpr import BlockwiseDecoder
 from runtimes.mil.payloads import Elements
 from runtimes.mil.tensor_types import Array, DataType, Floats, TensorType
-from runtimes.mil.weights import Weight, WeightMemory
+from runtimes.mil.weight_memory import Weight, WeightMemory
 
 
 class CountingDecoder:
@@ -57,7 +57,7 @@ def test_rows_are_taken_without_decoding_others() -> None:
 def test_blocks_cover_every_row_once_in_a_threads_own_memory(
     monkeypatch: pytest.MonkeyPatch, side_by_side: bool
 ) -> None:
-    monkeypatch.setattr("runtimes.mil.weights.BLOCK_BYTES", 3 * 4 * 4)
+    monkeypatch.setattr("runtimes.mil.weight_memory.BLOCK_BYTES", 3 * 4 * 4)
     memory = WeightMemory(0)
     weight = Weight(CountingDecoder((10, 4)), memory, None)
     found: dict[tuple[int, int], Floats] = {}

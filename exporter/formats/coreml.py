@@ -1,0 +1,90 @@
+"""Core ML: a stateful ML Program in a `.mlpackage`, executed here by the MIL evaluator.
+
+Twice: in fp32 arithmetic, which shows that the graph is right, and in fp16, which shows what half
+precision costs. Not about Apple's runtime, which only macOS and iOS have (`runtimes.coreml`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from exporter.byte_size import GIB
+from exporter.formats.family import (
+    PROMPT,
+    Driver,
+    FormatFacts,
+    MemoryModel,
+    RuntimeFamily,
+    TestedPackage,
+)
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from runtimes.manifest import Artifact
+from runtimes.open import open_session
+from runtimes.session import Session
+
+
+def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
+    """The window, where there is one."""
+    return context if layer.window is None else min(layer.window, context)
+
+
+def _in_fp32(directory: Path, artifact: Artifact) -> Session:
+    return open_session(directory, artifact, mil_arithmetic="fp32")
+
+
+def _in_fp16(directory: Path, artifact: Artifact) -> Session:
+    return open_session(directory, artifact, mil_arithmetic="fp16")
+
+
+def _run(artifact: Artifact) -> str:
+    """Of swift-transformers 1.x."""
+    folder = PurePosixPath(artifact.path).parent
+    return f"""With [swift-transformers](https://github.com/huggingface/swift-transformers) on iOS 18 or
+macOS 15 and later (lines for orientation: no export runs them):
+
+```swift
+import CoreML
+import Models
+import Tokenizers
+
+let package = URL(fileURLWithPath: "{artifact.path}")
+let tokenizer = try await AutoTokenizer.from(modelFolder: URL(fileURLWithPath: "{folder}"))
+let compiled = try await MLModel.compileModel(at: package)
+let model = try LanguageModel.loadCompiled(url: compiled, tokenizer: tokenizer)
+var config = model.defaultGenerationConfig
+config.doSample = false
+config.maxNewTokens = 64
+print(try await model.generate(config: config, prompt: "{PROMPT}"))
+```"""
+
+
+COREML = RuntimeFamily(
+    name="coreml",
+    title="Core ML",
+    files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
+    schemes=frozenset({"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"}),
+    other_schemes="its values and scales are fp16, and no other scheme is written for it",
+    negative_scales=None,
+    zero_points=None,
+    cache_slots=_cache_slots,
+    cached_bytes=2,
+    rewindable=None,
+    drivers=(
+        # The RoPE tables are fp16 in either arithmetic, which is nearly all of what fp32 measures: 1e-6 on
+        # the 270M, up to 8e-6 on tiny random models whose attention is far sharper than any trained one's.
+        Driver("fp32", _in_fp32, lowering_limit=1e-5, hand_over_limit=1e-5),
+        Driver("fp16", _in_fp16, lowering_limit=1e-3, hand_over_limit=1e-3),
+    ),
+    packages=(
+        TestedPackage("coremltools", "Core ML: conversion", "9.0"),
+        TestedPackage("protobuf", "Core ML: the program's text", "7"),
+    ),
+    memory=MemoryModel(
+        lowering=GIB,
+        weight_copies=1,
+        cache_copies=2,  # half precision as fp32
+        beside=3 * GIB // 2,  # decoded weights the MIL evaluator keeps
+        twin=None,
+    ),
+    replayed=True,
+)

@@ -1,0 +1,136 @@
+"""`RuntimeFamily`: everything the toolchain has to know of a runtime, as one value.
+
+Whoever plans, estimates, opens, judges or describes an artifact reads it here, and asks no format its
+name. Not about any one runtime: each is a sibling module, and `table` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from exporter.schemes import Scheme
+from runtimes.formats import Format
+from runtimes.manifest import Artifact
+from runtimes.session import Session
+
+PROMPT = "The capital of France is"  # what a person is told to try
+
+Arithmetic = Literal["fp32", "fp16"]
+"""What float operations are computed in."""
+
+CacheSlots = Callable[[ModelSpec, LayerSpec, int, int], int]
+"""(model, layer, context, prefill chunk) to the positions the layer's cache holds: the context at most."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """One way artifacts are executed in a validation, and what it may stray, as mean KL in nats.
+
+    open: (directory, artifact) to a session.
+    lowering_limit: a float twin against transformers on the quantised checkpoint. Gemma 3 270M measures
+    1e-11 to 4e-11 where all is fp32; a release made from another checkpoint of the same model measured
+    1e-2.
+    hand_over_limit: an artifact against itself, fed in turns and fed in one manner. Where a runtime rounds
+    inputs to int8, a last bit of fp32 decides how, and prefill's kernels sum in another order than
+    decode's: on Gemma 3 270M LiteRT differs by 0, ONNX Runtime by 8e-8 (int8) and 3e-3 (int4).
+    """
+
+    arithmetic: Arithmetic
+    open: Callable[[Path, Artifact], Session]
+    lowering_limit: float
+    hand_over_limit: float
+
+
+@dataclass(frozen=True)
+class FormatFacts:
+    """One format. packages: those that take part in writing and running it, for the record in a release.
+
+    how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
+    own tools.
+    """
+
+    name: Format
+    packages: tuple[str, ...]
+    how_to_run: Callable[[Artifact], str]
+
+
+@dataclass(frozen=True)
+class TestedPackage:
+    """A package: what it is needed for, and the version this release was tested with."""
+
+    package: str
+    purpose: str
+    tested: str
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """What an export takes of this machine's memory for a runtime: upper estimates, in bytes.
+
+    lowering: the interpreter, numpy, torch, what the lowering loads, and row chunks on every processor.
+    weight_copies, cache_copies: how many times an opened artifact holds its weights as they are stored,
+    and its KV cache. beside: what it holds whatever its size. twin: what a float twin takes that runs
+    itself; None where a twin is opened as an artifact is.
+    """
+
+    lowering: int
+    weight_copies: int
+    cache_copies: int
+    beside: int
+    twin: int | None
+
+
+@dataclass(frozen=True)
+class RuntimeFamily:
+    """A runtime, and the formats of one graph that it runs.
+
+    name: in recipes, messages and tables ("litert"). title: for people ("LiteRT").
+    schemes: names of those it carries without change. other_schemes: why no others, in words.
+    negative_scales, zero_points: why it takes no scales of groups below 0, as GGUF's may be, and no zero
+    points, in words; None where it takes them.
+    cached_bytes: of a number in the KV cache.
+    rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
+    offered that.
+    drivers: every way its artifacts are executed in a validation, the most exact first.
+    packages: what the doctor looks for.
+    replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
+    what a device runs.
+    """
+
+    name: str
+    title: str
+    files: tuple[FormatFacts, ...]
+    schemes: frozenset[str]
+    other_schemes: str
+    negative_scales: str | None
+    zero_points: str | None
+    cache_slots: CacheSlots
+    cached_bytes: int
+    rewindable: int | None
+    drivers: tuple[Driver, ...]
+    packages: tuple[TestedPackage, ...]
+    memory: MemoryModel
+    replayed: bool
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        return tuple(each.name for each in self.files)
+
+    def carries(self, scheme: Scheme) -> bool:
+        """Whether it stores a matrix of this scheme without change."""
+        return scheme.name in self.schemes
+
+    @property
+    def limits_of_schemes(self) -> str:
+        """Why it carries no more than `schemes`, in words."""
+        return "; ".join(why for why in (self.other_schemes, self.zero_points) if why is not None)
+
+    def has_rings(self, spec: ModelSpec, context: int, prefill_chunk: int) -> bool:
+        """Whether layers of an artifact forget positions, so that a session can be set back by
+        `rewindable` at most."""
+        slots = (self.cache_slots(spec, layer, context, prefill_chunk) for layer in spec.cache_layers)
+        return self.rewindable is not None and min(slots) < context

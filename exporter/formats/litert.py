@@ -1,0 +1,89 @@
+"""LiteRT: `.tflite` graphs and `.litertlm` bundles, run by XNNPACK on a CPU.
+
+Not about LiteRT-LM's own engine, which runs the bundles on devices.
+"""
+
+from __future__ import annotations
+
+from exporter.byte_size import GIB
+from exporter.formats.family import (
+    PROMPT,
+    Driver,
+    FormatFacts,
+    MemoryModel,
+    RuntimeFamily,
+    TestedPackage,
+)
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from runtimes.manifest import Artifact
+from runtimes.open import open_session
+
+# Tokens a ring can be set back by after any call: the rest of its room beside the window may be taken by
+# what a padded chunk left behind its one token.
+REWINDABLE = 2
+
+# LiteRT-LM keeps thoughts out of the conversation: it sets the position back to before a turn and writes
+# it anew. What a ring has overwritten by then is lost, and nothing says so.
+REWOUND = frozenset({"gemma4_text", "gemma4_unified_text"})
+
+
+def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
+    """A ring of the window and a prefill chunk, so that what a padded chunk leaves behind its tokens
+    overwrites nothing that is still seen; whole where the cache is rewound."""
+    if layer.window is None or spec.model_type in REWOUND:
+        return context
+    return min(layer.window + prefill_chunk, context)
+
+
+def _run_tflite(artifact: Artifact) -> str:
+    return f"""The graph without tokenizer, for an app with a loop of its own: signatures
+`prefill_{artifact.prefill_chunk}` and `decode`, one pair of KV tensors per layer,
+passed in and returned updated.
+
+```python
+from ai_edge_litert.compiled_model import CompiledModel
+
+model = CompiledModel.from_file("{artifact.path}")
+print(model.get_signature_list())
+```"""
+
+
+def _run_litertlm(artifact: Artifact) -> str:
+    """Of litert-lm 0.18."""
+    return f"""```sh
+pip install litert-lm
+litert-lm run {artifact.path} --prompt "{PROMPT}"
+```
+
+On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
+
+
+LITERT = RuntimeFamily(
+    name="litert",
+    title="LiteRT",
+    files=(
+        FormatFacts("tflite", ("ai-edge-litert",), _run_tflite),
+        FormatFacts("litertlm", ("ai-edge-litert", "litert-lm-builder"), _run_litertlm),
+    ),
+    schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
+    other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
+    # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).
+    negative_scales="takes no scale below 0",
+    zero_points="it takes no zero points of weights",
+    cache_slots=_cache_slots,
+    cached_bytes=4,
+    rewindable=REWINDABLE,
+    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    packages=(
+        TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
+        TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
+    ),
+    memory=MemoryModel(
+        lowering=GIB,
+        weight_copies=2,  # the file's pages, and XNNPACK's packed copy of the matrices
+        cache_copies=1,
+        beside=0,
+        twin=5 * GIB // 2,  # fp32 weights that are open at once, and packed
+    ),
+    replayed=False,
+)

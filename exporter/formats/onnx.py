@@ -1,0 +1,74 @@
+"""ONNX: a graph of ONNX Runtime's contrib operators with its weights beside it, run on a CPU.
+
+Not about onnxruntime-genai, which the graph is named for and people run it with.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from exporter.byte_size import GIB
+from exporter.formats.family import (
+    PROMPT,
+    Driver,
+    FormatFacts,
+    MemoryModel,
+    RuntimeFamily,
+    TestedPackage,
+)
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from runtimes.manifest import Artifact
+from runtimes.open import open_session
+
+
+def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
+    """The context: GroupQueryAttention wants one length for all (`sliding_window_cache` fails in plain
+    ONNX Runtime with an empty past, and in onnxruntime-genai below the window)."""
+    return context
+
+
+def _run(artifact: Artifact) -> str:
+    """Of onnxruntime-genai 0.18."""
+    path = PurePosixPath(artifact.path)
+    folder = path.parent if path.suffix == ".onnx" else path
+    return f"""```python
+import onnxruntime_genai as og  # pip install onnxruntime-genai
+
+model = og.Model("{folder}")
+tokenizer = og.Tokenizer(model)
+parameters = og.GeneratorParams(model)
+parameters.set_search_options(max_length=64, do_sample=False)
+generator = og.Generator(model, parameters)
+generator.append_tokens(tokenizer.encode("{PROMPT}"))
+while not generator.is_done():
+    generator.generate_next_token()
+print(tokenizer.decode(generator.get_sequence(0)))
+```"""
+
+
+ONNX = RuntimeFamily(
+    name="onnx",
+    title="ONNX",
+    files=(FormatFacts("onnx", ("onnx", "onnx-ir", "onnxruntime", "onnxscript"), _run),),
+    schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
+    other_schemes="no other scheme is written for MatMulNBits",
+    negative_scales=None,
+    zero_points=None,
+    cache_slots=_cache_slots,
+    cached_bytes=4,
+    rewindable=None,
+    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    packages=(
+        TestedPackage("onnx", "ONNX: the graph", "1.23"),
+        TestedPackage("onnxscript", "ONNX: conversion", "0.7"),
+        TestedPackage("onnxruntime", "ONNX: running", "1.32"),
+    ),
+    memory=MemoryModel(
+        lowering=GIB,
+        weight_copies=2,  # the file's pages, and a packed copy of the matrices
+        cache_copies=1,
+        beside=0,
+        twin=None,
+    ),
+    replayed=False,
+)

@@ -1,0 +1,40 @@
+"""Which runtimes there are: one explicit table, and what is asked of it.
+
+Not about what is true of any of them: that is said in the sibling modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.formats.coreml import COREML
+from exporter.formats.family import Driver, FormatFacts, RuntimeFamily
+from exporter.formats.litert import LITERT
+from exporter.formats.onnx import ONNX
+from runtimes.formats import Format
+
+FAMILIES: dict[str, RuntimeFamily] = {
+    LITERT.name: LITERT,
+    ONNX.name: ONNX,
+    COREML.name: COREML,
+}
+
+
+def family_of(format: Format) -> RuntimeFamily:
+    """The family that writes this format. There is one for every format (a test says so)."""
+    return next(family for family in FAMILIES.values() if format in family.formats)
+
+
+def families_of(formats: Iterable[Format]) -> tuple[RuntimeFamily, ...]:
+    """The families these formats need, each once, in the formats' order."""
+    return tuple({family.name: family for family in map(family_of, formats)}.values())
+
+
+def facts_of(format: Format) -> FormatFacts:
+    """What is true of this format alone."""
+    return next(each for each in family_of(format).files if each.name == format)
+
+
+def drivers_of(format: Format) -> tuple[Driver, ...]:
+    """Every way artifacts of this format are executed in a validation."""
+    return family_of(format).drivers

@@ -1,0 +1,53 @@
+"""`Job`: one request being served: what it starts from, what is planned, and what every step is given.
+
+Not about the steps (`exporter.pipeline`) or what variants have in common once it is made (`workshop`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.lowering.interface import Lowering
+from exporter.planning.plan import Plan
+from exporter.progress import Progress
+from exporter.reference.texts import Texts, TokenisedText
+from exporter.stopwatch import Stopwatch
+from runtimes.session import PrefillLogits
+
+PROMPTS = ("The capital of France is",)
+
+
+@dataclass(frozen=True)
+class Job:
+    """plans: one for each variant. lowerings: by runtime family, for all of them.
+
+    work: existing directory for what is not shipped, with room for the quantised weights, about 1 MiB for
+    each evaluation token, four times, and for what a float twin takes (LiteRT: 2 GiB of weights and 1 MiB
+    for each evaluation token). prefill_logits: positions a prefill returns logits for, where there is a
+    choice. token_limit: evaluation tokens to compare at most, None for all that the context holds.
+    prompts: for greedy tokens.
+    """
+
+    source: CheckpointSource
+    plans: tuple[Plan, ...]
+    lowerings: Mapping[str, Lowering]
+    texts: Texts
+    work: Path
+    progress: Progress
+    stopwatch: Stopwatch
+    prefill_logits: PrefillLogits = "last"
+    token_limit: int | None = None
+    prompts: tuple[str, ...] = PROMPTS
+
+    def evaluation(self, context: int) -> TokenisedText:
+        """The evaluation text as far as caches of `context` positions hold it."""
+        room = context + 1  # the last token is only predicted
+        return self.texts.evaluation.cut(room if self.token_limit is None else min(room, self.token_limit))
+
+    @property
+    def longest_evaluation(self) -> TokenisedText:
+        """What the variant with most room compares; the others compare the beginning of it."""
+        return self.evaluation(max(plan.variant.context for plan in self.plans))

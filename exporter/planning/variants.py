@@ -1,0 +1,24 @@
+"""`Variant`: one way to ship a checkpoint.
+
+A job may have several. Not about whether it can be done (`plan`), or fits a device (`estimates`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.planning.profiles import DeviceProfile
+from exporter.planning.recipe import Recipe
+from runtimes.formats import Format
+
+
+@dataclass(frozen=True)
+class Variant:
+    """name: of the target or device it was asked for. context: positions of the KV caches. devices: those
+    it is meant for, none where a release is only checked again."""
+
+    name: str
+    recipe: Recipe
+    context: int
+    formats: tuple[Format, ...]
+    devices: tuple[DeviceProfile, ...]

@@ -1,0 +1,77 @@
+"""Checking a sealed release again: its files, and its artifacts against the checkpoint it was made from.
+
+Not about making one (`exporter.pipeline`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exporter.checkpoints.open import open_checkpoint
+from exporter.errors import UsageError
+from exporter.job import Job
+from exporter.lowering.table import lowerings_for
+from exporter.packaging.finishing import RECIPE_NAME
+from exporter.packaging.working_directory import working_directory
+from exporter.planning.plan import make_plan
+from exporter.planning.recipe import load_recipe
+from exporter.planning.variants import Variant
+from exporter.progress import Progress
+from exporter.reference.texts import Texts
+from exporter.stopwatch import Stopwatch
+from exporter.validation.findings import ReleaseUnderTest
+from exporter.validation.report import ValidationReport
+from exporter.validation.validate import validate_release
+from exporter.workshop import workshop
+from runtimes.manifest import read_manifest
+
+
+@dataclass(frozen=True)
+class CheckAgain:
+    """release: directory of a sealed release. model, adapter: what it was made from, None for the sample
+    and for no adapter. validation_tokens: compare on that many at most."""
+
+    release: Path
+    model: str | None = None
+    adapter: Path | None = None
+    validation_tokens: int | None = None
+
+
+def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> ValidationReport:
+    """Run and compare everything in a sealed release.
+
+    Raises ManifestError for a directory that is not a release, UsageError for another checkpoint than
+    the release was made from, RecipeError for a release without its recipe.
+    """
+    release = asked.release
+    manifest = read_manifest(release)
+    source = open_checkpoint(asked.model, asked.adapter)
+    if dict(source.digests()) != manifest.source["sha256"]:
+        raise UsageError(
+            f"--model {asked.model or 'sample'}",
+            f"is not the checkpoint {release} was made from ({manifest.source['name']})",
+            "name that one",
+        )
+    variant = Variant(
+        name=manifest.plan["target"],
+        recipe=replace(load_recipe(str(release / RECIPE_NAME)), name=manifest.plan["recipe"]),
+        context=manifest.plan["context"],
+        formats=tuple(artifact.format for artifact in manifest.artifacts),
+        devices=(),
+    )
+    plan = make_plan(source.components, variant, source.held)
+    with working_directory(release) as work:
+        job = Job(
+            source=source,
+            plans=(plan,),
+            lowerings=lowerings_for(plan.variant.formats),
+            texts=Texts.of(source),
+            work=work,
+            progress=progress,
+            stopwatch=stopwatch,
+            token_limit=asked.validation_tokens,
+        )
+        with workshop(job) as shop:
+            subject = ReleaseUnderTest(release, manifest.artifacts, plan, shop.store(plan), sealed=True)
+            return validate_release(job, subject, shop.baselines)

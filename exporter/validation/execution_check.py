@@ -1,0 +1,190 @@
+"""An artifact itself, run along both routes: what its kernels round, and what a user gets.
+
+Held against its twin (kernels), against transformers on the original checkpoint (end to end), and against
+itself fed otherwise (hand-over); greedy tokens, speed and memory are taken down on the way. Not about the
+twin (`twin_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from exporter.formats.family import Driver
+from exporter.planning.recipe import QualityLimit
+from exporter.reference.logits_file import LogitsFile
+from exporter.validation.baselines import ORIGINAL, QUANTISED
+from exporter.validation.check_context import ArtifactCheck, Compared
+from exporter.validation.gates import (
+    MEAN_KL,
+    TOP_1,
+    count_gate,
+    mean_kl_gate,
+    quality_gates,
+)
+from exporter.validation.greedy import (
+    FEWER_GREEDY_TOKENS,
+    GREEDY_TOKENS,
+    Continuation,
+    continue_greedily,
+)
+from exporter.validation.resident import PeakGrowth
+from exporter.validation.routes import Keeping, Pace, Route, RouteResult, SessionRunner
+from exporter.validation.twin_check import TWIN, Twins, judge_lowering, twin_logits
+from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.manifest import Artifact
+from runtimes.session import Session, SessionFacts
+
+ITSELF = "the artifact, every position"
+FINITE, FAILURES = "non-finite logits", "failures to run"
+CANNOT_RUN = "the artifact cannot be run"
+
+
+@runtime_checkable
+class CountsNonFinite(Protocol):
+    """A session that sees inside its graph: results that are NaN or infinite, by operation."""
+
+    @property
+    def non_finite(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What is known of an artifact from having run it, before the reference judged its greedy tokens."""
+
+    artifact: Artifact
+    bytes: int
+    facts: SessionFacts
+    pace: Pace
+    peak_growth: int | None
+    non_finite_operations: int
+    continuations: tuple[Continuation, ...]
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """Both routes of an execution and what was taken down beside them."""
+
+    executed: Executed
+    whole: Route
+    turns: Route
+    first: RouteResult
+    second: RouteResult
+
+
+def run_itself(check: ArtifactCheck, driver: Driver, twins: Twins) -> Executed | None:
+    """Run the artifact in one arithmetic; None where it cannot be run."""
+    subject = driver.arithmetic
+    try:
+        ran = _run(check, driver, twins)
+        _judge(check, driver, twins, ran)
+        return ran.executed
+    except RuntimeUnavailable as error:
+        check.skip("execution", subject, str(error), FINITE)
+        _skip_end_to_end(check, subject, str(error))
+    except (ArtifactError, SessionError) as error:
+        check.remark(subject, error)
+        check.findings.gates.append(
+            count_gate("execution", check.artifact.path, subject, FAILURES, 1, "failures")
+        )
+        _skip_end_to_end(check, subject, CANNOT_RUN)
+    finally:
+        if (file := twins.logits.get(driver.arithmetic)) is not None:
+            file.delete()
+    if twins.same:
+        check.skip("lowering", f"{TWIN}, {subject}", CANNOT_RUN, MEAN_KL)
+        if driver.arithmetic == "fp32" and (unfinished := twins.logits.pop("fp16", None)) is not None:
+            unfinished.delete()
+    return None
+
+
+def _run(check: ArtifactCheck, driver: Driver, twins: Twins) -> _Ran:
+    growth, pace = PeakGrowth(), Pace()
+    job = check.job
+    greedy_tokens = GREEDY_TOKENS if job.token_limit is None else FEWER_GREEDY_TOKENS
+    with driver.open(check.release.directory, check.artifact) as session:
+        facts, subject = session.facts, _subject(session.facts)
+        continuations = tuple(
+            continue_greedily(session, prompt, job.texts.prompt(prompt), greedy_tokens)
+            for prompt in job.prompts
+        )
+        grown = growth.so_far()
+        inner = _inner_non_finite(session)
+        compared: dict[str, Compared | None] = {
+            ORIGINAL: check.baselines[ORIGINAL],
+            QUANTISED: check.baselines[QUANTISED] if twins.same else None,
+            TWIN: twins.logits.get(driver.arithmetic),
+        }
+        whole, turns = check.routes(facts)
+        write = _twin_of_fp16(check, driver, facts, twins)
+        runner = SessionRunner(session, pace)
+        first = check.run(runner, whole, subject, compared, Keeping(turns.decoded(), write))
+        inner += _inner_non_finite(session)
+        compared |= {TWIN: None, ITSELF: first.kept}
+        second = check.run(runner, turns, subject, compared)
+        inner += _inner_non_finite(session)
+    size = _size(check.release.directory / check.artifact.path)
+    executed = Executed(check.artifact, size, facts, pace, grown, inner, continuations)
+    return _Ran(executed, whole, turns, first, second)
+
+
+def _judge(check: ArtifactCheck, driver: Driver, twins: Twins, ran: _Ran) -> None:
+    subject, path = _subject(ran.executed.facts), check.artifact.path
+    non_finite = ran.first.non_finite + ran.second.non_finite
+    check.findings.gates.append(count_gate("execution", path, subject, FINITE, non_finite, "logits"))
+    _hand_over(check, driver, subject, ran)
+    for route, result in ((ran.whole, ran.first), (ran.turns, ran.second)):
+        if twins.same:
+            judge_lowering(check, driver, subject, route, result)
+        check.compare("kernels", subject, TWIN, route, result)
+        check.compare("end to end", subject, ORIGINAL, route, result)
+    if (limit := _end_to_end_limit(check)) is not None:
+        statistics = ran.first.agreements[ORIGINAL].statistics()
+        check.findings.gates += quality_gates("end to end", path, subject, statistics, limit)
+
+
+def _hand_over(check: ArtifactCheck, driver: Driver, subject: str, ran: _Ran) -> None:
+    check.compare("execution", subject, ITSELF, ran.turns, ran.second)
+    statistics, fed_in_turns = ran.second.agreements[ITSELF].statistics(), f"{subject}: hand-over"
+    limit = driver.hand_over_limit
+    check.findings.gates.append(
+        mean_kl_gate("execution", check.artifact.path, fed_in_turns, statistics, limit)
+    )
+
+
+def _twin_of_fp16(
+    check: ArtifactCheck, driver: Driver, facts: SessionFacts, twins: Twins
+) -> LogitsFile | None:
+    """Where to put the logits of this run, if it is what the fp16 run will be held against."""
+    if not twins.same or driver.arithmetic == "fp16":
+        return None
+    if not any(each.arithmetic == "fp16" for each in check.drivers):
+        return None
+    twins.logits["fp16"] = twin_logits(check, "fp16", facts)
+    return twins.logits["fp16"]
+
+
+def _end_to_end_limit(check: ArtifactCheck) -> QualityLimit | None:
+    return check.release.plan.variant.recipe.end_to_end.get(check.family.name)
+
+
+def _skip_end_to_end(check: ArtifactCheck, subject: str, reason: str) -> None:
+    if _end_to_end_limit(check) is not None:
+        check.skip("end to end", subject, reason, MEAN_KL, TOP_1)
+
+
+def _subject(facts: SessionFacts) -> str:
+    return f"{facts.runtime} {facts.version}, {facts.arithmetic}"
+
+
+def _inner_non_finite(session: Session) -> int:
+    return sum(session.non_finite.values()) if isinstance(session, CountsNonFinite) else 0
+
+
+def _size(path: Path) -> int:
+    """Bytes of a directory's files, or of a file and those whose names begin with its own: ONNX keeps
+    its weights beside the graph."""
+    files = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.name}*")
+    return sum(each.stat().st_size for each in files if each.is_file())

@@ -1,0 +1,141 @@
+"""`Workshop`: what the variants of a job have in common, made once.
+
+    stores      a recipe is quantised once, for all variants that come to the same schemes
+    baselines   transformers runs once on the original and once on each quantised checkpoint
+    artifacts   what a runtime family would write again in equal bytes is linked from where it was written
+
+Not about what becomes of it (`exporter.pipeline`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.job import Job
+from exporter.lowering.interface import LoweringOrder
+from exporter.packaging.staging import Staging
+from exporter.planning.plan import Plan
+from exporter.quantization.quantize import write_quantized
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.transforms.equalization import equalize
+from exporter.reference.activations import input_sizes
+from exporter.validation.baselines import Baselines
+from runtimes.formats import Format
+from runtimes.manifest import Artifact
+
+Asked = tuple[str, str, int, frozenset[Format]]
+"""What decides an artifact's bytes within a job: family, store, context, and its formats."""
+
+
+@dataclass(frozen=True)
+class _Written:
+    """files: relative to the release that `staging` became."""
+
+    staging: Staging
+    files: tuple[Path, ...]
+    artifacts: tuple[Artifact, ...]
+
+
+class Workshop:
+    """Opened for one job by `workshop`."""
+
+    def __init__(self, job: Job, baselines: Baselines) -> None:
+        self.job, self.baselines = job, baselines
+        self._stores: dict[str, QuantizedCheckpoint] = {}
+        self._written: dict[Asked, _Written] = {}
+
+    def store(self, plan: Plan) -> QuantizedCheckpoint:
+        """The quantised checkpoint of a plan, of equalised weights where the recipe asks for it."""
+        name = store_name(plan)
+        if name not in self._stores:
+            with self.job.stopwatch.step("quantise"):
+                self._stores[name] = quantize(self.job, plan, self.job.work / name)
+        return self._stores[name]
+
+    def lower(self, plan: Plan, staging: Staging) -> tuple[Artifact, ...]:
+        """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
+        order = lowering_order(self.job, plan, self.store(plan), staging.directory)
+        artifacts: list[Artifact] = []
+        for family in plan.families:
+            formats = frozenset(plan.variant.formats).intersection(family.formats)
+            asked = (family.name, store_name(plan), plan.variant.context, formats)
+            if (written := self._written.get(asked)) is None:
+                with self.job.stopwatch.step(f"lower to {family.title}"):
+                    written = self._lower(asked, order, staging)
+            else:
+                _link(written, staging.directory)
+            artifacts += written.artifacts
+        return tuple(artifacts)
+
+    def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging) -> _Written:
+        release, lowering = staging.directory, self.job.lowerings[asked[0]]
+        before = _files(release)
+        artifacts = lowering.lower(order, release, self.job.progress)
+        written = _Written(staging, tuple(sorted(_files(release) - before)), artifacts)
+        self._written[asked] = written
+        return written
+
+
+@contextmanager
+def workshop(job: Job) -> Iterator[Workshop]:
+    """A workshop whose baselines are deleted afterwards; quantised stores stay in the job's directory."""
+    logits = job.work / "baselines"
+    shutil.rmtree(logits, ignore_errors=True)
+    logits.mkdir()
+    try:
+        yield Workshop(job, Baselines(job, logits))
+    finally:
+        shutil.rmtree(logits, ignore_errors=True)
+
+
+def store_name(plan: Plan) -> str:
+    """A directory name for what decides a plan's store: recipe, schemes, what is taken over."""
+    digest = hashlib.sha256(plan.variant.recipe.text.encode())
+    for name, scheme in plan.schemes.items():
+        digest.update(f"{name} {scheme.name} {name in plan.taken_over}\n".encode())
+    return f"quantized-{digest.hexdigest()[:12]}"
+
+
+def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: Path) -> LoweringOrder:
+    """What a plan's lowerings are told to build. tokenizer: directory that holds the checkpoint's."""
+    tokens = job.source.tokens
+    return LoweringOrder(
+        checkpoint=store,
+        context=plan.variant.context,
+        prefill_chunk=plan.prefill_chunk,
+        prefill_logits=job.prefill_logits,
+        tokenizer=tokenizer,
+        bos_token=tokens.bos_token,
+        stop_tokens=tokens.stop_tokens,
+        chat_template=tokens.chat_template,
+    )
+
+
+def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
+    """Quantise the job's source by a plan, equalised first where its recipe says so."""
+    source, how = job.source, plan.variant.recipe.equalization
+    if how is not None:
+        source = equalize(source, input_sizes(source, job.texts.calibration.tokens, job.progress), how)
+    return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
+
+
+def _files(release: Path) -> set[Path]:
+    return {path.relative_to(release) for path in release.rglob("*") if path.is_file()}
+
+
+def _link(written: _Written, release: Path) -> None:
+    """Put the files of another variant's artifacts into a release, without writing them again."""
+    staging = written.staging
+    there = staging.directory if staging.directory.is_dir() else staging.published
+    for path in written.files:
+        (release / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(there / path, release / path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(there / path, release / path)

@@ -1,0 +1,41 @@
+"""The toy's room: what is true of it, as one value."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from exporter.byte_size import GIB
+from exporter.formats.family import Driver, FormatFacts, MemoryModel, RuntimeFamily, TestedPackage
+from exporter.models.text.spec import LayerSpec, ModelSpec
+from runtimes.formats import Format
+from runtimes.manifest import Artifact
+from runtimes.open import open_session
+
+TOY_FORMAT = cast(Format, "toy")  # a real runtime adds its word to `Format`
+
+
+def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
+    """A window, and a chunk whose first query still finds its whole window."""
+    return context if layer.window is None else min(context, layer.window + prefill_chunk - 1)
+
+
+def _how_to_run(artifact: Artifact) -> str:
+    return f'```python\nimport numpy as np\n\nprint(np.load("{artifact.path}").files)\n```'
+
+
+TOY = RuntimeFamily(
+    name="toy",
+    title="Toy",
+    files=(FormatFacts(TOY_FORMAT, ("numpy",), _how_to_run),),
+    schemes=frozenset({"fp16", "fp32"}),
+    other_schemes="it has no integers",
+    negative_scales="has no scales",
+    zero_points=None,
+    cache_slots=_cache_slots,
+    cached_bytes=4,
+    rewindable=None,
+    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6),),
+    packages=(TestedPackage("numpy", "Toy: reading the archive", "2"),),
+    memory=MemoryModel(lowering=GIB, weight_copies=2, cache_copies=1, beside=0, twin=None),
+    replayed=False,
+)

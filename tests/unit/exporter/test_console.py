@@ -1,0 +1,42 @@
+"""What a pipe is shown while work goes on, and where the time went afterwards."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich.console import Console
+
+from exporter.console import print_timings, progress_on
+from exporter.stopwatch import Timing
+
+
+def on_a_pipe() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=132), out
+
+
+def test_a_pipe_gets_a_line_as_each_step_ends_and_none_before() -> None:
+    console, out = on_a_pipe()
+    with progress_on(console) as progress:
+        progress("quantise", 0, 2)
+        progress("quantise", 1, 2)
+        assert out.getvalue() == ""
+        progress("quantise", 2, 2)
+        assert re.fullmatch(r" +\d+\.\d s  quantise\n", out.getvalue())
+        progress("trace [1, n]", 1, 1)
+    assert out.getvalue().splitlines()[1].endswith("s  trace [1, n]")
+
+
+def test_work_that_comes_again_gets_a_line_again_and_is_told_once_each_time() -> None:
+    console, out = on_a_pipe()
+    with progress_on(console) as progress:
+        for done in (1, 2, 2, 1, 2):
+            progress("reference: layers", done, 2)
+    assert len(out.getvalue().splitlines()) == 2
+
+
+def test_parts_of_a_step_stand_below_it() -> None:
+    console, out = on_a_pipe()
+    print_timings((Timing("validate", 12.3), Timing("validate / float twin", 4.56)), console)
+    assert out.getvalue().splitlines()[1:] == ["    12.3 s  validate", "     4.6 s    float twin"]
