@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/gemma-export --target android --force
 
 test: .venv/installed
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(T)
 
 quick: .venv/installed
 	$(BIN)/python -m pytest -p tests.quick --numprocesses 2 $(QUICK)

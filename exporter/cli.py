@@ -1,29 +1,31 @@
 """The `gemma-export` command: flags in, exit code out.
 
-The only place that prints or exits. Heavy packages are imported by the commands that need them, so
-that `--help` answers at once. Exit codes: 0 every gate passed, 1 a gate failed, 2 the request cannot
-be served, 3 something could not be checked.
+The only place that prints. Heavy packages are imported by the commands that need them, so that `--help`
+answers at once. Exit codes are listed in `exporter.exits`.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from exporter import __version__
 from exporter.byte_size import parse_bytes
 from exporter.console import make_console, print_timings, progress_on
+from exporter.exits import exit_codes
 from exporter.stopwatch import Stopwatch
 from runtimes.formats import FORMATS
 
+if TYPE_CHECKING:
+    from exporter.doctor import Examination
+
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 TIMINGS = click.option("--timings", is_flag=True, help="Say where the time went, step by step.")
+TRACEBACK = click.option("--traceback", is_flag=True, help="Show where an unexpected error came from.")
 
 
 def _bytes(value: str | None) -> int | None:
@@ -53,7 +55,12 @@ def _bytes(value: str | None) -> int | None:
     metavar="NAME",
     help="int8, int4, float, as-stored, or a .toml file. Default: the target's.",
 )
-@click.option("--context", type=int, metavar="N", help="Positions of the KV cache. Default: the target's.")
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Positions of the KV cache. Default: the target's.",
+)
 @click.option(
     "--format",
     "formats",
@@ -83,6 +90,7 @@ def _bytes(value: str | None) -> int | None:
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @TIMINGS
+@TRACEBACK
 @click.version_option(__version__, prog_name="gemma-export")
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
@@ -90,6 +98,11 @@ def main(context: click.Context, /, **options: Any) -> None:
 
     Writes LiteRT, ONNX and Core ML artifacts as the target asks, executes each one, compares it with
     transformers, and publishes the directory only if every gate passed.
+
+    \b
+    Exit codes: 0 every gate passed, 1 a gate failed, 2 refused, 3 something
+    could not be checked, 70 a defect of gemma-export, 130 interrupted,
+    141 nobody reads the output, 143 terminated.
     """
     if context.invoked_subcommand is not None:
         given = [name for name in options if _given(context, name)]
@@ -100,7 +113,8 @@ def main(context: click.Context, /, **options: Any) -> None:
         raise click.UsageError(f"name a target: --target {'|'.join(TARGETS)}, or a device with --profile")
     if options["target"] and options["profile"]:
         raise click.UsageError("--target and --profile exclude each other; a profile is one device")
-    with _errors_exit_2():
+    with exit_codes(options.pop("traceback")):
+        _quieten()
         _export(options)
 
 
@@ -110,15 +124,18 @@ def main(context: click.Context, /, **options: Any) -> None:
 @click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
 @TIMINGS
+@TRACEBACK
 def validate(
     directory: Path,
     model: str | None,
     adapter: Path | None,
     validation_tokens: int | None,
     timings: bool,
+    traceback: bool,
 ) -> None:
     """Re-check a release: its checksums, and every artifact run and compared again."""
-    with _errors_exit_2():
+    with exit_codes(traceback):
+        _quieten()
         from runtimes.manifest import read_manifest
 
         console = make_console()
@@ -139,13 +156,20 @@ def validate(
 
 
 @main.command()
-def doctor() -> None:
+@TRACEBACK
+def doctor(traceback: bool) -> None:
     """Say which runtimes and versions are there, and what this machine can do."""
+    with exit_codes(traceback):
+        from exporter.doctor import examine
+
+        found = examine(Path.cwd())
+        _show_examination(found)
+        sys.exit(0 if found.complete else 3)
+
+
+def _show_examination(found: Examination) -> None:
     from rich.table import Table
 
-    from exporter.doctor import examine
-
-    found = examine(Path.cwd())
     console = make_console()
     table = Table("package", "installed", "tested", "needed for")
     for finding in found.findings:
@@ -162,7 +186,6 @@ def doctor() -> None:
     console.print(f"Core ML packages are executed by {found.core_ml}")
     if not found.complete:
         console.print("Something is missing: pip install -r requirements.lock installs all of it.")
-        sys.exit(3)
 
 
 def _export(options: dict[str, Any]) -> None:
@@ -204,20 +227,10 @@ def _given(context: click.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-@contextmanager
-def _errors_exit_2() -> Iterator[None]:
-    """Refusals become one line on stderr and exit code 2; anything else is our bug and stays loud."""
-    from exporter.errors import ExportError
-    from runtimes.errors import RuntimesError
-
-    # Said on import by packages we depend on, about GPU kernels nobody asked for.
+def _quieten() -> None:
+    """What packages we depend on say on import, about GPU kernels nobody asked for."""
     for chatty in ("torchao", "torch.utils._pytree"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    try:
-        yield
-    except (ExportError, RuntimesError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

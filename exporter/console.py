@@ -24,7 +24,13 @@ def make_console() -> Any:
     """rich's console on standard output."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    class RaisingConsole(Console):
+        """Whose reader may go away: rich itself would exit with 1, which is for a failed gate."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return RaisingConsole(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 @contextmanager

@@ -12,6 +12,7 @@
     ├── LoweringError                a graph that is not what the lowering expects
     ├── ReferenceModelError          the reference cannot be built or run
     └── ReleaseError                 the output cannot be written, or is there already
+        └── FullDiskError            because a disk is full: what was finished is worth keeping
 
 A comparison that fails its limit is not an error but a verdict (`exporter.validation.verdict`).
 """
@@ -74,3 +75,7 @@ class ReferenceModelError(ExportError):
 
 class ReleaseError(ExportError):
     """A release that cannot be written, or that is there already."""
+
+
+class FullDiskError(ReleaseError):
+    """A disk that takes no more: once there is room, what was finished is good to go on from."""

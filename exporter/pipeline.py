@@ -18,7 +18,7 @@ from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.staging import require_free, staged_release
-from exporter.packaging.working_directory import working_directory
+from exporter.packaging.working_directory import held_output, job_directory
 from exporter.planning.estimates import device_estimates
 from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
@@ -59,20 +59,21 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         if flags.max_ram is not None:
             require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
     out = flags.output or Path("releases") / f"{source.name}-{variant.recipe.name}-{variant.name}"
-    require_free(out, flags.force)
-    with working_directory(out) as work:
-        job = Job(
-            source=source,
-            plans=(plan,),
-            lowerings=lowerings_for(plan.variant.formats),
-            texts=texts,
-            work=work,
-            progress=progress,
-            stopwatch=stopwatch,
-            prefill_logits=flags.prefill_logits,
-            token_limit=flags.validation_tokens,
-        )
-        (result,) = make_releases(job, (out,), flags.force)
+    with held_output(out) as held:
+        require_free(out, flags.force)
+        with job_directory(held, "export") as work:
+            job = Job(
+                source=source,
+                plans=(plan,),
+                lowerings=lowerings_for(plan.variant.formats),
+                texts=texts,
+                work=work,
+                progress=progress,
+                stopwatch=stopwatch,
+                prefill_logits=flags.prefill_logits,
+                token_limit=flags.validation_tokens,
+            )
+            (result,) = make_releases(job, (out,), flags.force)
     return result
 
 

@@ -5,15 +5,17 @@ Not about making one (`exporter.pipeline`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE
 from exporter.checkpoints.open import open_checkpoint
-from exporter.errors import UsageError
+from exporter.errors import RecipeError, UsageError
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import RECIPE_NAME
-from exporter.packaging.working_directory import working_directory
+from exporter.packaging.working_directory import held_output, job_directory
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
@@ -47,11 +49,15 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     release = asked.release
     manifest = read_manifest(release)
     source = open_checkpoint(asked.model, asked.adapter)
-    if dict(source.digests()) != manifest.source["sha256"]:
+    if not _is_made_from(manifest.source["sha256"], source.digests()):
         raise UsageError(
             f"--model {asked.model or 'sample'}",
             f"is not the checkpoint {release} was made from ({manifest.source['name']})",
             "name that one",
+        )
+    if not (release / RECIPE_NAME).is_file():
+        raise RecipeError(
+            release / RECIPE_NAME, "is missing from the release", "copy the release again, or export again"
         )
     variant = Variant(
         name=manifest.plan["target"],
@@ -61,7 +67,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         devices=(),
     )
     plan = make_plan(source.components, variant, source.held)
-    with working_directory(release) as work:
+    with held_output(release) as held, job_directory(held, "validate") as work:
         job = Job(
             source=source,
             plans=(plan,),
@@ -75,3 +81,9 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         with workshop(job) as shop:
             subject = ReleaseUnderTest(release, manifest.artifacts, plan, shop.store(plan), sealed=True)
             return validate_release(job, subject, shop.baselines)
+
+
+def _is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Whether these are the digests a release has sealed; it may be older than some of the names."""
+    since = {PROCESSOR_TEMPLATE, ADDED_TOKENS} - sealed.keys()
+    return dict(sealed) == {name: digest for name, digest in found.items() if name not in since}

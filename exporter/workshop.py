@@ -114,6 +114,7 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
         bos_token=tokens.bos_token,
         stop_tokens=tokens.stop_tokens,
         chat_template=tokens.chat_template,
+        turn_end=tokens.turn_end,
     )
 
 

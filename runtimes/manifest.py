@@ -1,36 +1,65 @@
 """`manifest.json`: what a release holds, in a versioned schema.
 
-Strict both ways: an unknown or missing key is an error that carries its path, because a reader
-that guesses is how a device runs the wrong file. Schema 1 is read as what it meant in the words of
-schema 2, which is the only one written.
+Strict both ways: an unknown key, a missing one or another type is an error that carries its path, because
+a reader that guesses is how a device runs the wrong file. No path it names leaves the release. Schema 1 is
+read as what it meant in the words of schema 2, which is the only one written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict
 
 from runtimes.errors import ManifestError
-from runtimes.formats import FORMATS, Format
+from runtimes.excerpt import excerpt
+from runtimes.formats import Format
+from runtimes.inside import is_inside, is_plain_path
+from runtimes.records import RecordError, from_plain
 from runtimes.session import PrefillLogits
+from runtimes.strict_json import StrictJsonError, read_json_object
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 
 ComponentName = Literal["text"]
 """The parts a model can be made of, each with weights and artifacts of its own: the text decoder."""
-COMPONENT_NAMES: tuple[ComponentName, ...] = get_args(ComponentName)
 
 Port = Literal["tokens", "logits"]
 """What goes into or comes out of a component: ids of the vocabulary, a score for each of its entries."""
-PORTS: tuple[Port, ...] = get_args(Port)
 
-TYPES: Mapping[str, type] = {"model_type": str, "parameters": int}
-"""What a component is described by; in schema 1, the model."""
+LARGEST_MANIFEST = 16 << 20  # bytes; a release of a hundred files has some 20 KB
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class ModelEntry(TypedDict):
+    """left_out: what of the checkpoint is not in the release, in words."""
+
+    name: str
+    model_type: str
+    parameters: int
+    left_out: list[str]
+
+
+class SourceEntry(TypedDict):
+    """The checkpoint: the name of its path, and the digest of each file of it."""
+
+    name: str
+    sha256: dict[str, str]
+
+
+class PlanEntry(TypedDict):
+    """schemes: how many weights have each. weight_bytes: what they take together."""
+
+    recipe: str
+    target: str
+    formats: list[Format]
+    context: int
+    schemes: dict[str, int]
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -78,17 +107,16 @@ class Manifest:
     """The release's table of contents.
 
     schema_version: always SCHEMA_VERSION, of whichever schema the file was.
-    model: name, family, parameter count. source: path name and digests of the checkpoint.
     components: what the model is made of; every artifact is one's.
-    versions: package → version that took part. plan: recipe, context, and scheme → weight count.
+    versions: package → version that took part.
     """
 
     schema_version: int
-    model: dict[str, Any]
-    source: dict[str, Any]
+    model: ModelEntry
+    source: SourceEntry
     components: dict[ComponentName, ComponentEntry]
     versions: dict[str, str]
-    plan: dict[str, Any]
+    plan: PlanEntry
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]
 
@@ -102,20 +130,33 @@ def read_manifest(release: Path) -> Manifest:
     Raises ManifestError naming the file and the key.
     """
     path = release / MANIFEST_NAME
-    top = _members(path, "$", _in_schema_2(path, _read_object(path)), _names(Manifest))
-    components = _components(path, top["components"])
-    artifacts = tuple(
-        _artifact(path, f"$.artifacts[{i}]", entry, components)
-        for i, entry in enumerate(_array(path, "$.artifacts", top["artifacts"]))
-    )
-    files = tuple(
-        FileEntry(**_members(path, f"$.files[{i}]", entry, _names(FileEntry)))
-        for i, entry in enumerate(_array(path, "$.files", top["files"]))
-    )
-    for name in [artifact.path for artifact in artifacts] + [file.path for file in files]:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ManifestError(f"{path}: {name!r} leaves the release directory; do not trust this release")
-    return Manifest(**{**top, "components": components, "artifacts": artifacts, "files": files})
+    raw = _read_object(path)
+    try:
+        match raw.get("schema_version"):
+            case 2:
+                manifest = from_plain(Manifest, raw)
+            case 1:
+                manifest = _in_schema_2(from_plain(_ManifestOfSchema1, raw))
+            case other:
+                raise ManifestError(
+                    f"{path}: schema_version is {excerpt(other)} and this version reads 1 and 2; "
+                    "use the gemma-export that wrote it, or export again"
+                )
+        _check(manifest)
+    except RecordError as error:
+        raise ManifestError(
+            f"{path}: {error}; use the gemma-export that wrote it, or export again"
+        ) from error
+    for name in [artifact.path for artifact in manifest.artifacts] + [file.path for file in manifest.files]:
+        if not is_plain_path(name):
+            raise ManifestError(
+                f"{path}: {excerpt(name)} leaves the release directory; do not trust this release"
+            )
+        if not is_inside(release, release / name):
+            raise ManifestError(
+                f"{path}: {excerpt(name)} is a link out of the release directory; do not trust this release"
+            )
+    return manifest
 
 
 def sha256_of(path: Path) -> str:
@@ -127,104 +168,74 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class _ArtifactOfSchema1:
+    """An artifact before components had names."""
+
+    format: Format
+    path: str
+    context: int
+    vocab_size: int
+    prefill_chunk: int
+    prefill_logits: PrefillLogits
+
+
+@dataclass(frozen=True)
+class _ManifestOfSchema1:
+    """It knew one component, the text decoder, and described it in `model` alone."""
+
+    schema_version: int
+    model: ModelEntry
+    source: SourceEntry
+    versions: dict[str, str]
+    plan: PlanEntry
+    artifacts: tuple[_ArtifactOfSchema1, ...]
+    files: tuple[FileEntry, ...]
+
+
+def _in_schema_2(old: _ManifestOfSchema1) -> Manifest:
+    text = ComponentEntry(old.model["model_type"], old.model["parameters"], ("tokens",), ("logits",))
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        model=old.model,
+        source=old.source,
+        components={"text": text},
+        versions=old.versions,
+        plan=old.plan,
+        artifacts=tuple(Artifact("text", **asdict(each)) for each in old.artifacts),
+        files=old.files,
+    )
+
+
+def _check(manifest: Manifest) -> None:
+    """Values that have the right type and cannot be."""
+    for i, artifact in enumerate(manifest.artifacts):
+        if artifact.component not in manifest.components:
+            raise RecordError(
+                f"$.artifacts[{i}].component",
+                f"is {artifact.component!r}, not one of $.components",
+            )
+        for key in ("context", "vocab_size", "prefill_chunk"):
+            _require_at_least(1, f"$.artifacts[{i}].{key}", getattr(artifact, key))
+    for i, file in enumerate(manifest.files):
+        _require_at_least(0, f"$.files[{i}].size", file.size)
+        if not SHA256.fullmatch(file.sha256):
+            raise RecordError(f"$.files[{i}].sha256", f"is no SHA-256: {excerpt(file.sha256)}")
+
+
+def _require_at_least(least: int, at: str, value: int) -> None:
+    if value < least:
+        raise RecordError(at, f"expected {least} or more, got {value}")
+
+
 def _read_object(path: Path) -> dict[str, Any]:
+    if path.is_symlink():
+        raise ManifestError(f"{path}: is a link; put the release's own manifest there")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path, LARGEST_MANIFEST)
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file; is this a release directory?") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    except StrictJsonError as error:
         raise ManifestError(f"{path}: cannot be read as JSON ({error}); export again") from error
-    if not isinstance(raw, dict):
-        raise ManifestError(f"{path}: expected an object at $; export again")
-    return raw
-
-
-def _in_schema_2(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """The manifest as schema 2 has it. Raises ManifestError for a schema this version cannot read."""
-    match raw.get("schema_version"):
-        case 2:
-            return raw
-        case 1:
-            return _from_schema_1(path, raw)
-        case other:
-            raise ManifestError(
-                f"{path}: schema_version is {other!r} and this version reads 1 and 2; "
-                "use the gemma-export that wrote it, or export again"
-            )
-
-
-def _from_schema_1(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 knew one component, the text decoder, and described it in `model` alone."""
-    top = _members(path, "$", raw, _names(Manifest) - {"components"})
-    model = top["model"] if isinstance(top["model"], dict) else {}
-    _require_types(path, "$.model", model)
-    text = {key: model[key] for key in TYPES}
-    artifacts = [
-        {
-            **_members(path, f"$.artifacts[{i}]", entry, _names(Artifact) - {"component"}),
-            "component": "text",
-        }
-        for i, entry in enumerate(_array(path, "$.artifacts", top["artifacts"]))
-    ]
-    components = {"text": {**text, "inputs": ["tokens"], "outputs": ["logits"]}}
-    return {**top, "schema_version": SCHEMA_VERSION, "components": components, "artifacts": artifacts}
-
-
-def _components(path: Path, raw: object) -> dict[ComponentName, ComponentEntry]:
-    if not isinstance(raw, dict):
-        raise ManifestError(f"{path}: expected an object at $.components; export again")
-    for name in raw:
-        _require_one_of(path, "a name at $.components", name, COMPONENT_NAMES)
-    return {name: _component(path, f"$.components.{name}", entry) for name, entry in raw.items()}
-
-
-def _component(path: Path, at: str, raw: object) -> ComponentEntry:
-    entry = _members(path, at, raw, _names(ComponentEntry))
-    _require_types(path, at, entry)
-    for key in ("inputs", "outputs"):
-        for i, port in enumerate(_array(path, f"{at}.{key}", entry[key])):
-            _require_one_of(path, f"{at}.{key}[{i}]", port, PORTS)
-    return ComponentEntry(**{**entry, "inputs": tuple(entry["inputs"]), "outputs": tuple(entry["outputs"])})
-
-
-def _require_types(path: Path, at: str, raw: dict[str, Any]) -> None:
-    for key, kind in TYPES.items():
-        if type(raw.get(key)) is not kind:
-            raise ManifestError(
-                f"{path}: {at}.{key} is {raw.get(key)!r}, expected {kind.__name__}; export again"
-            )
-
-
-def _artifact(path: Path, at: str, raw: object, components: Collection[ComponentName]) -> Artifact:
-    artifact = Artifact(**_members(path, at, raw, _names(Artifact)))
-    _require_one_of(path, f"{at}.component", artifact.component, tuple(components))
-    _require_one_of(path, f"{at}.format", artifact.format, FORMATS)
-    return artifact
-
-
-def _require_one_of(path: Path, at: str, found: object, known: tuple[str, ...]) -> None:
-    if found not in known:
-        raise ManifestError(
-            f"{path}: {at} is {found!r}, expected one of {known}; "
-            "use the gemma-export that wrote it, or export again"
-        )
-
-
-def _names(kind: type) -> set[str]:
-    return {field.name for field in fields(kind)}
-
-
-def _members(path: Path, at: str, raw: object, names: set[str]) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise ManifestError(f"{path}: expected an object at {at}; export again")
-    if unknown := sorted(set(raw) - names):
-        raise ManifestError(f"{path}: unknown key {unknown[0]!r} at {at}; export again")
-    if missing := sorted(names - set(raw)):
-        raise ManifestError(f"{path}: missing key {missing[0]!r} at {at}; export again")
-    return raw
-
-
-def _array(path: Path, at: str, raw: object) -> list[object]:
-    if not isinstance(raw, list):
-        raise ManifestError(f"{path}: expected an array at {at}; export again")
-    return raw

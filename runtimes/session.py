@@ -40,21 +40,52 @@ class SessionFacts:
     prefill_chunk: int
     prefill_logits: PrefillLogits
 
-    def require_room(self, position: int, tokens: NDArray[np.integer]) -> None:
-        """Raise SessionError unless `tokens` are ids of the vocabulary that fit behind `position`."""
-        if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-            raise SessionError(f"tokens are a list of integers, got {tokens.dtype}{list(tokens.shape)}")
-        outside = tokens[(tokens < 0) | (tokens >= self.vocab_size)]
+    def tokens_at(self, position: int, tokens: object) -> Tokens:
+        """What a prefill was given, as ids of the vocabulary that fit behind `position`.
+
+        Raises SessionError for anything but a list of at least one of them: every driver's first step.
+        """
+        try:
+            ids = np.asarray(tokens)
+        except ValueError as error:  # rows of unequal length
+            raise SessionError("tokens are a list of integers, got a ragged one") from error
+        if ids.shape == (0,):
+            raise SessionError("no tokens were given; give at least one")
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise SessionError(f"tokens are a list of integers, got {ids.dtype}{list(ids.shape)}")
+        outside = ids[(ids < 0) | (ids >= self.vocab_size)]
         if len(outside):
+            raise self._outside(int(outside[0]))
+        if position + len(ids) > self.context:
             raise SessionError(
-                f"token {outside[0]} is outside the vocabulary of {self.vocab_size}; "
-                "encode with the tokenizer of this release"
-            )
-        if position + len(tokens) > self.context:
-            raise SessionError(
-                f"{len(tokens)} tokens at position {position} exceed the context of {self.context}; "
+                f"{len(ids)} tokens at position {position} exceed the context of {self.context}; "
                 "reset the session, or export with a longer --context"
             )
+        return ids.astype(np.int32)
+
+    def token_at(self, position: int, token: object) -> Tokens:
+        """What a decode was given, [1]: as `tokens_at`. Numbers that are not integers are not rounded."""
+        if isinstance(token, (bool, np.bool_)) or not isinstance(token, (int, np.integer)):
+            raise SessionError(f"a token is an integer, got {type(token).__name__}")
+        if not 0 <= token < self.vocab_size:
+            raise self._outside(int(token))
+        return self.tokens_at(position, [int(token)])
+
+    def _outside(self, token: int) -> SessionError:
+        return SessionError(
+            f"token {shortened(token)} is outside the vocabulary of {self.vocab_size}; "
+            "encode with the tokenizer of this release"
+        )
+
+
+def closed() -> SessionError:
+    """For a call of a session that was closed."""
+    return SessionError("the session is closed; open the artifact again")
+
+
+def shortened(number: int) -> str:
+    """An integer's digits, or how large it is where nobody wants to read them."""
+    return str(number) if number.bit_length() <= 64 else f"of {number.bit_length()} bits"
 
 
 class Session(Protocol):
@@ -79,7 +110,8 @@ class Session(Protocol):
         """Append tokens to the cache.
 
         Returns [k, vocab] with k = len(tokens), 1 or 0, as `facts.prefill_logits` says "all",
-        "last" or "none". Raises SessionError past the context or for a token out of range.
+        "last" or "none". Raises SessionError for no tokens, past the context or for a token out of range;
+        the session is then as it was.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -36,11 +37,19 @@ def _fail_a_skip_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None
 
 @pytest.fixture(scope="session")
 def sample_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real Gemma 3 270M, every format, recipe int8, through the command line: minutes, once."""
-    release = tmp_path_factory.mktemp("sample") / "release"
-    command = [sys.executable, "-m", "exporter.cli", "--target", "all", "--recipe", "int8"]
-    done = subprocess.run([*command, "-o", str(release)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+    """The real Gemma 3 270M, every format, recipe int8, through the command line: minutes, once for all
+    workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    release = shared / "sample" / "release"
+    with (shared / "sample.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not release.exists():
+            command = [sys.executable, "-m", "exporter.cli", "--target", "all", "--recipe", "int8"]
+            command += ["-o", str(release)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
     return release
 
 

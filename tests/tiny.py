@@ -102,6 +102,11 @@ def tiny_gemma2() -> dict[str, Any]:
     }
 
 
+def tiny_vaultgemma() -> dict[str, Any]:
+    """config.json of a VaultGemma in small: Gemma 2's layers without post norms."""
+    return {**tiny_gemma2(), "model_type": "vaultgemma", "architectures": ["VaultGemmaForCausalLM"]}
+
+
 def _gemma4_ropes() -> dict[str, Any]:
     return {
         FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
@@ -164,6 +169,7 @@ TINY_CONFIGS: dict[str, Callable[[], dict[str, Any]]] = {
     "Gemma 1": tiny_gemma1,
     "Gemma 2": tiny_gemma2,
     "Gemma 3": tiny_gemma3,
+    "VaultGemma": tiny_vaultgemma,
     "Gemma 4 E2B": tiny_gemma4_e2b,
     "Gemma 4 E4B": tiny_gemma4_e4b,
     "Gemma 4 12B": tiny_gemma4_12b,
@@ -178,6 +184,7 @@ class RandomSource:
     seed: int = 0
     name: str = "tiny-gemma"
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     documents: Path | None = None
     components: Components = field(init=False)
     weights: dict[str, NDArray[np.float32]] = field(init=False)

@@ -94,6 +94,7 @@ def lowering_order(checkpoint: QuantizedCheckpoint, tokenizer: Path, **changes: 
         bos_token=2,
         stop_tokens=(1, 5),
         chat_template="{{ bos_token }}",
+        turn_end=None,
     )
     return replace(plain, **changes)
 

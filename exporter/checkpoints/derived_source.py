@@ -59,6 +59,10 @@ class DerivedSource(ABC):
         return self.base.left_out
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        return self.base.remarks
+
+    @property
     def documents(self) -> Path | None:
         return self.base.documents
 

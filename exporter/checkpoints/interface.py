@@ -53,7 +53,10 @@ class HeldCodes:
 class TokenFacts:
     """What the release must know of the vocabulary beside tokenizer.json.
 
-    stop_tokens: ids that end a turn or the text, most usual first. chat_template: Jinja, or None.
+    stop_tokens: ids that end a turn or the text, most usual first, the same for every format.
+    chat_template: Jinja, or None. turn_end: the token the template ends an answer with, for runtimes that
+    stop at one alone; None where there is none. remarks: how they were found where that is not plain, a
+    sentence each.
     """
 
     bos_token: int
@@ -61,6 +64,8 @@ class TokenFacts:
     pad_token: int
     stop_tokens: tuple[int, ...]
     chat_template: str | None
+    turn_end: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class CheckpointSource(Protocol):
@@ -96,6 +101,11 @@ class CheckpointSource(Protocol):
     @property
     def left_out(self) -> tuple[str, ...]:
         """Parts of the checkpoint that are no component here ("vision tower, 417 M parameters")."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever releases it should know of how it was read, a sentence each; usually nothing."""
         ...
 
     @property

@@ -8,14 +8,20 @@ Source: transformers 5.23 `configuration_gemma3.py`, `configuration_gemma4.py`,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
+from exporter.models.refused import refuse_config
 from exporter.models.text.families.attention import tied_embedding
+from exporter.models.text.families.gemma3 import UNUSED_SOFTCAP
+from exporter.models.text.families.limits import refuse_impossible_numbers
+from exporter.models.transformers_defaults import fill_in
+from runtimes.excerpt import excerpt
+from runtimes.strict_json import parse_json_object
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
@@ -81,38 +87,58 @@ class TextConfig:
     """What a config.json says of the text model.
 
     config: the text model's own, as transformers' class has it. where: its place, for errors.
-    token_ids: where bos, eos and pad are looked up. family: None for a checkpoint of text alone.
+    token_ids: where bos, eos and pad are looked up. family: None for a checkpoint of text alone. keys: what
+    leads to it in the file. remarks: what config.json does not say, or says in vain, a sentence each.
     """
 
     config: Mapping[str, Any]
     where: str
     token_ids: Mapping[str, Any]
     family: Multimodal | None
+    keys: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
-def read_text_config(raw: Mapping[str, Any], where: str) -> TextConfig:
-    """The text model's configuration; a config.json of text alone is handed on as it is.
+def read_text_config(raw: Mapping[str, Any], where: str, file: Path | None = None) -> TextConfig:
+    """The text model's configuration, with the numbers that transformers' class has for keys left out.
 
-    raw: config.json, loaded from the file `where`. Raises SpecError for a top-level key that is
-    unknown, and for a text_config that is missing, another model's or impossible.
+    raw: config.json, loaded from the file `where`; `file` gives lines to errors. Raises SpecError for a
+    model that is not exported, for a top-level key that is unknown, and for a text_config that is missing,
+    another model's or impossible.
     """
     model_type = raw.get("model_type")
     family = MULTIMODAL.get(model_type) if isinstance(model_type, str) else None
     if family is None:
-        return TextConfig(raw, where, raw, None)
-    whole = StrictConfig(where, raw)
+        filled = fill_in(raw)
+        remarks = (*filled.remarks, *_said_in_vain(raw))
+        return TextConfig(filled.config, where, filled.config, None, (), remarks)
+    refuse_config(raw, where)
+    whole = StrictConfig(where, raw, file)
     whole.ignore(*family.other_keys)
     tied = tied_embedding(whole)
     text = whole.child("text_config")
     whole.refuse_unread()
     text.expect("model_type", family.text_type)
+    refuse_impossible_numbers(text.raw, text.where)
     config = {
         **_as_transformers_reads_it(family.text_type, text),
         "architectures": [family.architecture],
         "tie_word_embeddings": tied,  # the head is the whole model's, and so is the decision to tie it
     }
     stated = {key: raw[key] for key in TOKEN_IDS if raw.get(key) is not None}
-    return TextConfig(config, text.where, {**config, **stated}, family)
+    filled = fill_in({**text.raw, "model_type": family.text_type, **stated})
+    remarks = (*filled.remarks, *_said_in_vain(text.raw))
+    return TextConfig(config, text.where, {**config, **stated}, family, text.keys, remarks)
+
+
+def _said_in_vain(config: Mapping[str, Any]) -> tuple[str, ...]:
+    cap = config.get(UNUSED_SOFTCAP)
+    if config.get("model_type") != "gemma3_text" or cap is None:
+        return ()
+    return (
+        f"config.json sets {UNUSED_SOFTCAP} to {excerpt(cap)}, which transformers' Gemma 3 does not apply: "
+        "scores are not capped here either.",
+    )
 
 
 def _as_transformers_reads_it(model_type: str, text: StrictConfig) -> dict[str, Any]:
@@ -126,7 +152,7 @@ def _as_transformers_reads_it(model_type: str, text: StrictConfig) -> dict[str, 
     settings = {key: value for key, value in text.raw.items() if key != "model_type"}
     try:
         read = AutoConfig.for_model(model_type, **settings)
-        found: dict[str, Any] = json.loads(read.to_json_string())
+        found = parse_json_object(read.to_json_string())
     except Exception as error:  # its classes raise ValueError, KeyError, and their own plain Exceptions
         reason = " ".join(str(error).split())
         raise SpecError(

@@ -68,12 +68,17 @@ def published_name(reference: str | None) -> PublishedName | None:
 
 
 def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSource:
-    """`open_source`, with a LoRA adapter directory merged into it where one is given."""
-    from exporter.checkpoints.adapters.lora import LoraSource
+    """`open_source`, with a LoRA adapter directory merged into it where one is given.
 
+    Raises CheckpointError for an adapter that lies beside the model and was not asked for.
+    """
+    from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside
+
+    if reference not in (None, SAMPLE) and (path := Path(str(reference)).expanduser()).is_dir():
+        refuse_adapter_beside(path, adapter)
     base = open_source(reference)
     return base if adapter is None else LoraSource.open(base, adapter)
 
 
 def _is_gguf(path: Path) -> bool:
-    return path.suffix == ".gguf" and path.is_file()
+    return path.suffix.lower() == ".gguf" and path.is_file()

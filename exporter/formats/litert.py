@@ -84,6 +84,7 @@ LITERT = RuntimeFamily(
         cache_copies=1,
         beside=0,
         twin=5 * GIB // 2,  # fp32 weights that are open at once, and packed
+        twin_matrices=0,
     ),
     replayed=False,
 )

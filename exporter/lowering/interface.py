@@ -29,6 +29,7 @@ class LoweringOrder:
     wants it static. prefill_logits: positions a prefill returns logits for, where there is a choice.
     tokenizer: directory with tokenizer.json (and tokenizer_config.json) to put beside the graph.
     stop_tokens: ids that end generation. chat_template: Jinja source, None where the model has none.
+    turn_end: the token it ends an answer with, None where it writes none.
     """
 
     checkpoint: QuantizedCheckpoint
@@ -39,6 +40,7 @@ class LoweringOrder:
     bos_token: int
     stop_tokens: tuple[int, ...]
     chat_template: str | None
+    turn_end: str | None
 
     def require_carried_by(self, family: RuntimeFamily) -> None:
         """Raise LoweringError for a matrix in a scheme that a runtime does not carry."""

@@ -5,50 +5,32 @@ Not about any architecture: the readers in `exporter.models.text.families` say w
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exporter.errors import SpecError
+from exporter.models.key_lines import line_of
+from exporter.models.known_keys import NEUTRAL, changes_nothing
+from runtimes.excerpt import excerpt
+from runtimes.strict_json import read_json_object
 
-# Keys that say how a model was saved, trained or is sampled from: they change nothing we compute.
-IRRELEVANT = frozenset(
-    {
-        "_attn_implementation_autoset",
-        "_name_or_path",
-        "architectures",
-        "attention_dropout",
-        "bos_token_id",
-        "cache_implementation",
-        "chunk_size_feed_forward",
-        "dtype",
-        "eos_token_id",
-        "id2label",
-        "initializer_range",
-        "is_encoder_decoder",
-        "label2id",
-        "model_type",
-        "output_attentions",
-        "output_hidden_states",
-        "pad_token_id",
-        "problem_type",
-        "quantization_config",
-        "return_dict",
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-    }
-)
+LARGEST_CONFIG = 16 << 20  # bytes; one with every layer written out has some 10 KB
 
 
 @dataclass
 class StrictConfig:
-    """One object of a config file. `where` names file and path in it for errors."""
+    """One object of a config file. `where` names file and path in it for errors.
+
+    file: the file itself, where errors can tell a line of it. keys: what leads to this object in it.
+    """
 
     where: str
     raw: Mapping[str, Any]
+    file: Path | None = None
+    keys: tuple[str, ...] = ()
     _read: set[str] = field(default_factory=set)
 
     def integer(self, key: str) -> int:
@@ -61,9 +43,12 @@ class StrictConfig:
     def number(self, key: str) -> float:
         """A positive number."""
         value = self._required(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
             raise self._wrong(key, value, "a positive number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise self._wrong(key, value, "a number that a float can hold") from error
 
     def optional_number(self, key: str) -> float | None:
         """A positive number, or None where the key says null. An absent key is an error."""
@@ -92,7 +77,7 @@ class StrictConfig:
         value = self._required(key)
         if not isinstance(value, Mapping):
             raise self._wrong(key, value, "an object")
-        return StrictConfig(f"{self.where}.{key}", value)
+        return StrictConfig(f"{self.where}.{key}", value, self.file, (*self.keys, key))
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
@@ -111,12 +96,26 @@ class StrictConfig:
 
     def refuse_unread(self) -> None:
         """Raise SpecError for a key nobody asked for: it may change what the model computes."""
-        if unknown := sorted(set(self.raw) - self._read - IRRELEVANT):
+        for key, allowed in NEUTRAL.items():
+            if key not in self._read:
+                self.expect(key, *allowed)
+        unknown = sorted(key for key in set(self.raw) - self._read if not changes_nothing(key))
+        if unknown:
             raise SpecError(
                 self.where,
-                f"unknown key {unknown[0]!r}",
-                "this gemma-export does not know what it changes; use a newer version",
+                f"unknown key {excerpt(unknown[0])}{self._place(unknown[0])}",
+                "it may change what the model computes, and this gemma-export does not know it; if it does "
+                "not, delete it there, and the export goes on without it",
             )
+
+    def _place(self, key: str) -> str:
+        if self.file is None:
+            return ""
+        try:
+            line = line_of(self.file.read_text(encoding="utf-8"), (*self.keys, key))
+        except (OSError, ValueError):
+            return ""
+        return "" if line is None else f" in line {line}"
 
     def _required(self, key: str) -> Any:
         self._read.add(key)
@@ -129,19 +128,16 @@ class StrictConfig:
     def _wrong(self, key: str, value: object, expected: str) -> SpecError:
         return SpecError(
             f"{self.where}.{key}",
-            f"expected {expected}, got {value!r}",
-            "fetch the checkpoint's config.json again",
+            f"expected {expected}, got {excerpt(value)}",
+            "correct it, or fetch the checkpoint's config.json again",
         )
 
 
 def load_config(path: Path) -> dict[str, Any]:
     """config.json as a dictionary. Raises SpecError when absent or not a JSON object."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path, LARGEST_CONFIG)
     except FileNotFoundError as error:
         raise SpecError(path, "no such file", "give a directory with a config.json") from error
     except (OSError, ValueError) as error:
         raise SpecError(path, f"cannot be read as JSON ({error})", "fetch it again") from error
-    if not isinstance(raw, dict):
-        raise SpecError(path, "is not a JSON object", "fetch it again")
-    return raw

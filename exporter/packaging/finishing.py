@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.table import family_of
+from exporter.packaging.escaping import plain
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release
@@ -30,13 +32,14 @@ def finish_release(
     """Write all of it beside artifacts and reports that are there. quality: Markdown for the model card."""
     spec, variant = source.components["text"].spec, plan.variant
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
+    recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
         release,
-        model=source.name,
+        model=plain(source.name),
         model_type=spec.model_type,
         documents=source.documents,
         modified=tuple(artifact.path for artifact in artifacts),
-        change=f"The weights were quantised (recipe {variant.recipe.name}) and the format was converted.",
+        change=f"The weights were quantised (recipe {recipe}) and the format was converted.",
     )
     write_model_card(
         release,
@@ -50,6 +53,7 @@ def finish_release(
             context=variant.context,
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
+            remarks=(*source.remarks, *source.tokens.remarks),
             artifacts=artifacts,
             rings=frozenset(
                 each.format
@@ -65,6 +69,16 @@ def finish_release(
         source=source,
         plan=plan,
         artifacts=artifacts,
-        versions=participating_versions(variant.formats),
+        versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _packages_of(source: CheckpointSource) -> tuple[str, ...]:
+    """What reads this checkpoint's own files; transformers may import it for other reasons, too."""
+    names = source.digests().keys()
+    read = (
+        ("gguf", any(name.endswith(".gguf") for name in names)),
+        ("sentencepiece", SENTENCEPIECE in names and TOKENIZER not in names),
+    )
+    return tuple(package for package, is_read in read if is_read)

@@ -1,9 +1,11 @@
-"""The licence pack: what must travel with a converted model, by family.
+"""The licence pack: what must travel with a converted model, by what its checkpoint states, else by family.
 
 Gemma 1 to 3 are under the Gemma Terms of Use (section 3.1): recipients get the terms, the use
 restrictions of section 3.2, a "Notice" file with a set sentence, and are told what was modified.
 Gemma 4 is under Apache-2.0: a copy of it, and a notice of changes. The terms' own text is taken
-from the checkpoint, never from us. Not legal advice, and not about this project's own licence.
+from the checkpoint, never from us. A checkpoint that states another licence beside its weights is under
+that one: it is named and carried, and the family's terms are not asserted over it. Not legal advice, and
+not about this project's own licence.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.errors import ReleaseError
+from exporter.packaging.stated_licence import StatedLicence, read_stated_licence
 
 NOTICE_NAME = "NOTICE"
 GEMMA_SENTENCE = (
@@ -32,12 +36,18 @@ class Licence(Enum):
     def title(self) -> str:
         return "Gemma Terms of Use" if self is Licence.GEMMA else "Apache License 2.0"
 
+    @property
+    def front_matter(self) -> tuple[str, ...]:
+        """The lines of a model card that say it."""
+        return (f"license: {self.value}",)
+
 
 # By transformers' model_type of the text architecture.
 LICENCES = {
     "gemma": Licence.GEMMA,
     "gemma2": Licence.GEMMA,
     "gemma3_text": Licence.GEMMA,
+    "vaultgemma": Licence.GEMMA,
     "gemma4_text": Licence.APACHE,
     "gemma4_unified_text": Licence.APACHE,
 }
@@ -53,7 +63,7 @@ class LicencePack:
     """files: what was written, relative to the release. text: the file with the licence's own text,
     None where the source had none. notes: sentences for the model card."""
 
-    licence: Licence
+    licence: Licence | StatedLicence
     files: tuple[str, ...]
     text: str | None
     notes: tuple[str, ...]
@@ -84,8 +94,11 @@ def write_licence_pack(
     documents: directory of the source's legal files, None where it has none. modified: paths in the
     release that hold the changed model. change: what was done to it, one sentence.
     """
-    licence = licence_of(model_type)
-    copied = _copy_documents(documents, release)
+    family = licence_of(model_type)
+    directory = None if documents is None else CheckpointDirectory(documents)
+    copied = _copy_documents(directory, release)
+    stated = _stated(directory, release, copied)
+    licence = family if stated is None else _known(stated)
     match licence:
         case Licence.GEMMA:
             text = next((name for name in copied if _is_gemma_terms(release / name)), None)
@@ -99,6 +112,14 @@ def write_licence_pack(
                 copied = (*copied, text)
             restrictions = f"The text of the licence is in {text}."
             opening = f"{model} is provided under the Apache License, Version 2.0"
+        case StatedLicence():
+            text = next((name for name in copied if _is_licence(name)), None)
+            restrictions = _own_text(text)
+            opening = f"{model} is provided under {licence.title}, as {licence.file} of its source states"
+    notes = _notes(licence, text)
+    if stated is not None and licence is not family:
+        beside = _beside_the_family(stated, family)
+        restrictions, notes = f"{restrictions}\n\n{beside}", (*notes, beside)
     changes = "\n".join(f"    {path}" for path in modified)
     (release / NOTICE_NAME).write_text(
         f"{opening}\n\n"
@@ -107,7 +128,47 @@ def write_licence_pack(
         f"{restrictions}\n",
         encoding="utf-8",
     )
-    return LicencePack(licence, (NOTICE_NAME, *copied), text, _notes(licence, text))
+    return LicencePack(licence, (NOTICE_NAME, *copied), text, notes)
+
+
+def _stated(
+    directory: CheckpointDirectory | None, release: Path, copied: tuple[str, ...]
+) -> StatedLicence | None:
+    """README.md's word, else what a LICENSE file is that was copied; None where there is neither."""
+    stated = None if directory is None else read_stated_licence(directory)
+    own = next((name for name in copied if _is_licence(name)), None)
+    if stated is not None or own is None:
+        return stated
+    if _is_gemma_terms(release / own):
+        identifier = Licence.GEMMA.value
+    else:
+        identifier = Licence.APACHE.value if _is_apache(release / own) else "other"
+    return StatedLicence(identifier, None, None, own)
+
+
+def _known(stated: StatedLicence) -> Licence | StatedLicence:
+    return next((each for each in Licence if each.value == stated.identifier), stated)
+
+
+def _is_licence(name: str) -> bool:
+    return name.lower().startswith(("licen", "copying"))
+
+
+def _own_text(text: str | None) -> str:
+    if text is not None:
+        return f"The text of the licence is in {text}."
+    return (
+        "The text of the licence was not in the source checkpoint: find it and add it before you pass\n"
+        "these files on."
+    )
+
+
+def _beside_the_family(stated: StatedLicence, family: Licence) -> str:
+    return (
+        f"The licence is what {stated.file} of the source checkpoint states. Models of this architecture "
+        f"are published under the {family.title}; whether those bind here too is for whoever passes these "
+        "files on to find out."
+    )
 
 
 def _gemma_restrictions(text: str | None) -> str:
@@ -126,28 +187,32 @@ def _gemma_restrictions(text: str | None) -> str:
     )
 
 
-def _notes(licence: Licence, text: str | None) -> tuple[str, ...]:
-    if licence is Licence.GEMMA and text is None:
+def _notes(licence: Licence | StatedLicence, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        what = "terms" if licence is Licence.GEMMA else "licence"
         return (
-            "The text of the terms was not in the source checkpoint, so it is not in this release either. "
-            "Add it before you pass the release on.",
+            f"The text of the {what} was not in the source checkpoint, so it is not in this release "
+            "either. Add it before you pass the release on.",
         )
     return (f"Its text is in [`{text}`]({text}).",)
 
 
-def _copy_documents(documents: Path | None, release: Path) -> tuple[str, ...]:
-    """Copy the source's legal files; a NOTICE of its own steps aside for ours."""
+def _copy_documents(documents: CheckpointDirectory | None, release: Path) -> tuple[str, ...]:
+    """Copy the source's legal files; a NOTICE of its own steps aside for ours.
+
+    Raises CheckpointError for one that is a link out of the checkpoint.
+    """
     if documents is None:
         return ()
     copied = []
-    for path in sorted(documents.iterdir()):
+    for path in sorted(documents.path.iterdir()):
         stem, suffix = path.stem.lower(), path.suffix.lower()
         if not (stem.startswith(_DOCUMENTS) and suffix in _SUFFIXES and path.is_file()):
             continue
         if path.stat().st_size > _LARGEST:
             continue
         name = path.name if stem != "notice" else f"NOTICE-of-source{suffix}"
-        shutil.copyfile(path, release / name)
+        shutil.copyfile(documents.file(path.name), release / name)
         copied.append(name)
     return tuple(copied)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.formats.table import facts_of, family_of
+from exporter.packaging.escaping import code, markdown
 from exporter.packaging.licences import LicencePack
 from exporter.packaging.release import sizes
 from runtimes.formats import Format
@@ -37,6 +38,7 @@ class ModelCard:
     context: int
     scheme_counts: Mapping[str, int]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     rings: frozenset[Format]
     quality: str
@@ -54,7 +56,7 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
     """The card's text. files: relative path to bytes of what the release holds."""
     sections = (
         _front_matter(card),
-        f"# {card.model} for {card.target}\n\n{_opening(card)}",
+        f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
         f"## Measured quality\n\n{card.quality.strip()}",
@@ -79,7 +81,7 @@ def _front_matter(card: ModelCard) -> str:
     tags = sorted({"gemma", "gemma-export", *(artifact.format for artifact in card.artifacts)})
     lines = [
         "---",
-        f"license: {card.licence.licence.value}",
+        *card.licence.licence.front_matter,
         "pipeline_tag: text-generation",
         "tags:",
         *(f"- {tag}" for tag in tags),
@@ -91,13 +93,15 @@ def _front_matter(card: ModelCard) -> str:
 def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
-        f"Made from {card.model} (`{card.model_type}`, {card.parameters / 1e6:.0f} M parameters) with "
-        f"gemma-export, recipe `{card.recipe}`: weight matrices are stored as {schemes}. "
+        f"Made from {markdown(card.model)} ({code(card.model_type)}, {card.parameters / 1e6:.0f} M "
+        f"parameters) with gemma-export, recipe {code(card.recipe)}: weight matrices are stored as "
+        f"{schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
     if card.left_out:
-        left_out = "; ".join(card.left_out)
+        left_out = "; ".join(map(markdown, card.left_out))
         paragraphs.append(f"This is the text model only. Left out of the checkpoint: {left_out}.")
+    paragraphs += card.remarks
     return "\n\n".join(paragraphs)
 
 
@@ -109,7 +113,7 @@ def _files(card: ModelCard, files: Mapping[str, int]) -> str:
         inside = next((package for package in packages if path.startswith(f"{package}/")), None)
         name = path if inside is None else f"{inside}/"
         shown[name] = shown.get(name, 0) + size
-    rows = [f"| `{name}` | {_size(size)} |" for name, size in shown.items() if name != CARD_NAME]
+    rows = [f"| {code(name)} | {_size(size)} |" for name, size in shown.items() if name != CARD_NAME]
     return "\n".join(
         [
             "| File | Size |",
@@ -127,14 +131,14 @@ def _size(size: int) -> str:
 
 
 def _source(card: ModelCard) -> str:
-    rows = [f"| `{name}` | `{digest}` |" for name, digest in sorted(card.source_digests.items())]
+    rows = [f"| {code(name)} | `{digest}` |" for name, digest in sorted(card.source_digests.items())]
     return "\n".join(["| Source file | SHA-256 |", "|---|---|", *rows])
 
 
 def _licence(card: ModelCard) -> str:
-    licence = card.licence
+    licence, title = card.licence, card.licence.licence.title
     notes = " ".join(licence.notes)
     return (
-        f"{licence.licence.title}; see [`NOTICE`](NOTICE), which lists the modified files and the "
+        f"{title[:1].upper()}{title[1:]}; see [`NOTICE`](NOTICE), which lists the modified files and the "
         f"conditions that travel with them. {notes}"
     )

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from exporter import __version__
@@ -39,7 +40,17 @@ from runtimes.manifest import (
 
 SUMS_NAME = "SHA256SUMS"
 
-_ALWAYS = ("compressed-tensors", "numpy", "safetensors", "tokenizers", "torch", "transformers")
+# Whatever the formats are; who of them took part is a matter of the checkpoint.
+_OF_ANY_FORMAT = (
+    "accelerate",
+    "compressed-tensors",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+_IMPORTED_AS = {"protobuf": "google.protobuf"}  # the others as they are called
 
 
 @dataclass(frozen=True)
@@ -54,14 +65,16 @@ class Problem:
 
 
 def participating_versions(formats: Iterable[Format], also: Iterable[str] = ()) -> dict[str, str]:
-    """Package to version of everything that takes part in writing these formats, where installed."""
-    names = {*_ALWAYS, *also}.union(*(facts_of(each).packages for each in formats))
+    """Package to version of everything that took part in writing these formats, so far.
+
+    Took part: this process has imported it. What is only installed is not named. also: packages of the
+    checkpoint's own format.
+    """
+    names = {*_OF_ANY_FORMAT, *also}.union(*(facts_of(each).packages for each in formats))
     found = {"gemma-export": __version__, "python": platform.python_version()}
     for name in sorted(names):
-        try:
+        if _IMPORTED_AS.get(name, name.replace("-", "_")) in sys.modules:
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -78,7 +91,7 @@ def seal_release(
 
     Raises ReleaseError for what a manifest cannot speak of: links, and names with line breaks.
     """
-    paths = _files(release)
+    paths = files_below(release)
     for path in paths:
         if (release / path).is_symlink() or "\n" in path or "\\" in path:
             raise ReleaseError(
@@ -128,7 +141,7 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
         return (Problem(MANIFEST_NAME, str(error)),)
     problems: list[Problem] = []
     listed = {entry.path: entry for entry in manifest.files}
-    found = set(_files(release))
+    found = set(files_below(release))
     total = sum(entry.size for entry in manifest.files)
     done = 0
     for path, entry in listed.items():
@@ -151,7 +164,7 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
 
 def sizes(release: Path) -> dict[str, int]:
     """Relative path to bytes, of every file below the directory, sorted."""
-    return {path: (release / path).stat().st_size for path in _files(release)}
+    return {path: (release / path).stat().st_size for path in files_below(release)}
 
 
 def _described(component: Component) -> ComponentEntry:
@@ -159,7 +172,7 @@ def _described(component: Component) -> ComponentEntry:
     return ComponentEntry(spec.model_type, spec.parameter_count(), component.inputs, component.outputs)
 
 
-def _files(release: Path) -> list[str]:
+def files_below(release: Path) -> list[str]:
     """Relative paths with forward slashes of all files and links below, sorted."""
     found = []
     for parent, directories, names in os.walk(release):

@@ -10,13 +10,14 @@
 
 Whatever stops it before step 5, no release directory appears; an old one stays as it was. What a
 killed process leaves behind is removed by the next export to the same place. Not about what a
-release holds (`release`).
+release holds (`release`), what may be replaced (`replacing`), or keeping other exports out
+(`working_directory`).
 """
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -24,12 +25,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from exporter.errors import ReleaseError
+from exporter.packaging.disks import disk_error, explained
 from exporter.packaging.exchange import exchange
-from exporter.packaging.ownership import hold, owner_is_gone
-from runtimes.manifest import MANIFEST_NAME
+from exporter.packaging.ownership import Lock, hold, is_marked, mark, owner_is_gone
+from exporter.packaging.replacing import remove_release, require_ours
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
+HELD_BACK = ".failed"
 
 
 class Staging:
@@ -49,13 +50,17 @@ class Staging:
 def held_back_directory(out: Path) -> Path:
     """Where a release that did not pass is kept: beside the output, under a name that says so."""
     out = Path(os.path.abspath(out))
-    return out.parent / f"{out.name}.failed"
+    return out.parent / f"{out.name}{HELD_BACK}"
 
 
 def require_free(out: Path, force: bool) -> None:
     """Raise ReleaseError unless a release may come to `out`, having brought back what an interrupted
     replacement left. force: as for `staged_release`."""
     out = Path(os.path.abspath(out))
+    if out.name.endswith(HELD_BACK):
+        raise ReleaseError(
+            out, f"ends in {HELD_BACK}, as what is held back does", "give an --output of another name"
+        )
     with _explaining(out):
         for place, replace in ((out, force), (held_back_directory(out), True)):
             _restore_interrupted(place)
@@ -66,10 +71,9 @@ def require_free(out: Path, force: bool) -> None:
 def staged_release(out: Path, force: bool) -> Iterator[Staging]:
     """A directory to write a release into; on leaving without an exception it becomes `out`.
 
-    force: replace a release that is there. Only a directory with a manifest is taken for one:
-    anything else in the way is never deleted. What an earlier export held back is replaced without
-    being asked. Raises ReleaseError for an output that is in the way, that cannot be written, or
-    whose disk is full.
+    force: replace a release that is there. Anything else in the way is never deleted (`replacing`). What
+    an earlier export held back is replaced without being asked. Raises ReleaseError for an output that is
+    in the way, that cannot be written, or whose disk is full, or full of temporary files.
     """
     out = Path(os.path.abspath(out))
     held_back = held_back_directory(out)
@@ -77,25 +81,43 @@ def staged_release(out: Path, force: bool) -> Iterator[Staging]:
     with _explaining(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(out)
-        directory = out.parent / f".{out.name}.staging-{secrets.token_hex(4)}"
-        directory.mkdir()  # (2)
-        lock = hold(directory)
+        place, lock = _place(out)  # (2)
+    directory = place / "release"
+    directory.mkdir()
     staging = Staging(directory, out)
     try:
         yield staging  # (3)
-        place = staging.published
-        with _explaining(place):
+        goal = staging.published
+        with _explaining(goal):
             _flush(directory)  # (4)
-            _refuse_in_the_way(place, force or place == held_back)  # another export may have been faster
-            _publish(directory, place)  # (5)
+            _refuse_in_the_way(goal, force or goal == held_back)  # it took a while
+            _publish(directory, goal)  # (5)
     except BaseException as error:
         shutil.rmtree(directory, ignore_errors=True)
-        cause = _disk_error(error, directory)
+        cause = disk_error(error, out)
         if cause is not None:
-            raise _explained(out, cause) from error
+            raise cause from error
         raise
     finally:
+        if not directory.exists():
+            shutil.rmtree(place, ignore_errors=True)
         lock.close()
+
+
+def _place(out: Path) -> tuple[Path, Lock]:
+    """A marked and locked directory around what is staged: the mark is none of the release's files."""
+    place = out.parent / f".{out.name}.staging-{secrets.token_hex(4)}"
+    place.mkdir()
+    lock = hold(place)
+    if lock is None:
+        raise ReleaseError(place, "was taken by another process", "export again")
+    try:
+        mark(place)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        lock.close()
+        raise
+    return place, lock
 
 
 @contextmanager
@@ -103,7 +125,7 @@ def _explaining(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _explained(out, error) from error
+        raise explained(out, error) from error
 
 
 def _refuse_in_the_way(out: Path, force: bool) -> None:
@@ -113,8 +135,7 @@ def _refuse_in_the_way(out: Path, force: bool) -> None:
         raise ReleaseError(out, "is there and is not a directory", "give another --output")
     if not any(out.iterdir()):
         return
-    if not (out / MANIFEST_NAME).is_file():
-        raise ReleaseError(out, "is there and is not a release", "give another --output")
+    require_ours(out)
     if not force:
         raise ReleaseError(
             out, "a release is there already", "give another --output, or --force to replace it"
@@ -127,33 +148,39 @@ def _publish(staging: Path, out: Path) -> None:
         os.replace(staging, out)  # an empty directory gives way
         _flush_directory(out.parent)
         return
+    aside = _aside(out)
     if exchange(staging, out):
-        replaced = staging
+        with suppress(OSError):  # the new one is in place: what is left of the old must not undo that
+            os.rename(staging, aside)
     else:
-        replaced = _aside(out)
-        os.rename(out, replaced)
+        os.rename(out, aside)
         try:
             os.rename(staging, out)
         except BaseException:
             if not os.path.lexists(out):
-                os.rename(replaced, out)
+                os.rename(aside, out)
             raise
     _flush_directory(out.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    remove_release(aside)
+    if os.path.lexists(staging):  # could not be put aside
+        remove_release(staging)
 
 
 def _aside(out: Path) -> Path:
-    """Where the old release waits between the two renames of a replacement."""
+    """Where the old release waits until the new one is in place, and to be deleted then."""
     return out.parent / f".{out.name}.replaced"
 
 
 def _restore_interrupted(out: Path) -> None:
-    """A process killed between the two renames left the old release aside: put it back."""
+    """A process killed while it replaced a release left the old one aside: put it back, or delete it."""
     aside = _aside(out)
-    if not aside.is_dir():
+    if not os.path.lexists(aside):
         return
+    if aside.is_symlink() or not aside.is_dir():
+        raise ReleaseError(aside, "is there and is not a directory", "move it away")
+    require_ours(aside)
     if os.path.lexists(out):
-        shutil.rmtree(aside)
+        remove_release(aside)
     else:
         os.rename(aside, out)
 
@@ -161,8 +188,13 @@ def _restore_interrupted(out: Path) -> None:
 def _remove_abandoned(out: Path) -> None:
     """Staging directories of exports to the same place whose process is gone."""
     for left in out.parent.glob(f".{_escaped(out.name)}.staging-*"):
-        if left.is_dir() and owner_is_gone(left):
+        if re.search(r"\.staging-[0-9a-f]{8}$", left.name) is None or not owner_is_gone(left):
+            continue
+        if is_marked(left):
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.rmdir()  # killed before it was marked, or not ours: then it is not empty
 
 
 def _escaped(name: str) -> str:
@@ -188,31 +220,3 @@ def _flush_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _disk_error(error: BaseException, staging: Path) -> OSError | None:
-    """The OSError at the root of `error` if it speaks of the output's disk, else None.
-
-    Lowerings chain their causes, so a full disk may arrive wrapped in an error of theirs.
-    """
-    if isinstance(error, ReleaseError):
-        return None  # says what there is to say
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError):
-            below = str(seen.filename or "").startswith(str(staging))
-            if seen.errno in _FULL or (below and seen.errno in _REFUSED):
-                return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
-
-
-def _explained(out: Path, error: OSError) -> ReleaseError:
-    if error.errno in _FULL:
-        return ReleaseError(
-            out,
-            f"the disk is full ({error.strerror})",
-            "free some space or give an --output on another disk; nothing was left behind",
-        )
-    what = f"cannot be written ({error.strerror or error})"
-    return ReleaseError(out, what, "give an --output in a directory you may write to")

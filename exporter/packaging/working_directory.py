@@ -1,32 +1,112 @@
-"""The directory beside an output for what is not shipped, which an interrupted export leaves to the next.
+"""One job at a time per output, in a directory beside it for what is not shipped.
 
-Not about the release itself (`staging`).
+    .NAME.work/             locked from the first byte to the last, and marked as ours
+        export/ validate/   what the job is making; an interrupted one leaves it to the next
+
+The lock goes with the process, however that ends. Not about the release itself (`staging`).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from exporter.errors import ExportError, ReleaseError
+from exporter.packaging.disks import of_full_disk
+from exporter.packaging.ownership import MARK_NAME, Lock, hold, is_marked, mark
+from runtimes.errors import RuntimesError
+
+Purpose = Literal["export", "validate"]
 
 
 @contextmanager
-def working_directory(out: Path) -> Iterator[Path]:
-    """A directory beside the output `out`. It stays when an export is killed or interrupted, so that the
-    next one to the same output goes on where it stopped."""
-    work = out.absolute().parent / f".{out.name}.work"
+def held_output(out: Path) -> Iterator[Path]:
+    """Hold the output `out` for this process; its working directory, which goes when nothing is left in it.
+
+    Raises ReleaseError where another job holds it, where something that is not ours is in the way, or
+    where nothing can be written.
+    """
+    out = Path(os.path.abspath(out))
+    work = out.parent / f".{out.name}.work"
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        lock = _claim(work, out)
     except OSError as error:
         raise ReleaseError(
             out, f"cannot be written ({error.strerror})", "give an --output in a directory you may write to"
         ) from error
     try:
         yield work
-    except ExportError:  # a refusal would be repeated: nothing to go on with
-        shutil.rmtree(work, ignore_errors=True)
+    finally:
+        with suppress(FileNotFoundError):  # somebody has removed it meanwhile
+            if os.listdir(work) == [MARK_NAME]:
+                shutil.rmtree(work, ignore_errors=True)
+        lock.close()
+
+
+@contextmanager
+def job_directory(held: Path, purpose: Purpose) -> Iterator[Path]:
+    """A directory for one job, below what `held_output` gave.
+
+    It stays when the job is killed, interrupted, out of disk or comes upon a defect, so that the next
+    goes on where it stopped; the exception then carries a note that says so.
+    """
+    directory = held / purpose
+    directory.mkdir(exist_ok=True)
+    try:
+        yield directory
+    except BaseException as error:
+        if isinstance(error, (ExportError, RuntimesError)) and not of_full_disk(error):
+            shutil.rmtree(directory, ignore_errors=True)  # would be refused again: nothing to go on with
+            raise
+        with suppress(OSError):
+            directory.rmdir()
+        if directory.exists():
+            error.add_note(
+                f"What was finished is kept in {held}: run the same command again to go on from there, or "
+                "delete it."
+            )
         raise
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _claim(work: Path, out: Path) -> Lock:
+    work.parent.mkdir(parents=True, exist_ok=True)
+    if work.is_symlink() or (os.path.lexists(work) and not work.is_dir()):
+        raise _in_the_way(work, "is there and is not a directory")
+    with suppress(FileExistsError):
+        work.mkdir()
+    try:
+        lock = hold(work)
+    except FileNotFoundError:  # its owner has just ended
+        lock = None
+    if lock is None:
+        raise ReleaseError(
+            out,
+            f"another export or validation of it is under way (it holds {work.name})",
+            "wait until it has ended, or give another --output",
+        )
+    try:
+        _require_ours(work)
+        mark(work)
+    except BaseException:
+        with suppress(OSError):
+            work.rmdir()
+        lock.close()
+        raise
+    return lock
+
+
+def _require_ours(work: Path) -> None:
+    found = set(os.listdir(work))
+    if found and not is_marked(work):
+        raise _in_the_way(work, "is there and was not made by gemma-export")
+    if others := sorted(found - {MARK_NAME, "export", "validate"}):
+        raise _in_the_way(work, f"holds {others[0]!r}, which gemma-export did not put there")
+
+
+def _in_the_way(work: Path, what: str) -> ReleaseError:
+    return ReleaseError(work, what, "move it away, or give another --output")

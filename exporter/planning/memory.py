@@ -16,7 +16,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec, Role
 from exporter.planning.estimates import cache_size
 from exporter.planning.plan import Plan
-from exporter.schemes import FP32
+from exporter.schemes import FP32, IntegerScheme
 
 INTERPRETER = 0.7 * GIB  # Python, numpy and torch
 LIBRARIES = 2.0 * GIB  # transformers and the runtimes too, and what stages before did not give back
@@ -46,8 +46,8 @@ def export_memory(spec: ModelSpec, plan: Plan, positions: int, calibration: int)
     found |= {f"lowering to {family.name}": family.memory.lowering + tables for family in plan.families}
     found |= {"the reference": _reference(spec, positions)}
     for family in plan.families:
-        if family.memory.twin is not None:
-            found |= {f"{family.title}'s float twin": LIBRARIES + family.memory.twin}
+        if (twin := _twin(spec, plan, family)) is not None:
+            found |= {f"{family.title}'s float twin": LIBRARIES + twin}
     found |= {f"running {each.name}": LIBRARIES + _running(spec, plan, each) for each in plan.families}
     return tuple(StageMemory(stage, int(count)) for stage, count in found.items())
 
@@ -74,6 +74,17 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     heads = max(layer.heads for layer in spec.layers)
     activations = positions * 4 * (ACTIVATIONS * widest + SCORES * heads * positions)
     return LIBRARIES + largest + activations + REFERENCE_BLOCKS
+
+
+def _twin(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int | None:
+    """What a float twin takes where that may be more than the artifact does."""
+    linears = (weight for weight in spec.weights() if weight.role is Role.LINEAR)
+    integers = (each for each in linears if isinstance(plan.schemes[each.name], IntegerScheme))
+    matrices = sum(FP32.stored_bytes(weight.shape) for weight in integers)
+    if not 0 < matrices <= family.memory.twin_matrices:
+        return family.memory.twin
+    cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family)
+    return matrices + plan.weight_bytes + family.memory.cache_copies * cache.bytes
 
 
 def _running(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int:

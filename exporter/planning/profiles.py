@@ -6,15 +6,15 @@ Every fact names its source. Not about what a model needs of a device (`exporter
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from exporter.errors import ProfileError
-from exporter.records import RecordError, from_plain
+from exporter.planning.strict_toml import parse_toml, read_toml_text
 from exporter.resources import data_directory
 from runtimes.formats import FORMATS, Format
+from runtimes.records import RecordError, from_plain
 
 DeviceKind = Literal["android", "ios", "macos", "desktop", "web"]
 
@@ -162,7 +162,7 @@ def read_profile(path: Path) -> DeviceProfile:
     """Read one profile file. Raises ProfileError with the path of the key at fault."""
     where = f"{path.parent.name}/{path.name}"
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(read_toml_text(path))
     except (OSError, ValueError) as error:
         raise ProfileError(where, f"cannot be read as TOML ({error})", "correct the file") from error
     try:

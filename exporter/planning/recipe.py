@@ -6,7 +6,6 @@ Recipes are TOML files beside this module. They say nothing about packing, targe
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,8 +14,10 @@ from pathlib import Path
 from exporter.errors import RecipeError
 from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
-from exporter.records import RecordError, from_plain
+from exporter.planning.strict_toml import StrictTomlError, parse_toml, read_toml_text
 from exporter.schemes import SCHEMES, Scheme
+from runtimes.excerpt import excerpt
+from runtimes.records import RecordError, from_plain
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -116,14 +117,16 @@ def load_recipe(reference: str) -> Recipe:
     """
     path = Path(reference) if reference.endswith(".toml") else RECIPES / f"{reference}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_toml_text(path)
     except FileNotFoundError as error:
+        if reference.endswith(".toml"):
+            raise RecipeError(path, "no such file", "correct the path, or name a recipe") from error
         raise RecipeError(
-            f"recipe {reference!r}",
+            f"recipe {excerpt(reference)}",
             "there is none by this name",
             f"use one of {', '.join(recipe_names())}, or the path of a .toml file",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(path, f"cannot be read ({error})", "correct the file") from error
     return parse_recipe(text, path.stem, str(path))
 
@@ -131,10 +134,10 @@ def load_recipe(reference: str) -> Recipe:
 def parse_recipe(text: str, name: str, where: str) -> Recipe:
     """A recipe from its TOML text. `where` names the file in errors. Raises RecipeError."""
     try:
-        file = from_plain(_RecipeFile, tomllib.loads(text), absent_is_none=True)
+        file = from_plain(_RecipeFile, parse_toml(text), absent_is_none=True)
         _check(file)
         rules = tuple(_rule(entry, f"$.rule[{index}]") for index, entry in enumerate(file.rule))
-    except tomllib.TOMLDecodeError as error:
+    except StrictTomlError as error:
         raise RecipeError(where, f"cannot be read as TOML ({error})", "correct the file") from error
     except RecordError as error:
         raise RecipeError(f"{where}: {error.at}", error.what, "correct the file") from error
@@ -165,7 +168,7 @@ class _Limits:
 
 @dataclass(frozen=True)
 class _RecipeFile:
-    """The file's schema, read by `exporter.records`."""
+    """The file's schema, read by `runtimes.records`."""
 
     description: str
     rule: tuple[_RuleEntry, ...]
@@ -177,7 +180,9 @@ def _rule(entry: _RuleEntry, at: str) -> Rule:
     if not entry.match:
         raise RecordError(f"{at}.match", "expected at least one pattern")
     if entry.scheme not in SCHEMES:
-        raise RecordError(f"{at}.scheme", f"expected one of {', '.join(SCHEMES)}, got {entry.scheme!r}")
+        raise RecordError(
+            f"{at}.scheme", f"expected one of {', '.join(SCHEMES)}, got {excerpt(entry.scheme)}"
+        )
     return Rule(entry.match, SCHEMES[entry.scheme], bool(entry.keep_stored), entry.reason)
 
 

@@ -5,6 +5,7 @@ Steps of `check_artifact`:
   (2) the twin, in every arithmetic, against transformers on the quantised checkpoint; its logits stay
       on disk for (3), the twin itself is deleted                                       twin_check
   (3) the artifact, in every arithmetic                                                 execution_check
+  (4) its chat template, in its runtime                                                 template_check
 One session is open at a time. What cannot be done is skipped with its reason, never left out.
 """
 
@@ -15,6 +16,7 @@ from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.execution_check import Executed, run_itself
 from exporter.validation.gates import count_gate
 from exporter.validation.stored_weights import differing_numbers
+from exporter.validation.template_check import check_template
 from exporter.validation.twin_check import run_twins
 from runtimes.errors import ArtifactError
 
@@ -33,8 +35,11 @@ def check_artifact(check: ArtifactCheck) -> list[Executed]:
             twins = run_twins(check)
         # (3)
         with stopwatch.step("the artifact"):
-            executed = (run_itself(check, driver, twins) for driver in check.drivers)
-            return [found for found in executed if found is not None]
+            executed = [run_itself(check, driver, twins) for driver in check.drivers]
+        # (4)
+        with stopwatch.step("chat template"):
+            check_template(check)
+    return [found for found in executed if found is not None]
 
 
 def _weights(check: ArtifactCheck) -> None:

@@ -42,3 +42,4 @@ class Findings:
     gates: list[Gate] = field(default_factory=list)
     runs: list[ArtifactRun] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)

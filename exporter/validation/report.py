@@ -14,14 +14,17 @@ from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 3
+REPORT_SCHEMA_VERSION = 4
 
-Kind = Literal["files", "execution", "weights", "lowering", "kernels", "quantisation", "end to end"]
+Kind = Literal[
+    "files", "execution", "weights", "lowering", "kernels", "quantisation", "end to end", "template"
+]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
 and returns finite numbers. weights: integers and scales read back from the artifact against the
 quantised checkpoint. lowering: float twin against transformers on the quantised checkpoint. kernels:
 artifact against its twin. quantisation: transformers on the quantised against the original
-checkpoint. end to end: artifact against transformers on the original checkpoint. Never merged."""
+checkpoint. end to end: artifact against transformers on the original checkpoint. template: prompts rendered
+by the artifact's runtime against transformers' rendering. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class ArtifactRun:
 @dataclass(frozen=True)
 class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
+    remarks: how the checkpoint was read where it does not say it all itself, a sentence each.
     weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
     not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
     went until here, for orientation."""
@@ -119,6 +123,7 @@ class ValidationReport:
     recipe: str
     target: str
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
     weights: tuple[WeightOrigin, ...]
     text: str
     text_tokens: int

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from exporter.lowering.interface import Call, RouteRunner, Segment
 from exporter.reference.logits_file import LogitsFile
-from exporter.validation.statistics import Agreement, agree
+from exporter.validation.statistics import Agreement, RowReader, agree, agree_with_each
 from runtimes.session import Logits, Session, SessionFacts, Tokens
 
 DECODE_TAIL = 128  # steps decoded at the end, past the window of every small model
@@ -161,6 +161,8 @@ def run_route(
     references: a file of every position, or logits of some: others are not compared with it. tell: called
     with tokens done. Raises what the runner raises.
     """
+    files = {name: each for name, each in references.items() if isinstance(each, LogitsFile)}
+    samples = {name: each for name, each in references.items() if not isinstance(each, LogitsFile)}
     wanted = set() if keeping.at is None else set(keeping.at.tolist())
     parts: dict[str, list[Agreement]] = {name: [] for name in references}
     kept: dict[int, NDArray[np.float32]] = {}
@@ -169,12 +171,13 @@ def run_route(
         for start, logits in _joined(found):
             stop = start + len(logits)
             non_finite += int(logits.size - np.isfinite(logits).sum())
-            for name, reference in references.items():
-                if isinstance(reference, LogitsFile):
-                    rows, following = reference.rows(start, stop), tokens[start + 1 : stop + 1]
-                    parts[name].append(agree(rows, logits, following))
-                elif here := [position for position in range(start, stop) if position in reference]:
-                    expected = np.stack([reference[position] for position in here])
+            readers = {name: _reader(file, start) for name, file in files.items()}
+            found_here = agree_with_each(list(readers.values()), logits, tokens[start + 1 : stop + 1])
+            for name, agreement in zip(readers, found_here, strict=True):
+                parts[name].append(agreement)
+            for name, some in samples.items():
+                if here := [position for position in range(start, stop) if position in some]:
+                    expected = np.stack([some[position] for position in here])
                     at = np.array(here)
                     parts[name].append(agree(expected, logits[at - start], tokens[at + 1]))
             if keeping.file is not None:
@@ -182,6 +185,11 @@ def run_route(
             kept.update({at: logits[at - start].copy() for at in range(start, stop) if at in wanted})
     agreements = {name: Agreement.joined(each) for name, each in parts.items() if each}
     return RouteResult(agreements, kept, non_finite)
+
+
+def _reader(file: LogitsFile, start: int) -> RowReader:
+    """Of a file's rows, counted from `start`."""
+    return lambda first, end: file.rows(start + first, start + end)
 
 
 def _joined(found: Iterator[tuple[int, Logits]]) -> Iterator[tuple[int, Logits]]:

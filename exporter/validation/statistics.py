@@ -1,6 +1,7 @@
 """How far two sets of logits over the same tokens are apart, in float64, a few positions at a time.
 
-Peak memory is three blocks of `BLOCK_BYTES` a thread. Not about limits (`gates`) or where logits come from.
+Peak memory is three blocks of `BLOCK_BYTES` a thread, and a reference's rows for one. Not about limits
+(`gates`) or where logits come from.
 
 Definitions, for reference p = softmax(r), subject q = softmax(s), next token t (as in llama.cpp's
 tools/perplexity, "KL divergence"):
@@ -14,7 +15,7 @@ tools/perplexity, "KL divergence"):
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -24,6 +25,9 @@ from numpy.typing import NDArray
 
 from exporter.validation.report import Statistics
 from runtimes.session import Logits
+
+RowReader = Callable[[int, int], Logits]
+"""Logits of positions from one to another, counted as the subject's are, [n, vocab]."""
 
 BLOCK_BYTES = 4 << 20  # of one float64 block of logits: small enough for the cache
 
@@ -74,49 +78,75 @@ class Agreement:
 
 def agree(reference: Logits, subject: Logits, next_tokens: NDArray[np.int32]) -> Agreement:
     """Compare logits [positions, vocab] of the same positions; next_tokens [positions]."""
-    threads = min(os.cpu_count() or 1, len(reference))
-    ends = [len(reference) * i // threads for i in range(threads + 1)]
-    shares = [slice(*share) for share in pairwise(ends)]
+    (found,) = agree_with_each([lambda start, stop: reference[start:stop]], subject, next_tokens)
+    return found
+
+
+def agree_with_each(
+    references: Sequence[RowReader], subject: Logits, next_tokens: NDArray[np.int32]
+) -> list[Agreement]:
+    """`agree` with several references, which are read a few rows at a time, by the threads that compare.
+
+    What does not depend on the reference is computed once. Raises what reading raises.
+    """
+    threads = min(os.cpu_count() or 1, len(subject))
+    ends = [len(subject) * i // threads for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:  # numpy lets go of the interpreter's lock
-        return Agreement.joined(
-            list(
-                pool.map(
-                    _agree,
-                    (reference[share] for share in shares),
-                    (subject[share] for share in shares),
-                    (next_tokens[share] for share in shares),
-                )
-            )
-        )
+        shares = pool.map(lambda ends: _agree(references, subject, next_tokens, *ends), pairwise(ends))
+        return _joined_each(list(shares))
 
 
-def _agree(reference: Logits, subject: Logits, next_tokens: NDArray[np.int32]) -> Agreement:
-    positions, vocab = reference.shape
-    step = min(positions, max(1, BLOCK_BYTES // (vocab * 8)))
+def _joined_each(parts: Sequence[Sequence[Agreement]]) -> list[Agreement]:
+    """From each run of positions' agreements, one a reference, to each reference's over all of them."""
+    return [Agreement.joined(of_reference) for of_reference in zip(*parts, strict=True)]
+
+
+def _agree(
+    references: Sequence[RowReader],
+    subject: Logits,
+    next_tokens: NDArray[np.int32],
+    first: int,
+    end: int,
+) -> list[Agreement]:
+    """Positions first to end."""
+    vocab = subject.shape[1]
+    step = min(end - first, max(1, BLOCK_BYTES // (vocab * 8)))
     scratch = np.empty((3, step, vocab))  # allocated once: page faults cost more than exponentials
     parts = []
-    for start in range(0, positions, step):
-        here = slice(start, start + step)
+    for start in range(first, end, step):
+        stop = min(end, start + step)
+        read = (reference(start, stop) for reference in references)
         with np.errstate(invalid="ignore"):  # infinite logits give NaN, and NaN fails every gate
-            parts.append(_agree_block(reference[here], subject[here], next_tokens[here], scratch))
-    return Agreement.joined(parts)
+            parts.append(_agree_block(read, subject[start:stop], next_tokens[start:stop], scratch))
+    return _joined_each(parts)
 
 
 def _agree_block(
-    reference: Logits, subject: Logits, next_tokens: NDArray[np.int32], scratch: NDArray[np.float64]
-) -> Agreement:
-    at = np.arange(len(reference))
-    r, s, difference = scratch[:, : len(reference)]  # [n, vocab] each
-    np.subtract(reference, reference.max(-1, keepdims=True), out=r, dtype=np.float64)
-    np.subtract(subject, subject.max(-1, keepdims=True), out=s, dtype=np.float64)
-    r_next, s_next = r[at, next_tokens], s[at, next_tokens]
-    np.subtract(r, s, out=difference)
-    r_sum, s_sum = np.exp(r, out=r).sum(-1), np.exp(s, out=s).sum(-1)
-    # log p - log q = (r - log sum r) - (s - log sum s): the sums are taken out of the expectation.
-    kl = np.einsum("ij,ij->i", r, difference) / r_sum - np.log(r_sum) + np.log(s_sum)
-    return Agreement(
-        kl=np.maximum(kl, 0.0),  # rounding leaves -1e-16 where they agree; NaN stays NaN
-        same_top=reference.argmax(-1) == subject.argmax(-1),
-        reference_nll=np.log(r_sum) - r_next,
-        subject_nll=np.log(s_sum) - s_next,
-    )
+    references: Iterable[Logits],
+    subject: Logits,
+    next_tokens: NDArray[np.int32],
+    scratch: NDArray[np.float64],
+) -> list[Agreement]:
+    at = np.arange(len(subject))
+    r, s, work = scratch[:, : len(subject)]  # [n, vocab] each
+    s_top = subject.argmax(-1)
+    np.subtract(subject, subject[at, s_top][:, None], out=s, dtype=np.float64)
+    s_log_sum, s_next = np.log(np.exp(s, out=work).sum(-1)), s[at, next_tokens]
+    found = []
+    for reference in references:
+        r_top = reference.argmax(-1)
+        np.subtract(reference, reference[at, r_top][:, None], out=r, dtype=np.float64)
+        r_next = r[at, next_tokens]
+        np.subtract(r, s, out=work)
+        r_sum = np.exp(r, out=r).sum(-1)
+        # log p - log q = (r - log sum r) - (s - log sum s): the sums are taken out of the expectation.
+        kl = np.einsum("ij,ij->i", r, work) / r_sum - np.log(r_sum) + s_log_sum
+        found.append(
+            Agreement(
+                kl=np.maximum(kl, 0.0),  # rounding leaves -1e-16 where they agree; NaN stays NaN
+                same_top=r_top == s_top,
+                reference_nll=np.log(r_sum) - r_next,
+                subject_nll=s_log_sum - s_next,
+            )
+        )
+    return found

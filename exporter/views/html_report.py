@@ -19,9 +19,9 @@ from exporter.views.wording import (
     MEANINGS,
     bound,
     cache_words,
+    checkpoint_sentences,
     gates_by_kind,
     headline,
-    left_out_sentence,
     number,
     percent,
     plus_minus,
@@ -66,12 +66,11 @@ def to_html(report: ValidationReport) -> str:
 
 def _banner(report: ValidationReport) -> Html:
     facts = f"Recipe {report.recipe}, target {report.target}"
-    left_out = left_out_sentence(report)
     return tag(
         "header",
         tag("h1", report.model),
         tag("p", facts, class_="soft"),
-        None if left_out is None else tag("p", left_out),
+        *(tag("p", sentence) for sentence in checkpoint_sentences(report)),
         tag(
             "div",
             tag("p", f"{_MARKS[report.outcome]} {report.outcome.capitalize()}", class_="word"),

@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 
 from exporter.errors import ReleaseError
-from exporter.records import RecordError, from_plain, to_plain
 from exporter.validation.report import REPORT_SCHEMA_VERSION, ValidationReport
+from runtimes.records import RecordError, from_plain, to_plain
+from runtimes.strict_json import parse_json
 
 REPORT_NAME = "report.json"
 
@@ -35,7 +36,7 @@ def read_report(path: Path) -> ValidationReport:
 def from_json(text: str, where: str) -> ValidationReport:
     """Parse a report. where: its file's name, for errors. Raises ReleaseError."""
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
     except ValueError as error:
         raise ReleaseError(where, f"is not JSON ({error})", "validate the release again") from error
     found = raw.get("schema_version") if isinstance(raw, dict) else None

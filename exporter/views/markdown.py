@@ -14,9 +14,9 @@ from exporter.views.wording import (
     MEANINGS,
     bound,
     cache_words,
+    checkpoint_sentences,
     gates_by_kind,
     headline,
-    left_out_sentence,
     number,
     one_line,
     percent,
@@ -39,8 +39,8 @@ def to_markdown(report: ValidationReport) -> str:
         "",
         headline(report),
     ]
-    if (left_out := left_out_sentence(report)) is not None:
-        lines += ["", _escaped(left_out)]
+    for sentence in checkpoint_sentences(report):
+        lines += ["", _escaped(sentence)]
     if report.weights:
         lines += ["", *_weights(report)]
     lines += ["", "## Gates"]

@@ -14,9 +14,9 @@ from exporter.validation.report import Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.wording import (
     bound,
+    checkpoint_sentences,
     gates_by_kind,
     headline,
-    left_out_sentence,
     number,
     one_line,
     quantity,
@@ -44,9 +44,7 @@ def print_report(report: ValidationReport, console: Console) -> None:
                     (visible(greedy.text), "cyan"),
                 )
             )
-    if (left_out := left_out_sentence(report)) is not None:
-        console.print(Text(one_line(left_out)))
-    for sentence in weight_sentences(report):
+    for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
     if report.not_checked:
         console.print(Text("Not checked:", "bold"))

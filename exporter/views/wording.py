@@ -66,6 +66,11 @@ MEANINGS: dict[Kind, Meaning] = {
         "The shipped file, run as it will run, against transformers on the original checkpoint: what a "
         "user gets.",
     ),
+    "template": Meaning(
+        "Chat template",
+        "Conversations as the runtime writes them into a prompt, against what transformers makes of the "
+        "checkpoint's own template, byte for byte.",
+    ),
 }
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
@@ -213,6 +218,12 @@ def left_out_sentence(report: ValidationReport) -> str | None:
     if not report.left_out:
         return None
     return f"The text model only. Left out of the checkpoint: {'; '.join(report.left_out)}."
+
+
+def checkpoint_sentences(report: ValidationReport) -> tuple[str, ...]:
+    """What is not in the release, and how the checkpoint was read, a sentence each."""
+    left_out = left_out_sentence(report)
+    return (*(() if left_out is None else (left_out,)), *report.remarks)
 
 
 def weight_sentences(report: ValidationReport) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.errors import ArtifactError, RuntimeUnavailable
 from runtimes.manifest import Artifact
-from runtimes.session import Logits, SessionFacts, Tokens
+from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
@@ -78,24 +78,22 @@ class CoreMlSession:
         self._position = 0
 
     def prefill(self, tokens: Tokens) -> Logits:
-        model, ids = self._open(), np.asarray(tokens)
-        self._facts.require_room(self._position, ids)
+        model = self._open()
+        ids = self._facts.tokens_at(self._position, tokens)
         parts: list[Logits] = []
         for start in range(0, len(ids), self._facts.prefill_chunk):
             parts.append(self._run(model, ids[start : start + self._facts.prefill_chunk]))
-        empty = np.zeros((0, self._facts.vocab_size), np.float32)
         match self._facts.prefill_logits:
             case "all":
-                return np.concatenate([empty, *parts])
+                return np.concatenate(parts)
             case "last":
-                return parts[-1] if parts else empty
+                return parts[-1]
             case "none":
-                return empty
+                return np.zeros((0, self._facts.vocab_size), np.float32)
 
     def decode(self, token: int) -> NDArray[np.float32]:
-        ids = np.array([token])
-        self._facts.require_room(self._position, ids)
-        logits: NDArray[np.float32] = self._run(self._open(), ids)[-1]
+        model = self._open()
+        logits: NDArray[np.float32] = self._run(model, self._facts.token_at(self._position, token))[-1]
         return logits
 
     def close(self) -> None:
@@ -110,14 +108,14 @@ class CoreMlSession:
 
     def _open(self) -> StatefulModel:
         if self._model is None:
-            raise SessionError("the session is closed; open the package again")
+            raise closed()
         return self._model
 
-    def _run(self, model: StatefulModel, ids: NDArray[np.integer]) -> Logits:
+    def _run(self, model: StatefulModel, ids: Tokens) -> Logits:
         """[positions, vocab] of one prediction."""
         end = self._position + len(ids)
         inputs = {
-            TOKENS: ids.astype(np.int32)[None],
+            TOKENS: ids[None],
             MASK: np.zeros((1, 1, len(ids), end), np.float16),
         }
         outputs = model.predict(inputs, state=self._state)

@@ -20,7 +20,10 @@ from runtimes.errors import ArtifactError
 
 MAGIC = b"LITERTLM"
 HEADER_START = 32
-LARGEST_HEADER = 1 << 24
+LARGEST_HEADER = 1 << 20
+# Entries may share their bytes: without a limit, a header of 12 KB can have millions of them.
+MOST_SECTIONS, MOST_PAIRS = 64, 64
+LONGEST_TEXT = 4096
 SECTION_ALIGNMENT = 16 << 10
 TFLITE_KIND, WEIGHTS_KIND = 3, 7  # AnySectionDataType.TFLiteModel, TFLiteWeights
 STRING_TYPE = 9  # VData.StringValue
@@ -81,8 +84,8 @@ def read_sections(path: Path) -> tuple[Section, ...]:
         sections = tuple(_sections(header))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export again") from error
-    except (struct.error, UnicodeDecodeError) as error:
-        raise _damaged(path, "its header points outside itself") from error
+    except (struct.error, UnicodeDecodeError, OverflowError) as error:
+        raise _damaged(path, "its header points outside itself, or repeats itself") from error
     for section in sections:
         if not end <= section.begin <= section.end <= size:
             raise _damaged(path, f"a section lies at bytes {section.begin} to {section.end} of {size}")
@@ -140,12 +143,14 @@ class _Table:
         at = self.field(number)
         return None if at is None else _Table(self.data, self._follow(at))
 
-    def tables(self, number: int) -> Iterator[_Table]:
+    def tables(self, number: int, most: int) -> Iterator[_Table]:
         at = self.field(number)
         if at is None:
             return
         start = self._follow(at)
         (count,) = struct.unpack_from("<I", self.data, start)
+        if count > most:
+            raise struct.error(f"{count} entries, {most} at most")
         for i in range(count):
             yield _Table(self.data, self._follow(start + 4 + 4 * i))
 
@@ -155,6 +160,8 @@ class _Table:
             return None
         start = self._follow(at)
         (length,) = struct.unpack_from("<I", self.data, start)
+        if length > min(LONGEST_TEXT, len(self.data) - start - 4):
+            raise struct.error(f"a text of {length} bytes")
         return self.data[start + 4 : start + 4 + length].decode("utf-8")
 
     def _follow(self, at: int) -> int:
@@ -168,14 +175,14 @@ def _sections(header: bytes) -> Iterator[Section]:
     listing = _Table(header, root).table(1)
     if listing is None:
         return
-    for entry in listing.tables(0):
+    for entry in listing.tables(0, MOST_SECTIONS):
         yield Section(
             entry.number(1, "<Q"), entry.number(2, "<Q"), entry.number(3, "<B"), _model_type(entry)
         )
 
 
 def _model_type(section: _Table) -> str | None:
-    for pair in section.tables(0):
+    for pair in section.tables(0, MOST_PAIRS):
         if pair.text(0) == "model_type" and pair.number(1, "<B") == STRING_TYPE:
             value = pair.table(2)
             return None if value is None else value.text(0)

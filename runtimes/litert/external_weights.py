@@ -9,15 +9,14 @@ finding sections (`container`).
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ArtifactError
 from runtimes.litert.container import ModelSections
+from runtimes.litert.flatbuffer import DAMAGE, IDENTIFIER, FlatbufferError, parse_model
 
-IDENTIFIER = b"TFL3"
 # The runtime tells external ids from buffer indices by the high bit.
 EXTERNAL_ID = 0x80000000
 
@@ -55,32 +54,35 @@ def write_head(bundle: Path, sections: ModelSections, out: Path) -> None:
     Raises ArtifactError where the section is not a LiteRT model, or names bytes it does not have.
     """
     import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
 
     section = sections.model
     length = section.end - section.begin
+    if not length:
+        raise ArtifactError(f"{bundle}: its {section.model_type} is empty; export it again")
     with bundle.open("rb") as file:
         # Not closed here: the parsed model's vectors are views of it.
         data = mmap.mmap(file.fileno(), length, offset=section.begin, access=mmap.ACCESS_READ)
-    if data[4:8] != IDENTIFIER:
-        raise ArtifactError(
-            f"{bundle}: its {section.model_type} is not a LiteRT flatbuffer; export it again"
-        )
     try:
-        model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-    except (struct.error, IndexError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{bundle}: its flatbuffer points outside itself; export it again") from error
-    for external in model.externalBuffers or ():
-        external.group, external.offset = 0, place_outside(bundle, sections, external)
-    places = {
-        index: (section.begin + buffer.offset, buffer.size)
-        for index, buffer in enumerate(model.buffers)
-        # 0 is an empty buffer and 1 a placeholder of some writers: neither is a place.
-        if buffer.offset > 1
-    }
-    refer_outside(model, str(bundle.resolve()), places)
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
+        model = parse_model(data)
+        for external in model.externalBuffers or ():
+            external.group, external.offset = 0, place_outside(bundle, sections, external)
+        places = {
+            index: (section.begin + buffer.offset, buffer.size)
+            for index, buffer in enumerate(model.buffers)
+            # 0 is an empty buffer and 1 a placeholder of some writers: neither is a place.
+            if buffer.offset > 1
+        }
+        if any(begin + size > section.end for begin, size in places.values()):
+            raise FlatbufferError("names weights past its end")
+        refer_outside(model, str(bundle.resolve()), places)
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+    except FlatbufferError as error:
+        raise ArtifactError(f"{bundle}: its {section.model_type} {error}; export it again") from error
+    except DAMAGE as error:  # what was parsed, but cannot be written as a model again
+        raise ArtifactError(
+            f"{bundle}: its {section.model_type} contradicts itself; export it again"
+        ) from error
     out.write_bytes(builder.Output())
 
 

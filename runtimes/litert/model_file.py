@@ -6,7 +6,6 @@ Not about running them (`session`) or about a bundle's layout (`container`).
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 from runtimes.errors import ArtifactError
 from runtimes.litert.container import bundle_models, is_container
-from runtimes.litert.external_weights import IDENTIFIER, write_head
+from runtimes.litert.external_weights import write_head
+from runtimes.litert.flatbuffer import IDENTIFIER, FlatbufferError, within
 
 FLOAT = "fp32"
 MIXED = "fp32; rows that enter layers with integer weights are rounded to int8"
@@ -57,23 +57,26 @@ def _arithmetic(path: Path, runnable: Path) -> str:
     from ai_edge_litert import schema_py_generated as schema
 
     integers = {schema.TensorType.INT8, schema.TensorType.INT4}
+
+    def multiplies_integers(model: Any) -> bool:
+        subgraph = model.Subgraphs(0)
+        multiplied = {
+            subgraph.Operators(i).Inputs(1)
+            for i in range(subgraph.OperatorsLength())
+            if model.OperatorCodes(subgraph.Operators(i).OpcodeIndex()).BuiltinCode()
+            == schema.BuiltinOperator.FULLY_CONNECTED
+        }
+        return any(subgraph.Tensors(i).Type() in integers for i in multiplied)
+
     if runnable.stat().st_size < 8:
         raise _not_a_model(path)
     with runnable.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[4:8] != IDENTIFIER:
             raise _not_a_model(path)
         try:
-            model: Any = schema.Model.GetRootAs(data, 0)
-            subgraph = model.Subgraphs(0)
-            multiplied = {
-                subgraph.Operators(i).Inputs(1)
-                for i in range(subgraph.OperatorsLength())
-                if model.OperatorCodes(subgraph.Operators(i).OpcodeIndex()).BuiltinCode()
-                == schema.BuiltinOperator.FULLY_CONNECTED
-            }
-            return MIXED if any(subgraph.Tensors(i).Type() in integers for i in multiplied) else FLOAT
-        except (AttributeError, IndexError, TypeError, ValueError, struct.error) as error:
-            raise ArtifactError(f"{path}: its flatbuffer points outside itself; export it again") from error
+            return MIXED if within(data, multiplies_integers) else FLOAT
+        except FlatbufferError as error:
+            raise ArtifactError(f"{path}: {error}; export it again") from error
 
 
 def _not_a_model(path: Path) -> ArtifactError:

@@ -16,7 +16,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.errors import SessionError
 from runtimes.litert.calls import (
     CACHE,
     DECODE,
@@ -30,7 +29,7 @@ from runtimes.litert.compiled import close_model, compile_model, refusals_explai
 from runtimes.litert.embedders import Embedder, open_embedders, with_vectors
 from runtimes.litert.facts import SignatureShapes, session_facts
 from runtimes.litert.model_file import model_files
-from runtimes.session import Logits, SessionFacts, Tokens
+from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,14 @@ class LiteRtSession:
 
     def prefill(self, tokens: Tokens) -> Logits:
         self._refuse_closed()
-        self._facts.require_room(self._position, tokens)
-        for call in prefill_calls(tokens, self._position, self._facts):
+        ids = self._facts.tokens_at(self._position, tokens)
+        for call in prefill_calls(ids, self._position, self._facts):
             self._run(self._prefill if call.signature == "prefill" else self._decode, call)
         return np.empty((0, self._facts.vocab_size), np.float32)
 
     def decode(self, token: int) -> NDArray[np.float32]:
-        tokens = np.array([token], np.int32)
         self._refuse_closed()
-        self._facts.require_room(self._position, tokens)
+        tokens = self._facts.token_at(self._position, token)
         self._run(self._decode, GraphCall("decode", tokens, self._position, 1))
         logits: NDArray[np.float32] = self._decode.buffers[LOGITS].read(self._facts.vocab_size, np.float32)
         return logits
@@ -170,7 +168,7 @@ class LiteRtSession:
 
     def _refuse_closed(self) -> None:
         if self._model is None:
-            raise SessionError("the session is closed; open the artifact again")
+            raise closed()
 
 
 def _signatures(model: Any) -> dict[str, SignatureShapes]:

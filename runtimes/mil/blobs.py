@@ -13,6 +13,8 @@ import struct
 from pathlib import Path
 
 from runtimes.errors import ArtifactError
+from runtimes.excerpt import excerpt
+from runtimes.inside import is_inside, is_plain_path
 from runtimes.mil.messages import BlobReference
 from runtimes.mil.tensor_types import DataType
 
@@ -100,13 +102,14 @@ class BlobFiles:
         """Bytes of a payload. Raises ArtifactError as `BlobFile.payload` does."""
         file = self._files.get(reference.file)
         if file is None:
-            relative = Path(reference.file.removeprefix(MODEL_PATH))
-            if not reference.file.startswith(MODEL_PATH) or ".." in relative.parts:
+            place = reference.file.removeprefix(MODEL_PATH)
+            path = self._directory / place
+            if place == reference.file or not is_plain_path(place) or not is_inside(self._directory, path):
                 raise ArtifactError(
-                    f"{self._directory}: the program refers to {reference.file!r}, which is not "
+                    f"{self._directory}: the program refers to {excerpt(reference.file)}, which is not "
                     "inside the package; do not trust this release"
                 )
-            file = self._files[reference.file] = BlobFile(self._directory / relative)
+            file = self._files[reference.file] = BlobFile(path)
         return file.payload(reference.offset, declared)
 
     def close(self) -> None:

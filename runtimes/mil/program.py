@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runtimes.errors import ArtifactError
+from runtimes.excerpt import plain_excerpt
 from runtimes.mil.constants import BLOCKWISE, Constant, Constants
 from runtimes.mil.lifetimes import plan_lifetimes
 from runtimes.mil.messages import Binding, Block, OperationMessage, ProgramFunction, Value
@@ -54,7 +55,12 @@ def build_program(package: Package, function: str | None, constants: Constants) 
         raise ArtifactError(
             f"{source}: operation set {body.opset!r}, this evaluator runs {OPSET}; export again"
         )
-    return _Builder(source, body, constants).program(interface, body.blocks[body.opset])
+    try:
+        return _Builder(source, body, constants).program(interface, body.blocks[body.opset])
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+        # Shapes and values of a damaged program contradict each other in more ways than can be listed.
+        reason = plain_excerpt(str(error))
+        raise ArtifactError(f"{source}: the program contradicts itself ({reason}); export again") from error
 
 
 class _Builder:

@@ -20,7 +20,7 @@ from runtimes.mil.execution import Execution
 from runtimes.mil.program import Program
 from runtimes.mil.tensor_types import Floats
 from runtimes.mil.weight_memory import DEFAULT_CACHE_BYTES
-from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
+from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens, closed
 
 EVALUATOR_VERSION = "1"
 TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
@@ -75,10 +75,10 @@ class MilSession:
         self._position = 0
 
     def prefill(self, tokens: Tokens) -> Logits:
-        execution, ids = self._open(), np.asarray(tokens)
-        self._facts.require_room(self._position, ids)
+        execution = self._open()
+        ids = self._facts.tokens_at(self._position, tokens)
         every = self._facts.prefill_logits == "all"
-        logits = np.empty((len(ids) if every else min(len(ids), 1), self._facts.vocab_size), np.float32)
+        logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
         for start in range(0, len(ids), self._facts.prefill_chunk):
             chunk = ids[start : start + self._facts.prefill_chunk]
             got = self._run(execution, chunk)
@@ -89,9 +89,8 @@ class MilSession:
         return logits
 
     def decode(self, token: int) -> NDArray[np.float32]:
-        ids = np.array([token])
-        self._facts.require_room(self._position, ids)
-        logits: NDArray[np.float32] = self._run(self._open(), ids)[-1]
+        execution = self._open()
+        logits: NDArray[np.float32] = self._run(execution, self._facts.token_at(self._position, token))[-1]
         return logits
 
     def close(self) -> None:
@@ -107,13 +106,13 @@ class MilSession:
 
     def _open(self) -> Execution:
         if self._execution is None:
-            raise SessionError("the session is closed; open the package again")
+            raise closed()
         return self._execution
 
-    def _run(self, execution: Execution, ids: NDArray[np.integer]) -> Floats:
+    def _run(self, execution: Execution, ids: Tokens) -> Floats:
         end = self._position + len(ids)
         inputs = {
-            TOKENS: ids.astype(np.int32)[None],
+            TOKENS: ids[None],
             MASK: np.zeros((1, 1, len(ids), end), np.float32),
         }
         logits: Floats = execution.run(inputs)[LOGITS][0]

@@ -6,14 +6,15 @@ appends in place. Memory of positions not yet used is not touched. Not about onn
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
-from runtimes.session import Logits, SessionFacts, Tokens
+from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,24 +26,16 @@ CACHE_INPUT, CACHE_OUTPUT = "past_key_values.", "present."
 class OnnxSession:
     """Satisfies `Session`. `path` is the .onnx file; its external data lies beside it.
 
-    threads: for operators; None lets ONNX Runtime choose. Raises RuntimeUnavailable without
-    onnxruntime, ArtifactError for a file it cannot load or that is not one of ours.
+    threads: for operators; None lets ONNX Runtime choose. vocab_size: of a graph that ends before its
+    head, whose "logits" are as wide as the hidden state. Raises RuntimeUnavailable without onnxruntime,
+    ArtifactError for a file it cannot load or that is not one of ours.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        ort = _onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
-        try:
-            self._session: onnxruntime.InferenceSession | None = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its C extension's classes have no base of their own
-            raise ArtifactError(
-                f"{path}: ONNX Runtime cannot load it ({error}); copy the release again"
-            ) from error
-        self._facts = _facts(path, self._session, ort.__version__)
+    def __init__(self, path: Path, threads: int | None = None, vocab_size: int | None = None) -> None:
+        self._session: onnxruntime.InferenceSession | None = inference_session(path, threads)
+        facts = _facts(path, self._session, _onnxruntime().__version__)
+        self._width = facts.vocab_size
+        self._facts = replace(facts, vocab_size=vocab_size or self._width)
         context = self._facts.context
         self._binding: Any = self._session.io_binding()
         self._token_buffer = np.zeros(self._facts.prefill_chunk, np.int64)
@@ -66,19 +59,20 @@ class OnnxSession:
         self._position = 0
 
     def prefill(self, tokens: Tokens) -> Logits:
-        self._check(tokens)
+        self._refuse_closed()
+        ids = self._facts.tokens_at(self._position, tokens)
         step = self._facts.prefill_chunk
         every = self._facts.prefill_logits == "all"
-        logits = np.empty((len(tokens) if every else 1, self._facts.vocab_size), np.float32)
-        for start in range(0, len(tokens), step):
-            chunk = tokens[start : start + step]
+        logits = np.empty((len(ids) if every else 1, self._width), np.float32)
+        for start in range(0, len(ids), step):
+            chunk = ids[start : start + step]
             self._run(chunk, logits[start : start + len(chunk)] if every else logits)
         return logits
 
     def decode(self, token: int) -> NDArray[np.float32]:
-        tokens = np.array([token])
-        self._check(tokens)
-        logits = np.empty((1, self._facts.vocab_size), np.float32)
+        self._refuse_closed()
+        tokens = self._facts.token_at(self._position, token)
+        logits = np.empty((1, self._width), np.float32)
         self._run(tokens, logits)
         row: NDArray[np.float32] = logits[0]
         return row
@@ -100,14 +94,11 @@ class OnnxSession:
         self._binding.bind_input(name, *place)
         self._binding.bind_output(CACHE_OUTPUT + name.removeprefix(CACHE_INPUT), *place)
 
-    def _check(self, tokens: NDArray[Any]) -> None:
+    def _refuse_closed(self) -> None:
         if self._session is None:
-            raise SessionError("the session is closed; open the artifact again")
-        self._facts.require_room(self._position, tokens)
-        if len(tokens) == 0:
-            raise SessionError("no tokens were given; give at least one")
+            raise closed()
 
-    def _run(self, tokens: NDArray[Any], logits: Logits) -> None:
+    def _run(self, tokens: Tokens, logits: Logits) -> None:
         """One call of the graph: tokens appended, their logits [kept, vocab] written in place."""
         assert self._session is not None
         count, total = len(tokens), self._position + len(tokens)
@@ -118,6 +109,20 @@ class OnnxSession:
         binding.bind_output("logits", "cpu", 0, np.float32, (1, *logits.shape), logits.ctypes.data)
         self._session.run_with_iobinding(binding)
         self._position = total
+
+
+def inference_session(path: Path, threads: int | None = None) -> Any:
+    """ONNX Runtime's own session of a graph. Raises as `OnnxSession` does for what cannot be loaded."""
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its C extension's classes have no base of their own
+        raise ArtifactError(
+            f"{path}: ONNX Runtime cannot load it ({error}); copy the release again"
+        ) from error
 
 
 def _onnxruntime() -> Any:

@@ -28,7 +28,13 @@ from tests.unit.exporter.checkpoints.written_checkpoints import (
     tiny_source,
     write_huggingface,
 )
-from tests.unit.exporter.checkpoints.written_gguf import as_gguf, gguf_kind, tiny_architecture, write_gguf
+from tests.unit.exporter.checkpoints.written_gguf import (
+    TINY_AS_GGUF,
+    as_gguf,
+    gguf_kind,
+    tiny_architecture,
+    write_gguf,
+)
 
 Values = Mapping[str, NDArray[np.float32]]
 Made = tuple[CheckpointSource, Values, RandomSource]
@@ -106,7 +112,7 @@ SOURCES = [
     with_towers("gemma4", "inner"),
     with_towers("gemma4_unified", "outer"),
     with_towers("gemma4_unified", "inner"),
-    *map(gguf_of, TINY_CONFIGS),
+    *map(gguf_of, TINY_AS_GGUF),
     in_memory,
 ]
 

@@ -19,6 +19,7 @@ from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from runtimes.session import Session
 from tests.fakes import silent
+from tests.refused_calls import check_refusals
 from tests.tiny import VOCABULARY, WINDOW, tiny_gemma3
 from tests.tiny_releases import lowering_order, quantized
 
@@ -155,13 +156,21 @@ def test_a_token_out_of_range_is_refused(session: Session, token: int) -> None:
     assert session.position == 0
 
 
+def test_what_is_no_token_is_refused_in_the_same_words_and_the_session_stays_usable(
+    session: Session,
+) -> None:
+    check_refusals(session)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_closed_session_cannot_be_used(release: tuple[Path, dict[str, Artifact]], format: str) -> None:
     directory, artifacts = release
     session = open_session(directory, artifacts[format], mil_arithmetic="fp32")
     session.close()
-    with pytest.raises(RuntimesError):
-        session.decode(2)
+    with pytest.raises(SessionError, match="the session is closed; open the artifact again"):
+        session.decode(-1)
+    with pytest.raises(SessionError, match="the session is closed; open the artifact again"):
+        session.prefill(TOKENS[:0])
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -6,17 +6,21 @@ Matrix: flags of `gemma-export` and `validate`, one format. Not asserted here: r
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.structure import ROOT
 from exporter.cli import main
 from exporter.packaging.release import verify_release
 from exporter.views.json_report import read_report
 from runtimes.manifest import read_manifest
 from tests.checkpoints import write_huggingface
-from tests.unit.exporter.checkpoints.adapters.test_lora import write_adapter
+from tests.unit.exporter.checkpoints.adapters.written_adapters import write_adapter
 
 RECIPE = """
 description = "Eight bits, with limits of this test's own."
@@ -102,11 +106,23 @@ def test_a_release_can_be_checked_again_with_its_own_recipe(
     assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
 
 
+def test_a_text_that_outgrows_the_context_is_printed_as_far_as_it_came(
+    exported: tuple[Path, Result],
+) -> None:
+    release, _ = exported
+    command = [sys.executable, "samples/generate.py", str(release), "hello", "--tokens"]
+    few, all_of_it = (
+        subprocess.run([*command, count], cwd=ROOT, capture_output=True, text=True, check=True)
+        for count in ("3", "500")
+    )
+    assert all_of_it.stdout.startswith(few.stdout.rstrip("\n\ufffd"))
+    assert few.stderr == ""
+    assert all_of_it.stderr == "The context of 96 tokens ended here.\n"
+
+
 def test_checking_again_finds_a_changed_byte(
     exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(exported[0], tmp_path / "release")
     with (tmp_path / "release" / "onnx" / "model.onnx.data").open("r+b") as file:
         file.seek(5000)
@@ -114,6 +130,44 @@ def test_checking_again_finds_a_changed_byte(
     result = run("validate", tmp_path / "release", "--model", checkpoint)
     assert result.exit_code == 1, result.output
     assert "files unlike the manifest" in " ".join(result.output.split())
+
+
+def test_a_release_without_its_recipe_says_that_it_is_missing(
+    exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported[0], tmp_path / "release")
+    (tmp_path / "release" / "recipe.toml").unlink()
+    result = run("validate", tmp_path / "release", "--model", checkpoint)
+    assert result.exit_code == 2
+    assert "recipe.toml: is missing from the release; copy the release again" in result.stderr
+
+
+def test_a_release_somebody_added_to_is_not_replaced(
+    exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
+) -> None:
+    release = shutil.copytree(exported[0], tmp_path / "release")
+    (release / "thesis.tex").write_text("mine", encoding="utf-8")
+    before = {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
+    result = run("--target", "desktop", "--model", checkpoint, "--context", "64", "--force", "-o", release)
+    assert result.exit_code == 2
+    assert "holds 'thesis.tex', which no release lists" in result.stderr
+    assert {path: path.read_bytes() for path in release.rglob("*") if path.is_file()} == before
+
+
+def test_the_manifest_names_the_packages_that_took_part(checkpoint: Path, tmp_path: Path) -> None:
+    """In a process of its own: this one has imported what other tests need."""
+    flags = ("--target", "desktop", "--model", checkpoint, "--recipe", "float", "--context", "64")
+    command = [sys.executable, "-m", "exporter.cli", *map(str, flags), "-o", str(tmp_path / "release")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    (release,) = tmp_path.iterdir()
+    versions = read_manifest(release).versions
+    assert {"gemma-export", "python", "numpy", "torch", "transformers", "onnx", "onnxruntime"} <= set(
+        versions
+    )
+    assert not {"coremltools", "ai-edge-litert", "litert-lm-builder", "gguf", "sentencepiece"} & set(
+        versions
+    )
 
 
 def test_checking_against_another_checkpoint_is_refused(

@@ -49,7 +49,7 @@ def finish(checkpoint: Path, out: Path) -> dict[str, bytes]:
 
 
 def work(out: Path, pattern: str) -> Iterator[Path]:
-    return out.parent.glob(f".{out.name}.work/{pattern}")
+    return out.parent.glob(f".{out.name}.work/export/{pattern}")
 
 
 def matrices(out: Path) -> dict[str, tuple[int, int]]:
@@ -59,7 +59,7 @@ def matrices(out: Path) -> dict[str, tuple[int, int]]:
 
 
 def staged(out: Path, pattern: str) -> Iterator[Path]:
-    return out.parent.glob(f".{out.name}.staging-*/{pattern}")
+    return out.parent.glob(f".{out.name}.staging-*/release/{pattern}")
 
 
 @pytest.fixture

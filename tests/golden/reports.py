@@ -111,6 +111,7 @@ def passing() -> ValidationReport:
         recipe="int8",
         target="all",
         left_out=(),
+        remarks=(),
         weights=(WeightOrigin("quantised", "BF16", "int8-channel", 183, None),),
         text="samples/evaluation: english, code, hindi, japanese",
         text_tokens=1536,
@@ -172,6 +173,7 @@ def failing() -> ValidationReport:
         gates=gates,
         runs=(unmeasured,),
         left_out=("vision tower, 417 M parameters", HOSTILE),
+        remarks=(f"config.json leaves out {HOSTILE}.",),
         weights=(
             WeightOrigin("taken over", "Q4_0", "int4-g32", 181, None),
             WeightOrigin("requantised", "Q8_0", "int8-channel", 1, "litert cannot carry int8-g32"),

@@ -84,3 +84,12 @@ def test_a_damaged_decoder_is_noticed(damage: str) -> None:
     changed = RandomSource(config).components["text"].spec
     difference = (eager_logits(changed, weights, tokens, 40, CHUNK) - reference).abs().max()
     assert difference > TOLERANCE
+
+
+def test_a_gemma_3_with_soft_caps_is_what_transformers_makes_of_it() -> None:
+    """transformers' Gemma 3 caps logits and never scores, whatever config.json says of them."""
+    config = {**TINY_CONFIGS["Gemma 3"](), "attn_logit_softcapping": 0.5, "final_logit_softcapping": 2.0}
+    spec, weights, tokens, reference = setup(config)
+    assert (spec.attention_softcap, spec.final_softcap) == (None, 2.0)
+    assert (eager_logits(spec, weights, tokens, 40, CHUNK) - reference).abs().max() <= TOLERANCE
+    assert 1.0 < reference.abs().max() <= 2.0

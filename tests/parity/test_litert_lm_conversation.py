@@ -52,7 +52,7 @@ def test_a_conversation_is_rendered_as_the_template_says(
 ) -> None:
     checkpoint = quantized(tmp_path, TINY_CONFIGS[family](), INT8_CHANNEL)
     order = lowering_order(
-        checkpoint, tmp_path, context=CONTEXT, stop_tokens=(1,), chat_template=template(content, turn)
+        checkpoint, tmp_path, context=CONTEXT, stop_tokens=(1, 5), chat_template=template(content, turn)
     )
     (artifact,) = LiteRtLowering(frozenset({"litertlm"})).lower(order, tmp_path, silent)
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.FATAL)

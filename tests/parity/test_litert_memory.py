@@ -26,7 +26,7 @@ from exporter.lowering.interface import LoweringOrder
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.quantization.store.checkpoint import open_quantized
 work = Path(sys.argv[1])
-request = LoweringOrder(open_quantized(work), 1024, 128, "none", work, 2, (1,), None)
+request = LoweringOrder(open_quantized(work), 1024, 128, "none", work, 2, (1,), None, None)
 LiteRtLowering(frozenset({"litertlm"})).lower(request, work, lambda *step: None)
 """
 

@@ -5,6 +5,8 @@ Not asserted: that the driver's are right (tests/contracts/test_lowering.py).
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from exporter.schemes import INT8_CHANNEL
@@ -34,3 +36,11 @@ def test_genai_generates_what_our_driver_does(release: TinyRelease, prompt: int,
     found = genai_tokens(release.path.parent, tokens, length)
     assert found
     assert found == driver_tokens(release.path, tokens, len(found))
+
+
+def test_genai_ends_a_turn_at_any_of_the_stop_tokens(release: TinyRelease, tmp_path: Path) -> None:
+    prompt = some_tokens(PREFILLED).tolist()
+    free = driver_tokens(release.path, prompt, CONTEXT - PREFILLED)
+    end = max(free.index(token) for token in free)
+    ending = lowered(tmp_path, release.checkpoint, stop_tokens=(1, free[end]))
+    assert genai_tokens(ending.path.parent, prompt, CONTEXT) == free[:end]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
@@ -25,4 +26,4 @@ def add_toy(
     monkeypatch.setitem(LOWERINGS, TOY.name, make_lowering)
     monkeypatch.setitem(DRIVERS, TOY_FORMAT, open_artifact)
     # The word a real runtime adds to `Format`, as the reader of manifests has it from there.
-    monkeypatch.setattr("runtimes.manifest.FORMATS", (*FORMATS, TOY_FORMAT))
+    monkeypatch.setattr("runtimes.manifest.Format", Literal[(*FORMATS, TOY_FORMAT)])

@@ -1,4 +1,4 @@
-"""Adapters that change a checkpoint's weights as they are read.
+"""PEFT adapters that change a checkpoint's weights as they are read.
 
-Not about checkpoints of their own.
+Each is read as peft 0.21 reads it, or refused by name. Not about checkpoints of their own.
 """

@@ -6,7 +6,8 @@ Not about what the files hold (`huggingface.source`).
 
 from __future__ import annotations
 
-import json
+import fnmatch
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any
 
 from exporter.checkpoints.files.byte_ranges import sha256
 from exporter.errors import CheckpointError
+from runtimes.excerpt import excerpt
+from runtimes.inside import is_inside, is_plain_path
+from runtimes.strict_json import StrictJsonError, read_json_object
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,16 @@ class CheckpointDirectory:
     @property
     def name(self) -> str:
         """The directory's name in plain letters, or the repository's where it lies in the Hub's cache."""
-        path = self.path.absolute()
-        repository = path.parent.parent.name.rpartition("--")[2] if path.parent.name == "snapshots" else ""
-        plain = re.sub(r"[^a-z0-9.-]+", "-", (repository or path.resolve().name).lower()).strip("-.")
-        return plain or "model"
+        cached = self._cached_repository
+        return plain_name(cached.name.rpartition("--")[2] if cached else self.path.resolve().name)
+
+    @property
+    def _cached_repository(self) -> Path | None:
+        """The repository's directory in the Hub's cache, if this is a snapshot there, a folder of one, or
+        a link to either."""
+        path = self.path.resolve()
+        above = [each.parent for each in path.parents if each.name == "snapshots"]
+        return above[0] if above else None
 
     def digests(self, names: Iterable[str]) -> dict[str, str]:
         """SHA-256 of those of the named files that are there."""
@@ -37,7 +47,15 @@ class CheckpointDirectory:
         return {name: sha256(self.file(name)) for name in found}
 
     def has(self, name: str) -> bool:
-        return (self.path / name).exists()
+        """Whether something is there by that name, were it a link that leads nowhere: `file` says so."""
+        return os.path.lexists(self.path / name)
+
+    def require_own(self, patterns: Iterable[str]) -> None:
+        """Raise CheckpointError for a link out of the directory among files that match a pattern."""
+        for pattern in patterns:  # Path.glob passes over a link that leads nowhere
+            for name in fnmatch.filter(sorted(os.listdir(self.path)), pattern):
+                if (self.path / name).is_symlink():
+                    self.file(name)
 
     def file(self, name: str) -> Path:
         """The path of the file called `name`, which must be there.
@@ -45,19 +63,24 @@ class CheckpointDirectory:
         Raises CheckpointError for a name that is a path, a link that leaves the directory, and a file
         that is missing. The Hub's cache links `snapshots/<revision>/x` to `blobs`: that is allowed.
         """
-        if name in ("", ".", "..") or name != Path(name).name or "\\" in name:
+        plain = is_plain_path(name) and "/" not in name
+        if not plain:
             raise CheckpointError(
                 self.path,
-                f"names the file {name!r}, which is not in the directory",
+                f"names the file {excerpt(name)}, which is not in the directory",
                 "do not trust this checkpoint; fetch it from its publisher",
             )
         path = self.path / name
+        if path.is_symlink() and not _leads_somewhere(path):
+            raise CheckpointError(
+                path, "is a link that leads nowhere, or to itself", "put the file itself there"
+            )
         if not path.is_file():
             raise CheckpointError(path, "is missing", "the download is incomplete, fetch it again")
-        roots = [self.path.resolve()]
-        if self.path.absolute().parent.name == "snapshots":
-            roots.append(self.path.resolve().parent.parent / "blobs")
-        if path.resolve().parent not in roots:
+        roots = [self.path]
+        if (cached := self._cached_repository) is not None:
+            roots.append(cached / "blobs")
+        if not any(is_inside(root, path) for root in roots):
             raise CheckpointError(
                 path,
                 f"is a link to {path.resolve()}, outside the directory",
@@ -69,9 +92,20 @@ class CheckpointDirectory:
         """The JSON object in a file. Raises CheckpointError when it cannot be read as one."""
         path = self.file(name)
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            return read_json_object(path)
+        except (OSError, StrictJsonError) as error:
             raise CheckpointError(path, f"cannot be read as JSON ({error})", "fetch it again") from error
-        if not isinstance(found, dict):
-            raise CheckpointError(path, "is not a JSON object", "fetch it again")
-        return found
+
+
+def plain_name(reference: str) -> str:
+    """The last word of a path or a Hub's name, in plain letters."""
+    last = reference.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9.-]+", "-", last.lower()).strip("-.") or "model"
+
+
+def _leads_somewhere(link: Path) -> bool:
+    try:
+        link.stat()
+    except OSError:
+        return False
+    return True

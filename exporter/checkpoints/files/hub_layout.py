@@ -10,11 +10,19 @@ WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARDS = "model-*-of-*.safetensors"
 TOKENIZER, SENTENCEPIECE = "tokenizer.json", "tokenizer.model"
 TOKENIZER_CONFIG, CHAT_TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
+# Where processors of transformers 4 have their template, slow tokenizers what was added to them, and
+# transformers the templates beside the default one.
+PROCESSOR_TEMPLATE, ADDED_TOKENS = "chat_template.json", "added_tokens.json"
+ADDITIONAL_TEMPLATES = "additional_chat_templates"
 
 # Beside the weights: numbers and tokenizer. A checkpoint's identity takes in those that are there.
 SMALL_FILES = (
     CONFIG, GENERATION_CONFIG, WEIGHTS_INDEX, TOKENIZER, SENTENCEPIECE, TOKENIZER_CONFIG, CHAT_TEMPLATE,
+    PROCESSOR_TEMPLATE, ADDED_TOKENS,
 )  # fmt: skip
+
+# Where the publisher states the licence.
+MODEL_CARD = "README.md"
 
 # What travels with a licence; patterns, as upper and lower case are both about.
 LEGAL_FILES = (

@@ -8,7 +8,7 @@ states. Not about the keys they are stated under (`expected_metadata`) or about 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exporter.checkpoints.gguf.expected_metadata import PREFIXES, PerLayer, Stated, agrees, stated_metadata
@@ -16,6 +16,8 @@ from exporter.checkpoints.gguf.file import GgufFile, MetadataValue
 from exporter.errors import SpecError
 from exporter.models.published import published_config, published_ids
 from exporter.models.text.families import read_spec
+from exporter.models.text.families.limits import MOST_POSITIONS
+from runtimes.excerpt import excerpt
 
 # Gemma 3 from 4B has 64 rows more than its tokenizer has entries; converters keep or drop them.
 GEMMA3_TOKENIZER_ENTRIES = 262144
@@ -40,6 +42,7 @@ class GgufArchitecture:
     A key of `stated` may be absent from a file; a key of the family that is not in `stated` may not
     be there: it changes the model in a way this table does not know.
     fewest_tokens: rows the embedding has at least, where converters may have dropped unused ones.
+    remarks: how a file differs from what is published, a sentence each.
     """
 
     name: str
@@ -47,6 +50,7 @@ class GgufArchitecture:
     config: Mapping[str, Any]
     stated: Mapping[str, Stated]
     fewest_tokens: int
+    remarks: tuple[str, ...] = ()
 
     @staticmethod
     def of(name: str, config: Mapping[str, Any], fewest_tokens: int | None = None) -> GgufArchitecture:
@@ -60,13 +64,45 @@ class GgufArchitecture:
             spec.vocab_size if fewest_tokens is None else fewest_tokens,
         )
 
-    def with_rows_of(self, file: GgufFile) -> GgufArchitecture:
-        """The same model with as many embedding rows as the file has, where it may have fewer."""
+    def fitted_to(self, file: GgufFile) -> GgufArchitecture:
+        """The same model with as many embedding rows as the file has, where it may have fewer, and with the
+        file's own context length.
+
+        Raises SpecError for a vocabulary of another size, and for a context that is none.
+        """
         embedding = file.tensors.get(TOKEN_EMBEDDING)
         rows = self.config["vocab_size"] if embedding is None else embedding.shape[0]
-        if not self.fewest_tokens <= rows < self.config["vocab_size"]:
+        if not self.fewest_tokens <= rows <= self.config["vocab_size"]:
+            raise SpecError(
+                f"{file.path}: {TOKEN_EMBEDDING}",
+                f"has {rows} rows, {self.name} has {self.config['vocab_size']}: its vocabulary was resized",
+                "give the Hugging Face directory of the fine-tune, which says what the tokens are",
+            )
+        context = file.metadata.get(f"{self.prefix}.context_length", self.context_length)
+        if type(context) is not int or not 0 < context <= MOST_POSITIONS:
+            raise SpecError(
+                f"{file.path}: {self.prefix}.context_length",
+                f"is {_spelled(context)}, not a number of tokens",
+                "convert the model to GGUF again",
+            )
+        changed = {"vocab_size": rows, "max_position_embeddings": context}
+        if changed.items() <= self.config.items():
             return self
-        return GgufArchitecture.of(self.name, {**self.config, "vocab_size": rows}, self.fewest_tokens)
+        fitted = GgufArchitecture.of(self.name, {**self.config, **changed}, self.fewest_tokens)
+        return (
+            fitted if context == self.context_length else replace(fitted, remarks=(self._remark(context),))
+        )
+
+    @property
+    def context_length(self) -> int:
+        length: int = self.config["max_position_embeddings"]
+        return length
+
+    def _remark(self, context: int) -> str:
+        return (
+            f"The file's context length is {context} tokens, {self.name} is published with "
+            f"{self.context_length}: the file's was taken."
+        )
 
 
 def _published(model_id: str) -> GgufArchitecture:
@@ -84,37 +120,38 @@ def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...]) -> GgufArchit
     Raises SpecError for a file that is no language model, for a model that is not in the table, and for
     metadata that contradicts it.
     """
-    prefix = file.metadata.get("general.architecture")
+    prefix = file.word("general.architecture")
     _refuse_by_name(file, prefix)
-    layers = file.metadata.get(f"{prefix}.block_count")
-    hidden = file.metadata.get(f"{prefix}.embedding_length")
+    stated = (file.metadata.get(f"{prefix}.{key}") for key in ("block_count", "embedding_length"))
+    # Nothing but a number is compared: an array is equal to some of what it is compared with.
+    layers, hidden = (value if type(value) is int else None for value in stated)
     for entry in known:
         size = tuple(entry.stated[f"{entry.prefix}.{key}"] for key in ("block_count", "embedding_length"))
         if (prefix, layers, hidden) == (entry.prefix, *size):
-            fitted = entry.with_rows_of(file)
+            fitted = entry.fitted_to(file)
             _require_agreement(file, fitted)
             return fitted
     raise SpecError(
         file.path,
-        f"a {prefix!r} of {layers} layers and width {hidden} is not a model this version knows as GGUF",
+        f"a {excerpt(prefix)} of {layers} layers and width {hidden} is not a model known as GGUF",
         f"known are {', '.join(entry.name for entry in known)}; give a Hugging Face directory for others",
     )
 
 
-def _refuse_by_name(file: GgufFile, prefix: MetadataValue | None) -> None:
-    if prefix == "clip" or file.metadata.get("general.type") == "mmproj":
+def _refuse_by_name(file: GgufFile, prefix: str | None) -> None:
+    if prefix == "clip" or file.word("general.type") == "mmproj":
         raise SpecError(
             file.path,
             "is the vision or audio projector (mmproj) of a model, not its language model",
             "give the GGUF of the language model",
         )
-    if file.metadata.get("general.type") == "adapter":
+    if file.word("general.type") == "adapter":
         raise SpecError(
             file.path,
             "is a LoRA adapter, not a model",
             "give the model's GGUF as --model and the adapter in PEFT's layout",
         )
-    if isinstance(prefix, str) and prefix in NOT_SUPPORTED:
+    if prefix is not None and prefix in NOT_SUPPORTED:
         raise SpecError(
             file.path, f"is {NOT_SUPPORTED[prefix]}", "give a Gemma 1, 2 or 3, or a dense Gemma 4"
         )
@@ -155,7 +192,7 @@ def _require_agreement(file: GgufFile, entry: GgufArchitecture) -> None:
 def _spelled(value: MetadataValue | Stated) -> str:
     match value:
         case PerLayer(values):
-            return str(values[0]) if len(set(values)) == 1 else str(list(values))
+            return str(values[0]) if len(set(values)) == 1 else excerpt(list(values))
         case bool() | int() | float() | str() | tuple():
-            return repr(value)
-    return str(value.tolist())
+            return excerpt(value)
+    return excerpt(value.tolist())

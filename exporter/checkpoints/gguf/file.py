@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.files.byte_ranges import read_range
 from exporter.errors import CheckpointError
+from runtimes.excerpt import excerpt
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
+LARGEST_ALIGNMENT = 1 << 20
 LARGEST_STRING = 1 << 20  # a chat template is some 20 KB
 LARGEST_ARRAY = 1 << 20  # a Gemma vocabulary has 262 208 entries at most, and 514 906 merges
 MOST_DIMENSIONS = 4
+LONGEST_NAME = 200  # bytes; ggml itself keeps 63 of a tensor's
 
 STRING, ARRAY = 8, 9
 SCALARS: dict[int, np.dtype[Any]] = {
@@ -79,12 +82,28 @@ class GgufFile:
         Raises CheckpointError with the offset of what is wrong.
         """
         try:
+            if path.exists() and not path.is_file():  # a pipe would wait for a writer
+                raise CheckpointError(path, "is not a file", "check the path, or fetch the file again")
             with path.open("rb") as file:
                 return _read(_Header(path, file, os.fstat(file.fileno()).st_size))
         except OSError as error:
             raise CheckpointError(
                 path, f"cannot be read ({error.strerror})", "check the path, or fetch the file again"
             ) from error
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file it lies in."""
+        return (self.path,)
+
+    def word(self, key: str) -> str | None:
+        """A text of the metadata, None where there is none. Raises CheckpointError for another type."""
+        found = self.metadata.get(key)
+        if found is None or isinstance(found, str):
+            return found
+        raise CheckpointError(
+            f"{self.path}: {key}", f"expected a text, got {excerpt(found)}", "convert the model again"
+        )
 
     def read_rows(self, name: str, start: int, stop: int) -> NDArray[np.uint8]:
         """The stored bytes of rows start to stop, [rows, row_bytes]."""
@@ -122,9 +141,17 @@ class _Header:
             raise self.broken(f"{what} is {found}, more than fits", at)
         return found
 
-    def string(self, what: str) -> str:
+    def name(self, what: str) -> str:
+        """A string short enough for errors to repeat."""
         at = self.at
-        length = self.count(f"the length of {what}", 1, LARGEST_STRING)
+        found = self.string(what, LONGEST_NAME)
+        if not found or not found.isprintable():
+            raise self.broken(f"{what} is {excerpt(found)}", at)
+        return found
+
+    def string(self, what: str, longest: int = LARGEST_STRING) -> str:
+        at = self.at
+        length = self.count(f"the length of {what}", 1, longest)
         try:
             return self.take(length, what).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -174,7 +201,7 @@ def _read(header: _Header) -> GgufFile:
     # (2)
     metadata: dict[str, MetadataValue] = {}
     for _ in range(key_count):
-        key = header.string("a metadata key")
+        key = header.name("a metadata key")
         if key in metadata:
             raise header.broken(f"metadata key {key!r} is there twice")
         metadata[key] = header.value(f"metadata key {key!r}")
@@ -182,8 +209,8 @@ def _read(header: _Header) -> GgufFile:
     listed = [_tensor(header) for _ in range(tensor_count)]
     # (4)
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    if not isinstance(alignment, int) or alignment <= 0 or alignment % 8:
-        raise header.broken(f"general.alignment is {alignment!r}")
+    if type(alignment) is not int or not 0 < alignment <= LARGEST_ALIGNMENT or alignment % 8:
+        raise header.broken(f"general.alignment is {excerpt(alignment)}")
     data = -(-header.at // alignment) * alignment
     tensors: dict[str, GgufTensor] = {}
     for name, kind, shape, offset in listed:
@@ -197,11 +224,20 @@ def _read(header: _Header) -> GgufFile:
                 "the file is truncated or damaged, fetch it again",
             )
         tensors[name] = tensor
+    _require_apart(header, tensors.values())
     return GgufFile(header.path, metadata, tensors)
 
 
+def _require_apart(header: _Header, tensors: Iterable[GgufTensor]) -> None:
+    end = 0
+    for tensor in sorted(tensors, key=lambda each: each.begin):
+        if tensor.begin < end:
+            raise header.broken(f"tensor {tensor.name} overlaps the one before it", tensor.begin)
+        end = tensor.begin + tensor.nbytes
+
+
 def _tensor(header: _Header) -> tuple[str, GGMLQuantizationType, tuple[int, ...], int]:
-    name = header.string("a tensor's name")
+    name = header.name("a tensor's name")
     at = header.at
     dimensions = header.u32(f"the rank of tensor {name}")
     if not 1 <= dimensions <= MOST_DIMENSIONS:

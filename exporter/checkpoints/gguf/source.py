@@ -1,7 +1,7 @@
-"""`GgufSource`: a Gemma in one GGUF file, block-quantised or not, as canonical float32 rows.
+"""`GgufSource`: a Gemma in GGUF, whole or in parts, block-quantised or not, as canonical float32 rows.
 
 Values are what the file's blocks stand for; blocks that are codes times scales can be had as such
-(`blocks`). Not about the file's structure (`file`), the numbers it leaves out
+(`blocks`). Not about the file's structure (`file`, `split`), the numbers it leaves out
 (`architectures`), the names of its tensors (`tensors`) or its vocabulary (`vocabulary_metadata`).
 """
 
@@ -28,13 +28,14 @@ from exporter.checkpoints.gguf.architectures import (
 )
 from exporter.checkpoints.gguf.blocks import HELD, codes_and_scales
 from exporter.checkpoints.gguf.file import GgufFile
+from exporter.checkpoints.gguf.split import open_whole
 from exporter.checkpoints.gguf.tensors import find_gguf_tensors
 from exporter.checkpoints.gguf.vocabulary_metadata import read_gguf_tokens, read_vocabulary
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
 from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_files
 from exporter.checkpoints.tokenizer.vocabulary import Vocabulary
-from exporter.errors import CheckpointError, SpecError
+from exporter.errors import SpecError
 from exporter.models.components import Components, text_alone
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
@@ -59,6 +60,7 @@ class GgufSource:
     documents: Path | None
     stored_names: Mapping[str, str]  # canonical name to the file's
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @staticmethod
     def open(
@@ -71,11 +73,7 @@ class GgufSource:
         documents: directory of the licence, which a GGUF does not carry. known: the models to look among.
         Raises CheckpointError, SpecError or TokenizerError.
         """
-        file = GgufFile.open(path)
-        if (parts := file.metadata.get("split.count", 1)) not in (0, 1):
-            raise CheckpointError(
-                path, f"is one of {parts} parts", "join them with llama.cpp's gguf-split --merge"
-            )
+        file = open_whole(path)
         entry = recognise(file, known)
         spec = read_spec(entry.config, f"{path} as {entry.name}")
         found = find_gguf_tensors(file, spec)
@@ -97,7 +95,7 @@ class GgufSource:
                 f"has {listed.entries} entries, {entry.name} has {spec.vocab_size}",
                 ANOTHER_FILE,
             )
-        tokens = read_gguf_tokens(file, listed.vocabulary)
+        tokens = read_gguf_tokens(file, listed.vocabulary, spec.vocab_size)
         special = {"bos_token_id": tokens.bos_token, "eos_token_id": tokens.eos_token}
         return GgufSource(
             file=file,
@@ -110,6 +108,7 @@ class GgufSource:
             documents=documents,
             stored_names=found.stored,
             left_out=describe_left_out(found.left_out, shapes),
+            remarks=entry.remarks,
         )
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
@@ -153,4 +152,4 @@ class GgufSource:
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        return {self.file.path.name: sha256(self.file.path)}
+        return {path.name: sha256(path) for path in self.file.paths}

@@ -13,8 +13,11 @@ import numpy as np
 
 from exporter.checkpoints.gguf.file import GgufFile
 from exporter.checkpoints.interface import TokenFacts
+from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
+from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
+from runtimes.excerpt import excerpt
 
 CONVERT_AGAIN = "convert the model to GGUF again, or give a Hugging Face directory"
 # Pieces that end a text or a turn, most usual first: files name one, of base models often only <eos>.
@@ -42,7 +45,7 @@ class GgufVocabulary:
 
 def read_vocabulary(file: GgufFile) -> GgufVocabulary:
     """The vocabulary in the metadata. Raises TokenizerError where there is none, or of another kind."""
-    match file.metadata.get("tokenizer.ggml.model"):
+    match file.word("tokenizer.ggml.model"):
         case "llama":
             return _sentencepiece(file)
         case "gemma4":
@@ -50,7 +53,7 @@ def read_vocabulary(file: GgufFile) -> GgufVocabulary:
         case None:
             what = "there is no tokenizer"
         case other:
-            what = f"{other!r} is not a Gemma's vocabulary ('llama' or 'gemma4')"
+            what = f"{excerpt(other)} is not a Gemma's vocabulary ('llama' or 'gemma4')"
     raise TokenizerError(
         f"{file.path}: tokenizer.ggml.model",
         what,
@@ -58,31 +61,41 @@ def read_vocabulary(file: GgufFile) -> GgufVocabulary:
     )
 
 
-def read_gguf_tokens(file: GgufFile, vocabulary: Vocabulary) -> TokenFacts:
-    """Special tokens and chat template. Raises TokenizerError for an id that is none."""
+def read_gguf_tokens(file: GgufFile, vocabulary: Vocabulary, rows: int) -> TokenFacts:
+    """Special tokens and chat template. rows: of the embedding. Raises TokenizerError for an id that is
+    none."""
 
     def token(key: str) -> int:
         value = file.metadata.get(f"tokenizer.ggml.{key}")
         if type(value) is not int or not 0 <= value < len(vocabulary.pieces):
             raise TokenizerError(
-                f"{file.path}: tokenizer.ggml.{key}", f"{value!r} is not a token id", CONVERT_AGAIN
+                f"{file.path}: tokenizer.ggml.{key}", f"{excerpt(value)} is not a token id", CONVERT_AGAIN
             )
         return value
 
     template = file.metadata.get("tokenizer.chat_template")
     eos = token("eos_token_id")
+    # Nothing here pads: a converter may leave it out, and the file is asked only for what it says.
+    padded = "tokenizer.ggml.padding_token_id" in file.metadata
     stops = [eos]
     if "tokenizer.ggml.eot_token_id" in file.metadata:
         stops.append(token("eot_token_id"))
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces) if piece in ENDS}
     stops += [ids[piece] for piece in ENDS if piece in ids]
-    return TokenFacts(
+    facts = TokenFacts(
         bos_token=token("bos_token_id"),
         eos_token=eos,
-        pad_token=token("padding_token_id"),
-        stop_tokens=tuple(dict.fromkeys(stops)),
+        pad_token=token("padding_token_id") if padded else _pad(vocabulary, eos),
+        stop_tokens=(),
         chat_template=template if isinstance(template, str) else None,
     )
+    said = StopsStated("the file", tuple(dict.fromkeys(stops)))
+    return complete(file.path, facts, [said], NamedTokens.of(vocabulary), rows)
+
+
+def _pad(vocabulary: Vocabulary, eos: int) -> int:
+    """The id of <pad>, or of what ends a text, which transformers pads with where there is none."""
+    return vocabulary.pieces.index("<pad>") if "<pad>" in vocabulary.pieces else eos
 
 
 def _sentencepiece(file: GgufFile) -> GgufVocabulary:
@@ -118,7 +131,7 @@ def _merged(file: GgufFile) -> GgufVocabulary:
         if not (left in known and right in known and left + right in known):
             raise TokenizerError(
                 f"{file.path}: tokenizer.ggml.merges",
-                f"{merge!r} does not join two pieces of the vocabulary into a third",
+                f"{excerpt(merge)} does not join two pieces of the vocabulary into a third",
                 CONVERT_AGAIN,
             )
     return GgufVocabulary(Vocabulary.checked(file.path, pieces, scores, kinds, listed), len(pieces))

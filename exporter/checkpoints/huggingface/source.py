@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
-from exporter.checkpoints.files.hub_layout import CONFIG, SMALL_FILES
+from exporter.checkpoints.files.hub_layout import CONFIG, LEGAL_FILES, MODEL_CARD, SMALL_FILES
 from exporter.checkpoints.files.tensor_set import require_exactly
 from exporter.checkpoints.files.tensor_values import FLOAT_DTYPES, as_float32, require_finite
 from exporter.checkpoints.huggingface.packed_matrices import (
@@ -55,6 +55,7 @@ class HuggingFaceSource:
     packed: Mapping[str, PackedMatrix]
     tokens: TokenFacts
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @staticmethod
     def open(path: Path) -> HuggingFaceSource:
@@ -64,11 +65,12 @@ class HuggingFaceSource:
         Raises CheckpointError, SpecError or TokenizerError.
         """
         directory = CheckpointDirectory(path)
-        config = load_config(path / CONFIG)
+        config = load_config(directory.file(CONFIG) if directory.has(CONFIG) else path / CONFIG)
+        directory.require_own((MODEL_CARD, *LEGAL_FILES))  # what is copied last is refused first
         layouts = packed_layouts(config, str(path / CONFIG))
         plain = {key: value for key, value in config.items() if key != QUANTIZATION_KEY}
-        text = read_text_config(plain, str(path / CONFIG))
-        spec = read_spec(text.config, text.where)
+        text = read_text_config(plain, str(path / CONFIG), path / CONFIG)
+        spec = read_spec(text.config, text.where, path / CONFIG, text.keys)
         everything = find_weights(directory)
         found = find_text_tensors(everything, spec, text.family, path)
         stored = {canonical: everything[name] for canonical, name in found.stored.items()}
@@ -88,8 +90,9 @@ class HuggingFaceSource:
             tensors=tensors,
             stored=stored,
             packed=packed,
-            tokens=read_token_facts(directory, text.token_ids),
+            tokens=read_token_facts(directory, text.token_ids, spec.vocab_size),
             left_out=describe_left_out(found.left_out, whole_shapes(everything)),
+            remarks=text.remarks,
         )
 
     @property

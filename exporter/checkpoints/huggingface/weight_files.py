@@ -12,6 +12,7 @@ from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import PICKLES, WEIGHTS, WEIGHTS_INDEX
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile, TensorHeader
 from exporter.errors import CheckpointError
+from runtimes.excerpt import plain_excerpt
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _sharded(directory: CheckpointDirectory) -> dict[str, StoredTensor]:
             where = "is in the index but not there" if astray[0] in listed else "is not in the index"
             raise CheckpointError(
                 file.path,
-                f"tensor {astray[0]} {where}",
+                f"tensor {plain_excerpt(astray[0])} {where}",
                 "index and shard do not belong together, fetch both",
             )
         found |= _tensors(file)

@@ -11,7 +11,9 @@ from pathlib import Path
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import CHAT_TEMPLATE, SENTENCEPIECE, TOKENIZER, TOKENIZER_CONFIG
 from exporter.checkpoints.interface import TokenFacts
-from exporter.checkpoints.tokenizer.sentencepiece_model import read_sentencepiece
+from exporter.checkpoints.tokenizer.added_tokens import read_added_tokens
+from exporter.checkpoints.tokenizer.chat_templates import write_chat_template
+from exporter.checkpoints.tokenizer.named_tokens import read_extended_vocabulary
 from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_config, write_tokenizer_files
 from exporter.errors import TokenizerError
 
@@ -32,7 +34,9 @@ def write_directory_tokenizer(directory: CheckpointDirectory, tokens: TokenFacts
     Raises TokenizerError for files that cannot be read or lack the tokens `tokens` names.
     """
     if not directory.has(TOKENIZER):
-        write_tokenizer_files(read_sentencepiece(directory.file(SENTENCEPIECE)), tokens, out)
+        write_tokenizer_files(
+            read_extended_vocabulary(directory), tokens, out, read_added_tokens(directory)
+        )
         return
     pieces = _token_strings(directory.file(TOKENIZER), tokens)
     for name in (TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE):
@@ -40,6 +44,7 @@ def write_directory_tokenizer(directory: CheckpointDirectory, tokens: TokenFacts
             shutil.copyfile(directory.file(name), out / name)
     if not directory.has(TOKENIZER_CONFIG):
         write_tokenizer_config(*pieces, tokens.chat_template, out)
+    write_chat_template(tokens.chat_template, out)
 
 
 def _token_strings(path: Path, tokens: TokenFacts) -> tuple[str, str, str]:

@@ -1,7 +1,6 @@
 """Reading tokenizer.model: the SentencePiece vocabulary of checkpoints without a tokenizer.json.
 
-Not about what is made of it (`tokenizer_files`). The protocol buffer is transformers' copy, so the
-sentencepiece package is not needed.
+Not about what is made of it (`tokenizer_files`). The protocol buffer is the sentencepiece package's own.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ def read_sentencepiece(path: Path) -> Vocabulary:
     not repeat.
     """
     from google.protobuf.message import DecodeError  # here: only such checkpoints need either
-    from transformers.convert_slow_tokenizer import import_protobuf
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-    model = import_protobuf().ModelProto()
+    model = ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:

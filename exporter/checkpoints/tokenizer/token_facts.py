@@ -1,6 +1,6 @@
 """Which tokens begin and end text, and the chat template, from the JSON files of a Hub directory.
 
-Not about the vocabulary itself, and not about GGUF (`gguf.source`).
+Not about the vocabulary itself, and not about GGUF (`gguf.vocabulary_metadata`).
 """
 
 from __future__ import annotations
@@ -9,61 +9,60 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.files.hub_layout import CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG
 from exporter.checkpoints.interface import TokenFacts
+from exporter.checkpoints.tokenizer.added_tokens import name_of
+from exporter.checkpoints.tokenizer.chat_templates import find_chat_template
+from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
+from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.errors import TokenizerError
 
 
-def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any]) -> TokenFacts:
+def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], rows: int) -> TokenFacts:
     """Ids from generation_config.json, then config.json, as transformers' `generate` takes them.
 
-    Raises TokenizerError for an id that neither states, or that is not one.
+    rows: of the embedding. Raises TokenizerError for an id that neither states, that is not one, or that
+    has no row, and for a chat template that cannot be told.
     """
-    generation = directory.json("generation_config.json") if directory.has("generation_config.json") else {}
+    generation = directory.json(GENERATION_CONFIG) if directory.has(GENERATION_CONFIG) else {}
 
     def stated(key: str) -> tuple[int, ...]:
         value = generation.get(key)
-        value = config.get(key) if value is None else value
-        ids = value if isinstance(value, list) else [value]
-        if not ids or not all(type(i) is int and i >= 0 for i in ids):
-            raise TokenizerError(
-                f"{directory.path}/config.json: {key}",
-                f"expected a token id, here or in generation_config.json, got {value!r}",
-                "fetch both files again",
-            )
-        return tuple(ids)
+        return _ids(directory, key, config.get(key) if value is None else value)
 
     stops = stated("eos_token_id")
     own = config.get("eos_token_id")
-    return TokenFacts(
+    template = find_chat_template(directory)
+    names = NamedTokens.read(directory)
+    said_by = GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
+    says = [StopsStated(said_by, stops)]
+    if own is not None:
+        says.append(StopsStated(CONFIG, _ids(directory, "eos_token_id", own)))
+    if (eos := names.added.get(_eos(directory) or "")) is not None:
+        says.append(StopsStated(TOKENIZER_CONFIG, (eos,)))
+    facts = TokenFacts(
         bos_token=stated("bos_token_id")[0],
         eos_token=own if type(own) is int else stops[0],
         pad_token=stated("pad_token_id")[0],
-        stop_tokens=tuple(dict.fromkeys(stops)),
-        chat_template=read_chat_template(directory),
+        stop_tokens=stops,
+        chat_template=template.source,
+        remarks=template.remarks,
     )
+    return complete(directory.path, facts, says, names, rows)
 
 
-def read_chat_template(directory: CheckpointDirectory) -> str | None:
-    """The Jinja source: chat_template.jinja, else the `chat_template` of tokenizer_config.json.
+def _ids(directory: CheckpointDirectory, key: str, value: object) -> tuple[int, ...]:
+    ids = value if isinstance(value, list) else [value]
+    if not ids or not all(type(i) is int and i >= 0 for i in ids):
+        raise TokenizerError(
+            f"{directory.path}/{CONFIG}: {key}",
+            f"expected a token id, here or in {GENERATION_CONFIG}, got {str(value)[:80]!r}",
+            "fetch both files again",
+        )
+    return tuple(ids)
 
-    Of several named templates the one called "default" is taken, as transformers does.
-    """
-    if directory.has("chat_template.jinja"):
-        return directory.file("chat_template.jinja").read_text(encoding="utf-8")
-    if not directory.has("tokenizer_config.json"):
-        return None
-    found = directory.json("tokenizer_config.json").get("chat_template")
-    match found:
-        case None | str():
-            return found
-        case list():
-            named = {
-                entry["name"]: entry["template"] for entry in found if {"name", "template"} <= set(entry)
-            }
-            if isinstance(template := named.get("default"), str):
-                return template
-    raise TokenizerError(
-        directory.path / "tokenizer_config.json",
-        "chat_template is neither Jinja source nor a list with a default one",
-        "fetch it again",
-    )
+
+def _eos(directory: CheckpointDirectory) -> str | None:
+    """What tokenizer_config.json calls the end of text."""
+    config = directory.json(TOKENIZER_CONFIG) if directory.has(TOKENIZER_CONFIG) else {}
+    return name_of(config.get("eos_token"))

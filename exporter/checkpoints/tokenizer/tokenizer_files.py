@@ -11,10 +11,12 @@ Gemma 4's vocabulary lists its merges, and all it adds to its vocabulary is spec
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.interface import TokenFacts
+from exporter.checkpoints.tokenizer.added_tokens import AddedToken
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
 
@@ -27,16 +29,23 @@ SPECIAL_USER_DEFINED = (
 )  # fmt: skip
 
 
-def write_tokenizer_files(vocabulary: Vocabulary, tokens: TokenFacts, directory: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json. Raises TokenizerError without an <unk> piece."""
+def write_tokenizer_files(
+    vocabulary: Vocabulary, tokens: TokenFacts, directory: Path, added: tuple[AddedToken, ...] = ()
+) -> None:
+    """Write tokenizer.json and tokenizer_config.json. added: tokens of the vocabulary that were added to it
+    afterwards. Raises TokenizerError without an <unk> piece."""
     if UNKNOWN not in vocabulary.pieces:
         raise TokenizerError(directory, f"the vocabulary has no {UNKNOWN}", "fetch the checkpoint again")
-    bos, eos, pad = (
-        vocabulary.pieces[token] for token in (tokens.bos_token, tokens.eos_token, tokens.pad_token)
-    )
+    special = (tokens.bos_token, tokens.eos_token, tokens.pad_token)
+    if max(special) >= len(vocabulary.pieces):
+        raise TokenizerError(
+            directory, f"the vocabulary has no token {max(special)}", "fetch the checkpoint again"
+        )
+    bos, eos, pad = (vocabulary.pieces[token] for token in special)
     # Compact, where the tokenizers library indents: it parses the same at half the size.
     (directory / "tokenizer.json").write_text(
-        json.dumps(tokenizer_json(vocabulary, bos, tokens.bos_token), ensure_ascii=False), encoding="utf-8"
+        json.dumps(tokenizer_json(vocabulary, bos, tokens.bos_token, added), ensure_ascii=False),
+        encoding="utf-8",
     )
     write_tokenizer_config(bos, eos, pad, tokens.chat_template, directory)
 
@@ -59,14 +68,16 @@ def write_tokenizer_config(bos: str, eos: str, pad: str, template: str | None, d
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
-def tokenizer_json(vocabulary: Vocabulary, bos: str, bos_id: int) -> dict[str, Any]:
+def tokenizer_json(
+    vocabulary: Vocabulary, bos: str, bos_id: int, added: tuple[AddedToken, ...] = ()
+) -> dict[str, Any]:
     """The content of tokenizer.json."""
     start = {"SpecialToken": {"id": bos, "type_id": 0}}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added_tokens(vocabulary),
+        "added_tokens": added_tokens(vocabulary, added),
         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
         "pre_tokenizer": {
             "type": "Split",
@@ -108,11 +119,15 @@ def tokenizer_json(vocabulary: Vocabulary, bos: str, bos_id: int) -> dict[str, A
     }
 
 
-def added_tokens(vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """Pieces found in text before any merging: control and user-defined ones."""
+def added_tokens(vocabulary: Vocabulary, added: tuple[AddedToken, ...] = ()) -> list[dict[str, Any]]:
+    """Pieces found in text before any merging: control and user-defined ones, and what was added."""
+    known = {token.id: token for token in added}
     found = []
     for i in vocabulary.ids(PieceKind.CONTROL, PieceKind.UNKNOWN, PieceKind.USER_DEFINED):
         piece = vocabulary.pieces[i]
+        if i in known:
+            found.append(asdict(known[i]))
+            continue
         if vocabulary.merges is not None:
             special = True
         elif vocabulary.kinds[i] is PieceKind.USER_DEFINED:

@@ -4,7 +4,7 @@
     (2) trace and convert the decoder; matrices are inputs            conversion
     (3) put the weights in their place, on paper                      binding
     (4) write the package, weights streamed row by row                package, blob_file
-    (5) put the tokenizer beside it
+    (5) put the tokenizer beside it               tokenizer_beside
 
 The program takes `inputIds` [1, tokens] and `causalMask` [1, 1, tokens or 1, end], keeps its cache in
 states, of a window's length for sliding layers (`cache_states`), and returns `logits` [1, tokens, vocab]:
@@ -18,8 +18,6 @@ work on newer ones, except on the neural engine, whose limit is 2 GiB (coremltoo
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,14 +28,13 @@ from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.residual import residual_scale
+from exporter.lowering.coreml.tokenizer_beside import TOKENIZER_FILES, write_beside
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
 
 DIRECTORY = "coreml"
 PACKAGE = f"{DIRECTORY}/model.mlpackage"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 class CoreMlLowering:
@@ -72,7 +69,7 @@ class CoreMlLowering:
             out / PACKAGE, program.model, weights, lambda done: progress("write weight.bin", done, total)
         )
         # (5)
-        _write_tokenizer(order, checkpoint, out / DIRECTORY)
+        write_beside(order, checkpoint, out / DIRECTORY)
         return (
             Artifact(
                 component="text",
@@ -113,13 +110,3 @@ class CoreMlLowering:
                 raise LoweringError(
                     order.tokenizer / name, "is missing", "give a directory with the tokenizer's files"
                 )
-
-
-def _write_tokenizer(order: LoweringOrder, checkpoint: QuantizedCheckpoint, directory: Path) -> None:
-    """What swift-transformers' AutoTokenizer.from(modelFolder:) reads."""
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(order.tokenizer / name, directory / name)
-    architecture = json.dumps(checkpoint.record["architecture"], indent=2, sort_keys=True)
-    (directory / "config.json").write_text(architecture + "\n", encoding="utf-8")
-    if order.chat_template is not None:
-        (directory / "chat_template.jinja").write_text(order.chat_template, encoding="utf-8")

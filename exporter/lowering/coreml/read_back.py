@@ -6,7 +6,6 @@ only with Apple's message schema and the documented record layout. Peak memory i
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Iterator
@@ -20,6 +19,9 @@ from numpy.typing import NDArray
 from exporter.errors import LoweringError
 from exporter.lowering.coreml.quiet import quietly
 from exporter.lowering.interface import StoredRows
+from runtimes.excerpt import excerpt, plain_excerpt
+from runtimes.inside import is_inside, is_plain_path
+from runtimes.strict_json import read_json_object
 
 CHUNK_BYTES = 8 << 20  # of stored codes read at once
 FLOAT16, INT8, INT4 = 10, 21, 25  # MIL.proto, DataType
@@ -57,25 +59,33 @@ def read_matrices(package: Path) -> Iterator[StoredRows]:
     """
     model_path = _model_path(package)
     function = _parsed(model_path).mlProgram.functions["main"]
-    for operation in function.block_specializations[function.opset].operations:
-        name = operation.outputs[0].name.replace("__", ".") if operation.outputs else ""
-        if operation.type == "constexpr_blockwise_shift_scale":
-            data = _payload(model_path, operation.inputs["data"].arguments[0].value)
-            scale = _payload(model_path, operation.inputs["scale"].arguments[0].value)
-            yield from _integers(name, data, scale)
-        elif operation.type == "const" and name.endswith(".weight"):
-            yield from _floats(name, _payload(model_path, operation.attributes["val"]))
+    try:
+        for operation in function.block_specializations[function.opset].operations:
+            name = operation.outputs[0].name.replace("__", ".") if operation.outputs else ""
+            if operation.type == "constexpr_blockwise_shift_scale":
+                data = _payload(model_path, operation.inputs["data"].arguments[0].value)
+                scale = _payload(model_path, operation.inputs["scale"].arguments[0].value)
+                yield from _integers(name, data, scale)
+            elif operation.type == "const" and name.endswith(".weight"):
+                yield from _floats(name, _payload(model_path, operation.attributes["val"]))
+    except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
+        # An operation without its argument, a tensor that is no matrix, a file cut while it is read.
+        raise _damaged(model_path, f"contradicts itself ({plain_excerpt(str(error))})") from error
 
 
 def _model_path(package: Path) -> Path:
     """Where the manifest says the model is. Raises LoweringError for a place outside the package."""
     manifest_path = package / "Manifest.json"
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        manifest = read_json_object(manifest_path)
         place = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+        if not is_plain_path(place):
+            raise ValueError(f"{place!r} is outside the package")
         return _inside(package, package / "Data" / place)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(manifest_path, f"cannot be read as a package's manifest ({error!r})") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(
+            manifest_path, f"cannot be read as a package's manifest ({plain_excerpt(str(error))})"
+        ) from error
 
 
 def _parsed(model_path: Path) -> Any:
@@ -96,7 +106,7 @@ def _parsed(model_path: Path) -> Any:
 
 def _inside(directory: Path, path: Path) -> Path:
     """The path, if it is in the directory once links are followed. Raises ValueError."""
-    if not path.resolve().is_relative_to(directory.resolve()):
+    if not is_inside(directory, path):
         raise ValueError(f"{path} is outside {directory}")
     return path
 
@@ -126,7 +136,10 @@ def _payload(model: Path, value: Any) -> _Payload:
     kind = value.type.tensorType
     rows, columns = (dimension.constant.size for dimension in kind.dimensions)
     reference = value.blobFileValue
-    path = model.parent / reference.fileName.removeprefix("@model_path/")
+    place = reference.fileName.removeprefix("@model_path/")
+    if not is_plain_path(place):
+        raise _damaged(model, f"has weights at {excerpt(place)}, outside the package")
+    path = model.parent / place
     try:
         with _inside(model.parent, path).open("rb") as file:
             file.seek(reference.offset)

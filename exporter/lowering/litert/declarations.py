@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
 from exporter.lowering.litert.graph import scales_of
-from exporter.lowering.litert.writing import IDENTIFIER
 from runtimes.errors import ArtifactError
 from runtimes.litert.container import ModelSections
 from runtimes.litert.external_weights import place_outside
+from runtimes.litert.flatbuffer import DAMAGE, FlatbufferError, parse_model
 
 _Type = schema.TensorType
 TYPE_BITS = {_Type.INT4: 4, _Type.INT8: 8, _Type.FLOAT16: 16, _Type.FLOAT32: 32}
@@ -71,20 +70,21 @@ class Declared:
         with path.open("rb") as file:
             # Not closed here: the parsed model's vectors are views of it.
             data = mmap.mmap(file.fileno(), end - begin, offset=begin, access=mmap.ACCESS_READ)
-        if data[4:8] != IDENTIFIER:
-            raise damaged(path, "is not a LiteRT flatbuffer")
         try:
-            return Declared(path, sections, schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0)))
-        except (struct.error, IndexError, TypeError, ValueError) as error:
-            raise damaged(path, "has a flatbuffer that points outside itself") from error
+            return Declared(path, sections, parse_model(data))
+        except FlatbufferError as error:
+            raise damaged(path, str(error)) from error
 
     def matrices(self) -> dict[str, WrittenMatrix]:
         """Every weight by name. Raises LoweringError where signatures declare one differently."""
         matrices: dict[str, WrittenMatrix] = {}
-        for subgraph in self.model.subgraphs:
-            for matrix in self._matrices(subgraph):
-                if not same_matrix(matrices.setdefault(matrix.name, matrix), matrix):
-                    raise damaged(self.path, f"weight {matrix.name} differs between signatures")
+        try:
+            for subgraph in self.model.subgraphs:
+                for matrix in self._matrices(subgraph):
+                    if not same_matrix(matrices.setdefault(matrix.name, matrix), matrix):
+                        raise damaged(self.path, f"weight {matrix.name} differs between signatures")
+        except DAMAGE as error:  # an index of nothing, a table that is absent
+            raise damaged(self.path, "has a flatbuffer that contradicts itself") from error
         return matrices
 
     def _matrices(self, subgraph: Any) -> Iterator[WrittenMatrix]:
@@ -96,7 +96,7 @@ class Declared:
             if span is None or index in scales:
                 continue
             name, shape = text(tensor.name), tuple(int(side) for side in tensor.shape)
-            if tensor.type not in TYPE_BITS or len(shape) != 2:
+            if tensor.type not in TYPE_BITS or len(shape) != 2 or min(shape) < 1:
                 raise damaged(path, f"weight {name} has type {tensor.type} and shape {list(shape)}")
             if span.nbytes != math.prod(shape) * TYPE_BITS[tensor.type] // 8:
                 raise damaged(

@@ -12,17 +12,20 @@ Peak memory: torch, the graph with its per-row scales (tens of MB), and a row ch
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import LoweringError
 from exporter.formats.litert import LITERT
+from exporter.lowering.conversations import Conversation, Prompts
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
+from exporter.lowering.litert.chat_template import with_eos
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
+from exporter.lowering.litert.engine_prompts import render_prompts
 from exporter.lowering.litert.metadata import ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
@@ -88,6 +91,11 @@ class LiteRtLowering:
                 for start, stop in file.row_ranges(matrix):
                     yield file.rows(matrix, start, stop)
 
+    def render(
+        self, path: Path, artifact: Artifact, conversations: Sequence[Conversation], scratch: Path
+    ) -> Prompts | None:
+        return render_prompts(path, conversations, scratch) if artifact.format == "litertlm" else None
+
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> LiteRtTwin:
         return LiteRtTwin.of(release / artifact.path, out, self.twin_stage_bytes)
 
@@ -123,7 +131,7 @@ def _bundle_order(order: LoweringOrder) -> BundleOrder:
         model_type=spec.model_type,
         bos_token=order.bos_token,
         stop_tokens=order.stop_tokens,
-        chat_template=order.chat_template,
+        chat_template=with_eos(order.chat_template, order.tokenizer),
         context=order.context,
         embedded=spec.per_layer_embedding is not None,
     )

@@ -1,49 +1,43 @@
-"""What LiteRT-LM is told of a model: `LlmMetadata`, with the chat template as its engine renders it.
+"""What LiteRT-LM is told of a model: `LlmMetadata`.
 
-Not about the bundle that carries it (`bundle`).
+Not about the bundle that carries it (`bundle`), nor about making the chat template one that its engine
+renders (`chat_template`).
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
+from exporter.lowering.litert.chat_template import engine_template
+
 # Field of LlmModelType by our model_type: how LiteRT-LM reads prompts, tool calls and channels. Its
 # Gemma 3 is the one that knows `<start_of_turn>`, but its tool calls are Gemma 3's alone.
 MODEL_TYPES = {"gemma3_text": "gemma3", "gemma4_text": "gemma4", "gemma4_unified_text": "gemma4"}
 GENERIC_MODEL = "generic_model"
-# Tokens that hand the word over, in every family that has them: a turn's end, and a tool's answer to come.
-TURN_ENDS = ("<end_of_turn>", "<turn|>", "<|tool_response>")
+# A Gemma 3 with these tokens is FunctionGemma, whatever it is called: config.json and weights are a Gemma
+# 3's, and its calls are written between them. The other Gemmas 3 have unused tokens in their place.
+FUNCTION_GEMMA = "function_gemma"
+FUNCTION_TOKENS = (
+    "<start_function_declaration>",
+    "<start_function_call>",
+    "<end_function_call>",
+    "<escape>",
+)
 # What Gemma 4 thinks aloud, which LiteRT-LM then keeps apart from the answer.
 THOUGHT = ("thought", "<|channel>thought\n", "<channel|>")
 # The first version known to run embedders that share the head's bytes; older ones are warned of.
 EMBEDDERS_SINCE = "0.18.1"
 
-# LiteRT-LM gives a template each message's content as a list of parts. The templates of Gemma 1 and 2 know
-# strings only, and would write that list out into the prompt.
-STRINGS_ONLY = frozenset({"gemma", "gemma2"})
-AS_STRINGS = """\
-{%- set plain = namespace(messages=[], text='') -%}
-{%- for message in messages -%}
-    {%- set plain.text = message['content'] if message['content'] is string else '' -%}
-    {%- if message['content'] is not string -%}
-        {%- for part in message['content'] if part['type'] == 'text' -%}
-            {%- set plain.text = plain.text + part['text'] -%}
-        {%- endfor -%}
-    {%- endif -%}
-    {%- set plain.messages = plain.messages + [{'role': message['role'], 'content': plain.text}] -%}
-{%- endfor -%}
-{%- set messages = plain.messages -%}
-"""
-
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the metadata says. stop_tokens: ids the checkpoint ends generation with.
+    """What the metadata says. stop_tokens: ids that end generation.
 
     embedded: tokens are looked up by embedders.
     """
@@ -60,15 +54,12 @@ def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
     """The section's bytes. tokenizer: the tokenizer.json beside it."""
     metadata = llm_metadata_pb2.LlmMetadata()
     metadata.start_token.token_ids.ids.append(facts.bos_token)
-    stops = facts.stop_tokens
-    if facts.chat_template is not None:
-        # A conversation's answer ends with its turn, whatever else the checkpoint's own files say.
-        stops += tuple(_added_tokens(tokenizer, TURN_ENDS))
-        _describe_conversation(metadata, facts.model_type, facts.chat_template)
-    for token in dict.fromkeys(stops):
+    for token in facts.stop_tokens:
         metadata.stop_tokens.add().token_ids.ids.append(token)
+    if facts.chat_template is not None:
+        _describe_conversation(metadata, facts.model_type, facts.chat_template)
     metadata.max_num_tokens = facts.context
-    kind = getattr(metadata.llm_model_type, MODEL_TYPES.get(facts.model_type, GENERIC_MODEL))
+    kind = getattr(metadata.llm_model_type, _field_of_model_type(facts.model_type, tokenizer))
     kind.SetInParent()  # an empty message, but present
     if facts.embedded:
         metadata.min_runtime_version = EMBEDDERS_SINCE
@@ -76,9 +67,14 @@ def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
     return serialized
 
 
+def _field_of_model_type(model_type: str, tokenizer: bytes) -> str:
+    """Of `LlmModelType`, by what the model is and by the tokens it has."""
+    field = MODEL_TYPES.get(model_type, GENERIC_MODEL)
+    return FUNCTION_GEMMA if field == "gemma3" and _has_tokens(tokenizer, FUNCTION_TOKENS) else field
+
+
 def _describe_conversation(metadata: Any, model_type: str, template: str) -> None:
-    before = AS_STRINGS if model_type in STRINGS_ONLY else ""
-    metadata.jinja_prompt_template = before + template
+    metadata.jinja_prompt_template = engine_template(template)
     if MODEL_TYPES.get(model_type) == "gemma4":
         channel = metadata.channels.add()
         channel.channel_name, channel.start, channel.end = THOUGHT
@@ -86,13 +82,12 @@ def _describe_conversation(metadata: Any, model_type: str, template: str) -> Non
         metadata.supports_function_calling = "tools" in template
 
 
-def _added_tokens(tokenizer: bytes, wanted: tuple[str, ...]) -> list[int]:
-    """Ids of the tokens wanted that tokenizer.json lists as added, in the order wanted.
+def _has_tokens(tokenizer: bytes, wanted: Collection[str]) -> bool:
+    """Whether tokenizer.json lists all of them as added.
 
     Reads that list alone: as objects, the vocabulary would take hundreds of MB.
     """
     for found in re.finditer(rb'"added_tokens"\s*:\s*\[', tokenizer):
         entries, _ = json.JSONDecoder().raw_decode(tokenizer[found.end() - 1 :].decode("utf-8"))
-        ids = {entry["content"]: entry["id"] for entry in entries}
-        return [ids[content] for content in wanted if content in ids]
-    return []
+        return {entry["content"] for entry in entries}.issuperset(wanted)
+    return False

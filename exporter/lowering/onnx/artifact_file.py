@@ -6,7 +6,6 @@ file by it. Data is read with `pread`, a row range at a time.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
+from runtimes.excerpt import excerpt, plain_excerpt
+from runtimes.inside import is_inside
+from runtimes.strict_json import parse_json
 
 WEIGHTS_KEY = "gemma_export.weights"
 
@@ -58,15 +60,20 @@ class ArtifactFile:
 
         Raises LoweringError for data outside the graph's directory or beyond its file's end.
         """
-        entries = {entry.key: entry.value for entry in self.initializers[name].external_data}
+        if (tensor := self.initializers.get(name)) is None:
+            raise self._broken(f"has no initializer {excerpt(name)}")
+        entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
-        if not location or Path(location).name != location:
+        file = self.path.parent / location
+        plain = bool(location) and Path(location).name == location and "\0" not in location
+        if not plain or not is_inside(self.path.parent, file):
             raise LoweringError(
-                self.path, f"initializer {name} has its data at {location!r}", "do not trust this file"
+                self.path,
+                f"initializer {name} has its data at {excerpt(location)}",
+                "do not trust this file",
             )
-        file = self.path.with_name(location)
-        offset, length = int(entries["offset"]), int(entries["length"])
-        size = file.stat().st_size if file.exists() else 0
+        offset, length = (self._count(name, key, entries.get(key, "")) for key in ("offset", "length"))
+        size = file.stat().st_size if file.is_file() else 0
         if offset + length > size:
             raise LoweringError(
                 file,
@@ -77,10 +84,14 @@ class ArtifactFile:
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Rows start to stop of an initializer, as [rows, everything else]."""
+        file, offset, length = self.external(name)
         tensor = self.initializers[name]
         kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        file, offset, length = self.external(name)
+        if not tensor.dims or tensor.dims[0] < 1:
+            raise self._broken(f"initializer {excerpt(name)} has no rows")
         row = length // tensor.dims[0]
+        if not 0 <= start <= stop <= tensor.dims[0]:
+            raise self._broken(f"initializer {excerpt(name)} has {tensor.dims[0]} rows, not {stop}")
         descriptor = os.open(file, os.O_RDONLY)
         try:
             raw = os.pread(descriptor, (stop - start) * row, offset + start * row)
@@ -94,7 +105,26 @@ class ArtifactFile:
         if tensor is None:
             return ()
         texts = [entry.value for entry in tensor.metadata_props if entry.key == WEIGHTS_KEY]
-        return tuple(WrittenRows(*entry) for text in texts for entry in json.loads(text))
+        try:
+            found = [entry for text in texts for entry in parse_json(text)]
+        except (TypeError, ValueError) as error:
+            raise self._broken(f"names no weights for {excerpt(name)} ({error})") from error
+        for entry in found:
+            match entry:
+                case [str(), int(), str()]:
+                    continue
+                case _:
+                    raise self._broken(f"names the rows {excerpt(entry)} for {excerpt(name)}")
+        return tuple(WrittenRows(*entry) for entry in found)
+
+    def _count(self, name: str, key: str, text: str) -> int:
+        """The external data's own numbers are texts."""
+        if not text.isascii() or not text.isdigit() or len(text) > 19:
+            raise self._broken(f"initializer {excerpt(name)} has the {key} {excerpt(text)}")
+        return int(text)
+
+    def _broken(self, what: str) -> LoweringError:
+        return LoweringError(self.path, plain_excerpt(what), "the file is damaged, export again")
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

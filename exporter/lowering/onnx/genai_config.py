@@ -17,8 +17,8 @@ CONFIG_NAME = "genai_config.json"
 TEMPLATE_NAME = "chat_template.jinja"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 PAD_TOKEN = 0  # of every Gemma
-# onnxruntime-genai 0.18 knows transformers' names of text models, but for this one.
-GENAI_TYPES = {"gemma4_unified_text": "gemma4_text"}
+# onnxruntime-genai 0.18 knows transformers' names of text models, but for these: theirs run the same way.
+GENAI_TYPES = {"gemma4_unified_text": "gemma4_text", "vaultgemma": "gemma2"}
 
 
 def write_genai_config(order: LoweringOrder, graph_name: str, directory: Path) -> None:

@@ -25,6 +25,7 @@ from exporter.lowering.onnx.external_data import ByteRange, lay_out, write_exter
 from exporter.lowering.onnx.genai_config import copy_tokenizer, write_genai_config
 from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBytes
 from exporter.lowering.onnx.trace import GraphOrder, trace
+from exporter.lowering.onnx.twin_run import OnnxTwin
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import IntegerScheme
@@ -79,7 +80,7 @@ class OnnxLowering:
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         return read_back.read_back(release / artifact.path)
 
-    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
+    def float_twin(self, release: Path, artifact: Artifact, out: Path) -> OnnxTwin:
         return float_twin.float_twin(release, artifact, out)
 
 

@@ -8,6 +8,7 @@ compares.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from exporter.errors import LoweringError
 from exporter.lowering.interface import StoredRows
 from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes
 from exporter.schemes import SCHEMES, IntegerScheme
+from runtimes.excerpt import plain_excerpt
 
 CHUNK_BYTES = 8 << 20  # of codes read at once
 
 
 @dataclass(frozen=True)
-class _Operand:
+class IntegerOperand:
     """An integer matrix as one operator reads it: three initializers and their meaning."""
 
     codes: str
@@ -33,6 +35,36 @@ class _Operand:
     bits: int
     block: int
 
+    @staticmethod
+    def of(node: onnx.NodeProto) -> IntegerOperand | None:
+        """What a node multiplies with or looks up in; None for operators that read no integers."""
+        match node.op_type:
+            case "MatMulNBits":
+                _, codes, scales, zeros = node.input[:4]
+            case "GatherBlockQuantized":
+                codes, _, scales, zeros = node.input[:4]
+            case _:
+                return None
+        given = attributes(node)
+        return IntegerOperand(codes, scales, zeros, given["bits"], given["block_size"])
+
+    def chunks(self, file: ArtifactFile, first: int, rows: int) -> Iterator[tuple[int, int]]:
+        """Rows `first` on, as ranges to be read at once."""
+        row = len(file.rows(self.codes, first, first + 1)[0])
+        step = max(1, CHUNK_BYTES // row)
+        for start in range(first, first + rows, step):
+            yield start, min(first + rows, start + step)
+
+    def blocks(
+        self, file: ArtifactFile, start: int, stop: int
+    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Codes less their zero points, [rows, blocks, block], and scales, [rows, blocks], of some rows."""
+        zeros = _unpacked(file.rows(self.zeros, start, stop), self.bits)
+        stored = _unpacked(file.rows(self.codes, start, stop), self.bits)
+        blocks = stored.shape[1] // self.block
+        codes = stored.reshape(len(stored), blocks, self.block) - zeros[:, :blocks, None]
+        return codes, file.rows(self.scales, start, stop)
+
 
 def read_back(path: Path) -> Iterator[StoredRows]:
     """Rows of every matrix the graph reads, in the graph's order; bytes read by two operators once.
@@ -40,9 +72,26 @@ def read_back(path: Path) -> Iterator[StoredRows]:
     Raises LoweringError where the file contradicts itself.
     """
     file = ArtifactFile.open(path)
+    with contradictions_named(path):
+        yield from _matrices(file)
+
+
+@contextmanager
+def contradictions_named(path: Path) -> Iterator[None]:
+    """Turn what reading a file that contradicts itself comes to into LoweringError."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
+        # An operator without its inputs, shapes that do not divide, a file cut while it is read.
+        raise LoweringError(
+            path, f"contradicts itself ({plain_excerpt(str(error))})", "export again"
+        ) from error
+
+
+def _matrices(file: ArtifactFile) -> Iterator[StoredRows]:
     seen: set[tuple[object, ...]] = set()
     for node in file.model.graph.node:
-        operand = _integer_operand(node)
+        operand = IntegerOperand.of(node)
         if operand is None:
             for name in node.input:
                 if file.origins(name) and _first_sight(file, seen, name):
@@ -59,18 +108,6 @@ def _first_sight(file: ArtifactFile, seen: set[tuple[object, ...]], *names: str)
     return True
 
 
-def _integer_operand(node: onnx.NodeProto) -> _Operand | None:
-    match node.op_type:
-        case "MatMulNBits":
-            _, codes, scales, zeros = node.input[:4]
-        case "GatherBlockQuantized":
-            codes, _, scales, zeros = node.input[:4]
-        case _:
-            return None
-    given = attributes(node)
-    return _Operand(codes, scales, zeros, given["bits"], given["block_size"])
-
-
 def _float_rows(file: ArtifactFile, name: str) -> Iterator[StoredRows]:
     first = 0
     for origin in file.origins(name):
@@ -83,7 +120,7 @@ def _float_rows(file: ArtifactFile, name: str) -> Iterator[StoredRows]:
         first += origin.rows
 
 
-def _integer_rows(file: ArtifactFile, operand: _Operand) -> Iterator[StoredRows]:
+def _integer_rows(file: ArtifactFile, operand: IntegerOperand) -> Iterator[StoredRows]:
     first = 0
     for origin in file.origins(operand.codes):
         scheme = SCHEMES.get(origin.scheme)
@@ -93,21 +130,14 @@ def _integer_rows(file: ArtifactFile, operand: _Operand) -> Iterator[StoredRows]
                 f"{origin.weight} is said to be {origin.scheme}, {operand.bits} bits",
                 "export again",
             )
-        row = len(file.rows(operand.codes, first, first + 1)[0])
-        step = max(1, CHUNK_BYTES // row)
-        for start in range(0, origin.rows, step):
-            stop = min(origin.rows, start + step)
-            at = first + start, first + stop
-            zeros = _unpacked(file.rows(operand.zeros, *at), operand.bits)
-            stored = _unpacked(file.rows(operand.codes, *at), operand.bits)
-            blocks = stored.shape[1] // operand.block
-            codes = stored.reshape(len(stored), blocks, operand.block) - zeros[:, :blocks, None]
-            scales = file.rows(operand.scales, *at)
+        for start, stop in operand.chunks(file, first, origin.rows):
+            codes, scales = operand.blocks(file, start, stop)
+            flat = codes.reshape(len(codes), -1)
             yield StoredRows(
                 origin.weight,
-                start,
-                codes.reshape(stored.shape).astype(np.int8),
-                _per_group(file, origin.weight, scales, scheme.groups(stored.shape[1])),
+                start - first,
+                flat.astype(np.int8),
+                _per_group(file, origin.weight, scales, scheme.groups(flat.shape[1])),
                 None,
             )
         first += origin.rows

@@ -103,9 +103,7 @@ def _attention(spec: ModelSpec, ops: Dialect, layer: LayerSpec, x: Tensor) -> Te
 
 
 def _mlp(spec: ModelSpec, ops: Dialect, layer: LayerSpec, x: Tensor) -> Tensor:
-    # Without post norms (Gemma 1) the norm before the MLP carries the name of the one after attention.
-    before = "pre_feedforward_layernorm" if spec.post_norms else "post_attention_layernorm"
-    h = ops.norm(x, f"{layer.prefix}{before}.weight", spec.norm_eps * ops.residual_scale**2)
+    h = ops.norm(x, f"{layer.prefix}{spec.mlp_norm}.weight", spec.norm_eps * ops.residual_scale**2)
     gate, up = ops.project(h, (f"{layer.prefix}mlp.gate_proj.weight", f"{layer.prefix}mlp.up_proj.weight"))
     return _join(
         spec,

@@ -126,6 +126,11 @@ class ModelSpec:
         return self.embedding_name if self.tied_embedding else "lm_head.weight"
 
     @property
+    def mlp_norm(self) -> str:
+        """The norm before the MLP, within a layer. Gemma 1 names it by the attention it stands behind."""
+        return "post_attention_layernorm" if self.model_type == "gemma" else "pre_feedforward_layernorm"
+
+    @property
     def per_layer_embedding_name(self) -> str:
         return "model.embed_tokens_per_layer.weight"
 
@@ -187,9 +192,10 @@ class ModelSpec:
             if layer.owns_cache:
                 found.append(norm("self_attn.k_norm", layer.head_dim))
         found.append(linear("self_attn.o_proj", hidden, queries))
-        found.append(norm("post_attention_layernorm", hidden))
         if self.post_norms:
-            found.append(norm("pre_feedforward_layernorm", hidden))
+            found.append(norm("post_attention_layernorm", hidden))
+        found.append(norm(self.mlp_norm, hidden))
+        if self.post_norms:
             found.append(norm("post_feedforward_layernorm", hidden))
         found += [
             linear("mlp.gate_proj", inner, hidden),

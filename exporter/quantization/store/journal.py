@@ -21,6 +21,7 @@ from exporter.quantization.methods.taken_over import TakenOver
 from exporter.quantization.store.origins import origins
 from exporter.quantization.store.whole_files import PARTIAL, sync_directory, write_json
 from exporter.schemes import Scheme
+from runtimes.strict_json import parse_json, read_json_object
 
 RECORD_NAME = "quantized.json"
 STARTED_NAME = "quantizing.json"
@@ -80,7 +81,7 @@ def begin(directory: Path, record: Mapping[str, Any]) -> bool:
             raise QuantizedCheckpointError(
                 directory, "holds files that are not a quantised checkpoint", "choose an empty directory"
             )
-    elif _read_json(directory / found) == json.loads(json.dumps(record)):
+    elif _read_json(directory / found) == parse_json(json.dumps(record)):
         return found == RECORD_NAME
     else:
         (directory / found).unlink()  # first: without it, nothing here counts
@@ -121,13 +122,8 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except (OSError, ValueError) as error:
         raise QuantizedCheckpointError(
             path, f"cannot be read as JSON ({error})", "delete the directory and quantise again"
         ) from error
-    if not isinstance(found, dict):
-        raise QuantizedCheckpointError(
-            path, "is not a JSON object", "delete the directory and quantise again"
-        )
-    return found

@@ -196,7 +196,7 @@ def _explaining(directory: Path) -> Iterator[None]:
         raise QuantizedCheckpointError(
             error.filename or directory,
             f"cannot be written ({error.strerror})",
-            "free space or correct permissions, then run again: finished matrices are kept",
+            "free space or correct permissions, then run again",
         ) from error
 
 

@@ -123,8 +123,7 @@ def _behind_norms(spec: ModelSpec, layer: LayerSpec) -> Iterator[tuple[str, tupl
     if layer.owns_cache:
         attention += ["k_proj"] if layer.value_from_key else ["k_proj", "v_proj"]
     yield f"{p}input_layernorm.weight", tuple(f"{p}self_attn.{name}.weight" for name in attention)
-    before = "pre_feedforward_layernorm" if spec.post_norms else "post_attention_layernorm"
-    yield f"{p}{before}.weight", (f"{p}mlp.gate_proj.weight", f"{p}mlp.up_proj.weight")
+    yield f"{p}{spec.mlp_norm}.weight", (f"{p}mlp.gate_proj.weight", f"{p}mlp.up_proj.weight")
 
 
 def _has_values_of_its_own(spec: ModelSpec, layer: LayerSpec) -> bool:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from exporter.cli import main
 from tests.checkpoints import write_huggingface
 from tests.fake_hub import COMMIT, FakeHub, serving, use_endpoint
+from tests.unit.exporter.packaging.test_release import sealed
 
 
 def run(*arguments: str) -> Result:
@@ -139,6 +140,13 @@ def test_a_bad_request_is_refused(
     assert complaint in refused(tmp_path, checkpoint, *more)
 
 
+@pytest.mark.parametrize("context", ["-1", "0"])
+def test_a_context_without_positions_is_refused_for_what_it_is(context: str) -> None:
+    result = run("--target", "desktop", "--context", context)
+    assert result.exit_code == 2
+    assert f"{context} is not in the range x>=1" in result.stderr
+
+
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
     result = run("--profile", "nokia-3310")
     assert result.exit_code == 2
@@ -195,11 +203,19 @@ def test_validate_explains_a_name_too(tmp_path: Path) -> None:
 
 
 def test_an_existing_release_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
-    release = tmp_path / "release"
-    release.mkdir()
-    (release / "manifest.json").write_text("{}")
+    manifest = sealed(tmp_path) / "manifest.json"
+    before = manifest.read_bytes()
     assert "--force to replace it" in refused(tmp_path, checkpoint)
-    assert (release / "manifest.json").read_text() == "{}"
+    assert manifest.read_bytes() == before
+
+
+def test_a_directory_with_somebody_else_s_manifest_is_never_replaced(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "manifest.json").write_text("{}")
+    assert "is not a release of gemma-export's" in refused(tmp_path, checkpoint, "--force")
+    assert (tmp_path / "release" / "manifest.json").read_text() == "{}"
 
 
 def test_a_directory_that_is_no_release_is_never_replaced(tmp_path: Path, checkpoint: Path) -> None:

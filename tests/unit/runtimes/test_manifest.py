@@ -23,7 +23,14 @@ MANIFEST = Manifest(
     source={"name": "tiny", "sha256": {"model.safetensors": "0" * 64}},
     components={"text": TEXT},
     versions={"gemma-export": "0.1.0"},
-    plan={"recipe": "int8"},
+    plan={
+        "recipe": "int8",
+        "target": "desktop",
+        "formats": ["onnx"],
+        "context": 64,
+        "schemes": {"int8": 40},
+        "weight_bytes": 379136,
+    },
     artifacts=(Artifact("text", "onnx", "onnx/model.onnx", 64, 512, 16, "last"),),
     files=(FileEntry("onnx/model.onnx", 5, "0" * 64),),
 )
@@ -111,30 +118,60 @@ def another_format(raw: dict[str, Any]) -> None:
     raw["artifacts"][0]["format"] = "ggml"
 
 
+def a_path_in_a_list(raw: dict[str, Any]) -> None:
+    raw["files"][0]["path"] = ["onnx"]
+
+
+def a_size_below_nothing(raw: dict[str, Any]) -> None:
+    raw["files"][0]["size"] = -1
+
+
+def a_digest_that_is_none(raw: dict[str, Any]) -> None:
+    raw["files"][0]["sha256"] = "abc"
+
+
+def a_digest_of_the_source_in_a_list(raw: dict[str, Any]) -> None:
+    raw["source"]["sha256"] = []
+
+
+def a_context_that_is_true(raw: dict[str, Any]) -> None:
+    raw["plan"]["context"] = True
+
+
+def a_name_of_a_megabyte(raw: dict[str, Any]) -> None:
+    raw["model"]["parameters"] = "a" * (1 << 20)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (another_component, "a name at $.components is 'vision', expected one of ('text',)"),
+        (another_component, "a key of $.components: expected one of 'text', got `str` 'vision'"),
         (
             an_artifact_of_another_component,
-            "$.artifacts[0].component is 'vision', expected one of ('text',)",
+            "$.artifacts[0].component: expected one of 'text', got `str` 'vision'",
         ),
         (
             an_artifact_of_a_component_that_is_not_there,
-            "$.artifacts[0].component is 'text', expected one of ()",
+            "$.artifacts[0].component: is 'text', not one of $.components",
         ),
-        (an_artifact_of_no_component, "missing key 'component' at $.artifacts[0]"),
-        (components_as_a_list, "expected an object at $.components"),
-        (a_component_without_outputs, "missing key 'outputs' at $.components.text"),
-        (a_component_with_more, "unknown key 'layers' at $.components.text"),
-        (parameters_in_words, "$.components.text.parameters is 'many', expected int"),
-        (a_model_type_of_none, "$.components.text.model_type is None, expected str"),
+        (an_artifact_of_no_component, "$.artifacts[0].component: key is missing"),
+        (components_as_a_list, "$.components: expected an object, got `list`"),
+        (a_component_without_outputs, "$.components.text.outputs: key is missing"),
+        (a_component_with_more, "$.components.text.layers: unknown key"),
+        (parameters_in_words, "$.components.text.parameters: expected `int`, got `str` 'many'"),
+        (a_model_type_of_none, "$.components.text.model_type: expected `str`, got `NoneType` None"),
         (
             an_input_nobody_knows,
-            "$.components.text.inputs[1] is 'pixels', expected one of ('tokens', 'logits')",
+            "$.components.text.inputs[1]: expected one of 'tokens', 'logits', got `str` 'pixels'",
         ),
-        (outputs_in_one_word, "expected an array at $.components.text.outputs"),
-        (another_format, "$.artifacts[0].format is 'ggml', expected one of ('tflite', "),
+        (outputs_in_one_word, "$.components.text.outputs: expected an array"),
+        (another_format, "$.artifacts[0].format: expected one of 'tflite', "),
+        (a_path_in_a_list, "$.files[0].path: expected `str`, got `list` ['onnx']"),
+        (a_size_below_nothing, "$.files[0].size: expected 0 or more, got -1"),
+        (a_digest_that_is_none, "$.files[0].sha256: is no SHA-256: 'abc'"),
+        (a_digest_of_the_source_in_a_list, "$.source.sha256: expected an object, got `list`"),
+        (a_context_that_is_true, "$.plan.context: expected `int`, got `bool` True"),
+        (a_name_of_a_megabyte, "$.model.parameters: expected `int`, got `str` 'aaa"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_place(
@@ -142,22 +179,57 @@ def test_what_is_wrong_is_refused_with_its_place(
 ) -> None:
     raw = json.loads(MANIFEST.to_json())
     change(raw)
-    with pytest.raises(ManifestError, match=re.escape(f"{tmp_path / 'manifest.json'}: {said}")):
+    with pytest.raises(ManifestError, match=re.escape(f"{tmp_path / 'manifest.json'}: {said}")) as caught:
         read_manifest(written(raw, tmp_path))
+    assert len(str(caught.value)) < len(str(tmp_path)) + 600
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../other", "onnx/../../other", "a\\b", "a\0b", "", "onnx//x"]
+)
+def test_a_path_that_leaves_the_release_as_written_is_refused(tmp_path: Path, name: str) -> None:
+    raw = json.loads(MANIFEST.to_json())
+    raw["files"][0]["path"] = name
+    with pytest.raises(ManifestError, match="leaves the release directory; do not trust this release"):
+        read_manifest(written(raw, tmp_path))
+
+
+@pytest.mark.parametrize("linked", ["onnx", "onnx/model.onnx"])
+def test_a_path_that_leaves_the_release_by_a_link_is_refused(tmp_path: Path, linked: str) -> None:
+    release, outside = tmp_path / "release", tmp_path / "outside"
+    (release / linked).parent.mkdir(parents=True)
+    outside.mkdir()
+    (release / linked).symlink_to(outside, target_is_directory=True)
+    (release / "manifest.json").write_text(MANIFEST.to_json(), encoding="utf-8")
+    with pytest.raises(ManifestError, match="is a link out of the release directory"):
+        read_manifest(release)
+
+
+def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.json").write_text(MANIFEST.to_json(), encoding="utf-8")
+    (tmp_path / "manifest.json").symlink_to("elsewhere.json")
+    with pytest.raises(ManifestError, match="is a link; put the release's own manifest there"):
+        read_manifest(tmp_path)
+
+
+def test_text_that_is_no_json_of_ours_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(ManifestError, match="is nested more than 64 deep"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda raw: raw.update(components={}), "unknown key 'components' at $;"),
+        (lambda raw: raw.update(components={}), "$.components: unknown key;"),
+        (lambda raw: raw["artifacts"][0].update(component="text"), "$.artifacts[0].component: unknown key"),
+        (lambda raw: raw["artifacts"][0].pop("context"), "$.artifacts[0].context: key is missing"),
+        (lambda raw: raw["model"].pop("parameters"), "$.model.parameters: key is missing"),
+        (lambda raw: raw.update(model=None), "$.model: expected an object, got `NoneType` None"),
         (
-            lambda raw: raw["artifacts"][0].update(component="text"),
-            "unknown key 'component' at $.artifacts[0]",
+            lambda raw: raw["model"].update(parameters="270M"),
+            "$.model.parameters: expected `int`, got `str` '270M'",
         ),
-        (lambda raw: raw["artifacts"][0].pop("context"), "missing key 'context' at $.artifacts[0]"),
-        (lambda raw: raw["model"].pop("parameters"), "$.model.parameters is None, expected int"),
-        (lambda raw: raw.update(model=None), "$.model.model_type is None, expected str"),
-        (lambda raw: raw["model"].update(parameters="270M"), "$.model.parameters is '270M', expected int"),
     ],
     ids=["components", "component", "no_context", "no_parameters", "no_model", "parameters_in_words"],
 )

@@ -79,7 +79,7 @@ class LiteRtTwin:
     def run(
         self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
     ) -> Generator[tuple[int, Logits]]:
-        self.facts.require_room(0, tokens)
+        tokens = self.facts.tokens_at(0, tokens)
         try:
             yield from self._run(_calls(segments, tokens, self.facts), tell)
         except OSError as error:

@@ -38,11 +38,43 @@ def layer_kinds(config: StrictConfig, pattern: int | None = None) -> tuple[str, 
 
 def single_rope(config: StrictConfig) -> Rope:
     """The one RoPE of Gemma 1 and 2, in either layout (`rope_parameters` or `rope_theta`)."""
+    factor = scaling_factor(config)
     if config.has("rope_parameters"):
-        config.ignore("rope_theta", "rope_scaling")
-        return rope(config.child("rope_parameters"))
-    config.expect("rope_scaling", None)
-    return Rope(config.number("rope_theta"), linear_factor=1.0, rotated=1.0)
+        config.ignore("rope_theta")
+        return agreeing(config, factor, rope(config.child("rope_parameters")))
+    return Rope(config.number("rope_theta"), 1.0 if factor is None else factor, rotated=1.0)
+
+
+def scaling_factor(config: StrictConfig) -> float | None:
+    """What `rope_scaling` of transformers 4 divides positions by; None where it says nothing."""
+    if not config.has("rope_scaling"):
+        return None
+    scaling = config.child("rope_scaling")
+    factor = scaling.number("factor") if rope_kind(scaling, "default", "linear") == "linear" else 1.0
+    scaling.expect("factor", factor, None)
+    scaling.refuse_unread()
+    return factor
+
+
+def agreeing(config: StrictConfig, factor: float | None, found: Rope) -> Rope:
+    """The RoPE found, unless `rope_scaling` says otherwise: transformers would let that one win."""
+    if factor is not None and factor != found.linear_factor:
+        raise SpecError(
+            f"{config.where}.rope_scaling",
+            f"has factor {factor}, rope_parameters has {found.linear_factor}",
+            "delete the one the model was not trained with",
+        )
+    return found
+
+
+def rope_kind(config: StrictConfig, *allowed: str) -> str:
+    """`rope_type`, or `type` as files before transformers 4.45 spell it; "default" without either."""
+    spelled = "rope_type" if config.has("rope_type") else "type"
+    kind = config.string(spelled) if config.has(spelled) else "default"
+    for key in ("rope_type", "type"):
+        config.expect(key, kind, None)
+    config.expect(spelled, *allowed)
+    return kind
 
 
 def ropes_by_kind(config: StrictConfig) -> dict[str, Rope]:
@@ -55,8 +87,7 @@ def ropes_by_kind(config: StrictConfig) -> dict[str, Rope]:
 
 def rope(config: StrictConfig) -> Rope:
     """One entry of `rope_parameters`: default, linear (factor) or proportional (partial_rotary_factor)."""
-    config.expect("rope_type", "default", "linear", "proportional")
-    kind = config.string("rope_type")
+    kind = rope_kind(config, "default", "linear", "proportional")
     found = Rope(
         theta=config.number("rope_theta"),
         linear_factor=config.number("factor") if kind == "linear" else 1.0,
@@ -64,6 +95,10 @@ def rope(config: StrictConfig) -> Rope:
     )
     config.expect("factor", found.linear_factor)
     config.expect("partial_rotary_factor", found.rotated)
+    if found.rotated > 1.0:
+        raise SpecError(
+            f"{config.where}.partial_rotary_factor", "more than all of a head cannot turn", "correct it"
+        )
     config.refuse_unread()
     return found
 

@@ -12,12 +12,16 @@ from exporter.models.refused import SUPPORTED
 from exporter.models.text.families.attention import (
     FULL,
     SLIDING,
+    agreeing,
     layer_kinds,
     ropes_by_kind,
+    scaling_factor,
     tied_embedding,
     uniform_layers,
 )
 from exporter.models.text.spec import ModelSpec, Rope
+
+UNUSED_SOFTCAP = "attn_logit_softcapping"
 
 
 def read_gemma3_text(config: StrictConfig) -> ModelSpec:
@@ -30,6 +34,8 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
             "is true: this is EmbeddingGemma, an encoder that generates nothing",
             SUPPORTED,
         )
+    # transformers' Gemma 3 keeps this number and never uses it (`Gemma3Attention.forward`): nor do we.
+    config.ignore(UNUSED_SOFTCAP)
     kinds = layer_kinds(config)
     ropes = _ropes(config)
     window = config.integer("sliding_window")
@@ -45,7 +51,7 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
         qk_norm=True,
         v_norm=False,
         query_scale=config.number("query_pre_attn_scalar") ** -0.5,
-        attention_softcap=config.optional_number("attn_logit_softcapping"),
+        attention_softcap=None,
         final_softcap=config.optional_number("final_logit_softcapping"),
         tied_embedding=tied_embedding(config),
         per_layer_embedding=None,
@@ -55,14 +61,11 @@ def read_gemma3_text(config: StrictConfig) -> ModelSpec:
 
 
 def _ropes(config: StrictConfig) -> dict[str, Rope]:
+    factor = scaling_factor(config)
     if config.has("rope_parameters"):
-        config.ignore("rope_theta", "rope_local_base_freq", "rope_scaling")
-        return ropes_by_kind(config)
+        config.ignore("rope_theta", "rope_local_base_freq")
+        ropes = ropes_by_kind(config)
+        return {**ropes, FULL: agreeing(config, factor, ropes[FULL])}
     local = Rope(config.number("rope_local_base_freq"), linear_factor=1.0, rotated=1.0)
-    factor = 1.0
-    if config.has("rope_scaling"):
-        scaling = config.child("rope_scaling")
-        scaling.expect("rope_type", "linear")
-        factor = scaling.number("factor")
-        scaling.refuse_unread()
-    return {FULL: Rope(config.number("rope_theta"), factor, rotated=1.0), SLIDING: local}
+    full = Rope(config.number("rope_theta"), 1.0 if factor is None else factor, rotated=1.0)
+    return {FULL: full, SLIDING: local}

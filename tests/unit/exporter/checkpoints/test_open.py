@@ -6,13 +6,15 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exporter.checkpoints import sample
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
-from exporter.checkpoints.open import open_source
+from exporter.checkpoints.open import open_checkpoint, open_source
 from exporter.checkpoints.sample import sample_documents, sample_path
 from exporter.errors import CheckpointError, SpecError, UsageError
+from tests.unit.exporter.checkpoints.adapters.written_adapters import ADAPTED, write_adapter
 from tests.unit.exporter.checkpoints.written_checkpoints import tiny_source, write_huggingface
 from tests.unit.exporter.checkpoints.written_gguf import write_gguf
 
@@ -26,6 +28,12 @@ def test_a_gguf_file_is_looked_up_in_the_table(tmp_path: Path) -> None:
         open_source(str(write_gguf(tiny_source(), tmp_path / "x.gguf")))
 
 
+@pytest.mark.parametrize("name", ["X.GGUF", "x.Gguf"])
+def test_the_suffix_of_a_gguf_file_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpecError, match="is not a model known as GGUF"):
+        open_source(str(write_gguf(tiny_source(), tmp_path / "x.gguf").rename(tmp_path / name)))
+
+
 @pytest.mark.parametrize("name", ["gemma-9000", "absent.gguf", "file.bin"])
 def test_anything_else_is_refused_with_what_was_tried(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.bin").touch()
@@ -33,6 +41,37 @@ def test_anything_else_is_refused_with_what_was_tried(tmp_path: Path, name: str)
         open_source(str(tmp_path / name))
     assert name in caught.value.where
     assert caught.value.then
+
+
+def test_an_adapter_beside_a_model_is_merged_or_refused_but_not_passed_over(tmp_path: Path) -> None:
+    model = write_huggingface(tiny_source(), tmp_path / "both")
+    plain = open_checkpoint(str(model), None)
+    write_adapter(model)
+    with pytest.raises(
+        CheckpointError, match=r"an adapter lies beside the model.*give --adapter"
+    ) as caught:
+        open_checkpoint(str(model), None)
+    assert caught.value.where == f"{model}/adapter_config.json"
+    merged = open_checkpoint(str(model), model)
+    assert not np.array_equal(merged.rows(ADAPTED, 0, 9), plain.rows(ADAPTED, 0, 9))
+    with pytest.raises(CheckpointError, match="an adapter lies beside the model"):
+        open_checkpoint(str(model), write_adapter(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapters_weights_beside_a_model_are_enough_to_be_refused(tmp_path: Path, name: str) -> None:
+    model = write_huggingface(tiny_source(), tmp_path / "both")
+    (model / name).touch()
+    with pytest.raises(CheckpointError, match="an adapter lies beside the model"):
+        open_checkpoint(str(model), None)
+
+
+def test_an_adapter_given_as_the_model_says_what_it_is(tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter")
+    with pytest.raises(
+        CheckpointError, match=r"is an adapter, and there is no model beside it; give the model"
+    ):
+        open_checkpoint(str(adapter), None)
 
 
 @pytest.fixture

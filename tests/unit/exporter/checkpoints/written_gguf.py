@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.gguf.architectures import GgufArchitecture
 from exporter.models.text.spec import ModelSpec, Role
-from tests.tiny import FULL, SLIDING, SPECIAL_TOKENS, VOCABULARY, RandomSource, tiny_gemma3
+from tests.tiny import (
+    FULL,
+    SLIDING,
+    SPECIAL_TOKENS,
+    TINY_CONFIGS,
+    VOCABULARY,
+    RandomSource,
+    tiny_gemma3,
+)
 
 FAMILIES = {
     "gemma": gguf.MODEL_ARCH.GEMMA,
@@ -26,6 +34,8 @@ FAMILIES = {
     "gemma4_text": gguf.MODEL_ARCH.GEMMA4,
     "gemma4_unified_text": gguf.MODEL_ARCH.GEMMA4,
 }
+# llama.cpp has no VaultGemma.
+TINY_AS_GGUF = {name: make for name, make in TINY_CONFIGS.items() if make()["model_type"] in FAMILIES}
 WORDS = ("▁", "a", "b", "ab", "▁a", "▁ab", "c", "abc", "▁c")
 GEMMA4_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|tool_response>", "<|turn>", "<turn|>")
 GEMMA4_MERGES = ("a b", "▁ a", "▁a b", "▁ ab", "ab c", "▁ c", "▁ ▁")
@@ -161,14 +171,16 @@ def write_gguf(
     metadata: Mapping[str, Any] | None = None,
     extra: Mapping[str, NDArray[np.float32]] | None = None,
     without: tuple[str, ...] = (),
+    tensors_a_part: int = 0,
 ) -> Path:
     """A GGUF as llama.cpp converts it: its names, its 1 added to norms, its factors for partial RoPE.
 
     metadata: keys beside the usual or in their place. extra: further F32 tensors, or in the usual ones'
-    place. without: metadata keys and tensors left out.
+    place. without: metadata keys and tensors left out. tensors_a_part: 0 for one file; gguf-py names the
+    parts after `path`.
     """
     family = family_of(source.architecture)
-    writer = gguf.GGUFWriter(path, family)
+    writer = gguf.GGUFWriter(path, family, split_max_tensors=tensors_a_part)
     tokenizer = gemma4_metadata() if family == "gemma4" else sentencepiece_metadata()
     for key, value in (converted_metadata(source.architecture) | tokenizer | dict(metadata or {})).items():
         if key not in without:

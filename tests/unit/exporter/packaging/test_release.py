@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -160,7 +162,7 @@ def another_schema(release: Path) -> None:
         (truncate, "onnx/model.onnx: has 4 bytes, the manifest says 5"),
         (delete, "weight.bin: is missing"),
         (add, "onnx/.hidden: is not in the manifest"),
-        (link, "onnx/model.onnx: is a link"),
+        (link, "'onnx/model.onnx' is a link out of"),
         (link_a_directory, "more: is not in the manifest"),
         (edit_the_manifest, "SHA256SUMS: does not agree with the manifest"),
         (remove_the_sums, "SHA256SUMS: is missing"),
@@ -213,12 +215,18 @@ def test_a_link_cannot_be_sealed(tmp_path: Path) -> None:
         seal(tmp_path)
 
 
-def test_versions_are_those_of_what_took_part_and_is_installed() -> None:
-    onnx = participating_versions(["onnx"], also=["gguf", "no-such-package"])
+def test_versions_are_those_of_what_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnx", "gguf", "google.protobuf"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    for name in ("onnxruntime", "coremltools", "sentencepiece"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    onnx = participating_versions(["onnx"], also=["gguf"])
     assert onnx["onnx"] == version("onnx")
-    assert {"gemma-export", "python", "torch", "gguf"} <= set(onnx)
-    assert not {"coremltools", "no-such-package"} & set(onnx)
-    assert "coremltools" in participating_versions(["coreml"])
+    assert {"gemma-export", "python", "numpy", "gguf"} <= set(onnx)
+    assert not {"coremltools", "onnxruntime", "sentencepiece", "protobuf"} & set(onnx)
+    coreml = participating_versions(["coreml"])
+    assert "protobuf" in coreml
+    assert not {"gguf", "coremltools", "onnx"} & set(coreml)
     assert list(json.loads(json.dumps(onnx))) == list(onnx)
 
 

@@ -14,19 +14,25 @@ from exporter.errors import LoweringError, ReleaseError
 from exporter.packaging import staging as module
 from exporter.packaging.exchange import exchange
 from exporter.packaging.staging import held_back_directory, staged_release
+from tests.unit.exporter.packaging.test_release import ONNX, seal
 
 
 def write_release(directory: Path, text: str) -> None:
-    (directory / "manifest.json").write_text(text, encoding="utf-8")
-    (directory / "model.mlpackage" / "Data").mkdir(parents=True)
-    (directory / "model.mlpackage" / "Data" / "weight.bin").write_bytes(text.encode())
+    (directory / "onnx").mkdir()
+    (directory / "onnx" / "model.onnx").write_text(text, encoding="utf-8")
+    seal(directory, ONNX)
+
+
+def held(directory: Path) -> str:
+    """What was written into the release that is there now."""
+    return (directory / "onnx" / "model.onnx").read_text(encoding="utf-8")
 
 
 def old_release(tmp_path: Path) -> Path:
     out = tmp_path / "release"
     out.mkdir()
-    write_release(out, "old")
     (out / "only-in-the-old-one").touch()
+    write_release(out, "old")
     return out
 
 
@@ -37,10 +43,10 @@ def only_these(directory: Path, *names: str) -> bool:
 def test_what_was_staged_becomes_the_release(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "er" / "release"
     with staged_release(out, force=False) as staging:
-        assert staging.directory.parent == out.parent
+        assert staging.directory.parent.parent == out.parent
         write_release(staging.directory, "new")
         assert not out.exists()
-    assert (out / "model.mlpackage/Data/weight.bin").read_bytes() == b"new"
+    assert held(out) == "new"
     assert only_these(out.parent, "release")
 
 
@@ -76,7 +82,7 @@ def test_an_existing_release_is_refused_without_force_and_untouched(tmp_path: Pa
     out = old_release(tmp_path)
     with pytest.raises(ReleaseError, match="--force"), staged_release(out, force=False):
         pytest.fail("the body must not run")
-    assert (out / "manifest.json").read_text() == "old"
+    assert held(out) == "old"
 
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["exchange", "two renames"])
@@ -88,8 +94,8 @@ def test_force_replaces_the_whole_release(
     out = old_release(tmp_path)
     with staged_release(out, force=True) as staging:
         write_release(staging.directory, "new")
-        assert (out / "manifest.json").read_text() == "old"
-    assert (out / "manifest.json").read_text() == "new"
+        assert held(out) == "old"
+    assert held(out) == "new"
     assert not (out / "only-in-the-old-one").exists()
     assert only_these(tmp_path, "release")
 
@@ -104,7 +110,7 @@ def test_the_old_release_survives_a_failed_replacement(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="no"):
         export()
-    assert (out / "manifest.json").read_text() == "old"
+    assert held(out) == "old"
     assert only_these(tmp_path, "release")
 
 
@@ -126,8 +132,27 @@ def test_the_old_release_comes_back_when_the_second_rename_fails(
         staged_release(out, force=True) as staging,
     ):
         write_release(staging.directory, "new")
-    assert (out / "manifest.json").read_text() == "old"
+    assert held(out) == "old"
     assert only_these(tmp_path, "release")
+
+
+def test_a_leftover_that_cannot_be_cleared_undoes_nothing_that_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = old_release(tmp_path)
+    stranger = tmp_path / ".release.replaced" / "stranger"
+
+    def in_the_way(one: Path, other: Path) -> bool:
+        stranger.parent.mkdir()
+        stranger.touch()
+        return exchange(one, other)
+
+    monkeypatch.setattr(module, "exchange", in_the_way)
+    with staged_release(out, force=True) as staging:
+        write_release(staging.directory, "new")
+    assert held(out) == "new"
+    assert stranger.exists()
+    assert only_these(tmp_path, ".release.replaced", "release")
 
 
 def test_a_replacement_killed_between_its_renames_is_undone_by_the_next_export(tmp_path: Path) -> None:
@@ -135,7 +160,7 @@ def test_a_replacement_killed_between_its_renames_is_undone_by_the_next_export(t
     os.rename(out, tmp_path / ".release.replaced")
     with pytest.raises(ReleaseError, match="already"), staged_release(out, force=False):
         pytest.fail("the body must not run")
-    assert (out / "manifest.json").read_text() == "old"
+    assert held(out) == "old"
 
 
 @pytest.mark.parametrize("force", [True, False])
@@ -241,11 +266,11 @@ def test_of_two_exports_to_one_place_the_slower_is_refused_and_neither_removes_t
             write_release(slow.directory, "slow")
             with staged_release(tmp_path / "release", force=False) as fast:
                 write_release(fast.directory, "fast")
-            assert (slow.directory / "manifest.json").read_text() == "slow"
+            assert held(slow.directory) == "slow"
 
     with pytest.raises(ReleaseError, match="already"):
         export_twice()
-    assert (tmp_path / "release" / "manifest.json").read_text() == "fast"
+    assert held(tmp_path / "release") == "fast"
     assert only_these(tmp_path, "release")
 
 
@@ -256,8 +281,8 @@ def test_what_is_held_back_goes_beside_the_output_and_leaves_a_release_alone(tmp
             write_release(staging.directory, text)
             staging.hold_back()
         assert staging.published == held_back_directory(out) == tmp_path / "release.failed"
-        assert (staging.published / "manifest.json").read_text() == text
-    assert (out / "manifest.json").read_text() == "old"
+        assert held(staging.published) == text
+    assert held(out) == "old"
     assert only_these(tmp_path, "release", "release.failed")
 
 

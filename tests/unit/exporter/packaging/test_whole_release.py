@@ -49,6 +49,7 @@ def write(out: Path) -> Path:
             context=plan.variant.context,
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
+            remarks=source.remarks,
             artifacts=ARTIFACTS,
             rings=frozenset(),
             quality=quality_section(passing()),

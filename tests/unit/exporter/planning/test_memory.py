@@ -8,7 +8,7 @@ from exporter.byte_size import GIB
 from exporter.errors import PlanError
 from exporter.models.components import text_alone
 from exporter.models.published import published_spec
-from exporter.planning.memory import StageMemory, export_memory, require_memory
+from exporter.planning.memory import LIBRARIES, StageMemory, export_memory, require_memory
 from exporter.planning.plan import make_plan
 from runtimes.formats import Format
 from tests.jobs import a_variant
@@ -52,6 +52,15 @@ def test_running_grows_with_weights_and_context() -> None:
     assert stages("gemma-2-9b")["running onnx"] > 2 * stages("gemma-2-2b")["running onnx"]
     longer = stages("gemma-2-2b", context=8192)
     assert longer["running onnx"] > stages("gemma-2-2b")["running onnx"]
+
+
+def test_the_fp32_matrices_of_a_small_models_onnx_twin_are_counted() -> None:
+    found = stages("gemma-3-270m")
+    matrices = 4 * 100_000_000
+    assert found["ONNX's float twin"] > LIBRARIES + matrices
+    assert found["ONNX's float twin"] < LIBRARIES + matrices + 0.5 * GIB
+    assert "ONNX's float twin" not in stages("gemma-3-1b")  # 2.6 GiB, above the bound
+    assert "ONNX's float twin" not in stages("gemma-3-270m", recipe="float")  # the artifact's own weights
 
 
 def test_equalising_runs_the_reference() -> None:

@@ -10,7 +10,7 @@ from exporter.lowering.interface import Segment
 from exporter.reference.logits_file import LogitsFile
 from exporter.validation import routes
 from exporter.validation.routes import Keeping, Pace, Route, SessionRunner, plan_routes, run_route
-from exporter.validation.statistics import Agreement, agree
+from exporter.validation.statistics import Agreement, RowReader, agree_with_each
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 from tests.fakes import FAKE_PREFILLS, EagerSession
 from tests.tiny import RandomSource, tiny_gemma3
@@ -127,11 +127,11 @@ def test_rows_are_compared_together_and_at_their_own_positions(
     monkeypatch.setattr(routes, "BATCH_BYTES", 3 * 512 * 4)
     sizes = list[int]()
 
-    def counted(reference: Logits, subject: Logits, following: Tokens) -> Agreement:
+    def counted(references: Sequence[RowReader], subject: Logits, following: Tokens) -> list[Agreement]:
         sizes.append(len(subject))
-        return agree(reference, subject, following)
+        return agree_with_each(references, subject, following)
 
-    monkeypatch.setattr(routes, "agree", counted)
+    monkeypatch.setattr(routes, "agree_with_each", counted)
     file = LogitsFile.create(tmp_path / "file", POSITIONS, 512)
     runner = SparseRunner({3: 1, 4: 1, 5: 1, 6: 1, 9: 1, 20: 8, 28: 1})
     route = Route((Segment("decode", POSITIONS),), 8)

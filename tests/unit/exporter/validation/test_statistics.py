@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from exporter.validation import statistics
-from exporter.validation.statistics import Agreement, agree
+from exporter.validation.statistics import Agreement, RowReader, agree, agree_with_each
 
 Floats = NDArray[np.float32]
 rows = arrays(np.float32, (3, 7), elements=st.floats(-30, 30, width=32))
@@ -65,6 +65,23 @@ def test_block_and_thread_boundaries_change_nothing(monkeypatch: pytest.MonkeyPa
     assert np.array_equal(agree(reference, subject, following).kl, whole.kl)
     halves = [agree(reference[part], subject[part], following[part]) for part in (slice(20), slice(20, 37))]
     assert Agreement.joined(halves).statistics() == whole.statistics()
+
+
+def test_several_references_at_once_give_each_ones_own_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "BLOCK_BYTES", 3 * 50 * 8)
+    subject, following = some_logits(6, 37), np.arange(37, dtype=np.int32)
+    references = [some_logits(7, 37), subject, some_logits(8, 37)]
+    readers = [reader(each) for each in references]
+    for found, each in zip(agree_with_each(readers, subject, following), references, strict=True):
+        alone = agree(each, subject, following)
+        for name in ("kl", "same_top", "reference_nll", "subject_nll"):
+            np.testing.assert_allclose(getattr(found, name), getattr(alone, name), rtol=0, atol=1e-12)
+        expected = naive(each, subject, following)
+        assert found.statistics().mean_kl == pytest.approx(expected["mean_kl"], rel=1e-9, abs=1e-12)
+
+
+def reader(logits: Floats) -> RowReader:
+    return lambda start, stop: logits[start:stop]
 
 
 @given(rows, rows)

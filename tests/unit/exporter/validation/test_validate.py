@@ -122,7 +122,9 @@ def request(
     lowering = lowering or ArchiveLowering()
     checkpoint = quantised.checkpoint
     artifacts = lowering.lower(
-        LoweringOrder(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None), release, silent
+        LoweringOrder(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
+        release,
+        silent,
     )
     plan = replace(quantised.plan, variant=a_variant(RECIPE, ("onnx",), context=128))
     drivers = (eager_driver(change(checkpoint.components["text"].spec), session),)

@@ -71,8 +71,8 @@ def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
 def test_hostile_text_stays_text() -> None:
     page = Page(to_html(failing()))
     assert "script" not in page.elements
-    assert page.text.count("<script>alert(1)</script>") == 5, (
-        "left out, type of a weight, greedy text, skip reason, not checked"
+    assert page.text.count("<script>alert(1)</script>") == 6, (
+        "left out, remark, type of a weight, greedy text, skip reason, not checked"
     )
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
@@ -87,7 +87,7 @@ def test_no_text_whatever_adds_an_element(text: str) -> None:
         gate = Gate("kernels", text, text, text, Skipped(text))
         weights = (WeightOrigin("requantised", text, text, 2, text),)
         shown = replace(passing(), model=text, gates=(gate,), runs=(run,), weights=weights)
-        return Page(to_html(replace(shown, left_out=(text,), not_checked=(text,))))
+        return Page(to_html(replace(shown, left_out=(text,), remarks=(text,), not_checked=(text,))))
 
     assert with_text(text).elements == with_text("plain").elements
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,6 +63,12 @@ def test_what_was_left_out_of_the_checkpoint_is_named_where_something_was(
     words = f"Left out of the checkpoint: {'; '.join(parts)}."
     assert words in " ".join(view(replace(passing(), left_out=parts)).split())
     assert "Left out" not in view(passing())
+
+
+@pytest.mark.parametrize("view", [to_markdown, terminal, to_html])
+def test_remarks_on_the_checkpoint_are_told(view: Callable[[ValidationReport], str]) -> None:
+    remark = "The vocabulary has 520 entries, 8 of them the adapter's."
+    assert remark in " ".join(html.unescape(view(replace(passing(), remarks=(remark,)))).split())
 
 
 @pytest.mark.parametrize("view", [to_markdown, quality_section, terminal, to_html])

@@ -18,6 +18,7 @@ from runtimes.coreml.session import CoreMlSession
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
 from runtimes.session import PrefillLogits, Session, SessionFacts
+from tests.refused_calls import check_refusals
 
 VOCAB, CONTEXT, CHUNK = 7, 8, 3
 
@@ -85,8 +86,8 @@ def test_a_package_of_last_logits_gives_one_row() -> None:
     assert logits[:, 0].tolist() == [5]
 
 
-def test_an_empty_prefill_gives_no_logits() -> None:
-    assert _session(FakeModel()).prefill(np.zeros(0, np.int32)).shape == (0, VOCAB)
+def test_what_is_no_token_is_refused_in_every_driver_s_words() -> None:
+    check_refusals(_session(FakeModel()))
 
 
 def test_tokens_outside_context_or_vocabulary_are_refused() -> None:

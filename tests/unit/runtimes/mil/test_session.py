@@ -57,12 +57,6 @@ def test_reset_forgets_every_token(language_model: Path) -> None:
         np.testing.assert_array_equal(session.prefill(TOKENS), first)
 
 
-def test_an_empty_prefill_gives_no_logits(language_model: Path) -> None:
-    with MilSession.open(language_model) as session:
-        assert session.prefill(np.zeros(0, np.int32)).shape == (0, VOCAB)
-        assert session.position == 0
-
-
 def test_the_context_is_not_exceeded(language_model: Path) -> None:
     with MilSession.open(language_model) as session:
         session.prefill(np.zeros(CONTEXT, np.int32))

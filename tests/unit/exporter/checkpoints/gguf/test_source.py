@@ -114,9 +114,23 @@ def test_a_value_that_is_no_number_is_refused(tmp_path: Path) -> None:
         bad.rows("model.layers.3.mlp.up_proj.weight", 64, 128)
 
 
-def test_a_part_of_a_split_file_is_refused(tmp_path: Path) -> None:
-    path = write_gguf(tiny_source(), tmp_path / "x.gguf", metadata={"split.count": 3})
-    refused(path, CheckpointError, "one of 3 parts")
+def test_another_context_length_is_taken_and_remarked_on(tmp_path: Path) -> None:
+    plain = opened(write_gguf(tiny_source(), tmp_path / "x.gguf"))
+    longer = {"gemma3.context_length": 4096}
+    source = opened(write_gguf(tiny_source(), tmp_path / "y.gguf", metadata=longer))
+    assert (plain.remarks, source.components["text"].spec.context_length) == ((), 4096)
+    (remark,) = source.remarks
+    assert "context length is 4096 tokens, tiny-gemma is published with 512" in remark
+
+
+def test_a_context_length_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(tiny_source(), tmp_path / "x.gguf", metadata={"gemma3.context_length": 1 << 30})
+    refused(path, SpecError, "is 1073741824, not a number of tokens", "context_length")
+
+
+def test_a_file_that_names_no_padding_has_its_pad_piece(tmp_path: Path) -> None:
+    path = write_gguf(tiny_source(), tmp_path / "x.gguf", without=("tokenizer.ggml.padding_token_id",))
+    assert opened(path).tokens.pad_token == 0
 
 
 @pytest.mark.parametrize(

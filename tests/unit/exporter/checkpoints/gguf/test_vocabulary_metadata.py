@@ -47,7 +47,8 @@ def vocabulary_of(metadata: dict[str, Any]) -> Vocabulary:
 
 
 def tokens_of(metadata: dict[str, Any]) -> TokenFacts:
-    return read_gguf_tokens(file(metadata), vocabulary_of(metadata))
+    vocabulary = vocabulary_of(metadata)
+    return read_gguf_tokens(file(metadata), vocabulary, len(vocabulary.pieces))
 
 
 def written(metadata: dict[str, Any], directory: Path) -> dict[str, Any]:

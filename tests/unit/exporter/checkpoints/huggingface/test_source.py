@@ -70,6 +70,13 @@ def test_in_the_hubs_cache_its_name_is_the_repositorys(tmp_path: Path) -> None:
     assert HuggingFaceSource.open(write_huggingface(tiny_source(), snapshot)).name == "gemma-3-270m"
 
 
+@pytest.mark.parametrize("name", ["README.md", "LICENSE"])
+def test_a_document_that_leads_nowhere_is_refused_before_the_work(directory: Path, name: str) -> None:
+    (directory / name).symlink_to("absent")
+    with pytest.raises(CheckpointError, match=f"{name}: is a link that leads nowhere"):
+        HuggingFaceSource.open(directory)
+
+
 def test_links_into_the_hubs_blobs_are_followed(tmp_path: Path) -> None:
     repository = tmp_path / "models--google--gemma-3-270m"
     snapshot, blobs = repository / "snapshots" / "main", repository / "blobs"
@@ -79,7 +86,17 @@ def test_links_into_the_hubs_blobs_are_followed(tmp_path: Path) -> None:
     for path in list(snapshot.iterdir()):
         path.rename(blobs / path.name)
         path.symlink_to(Path("../../blobs") / path.name)
-    assert HuggingFaceSource.open(snapshot).rows(EMBEDDING, 0, 1).shape == (1, 64)
+    linked = tmp_path / "linked"
+    linked.symlink_to(snapshot)
+    folder = snapshot / "unquantised"
+    folder.mkdir()
+    for path in list(snapshot.iterdir()):
+        if path != folder:
+            (folder / path.name).symlink_to(Path("../../../blobs") / path.name)
+    for place in (snapshot, linked, folder):
+        source = HuggingFaceSource.open(place)
+        assert source.rows(EMBEDDING, 0, 1).shape == (1, 64)
+        assert source.name == "gemma-3-270m"
 
 
 def test_stop_tokens_and_template_come_from_the_files_that_generate_reads(directory: Path) -> None:
@@ -91,6 +108,41 @@ def test_stop_tokens_and_template_come_from_the_files_that_generate_reads(direct
     assert HuggingFaceSource.open(directory).tokens.chat_template == "named"
     (directory / "chat_template.jinja").write_text("own file", encoding="utf-8")
     assert HuggingFaceSource.open(directory).tokens.chat_template == "own file"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "language_model.", "language_model.model.", "model.language_model."]
+)
+def test_a_text_model_saved_without_its_head_or_out_of_another_is_read(
+    directory: Path, prefix: str
+) -> None:
+    expected = HuggingFaceSource.open(directory)
+    rows = expected.rows(UP, 3, 9)
+    stored = load_file(directory / WEIGHTS)
+    save_file(
+        {prefix + name.removeprefix("model."): tensor for name, tensor in stored.items()},
+        directory / WEIGHTS,
+    )
+    source = HuggingFaceSource.open(directory)
+    assert source.tensors == expected.tensors
+    np.testing.assert_array_equal(source.rows(UP, 3, 9), rows)
+
+
+def test_what_config_json_leaves_out_or_says_in_vain_is_remarked_on(directory: Path) -> None:
+    assert HuggingFaceSource.open(directory).remarks == ()
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    del config["rms_norm_eps"]
+    write_json(directory / "config.json", {**config, "attn_logit_softcapping": 50.0})
+    default, vain = HuggingFaceSource.open(directory).remarks
+    assert "rms_norm_eps (1e-06)" in default
+    assert "attn_logit_softcapping to 50.0, which transformers' Gemma 3 does not apply" in vain
+
+
+def test_an_unknown_key_is_named_with_its_line(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    text = json.dumps({"altup_coef_clip": 1, **config}, indent=1)
+    (directory / "config.json").write_text(text, encoding="utf-8")
+    refused(directory, SpecError, "unknown key 'altup_coef_clip' in line 2; .* delete it there")
 
 
 def test_one_changed_byte_changes_the_digests(directory: Path) -> None:
@@ -243,15 +295,13 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(directory: Path, tmp_path: P
 
 
 def test_a_tokenizer_that_lacks_the_start_token_is_refused(directory: Path, tmp_path: Path) -> None:
-    edit_json(directory / "config.json", bos_token_id=100_000)
+    edit_json(directory / "config.json", pad_token_id=100_000)
     with pytest.raises(TokenizerError, match="does not have the bos, eos or pad token"):
         HuggingFaceSource.open(directory).write_tokenizer(tmp_path)
 
 
-def test_a_config_without_special_tokens_is_refused(directory: Path) -> None:
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    del config["bos_token_id"]
-    write_json(directory / "config.json", config)
+def test_a_special_token_that_is_no_id_is_refused(directory: Path) -> None:
+    edit_json(directory / "config.json", bos_token_id="<bos>")
     refused(directory, TokenizerError, "expected a token id", "bos_token_id")
 
 
@@ -266,10 +316,10 @@ def test_a_tokenizer_config_is_made_where_there_is_none(directory: Path, tmp_pat
 @pytest.mark.parametrize(
     ("header", "what"),
     [
-        (b"[]", "not a JSON object"),
+        (b"[]", "expected an object"),
         (b"{", "not readable JSON"),
         (b"[" * 100_000, "not readable JSON"),
-        (b'{"a":{},"a":{}}', "a key is there twice"),
+        (b'{"a":{},"a":{}}', "the key 'a' is there twice"),
         (b'{"a":{"dtype":"F32","shape":[1]}}', "entry of tensor a is malformed"),
         (b'{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}', "unknown dtype 'F31'"),
         (b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', "impossible shape"),

@@ -1,4 +1,4 @@
-"""What LiteRT-LM is told of a model: stop tokens, model type, template, Gemma 4's thoughts."""
+"""What LiteRT-LM is told of a model: stop tokens, model type, Gemma 4's thoughts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import jinja2
 import pytest
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
@@ -14,15 +13,13 @@ from exporter.lowering.litert.metadata import EMBEDDERS_SINCE, ModelFacts, llm_m
 
 TEMPLATE = "{{ bos_token }}{% for message in messages %}{{ message['content'] | trim }}|{% endfor %}"
 FACTS = ModelFacts("gemma3_text", 2, (1,), TEMPLATE, 72, embedded=False)
+
+
 # As in a real one: the list comes before the vocabulary, where the same words are pieces.
 TOKENIZER = json.dumps(
     {
-        "added_tokens": [
-            {"id": 106, "content": "<turn|>", "special": True},
-            {"id": 50, "content": "<|tool_response>", "special": True},
-            {"id": 7, "content": "<another>", "special": True},
-        ],
-        "model": {"vocab": {"<end_of_turn>": 107, '"added_tokens": [': 9}},
+        "added_tokens": [{"id": 106, "content": "<turn|>", "special": True}],
+        "model": {"vocab": {"<start_function_call>": 107, '"added_tokens": [': 9}},
     }
 ).encode()
 
@@ -33,21 +30,35 @@ def _said(facts: ModelFacts, tokenizer: bytes = TOKENIZER) -> Any:
     return metadata
 
 
-def _stops(facts: ModelFacts, tokenizer: bytes = TOKENIZER) -> list[list[int]]:
-    return [list(token.token_ids.ids) for token in _said(facts, tokenizer).stop_tokens]
+def test_it_stops_at_the_tokens_it_is_given_and_no_others() -> None:
+    said = _said(replace(FACTS, stop_tokens=(1, 106, 50)))
+    assert [list(token.token_ids.ids) for token in said.stop_tokens] == [[1], [106], [50]]
 
 
-def test_a_conversation_stops_where_a_turn_ends_too() -> None:
-    assert _stops(FACTS) == [[1], [106], [50]]
-    assert _stops(replace(FACTS, stop_tokens=(1, 106))) == [[1], [106], [50]]
+FUNCTIONS = ("<start_function_declaration>", "<start_function_call>", "<end_function_call>", "<escape>")
 
 
-def test_a_model_without_a_template_stops_where_its_checkpoint_says() -> None:
-    assert _stops(replace(FACTS, chat_template=None)) == [[1]]
+def _with_tokens(*contents: str) -> bytes:
+    return json.dumps(
+        {"added_tokens": [{"id": 9 + i, "content": content} for i, content in enumerate(contents)]}
+    ).encode()
 
 
-def test_a_tokenizer_without_added_tokens_adds_no_stops() -> None:
-    assert _stops(FACTS, b'{"model": {}}') == [[1]]
+def _model_type(model_type: str, tokenizer: bytes) -> str:
+    told: str = _said(replace(FACTS, model_type=model_type), tokenizer).llm_model_type.WhichOneof(
+        "model_type"
+    )
+    return told
+
+
+def test_a_gemma_3_with_the_tokens_of_calls_is_function_gemma() -> None:
+    assert _model_type("gemma3_text", _with_tokens(*FUNCTIONS)) == "function_gemma"
+    assert _model_type("gemma3_text", _with_tokens(*FUNCTIONS[:-1])) == "gemma3"
+    assert _model_type("gemma2", _with_tokens(*FUNCTIONS)) == "generic_model"
+
+
+def test_a_tokenizer_without_added_tokens_calls_nothing() -> None:
+    assert _model_type("gemma3_text", b'{"model": {}}') == "gemma3"
 
 
 @pytest.mark.parametrize(
@@ -85,16 +96,3 @@ def test_only_gemma4_thinks_in_a_channel() -> None:
 def test_a_model_behind_embedders_names_the_version_that_runs_them() -> None:
     assert _said(replace(FACTS, embedded=True)).min_runtime_version == EMBEDDERS_SINCE
     assert not _said(FACTS).HasField("min_runtime_version")
-
-
-@pytest.mark.parametrize("model_type", ["gemma", "gemma2"])
-def test_templates_for_strings_are_given_strings(model_type: str) -> None:
-    template = _said(replace(FACTS, model_type=model_type)).jinja_prompt_template
-    parts = [{"type": "text", "text": " Hi"}, {"type": "image"}, {"type": "text", "text": " you "}]
-    messages = [{"role": "user", "content": parts}, {"role": "model", "content": "yes "}]
-    rendered = jinja2.Template(template).render(messages=messages, bos_token="<bos>")
-    assert rendered == "<bos>Hi you|yes|"
-
-
-def test_other_templates_are_the_models_own() -> None:
-    assert _said(FACTS).jinja_prompt_template == TEMPLATE

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from exporter.lowering.interface import Segment
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.manifest import Artifact
@@ -60,5 +61,6 @@ def onnx_logits(path: Path, tokens: Tokens, prefilled: int) -> Logits:
 def twin_logits(release: TinyRelease, scratch: Path, tokens: Tokens, prefilled: int) -> Logits:
     """Logits of the release's float twin for every token, [tokens, vocab]."""
     twin = LOWERING.float_twin(release.directory, release.artifact, scratch)
-    assert twin.prefill_logits == "all"
-    return onnx_logits(scratch / twin.path, tokens, prefilled)
+    assert twin.facts.prefill_logits == "all"
+    route = (Segment("prefill", prefilled), Segment("decode", len(tokens) - prefilled))
+    return np.concatenate([rows for _, rows in twin.run(route, tokens, lambda done: None)])

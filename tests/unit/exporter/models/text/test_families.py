@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exporter.errors import SpecError
 from exporter.models.text.families import read_spec
-from tests.tiny import TINY_CONFIGS, tiny_gemma2, tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
+from tests.tiny import (
+    FULL,
+    SLIDING,
+    TINY_CONFIGS,
+    tiny_gemma2,
+    tiny_gemma3,
+    tiny_gemma4_12b,
+    tiny_gemma4_e2b,
+)
 
 
 def test_the_published_layout_of_gemma_3_reads_like_the_spelled_out_one() -> None:
@@ -71,6 +82,128 @@ def test_an_unknown_key_is_refused_by_name(family: str) -> None:
         read_spec({**TINY_CONFIGS[family](), "altup_coef_clip": 120.0}, "config.json")
 
 
+def test_an_unknown_key_is_named_with_its_line_and_the_way_out(tmp_path: Path) -> None:
+    config = {**tiny_gemma3(), "altup_coef_clip": 120.0}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config, indent=1), encoding="utf-8")
+    line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "altup" in text)
+    with pytest.raises(SpecError, match=f"unknown key 'altup_coef_clip' in line {line}; .*delete it there"):
+        read_spec(config, str(path), path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("unsloth_fixed", True),
+        ("unsloth_version", "2025.8.9"),
+        ("unsloth_of_next_year", {}),
+        ("transformers.js_config", {"dtype": "q4"}),
+        ("auto_map", {"AutoConfig": "x.Y"}),
+        ("pretraining_tp", 1),
+        ("is_decoder", False),
+        ("is_decoder", True),
+        ("is_encoder_decoder", False),
+        ("pruned_heads", {}),
+        ("torchscript", False),
+        ("max_length", 20),
+        ("temperature", 0.7),
+        ("task_specific_params", None),
+    ],
+)
+def test_a_key_that_changes_nothing_is_known(key: str, value: object) -> None:
+    assert read_spec({**tiny_gemma3(), key: value}, "a") == read_spec(tiny_gemma3(), "b")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("is_encoder_decoder", True),
+        ("add_cross_attention", True),
+        ("pruned_heads", {"0": [1]}),
+        ("is_causal", False),
+        ("use_bidirectional_attention", True),
+    ],
+)
+def test_the_same_keys_are_refused_where_they_would_change_something(key: str, value: object) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec({**tiny_gemma3(), key: value}, "config.json")
+    assert caught.value.where == f"config.json.{key}"
+
+
+@pytest.mark.parametrize("family", ["Gemma 1", "Gemma 2", "Gemma 3"])
+def test_rope_scaling_reads_like_rope_parameters_in_either_spelling(family: str) -> None:
+    spelled_out = TINY_CONFIGS[family]()
+    old = {key: value for key, value in spelled_out.items() if key != "rope_parameters"}
+    linear: dict[str, Any] = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
+    local = {"rope_type": "default", "rope_theta": 1e4}
+    spelled_out["rope_parameters"] = {FULL: linear, SLIDING: local} if family == "Gemma 3" else linear
+    old |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4} if family == "Gemma 3" else {"rope_theta": 1e6}
+    for scaling in (
+        {"type": "linear", "factor": 8.0},
+        {"rope_type": "linear", "factor": 8.0},
+        {"rope_type": "linear", "type": "linear", "factor": 8.0},
+    ):
+        assert read_spec({**old, "rope_scaling": scaling}, "a") == read_spec(spelled_out, "b")
+
+
+@pytest.mark.parametrize(
+    ("scaling", "complaint"),
+    [
+        ({"type": "yarn", "factor": 8.0}, "expected 'default' or 'linear', got 'yarn'"),
+        ({"rope_type": "linear", "type": "dynamic", "factor": 8.0}, "got 'dynamic'"),
+        ({"type": "linear", "factor": 4.0}, "has factor 4.0, rope_parameters has 8.0"),
+    ],
+)
+def test_a_rope_scaling_that_is_another_model_s_is_refused(scaling: object, complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        read_spec({**tiny_gemma3(), "rope_scaling": scaling}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("num_hidden_layers", 10**9, "num_hidden_layers"),
+        ("num_hidden_layers", 1e300, "num_hidden_layers"),
+        ("num_hidden_layers", 0, "num_hidden_layers"),
+        ("num_attention_heads", 5, "num_attention_heads"),
+        ("num_key_value_heads", 3, "num_attention_heads"),
+        ("head_dim", 33, "head_dim"),
+        ("hidden_size", 66, "hidden_size"),
+        ("hidden_size", 10**12, "hidden_size"),
+        ("intermediate_size", 10**12, "intermediate_size"),
+        ("vocab_size", 0, "vocab_size"),
+        pytest.param("vocab_size", 10**5000, "vocab_size", id="5000 digits"),
+        ("sliding_window", 0, "sliding_window"),
+        ("sliding_window", -1, "sliding_window"),
+        ("max_position_embeddings", 10**12, "max_position_embeddings"),
+        ("query_pre_attn_scalar", float("nan"), "query_pre_attn_scalar"),
+        ("query_pre_attn_scalar", float("inf"), "query_pre_attn_scalar"),
+        ("query_pre_attn_scalar", 10**400, "query_pre_attn_scalar"),
+    ],
+)
+def test_an_impossible_number_is_refused_at_once(key: str, value: Any, where: str) -> None:
+    config = {**tiny_gemma3(), key: value, "sliding_window_pattern": 3}
+    del config["layer_types"]
+    begun = time.monotonic()
+    with pytest.raises(SpecError) as caught:
+        read_spec(config, "config.json")
+    assert time.monotonic() - begun < 1.0
+    assert caught.value.where == f"config.json.{where}"
+    assert len(str(caught.value)) < 500
+
+
+def test_numbers_whose_product_no_file_holds_are_refused() -> None:
+    config = {**tiny_gemma3(), "hidden_size": 1 << 17, "intermediate_size": 1 << 20}
+    with pytest.raises(SpecError, match=r"its numbers make .* parameters; the largest Gemma has"):
+        read_spec({**config, "vocab_size": 1 << 24}, "config.json")
+
+
+def test_a_long_value_is_not_echoed_whole() -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec({**tiny_gemma3(), "hidden_activation": "x" * 100_000}, "config.json")
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
@@ -114,7 +247,9 @@ def test_the_mixture_of_experts_is_refused_by_name(config: dict[str, Any]) -> No
         ("paligemma", "PaliGemma"),
         ("shieldgemma2", "ShieldGemma 2"),
         ("embedding_gemma2", "EmbeddingGemma"),
+        ("diffusion_gemma", "DiffusionGemma"),
         ("recurrent_gemma", "RecurrentGemma"),
+        ("t5gemma", "T5Gemma"),
         ("t5gemma2", "T5Gemma"),
     ],
 )
@@ -122,6 +257,26 @@ def test_a_gemma_that_is_not_exported_is_refused_by_its_title(model_type: str, t
     with pytest.raises(SpecError, match=f"is {title}.*, which is not supported: .*Gemma 1, 2, 3") as caught:
         read_spec({"model_type": model_type}, "config.json")
     assert caught.value.where == "config.json.model_type"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "title"),
+    [
+        ("Gemma3nForCausalLM", "Gemma 3n"),
+        ("T5GemmaForConditionalGeneration", "T5Gemma"),
+        ("ShieldGemma2ForImageClassification", "ShieldGemma 2"),
+        ("PaliGemmaForConditionalGeneration", "PaliGemma"),
+        ("RecurrentGemmaForCausalLM", "RecurrentGemma"),
+        ("Gemma3TextForSequenceClassification", "a classifier"),
+        ("Gemma2ForTokenClassification", "a classifier"),
+    ],
+)
+def test_a_class_that_is_not_exported_is_refused_whatever_the_model_type(
+    architecture: str, title: str
+) -> None:
+    with pytest.raises(SpecError, match=f"{architecture}' is {title}, which is not supported") as caught:
+        read_spec({**tiny_gemma3(), "architectures": [architecture]}, "config.json")
+    assert caught.value.where == "config.json.architectures"
 
 
 def test_an_encoder_made_of_gemma_3_is_refused_by_name() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from exporter.records import RecordError, from_plain, to_plain
+from runtimes.records import RecordError, from_plain, to_plain
 
 
 @dataclass(frozen=True)

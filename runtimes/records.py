@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+
+from runtimes.excerpt import excerpt, plain_excerpt
 
 T = TypeVar("T")
 
@@ -25,13 +27,14 @@ class RecordError(ValueError):
     """at: path of the value ("$.gates[3].verdict"). what: what is wrong with it."""
 
     def __init__(self, at: str, what: str) -> None:
+        at = plain_excerpt(at)
         super().__init__(f"{at}: {what}")
         self.at = at
         self.what = what
 
 
 def from_plain(kind: type[T], raw: object, *, absent_is_none: bool = False, at: str = "$") -> T:
-    """Build `kind`, a dataclass, from parsed JSON or TOML.
+    """Build `kind`, a dataclass or a TypedDict, from parsed JSON or TOML.
 
     absent_is_none: a key whose type admits None may be left out, as TOML has no null.
     Raises RecordError.
@@ -53,23 +56,25 @@ def _decode(kind: Any, raw: object, at: str, absent_is_none: bool) -> Any:
         if type(raw) is not kind:
             raise RecordError(at, f"expected `{kind.__name__}`, got {_shown(raw)}")
         return raw
-    if is_dataclass(kind):
+    if is_dataclass(kind) or is_typeddict(kind):
         return _object(kind, raw, at, absent_is_none, frozenset())
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
-        if raw not in arguments or isinstance(raw, bool):
+        if not any(type(raw) is type(each) and raw == each for each in arguments):
             raise RecordError(at, f"expected one of {', '.join(map(repr, arguments))}, got {_shown(raw)}")
         return raw
-    if origin is tuple:
+    if origin in (tuple, list):
         if not isinstance(raw, list):
             raise RecordError(at, f"expected an array, got {_shown(raw)}")
-        return tuple(
+        return origin(
             _decode(arguments[0], each, f"{at}[{i}]", absent_is_none) for i, each in enumerate(raw)
         )
     if origin is dict:
-        members = _members(raw, at)
         return {
-            key: _decode(arguments[1], each, f"{at}.{key}", absent_is_none) for key, each in members.items()
+            _decode(arguments[0], key, f"a key of {at}", absent_is_none): _decode(
+                arguments[1], each, f"{at}.{key}", absent_is_none
+            )
+            for key, each in _members(raw, at).items()
         }
     if origin is UnionType:
         return _union(arguments, raw, at, absent_is_none)
@@ -85,7 +90,7 @@ def _union(kinds: tuple[Any, ...], raw: object, at: str, absent_is_none: bool) -
         return _decode(kinds[0], raw, at, absent_is_none)
     tagged = {kind.__name__.lower(): kind for kind in kinds}
     tag = _members(raw, at).get(TAG)
-    if tag not in tagged:
+    if not isinstance(tag, str) or tag not in tagged:
         raise RecordError(
             f"{at}.{TAG}", f"expected one of {', '.join(map(repr, tagged))}, got {_shown(tag)}"
         )
@@ -95,7 +100,7 @@ def _union(kinds: tuple[Any, ...], raw: object, at: str, absent_is_none: bool) -
 def _object(kind: Any, raw: object, at: str, absent_is_none: bool, beside: frozenset[str]) -> Any:
     members = _members(raw, at)
     hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(hints)
     if unknown := sorted(set(members) - set(names) - beside):
         raise RecordError(f"{at}.{unknown[0]}", f"unknown key; known here: {', '.join(sorted(names))}")
     values: dict[str, Any] = {}
@@ -132,7 +137,10 @@ def _number(raw: object, at: str) -> float:
         return _NON_FINITE[raw]
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise RecordError(at, f"expected `float`, got {_shown(raw)}")
-    return float(raw)
+    try:
+        return float(raw)
+    except OverflowError as error:
+        raise RecordError(at, f"expected `float`, got {_shown(raw)}") from error
 
 
 def _members(raw: object, at: str) -> dict[str, Any]:
@@ -142,5 +150,4 @@ def _members(raw: object, at: str) -> dict[str, Any]:
 
 
 def _shown(raw: object) -> str:
-    text = repr(raw)
-    return f"`{type(raw).__name__}` {text if len(text) <= 40 else text[:37] + '...'}"
+    return f"`{type(raw).__name__}` {excerpt(raw)}"

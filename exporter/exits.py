@@ -1,0 +1,146 @@
+"""Every way out of the command, each with an exit code of its own.
+
+    0    every gate passed                    70   a defect of gemma-export
+    1    a gate failed, and nothing else      130  interrupted (SIGINT)
+    2    the request cannot be served         141  nobody reads the output any more (SIGPIPE)
+    3    something could not be checked       143  terminated (SIGTERM)
+
+Codes 0, 1 and 3 are a report's to give (`exporter.validation.report`); this is about the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+REFUSED, DEFECT = 2, 70
+INTERRUPTED, UNREAD, TERMINATED = (128 + each for each in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM))
+CLEARING_UP = 10.0  # seconds after a signal in which more of them change nothing
+MOST_ECHOED = 200  # characters of an unexpected error's own words
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which unwinds as Ctrl-C does."""
+
+
+@contextmanager
+def exit_codes(show_traceback: bool) -> Iterator[None]:
+    """Run a command: what it raises becomes words on stderr and an exit code.
+
+    show_traceback: of what is our defect; refusals say what there is to say.
+    """
+    from exporter.errors import ExportError
+    from exporter.packaging.disks import full_disk
+    from runtimes.errors import RuntimesError
+
+    with _signals_raised() as caught:
+        try:
+            try:
+                yield
+            except SystemExit:
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()
+        except KeyboardInterrupt as error:
+            _stop(error, caught)
+        except BrokenPipeError as error:
+            _silence_output()
+            _leave(UNREAD, "stopped: nobody reads the output any more", error)
+        except Exception as error:
+            if caught:  # a library made something else of the interrupt
+                _stop(error, caught)
+            if isinstance(error, (ExportError, RuntimesError)):
+                _leave(REFUSED, f"error: {error}", error)
+            if (full := full_disk(error)) is not None:
+                _leave(REFUSED, f"error: {full}", error)
+            if (package := _missing_package(error)) is not None:
+                _leave(
+                    REFUSED,
+                    f"error: {package}: the package is not installed, and this command needs it; "
+                    "pip install '.[export]', or see gemma-export doctor",
+                    error,
+                )
+            if show_traceback:
+                click.echo(traceback.format_exc(), err=True, nl=False)
+            _leave(DEFECT, f"error: {_unexpected(error, show_traceback)}", error)
+
+
+@contextmanager
+def _signals_raised() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM raise where the program is; the list gets their numbers."""
+    caught: list[int] = []
+    last = -CLEARING_UP
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        caught.append(number)
+        if time.monotonic() - last < CLEARING_UP:
+            return
+        last = time.monotonic()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(error: BaseException, caught: list[int]) -> NoReturn:
+    if signal.SIGTERM in caught[:1] or isinstance(error, Terminated):
+        code, what = TERMINATED, "terminated"
+    else:
+        code, what = INTERRUPTED, "interrupted"
+    kept = (
+        "" if hasattr(error, "__notes__") else " Nothing is left of it: run the same command to start anew."
+    )
+    _leave(code, f"{what}.{kept}", error)
+
+
+def _leave(code: int, words: str, error: BaseException) -> NoReturn:
+    """Say it, and what notes the error has gathered, in one line each; then exit."""
+    with suppress(BrokenPipeError):
+        for line in (words, *getattr(error, "__notes__", ())):
+            click.echo(line, err=True)
+    sys.exit(code)
+
+
+def _unexpected(error: Exception, shown: bool) -> str:
+    words = " ".join(str(error).split())
+    if len(words) > MOST_ECHOED:
+        words = f"{words[:MOST_ECHOED]}…"
+    then = "" if shown else "; --traceback shows where it came from"
+    return (
+        f"unexpected {type(error).__name__}: {words}; this is a defect of gemma-export, report it to "
+        f"whom you have it from, with the command and what `gemma-export doctor` prints{then}"
+    )
+
+
+def _missing_package(error: Exception) -> str | None:
+    """The package an import did not find; None where our code or a package that is there is at fault."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    package = error.name.partition(".")[0]
+    ours = package in ("exporter", "runtimes")
+    return None if ours or find_spec(package) is not None else package
+
+
+def _silence_output() -> None:
+    """What is still buffered has nowhere to go: keep the interpreter from trying at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

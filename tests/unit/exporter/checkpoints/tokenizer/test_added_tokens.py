@@ -1,0 +1,114 @@
+"""Tokens added to a tokenizer.model, against transformers, token for token on eight scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.interface import TokenFacts
+from exporter.checkpoints.tokenizer.directory_tokenizer import write_directory_tokenizer
+from exporter.checkpoints.tokenizer.named_tokens import NamedTokens, read_extended_vocabulary
+from exporter.errors import TokenizerError
+from tests.unit.exporter.checkpoints.tokenizer.test_tokenizer_files import trained_model
+from tests.unit.exporter.checkpoints.written_checkpoints import write_json
+
+SCRIPTS = {
+    "Latin": "The quick brown fox, naïve café.",
+    "Cyrillic": "Съешь ещё этих мягких булок.",
+    "Greek": "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία.",
+    "Arabic": "نص حكيم له سر قاطع",
+    "Hebrew": "דג סקרן שט בים מאוכזב",
+    "Devanagari": "ऋषियों को सताने वाले दुष्ट",
+    "Thai": "เป็นมนุษย์สุดประเสริฐ",
+    "Japanese": "いろはにほへと 吾輩は猫である。",
+}
+PLAIN = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+NAMES: dict[str, Any] = {
+    "tokenizer_class": "GemmaTokenizer",
+    **{f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk")},
+}
+FACTS = TokenFacts(2, 1, 0, (1,), None)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return trained_model(tmp_path_factory.mktemp("model")).read_bytes()
+
+
+@pytest.fixture
+def directory(tmp_path: Path, model: bytes) -> Path:
+    (tmp_path / "tokenizer.model").write_bytes(model)
+    write_json(tmp_path / "tokenizer_config.json", NAMES)
+    return tmp_path
+
+
+def require_transformers_tokens(directory: Path, out: Path) -> None:
+    from transformers import AutoTokenizer
+
+    out.mkdir()
+    write_directory_tokenizer(CheckpointDirectory(directory), FACTS, out)
+    ours = Tokenizer.from_file(str(out / "tokenizer.json"))
+    theirs = AutoTokenizer.from_pretrained(directory)
+    for script, text in SCRIPTS.items():
+        chat = f"<|im_start|>user\n{text}<|im_end|>\n<|late|> {text}"
+        for each in (text, chat):
+            expected = theirs(each, add_special_tokens=False)["input_ids"]
+            assert ours.encode(each, add_special_tokens=False).ids == expected, script
+
+
+def size(directory: Path) -> int:
+    return len(read_extended_vocabulary(CheckpointDirectory(directory)).pieces)
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_a_decoder_of_added_tokens_encodes_as_transformers_does(
+    directory: Path, tmp_path: Path, special: bool
+) -> None:
+    first = size(directory)
+    added = {first: "<|im_start|>", first + 1: "<|im_end|>", first + 2: "<|late|>"}
+    decoder = {str(i): {"content": text, "special": special, **PLAIN} for i, text in added.items()}
+    write_json(directory / "tokenizer_config.json", {**NAMES, "added_tokens_decoder": decoder})
+    require_transformers_tokens(directory, tmp_path / "out")
+    made = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    assert made.token_to_id("<|late|>") == first + 2
+    assert made.encode("<|im_end|>").ids[-1] == first + 1
+
+
+def test_added_tokens_json_alone_encodes_as_transformers_does(directory: Path, tmp_path: Path) -> None:
+    first = size(directory)
+    listed = {"<|im_end|>": first + 1, "<|im_start|>": first}
+    write_json(directory / "added_tokens.json", listed)
+    write_json(directory / "tokenizer_config.json", {**NAMES, "extra_special_tokens": ["<|im_start|>"]})
+    require_transformers_tokens(directory, tmp_path / "out")
+    assert NamedTokens.read(CheckpointDirectory(directory)).added["<|im_end|>"] == first + 1
+
+
+def test_without_added_tokens_nothing_changes(directory: Path, tmp_path: Path) -> None:
+    require_transformers_tokens(directory, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("listed", "decoder", "what"),
+    [
+        ({"<|x|>": 5}, {"6": {"content": "<|x|>"}}, "'<|x|>' the id 5, added_tokens_decoder .* 6"),
+        ({"<|x|>": 5}, {}, "does not have it"),
+        ({"<|x|>": "5"}, None, "not an object of ids by token"),
+        ({"<|x|>": 700, "<|y|>": 700}, None, "two added tokens have one id"),
+        ({"<bos>": 700}, None, "'<bos>' has id 700, in the vocabulary 2"),
+        ({"<|x|>": 10**7}, None, "'<|x|>' has id 10000000, the next is 600"),
+        ({}, {"a": {"content": "<|x|>"}}, "not an object of tokens by id"),
+        ({}, {"9": {"content": "<|x|>", "special": "yes"}}, "token 9 has a flag"),
+    ],
+)
+def test_added_tokens_that_contradict_are_refused(
+    directory: Path, listed: dict[str, Any], decoder: dict[str, Any] | None, what: str
+) -> None:
+    write_json(directory / "added_tokens.json", listed)
+    if decoder is not None:
+        write_json(directory / "tokenizer_config.json", {**NAMES, "added_tokens_decoder": decoder})
+    with pytest.raises(TokenizerError, match=what.replace("|", r"\|")):
+        read_extended_vocabulary(CheckpointDirectory(directory))
