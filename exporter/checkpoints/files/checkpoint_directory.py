@@ -38,8 +38,8 @@ class CheckpointDirectory:
         """The repository's directory in the Hub's cache, if this is a snapshot there, a folder of one, or
         a link to either."""
         path = self.path.resolve()
-        above = [each.parent for each in path.parents if each.name == "snapshots"]
-        return above[0] if above else None
+        above = (each.parent for each in path.parents if each.name == "snapshots")
+        return next((each for each in above if each.name.startswith("models--")), None)
 
     def digests(self, names: Iterable[str]) -> dict[str, str]:
         """SHA-256 of those of the named files that are there."""

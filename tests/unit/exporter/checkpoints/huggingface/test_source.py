@@ -77,6 +77,12 @@ def test_a_document_that_leads_nowhere_is_refused_before_the_work(directory: Pat
         HuggingFaceSource.open(directory)
 
 
+def test_a_directory_of_ones_own_called_snapshots_is_not_the_hubs_cache(tmp_path: Path) -> None:
+    mine = tmp_path / "snapshots" / "of-monday" / "tiny-gemma"
+    mine.mkdir(parents=True)
+    assert HuggingFaceSource.open(write_huggingface(tiny_source(), mine)).name == "tiny-gemma"
+
+
 def test_links_into_the_hubs_blobs_are_followed(tmp_path: Path) -> None:
     repository = tmp_path / "models--google--gemma-3-270m"
     snapshot, blobs = repository / "snapshots" / "main", repository / "blobs"
