@@ -15,7 +15,7 @@ from exporter.errors import RecipeError, UsageError
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import RECIPE_NAME
-from exporter.packaging.working_directory import held_output, job_directory
+from exporter.packaging.working_directory import held_release, job_directory
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
@@ -67,7 +67,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         devices=(),
     )
     plan = make_plan(source.components, variant, source.held)
-    with held_output(release) as held, job_directory(held, "validate") as work:
+    with held_release(release) as held, job_directory(held, "validate") as work:
         job = Job(
             source=source,
             plans=(plan,),

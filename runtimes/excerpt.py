@@ -19,9 +19,9 @@ def excerpt(value: object) -> str:
     return _cut(_SHORT.repr(value))
 
 
-def plain_excerpt(text: str) -> str:
-    """A text as it is, without quotes: its control characters escaped, cut to `LONGEST`."""
-    start = text[: LONGEST + 1]
+def plain_excerpt(text: object) -> str:
+    """A text, or what an error says, without quotes: its control characters escaped, cut to `LONGEST`."""
+    start = str(text)[: LONGEST + 1]
     return _cut("".join(each if each.isprintable() else ascii(each)[1:-1] for each in start))
 
 

@@ -8,6 +8,7 @@ none, half characters, and another type at the top than asked for. Not about whi
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -48,10 +49,9 @@ def parse_json(text: str | bytes, largest: int = LARGEST_FILE) -> Any:
     if len(text) > largest:
         raise StrictJsonError(f"has {len(text)} bytes, and {largest} are read at most")
     if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise StrictJsonError(f"is not UTF-8 at byte {error.start}") from error
+        text = _decoded(text)
+    if text.startswith("\ufeff"):
+        raise StrictJsonError("begins with a byte order mark: save it as UTF-8 without one")
     try:
         found = json.loads(
             text,
@@ -91,6 +91,15 @@ def read_plain_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
             return file.read(largest + 1)
     finally:
         os.close(descriptor)
+
+
+def _decoded(text: bytes) -> str:
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise StrictJsonError("is UTF-16: save it as UTF-8")
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StrictJsonError(f"is not UTF-8 at byte {error.start}") from error
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from types import MappingProxyType
 SAVED = frozenset(
     {
         "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal",
-        "_commit_hash", "_experts_implementation", "_experts_implementation_internal", "_name_or_path",
+        "_commit_hash", "_experts_implementation", "_experts_implementation_internal",
+        "_flash_attn_2_enabled", "_name_or_path", "_pre_quantization_dtype",
         "architectures", "attn_implementation", "attribute_map", "auto_map", "chunk_size_feed_forward",
         "custom_pipelines", "dtype", "experts_implementation", "keys_to_ignore_at_inference", "model_type",
         "name_or_path", "output_attentions", "output_hidden_states", "quantization_config", "return_dict",
@@ -26,9 +27,9 @@ SAVED = frozenset(
 # How it was trained, or classified with.
 TRAINED = frozenset(
     {
-        "attention_dropout", "classifier_dropout", "finetuning_task", "gradient_checkpointing", "id2label",
-        "initializer_range", "label2id", "num_labels", "problem_type", "task_specific_params",
-        "tf_legacy_loss",
+        "_num_labels", "attention_dropout", "classifier_dropout", "finetuning_task",
+        "gradient_checkpointing", "id2label", "initializer_range", "label2id", "loss_type",
+        "neftune_noise_alpha", "num_labels", "problem_type", "task_specific_params", "tf_legacy_loss",
     }
 )  # fmt: skip
 
@@ -52,7 +53,8 @@ SAMPLED = frozenset(
 # changing what they give.
 OTHER_TOOLS = frozenset(
     {
-        "_unsloth_fixed", "model_name", "pretraining_tp", "transformers.js_config",
+        "_unsloth_fixed", "max_seq_length", "model_max_length", "model_name", "pretraining_tp",
+        "tokenizer_model_max_length", "tokenizer_padding_side", "transformers.js_config",
         "unsloth_fixed", "unsloth_processed", "unsloth_version",
     }
 )  # fmt: skip

@@ -48,7 +48,7 @@ def read_stated_licence(documents: CheckpointDirectory) -> StatedLicence | None:
     if not documents.has(MODEL_CARD):
         return None
     with documents.file(MODEL_CARD).open("rb") as file:
-        text = file.read(MOST_READ).decode("utf-8", errors="replace")
+        text = file.read(MOST_READ).decode("utf-8-sig", errors="replace")
     stated = _front_matter(text)
     identifier = _matched(_PLAIN, stated.get("license"))
     if identifier is None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +32,47 @@ def held_output(out: Path) -> Iterator[Path]:
     where nothing can be written.
     """
     out = Path(os.path.abspath(out))
+    try:
+        with _claimed(out) as work:
+            yield work
+    except _Unwritable as error:
+        raise ReleaseError(
+            out, f"cannot be written ({error.reason})", "give an --output in a directory you may write to"
+        ) from error
+
+
+@contextmanager
+def held_release(release: Path) -> Iterator[Path]:
+    """Hold a release that is only read, as an output is held; its working directory.
+
+    Where nothing can be written beside the release, nobody can replace it there either: its working
+    directory is then among the temporary files, and not held. Raises ReleaseError, as `held_output`.
+    """
+    release = Path(os.path.abspath(release))
+    with ExitStack() as stack:
+        try:
+            work = stack.enter_context(_claimed(release))
+        except _Unwritable:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gemma-export-")))
+        yield work
+
+
+class _Unwritable(Exception):
+    """Nothing can be written beside an output. reason: the system's, in words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[Path]:
+    """The marked and locked directory beside `out`. Raises _Unwritable and ReleaseError."""
     work = out.parent / f".{out.name}.work"
     try:
         lock = _claim(work, out)
     except OSError as error:
-        raise ReleaseError(
-            out, f"cannot be written ({error.strerror})", "give an --output in a directory you may write to"
-        ) from error
+        raise _Unwritable(error.strerror or str(error)) from error
     try:
         yield work
     finally:

@@ -20,8 +20,11 @@ class StrictTomlError(ValueError):
 
 
 def read_toml_text(path: Path) -> str:
-    """A file's text. Raises OSError, and ValueError for what is no text of at most `LARGEST` bytes."""
-    return read_plain_file(path, LARGEST).decode("utf-8")
+    """A file's text, without the byte order mark some editors begin it with.
+
+    Raises OSError, and ValueError for what is no text of at most `LARGEST` bytes.
+    """
+    return read_plain_file(path, LARGEST).decode("utf-8-sig")
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import TokenizerError, UsageError
 from exporter.resources import data_directory
+from runtimes.excerpt import plain_excerpt
 from runtimes.session import Tokens
 
 TOKENIZER_NAME = "tokenizer.json"
@@ -77,7 +78,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises bare Exception
         raise TokenizerError(
-            path, f"cannot be read ({error})", "fetch the checkpoint's tokenizer.json again"
+            path,
+            f"cannot be read ({plain_excerpt(error)})",
+            "fetch the checkpoint's tokenizer.json again",
         ) from error
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.excerpt import plain_excerpt
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
@@ -53,7 +54,9 @@ class CoreMlSession:
                 str(path), compute_units=coremltools.ComputeUnit[compute_units]
             )
         except Exception as error:  # Core ML's errors come as plain RuntimeError or Exception
-            raise ArtifactError(f"{path}: Core ML does not load it ({error}); export again") from error
+            raise ArtifactError(
+                f"{path}: Core ML does not load it ({plain_excerpt(error)}); export again"
+            ) from error
         facts = SessionFacts(
             runtime="Core ML",
             version=f"coremltools {coremltools.__version__}",

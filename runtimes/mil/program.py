@@ -59,7 +59,7 @@ def build_program(package: Package, function: str | None, constants: Constants) 
         return _Builder(source, body, constants).program(interface, body.blocks[body.opset])
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
         # Shapes and values of a damaged program contradict each other in more ways than can be listed.
-        reason = plain_excerpt(str(error))
+        reason = plain_excerpt(error)
         raise ArtifactError(f"{source}: the program contradicts itself ({reason}); export again") from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.excerpt import plain_excerpt
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def inference_session(path: Path, threads: int | None = None) -> Any:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its C extension's classes have no base of their own
         raise ArtifactError(
-            f"{path}: ONNX Runtime cannot load it ({error}); copy the release again"
+            f"{path}: ONNX Runtime cannot load it ({plain_excerpt(error)}); copy the release again"
         ) from error
 
 

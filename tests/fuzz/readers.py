@@ -32,7 +32,7 @@ from runtimes.litert.model_file import model_files
 from runtimes.manifest import read_manifest
 from runtimes.mil.execution import Execution
 from runtimes.strict_json import StrictJsonError, parse_json
-from tests.fuzz import sound_files
+from tests.fuzz import checkpoint_files, sound_files
 from tests.fuzz.mutations import damaged_bytes, damaged_json
 from tests.golden.reports import passing
 from tests.unit.runtimes.test_manifest import MANIFEST
@@ -137,7 +137,31 @@ def _recipe() -> str:
     return load_recipe("int8").text
 
 
+CHECKPOINTS: Mapping[str, FuzzedReader] = {
+    **{
+        kind: FuzzedReader(checkpoint_files.write_config(config), checkpoint_files.read_config, True)
+        for kind, config in checkpoint_files.CONFIGS.items()
+    },
+    **{
+        name: FuzzedReader(checkpoint_files.write_beside(name), checkpoint_files.read_checkpoint, True)
+        for name in checkpoint_files.BESIDE
+    },
+    "tokenizer.json": FuzzedReader(
+        checkpoint_files.write_tokenizer_json, checkpoint_files.read_checkpoint, True
+    ),
+    "tokenizer.model": FuzzedReader(
+        checkpoint_files.write_sentencepiece, checkpoint_files.read_checkpoint
+    ),
+    "adapter_config.json": FuzzedReader(
+        checkpoint_files.write_adapter_file("adapter_config.json"), checkpoint_files.read_adapter, True
+    ),
+    "adapter_model.safetensors": FuzzedReader(
+        checkpoint_files.write_adapter_file("adapter_model.safetensors"), checkpoint_files.read_adapter
+    ),
+}  # fmt: skip
+
 READERS: Mapping[str, FuzzedReader] = {
+    **CHECKPOINTS,
     "any JSON": FuzzedReader(
         _file("any.json", lambda: json.dumps({**RECORD, "x": [1.5, None, "é"]})),
         lambda path: parse_json(path.read_bytes()), True, (StrictJsonError,),

@@ -94,7 +94,9 @@ class CheckpointDirectory:
         try:
             return read_json_object(path)
         except (OSError, StrictJsonError) as error:
-            raise CheckpointError(path, f"cannot be read as JSON ({error})", "fetch it again") from error
+            raise CheckpointError(
+                path, f"cannot be read as JSON ({error})", "mend it, or fetch it again"
+            ) from error
 
 
 def plain_name(reference: str) -> str:

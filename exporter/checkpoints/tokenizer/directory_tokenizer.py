@@ -16,6 +16,7 @@ from exporter.checkpoints.tokenizer.chat_templates import write_chat_template
 from exporter.checkpoints.tokenizer.named_tokens import read_extended_vocabulary
 from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_config, write_tokenizer_files
 from exporter.errors import TokenizerError
+from runtimes.excerpt import plain_excerpt
 
 
 def require_tokenizer(directory: CheckpointDirectory) -> None:
@@ -54,7 +55,9 @@ def _token_strings(path: Path, tokens: TokenFacts) -> tuple[str, str, str]:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
-        raise TokenizerError(path, f"cannot be read as a tokenizer ({error})", "fetch it again") from error
+        raise TokenizerError(
+            path, f"cannot be read as a tokenizer ({plain_excerpt(error)})", "fetch it again"
+        ) from error
     bos, eos, pad = (
         tokenizer.id_to_token(token) for token in (tokens.bos_token, tokens.eos_token, tokens.pad_token)
     )

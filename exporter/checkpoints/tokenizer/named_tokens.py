@@ -14,6 +14,7 @@ from exporter.checkpoints.tokenizer.added_tokens import read_added_tokens, with_
 from exporter.checkpoints.tokenizer.sentencepiece_model import read_sentencepiece
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
+from runtimes.excerpt import plain_excerpt
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class NamedTokens:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises plain Exception
             raise TokenizerError(
-                path, f"cannot be read as a tokenizer ({error})", "fetch it again"
+                path, f"cannot be read as a tokenizer ({plain_excerpt(error)})", "fetch it again"
             ) from error
         added = tokenizer.get_added_tokens_decoder()
         return NamedTokens(

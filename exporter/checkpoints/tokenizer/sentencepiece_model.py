@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter.checkpoints.tokenizer.vocabulary import Vocabulary
 from exporter.errors import TokenizerError
+from runtimes.excerpt import plain_excerpt
 
 BPE = 2
 
@@ -27,7 +28,7 @@ def read_sentencepiece(path: Path) -> Vocabulary:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise TokenizerError(
-            path, f"cannot be read as a SentencePiece model ({error})", "fetch it again"
+            path, f"cannot be read as a SentencePiece model ({plain_excerpt(error)})", "fetch it again"
         ) from error
     gemma_like = {
         "model_type BPE": model.trainer_spec.model_type == BPE,
@@ -41,6 +42,8 @@ def read_sentencepiece(path: Path) -> Vocabulary:
             f"is not a Gemma vocabulary (lacks: {', '.join(lacking)})",
             "give its tokenizer.json",
         )
+    if not all(isinstance(piece.piece, str) for piece in model.pieces):  # bytes, where they are no UTF-8
+        raise TokenizerError(path, "has a piece that is not UTF-8", "fetch it again")
     return Vocabulary.checked(
         path,
         [piece.piece for piece in model.pieces],

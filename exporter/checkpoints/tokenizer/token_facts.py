@@ -16,6 +16,9 @@ from exporter.checkpoints.tokenizer.chat_templates import find_chat_template
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.errors import TokenizerError
+from runtimes.excerpt import excerpt
+
+LARGEST_ID = 1 << 31  # what every runtime's token ids have room for
 
 
 def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], rows: int) -> TokenFacts:
@@ -53,10 +56,10 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
 
 def _ids(directory: CheckpointDirectory, key: str, value: object) -> tuple[int, ...]:
     ids = value if isinstance(value, list) else [value]
-    if not ids or not all(type(i) is int and i >= 0 for i in ids):
+    if not ids or not all(type(i) is int and 0 <= i < LARGEST_ID for i in ids):
         raise TokenizerError(
             f"{directory.path}/{CONFIG}: {key}",
-            f"expected a token id, here or in {GENERATION_CONFIG}, got {str(value)[:80]!r}",
+            f"expected a token id, here or in {GENERATION_CONFIG}, got {excerpt(value)}",
             "fetch both files again",
         )
     return tuple(ids)

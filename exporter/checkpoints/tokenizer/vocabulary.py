@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from exporter.errors import TokenizerError
+from runtimes.excerpt import excerpt
 
 THEN = "fetch the checkpoint again"
 
@@ -55,7 +56,7 @@ class Vocabulary:
         spelled = tuple("▁" * len(piece) if piece and not piece.strip(" ") else piece for piece in pieces)
         if len(set(spelled)) != len(spelled):
             double = next(piece for piece, count in Counter(spelled).items() if count > 1)
-            raise TokenizerError(where, f"the vocabulary has piece {double!r} twice", THEN)
+            raise TokenizerError(where, f"the vocabulary has piece {excerpt(double)} twice", THEN)
         return Vocabulary(spelled, tuple(scores), tuple(PieceKind(kind) for kind in kinds), merges)
 
     @staticmethod

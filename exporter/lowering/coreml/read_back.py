@@ -70,7 +70,7 @@ def read_matrices(package: Path) -> Iterator[StoredRows]:
                 yield from _floats(name, _payload(model_path, operation.attributes["val"]))
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         # An operation without its argument, a tensor that is no matrix, a file cut while it is read.
-        raise _damaged(model_path, f"contradicts itself ({plain_excerpt(str(error))})") from error
+        raise _damaged(model_path, f"contradicts itself ({plain_excerpt(error)})") from error
 
 
 def _model_path(package: Path) -> Path:
@@ -82,9 +82,9 @@ def _model_path(package: Path) -> Path:
         if not is_plain_path(place):
             raise ValueError(f"{place!r} is outside the package")
         return _inside(package, package / "Data" / place)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(
-            manifest_path, f"cannot be read as a package's manifest ({plain_excerpt(str(error))})"
+            manifest_path, f"cannot be read as a package's manifest ({plain_excerpt(error)})"
         ) from error
 
 

@@ -16,6 +16,7 @@ from litert_lm_builder.runtime.proto import llm_metadata_pb2
 from exporter.lowering.conversations import Conversation, Prompts
 from exporter.lowering.litert.stand_in import write_stand_in
 from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.excerpt import plain_excerpt
 from runtimes.litert.container import read_sections
 
 STAND_IN = "prompts.litertlm"
@@ -48,7 +49,9 @@ def render_prompts(bundle: Path, conversations: Sequence[Conversation], scratch:
                 None if each.tools and own_tools else _render(engine, each) for each in conversations
             )
     except RuntimeError as error:
-        raise ArtifactError(f"{bundle}: LiteRT-LM cannot open its metadata ({error})") from error
+        raise ArtifactError(
+            f"{bundle}: LiteRT-LM cannot open its metadata ({plain_excerpt(error)})"
+        ) from error
     finally:
         stand_in.unlink(missing_ok=True)
     return Prompts(
@@ -93,5 +96,7 @@ def _metadata(bundle: Path) -> Any:
             try:
                 metadata.ParseFromString(data)
             except Exception as error:  # protobuf's own, which is not exported everywhere
-                raise ArtifactError(f"{bundle}: its metadata cannot be read ({error})") from error
+                raise ArtifactError(
+                    f"{bundle}: its metadata cannot be read ({plain_excerpt(error)})"
+                ) from error
     return metadata

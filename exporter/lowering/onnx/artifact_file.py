@@ -50,7 +50,9 @@ class ArtifactFile:
         try:
             model = onnx.load(str(path), load_external_data=False)
         except Exception as error:  # protobuf's DecodeError is not importable by a stable name
-            raise LoweringError(path, f"cannot be read as ONNX ({error})", "export again") from error
+            raise LoweringError(
+                path, f"cannot be read as ONNX ({plain_excerpt(error)})", "export again"
+            ) from error
         if not model.graph.node:  # no bytes at all are a valid message too
             raise LoweringError(path, "holds no graph", "export again")
         return ArtifactFile(path, model)
@@ -108,7 +110,7 @@ class ArtifactFile:
         try:
             found = [entry for text in texts for entry in parse_json(text)]
         except (TypeError, ValueError) as error:
-            raise self._broken(f"names no weights for {excerpt(name)} ({error})") from error
+            raise self._broken(f"names no weights for {excerpt(name)} ({plain_excerpt(error)})") from error
         for entry in found:
             match entry:
                 case [str(), int(), str()]:

@@ -83,9 +83,7 @@ def contradictions_named(path: Path) -> Iterator[None]:
         yield
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         # An operator without its inputs, shapes that do not divide, a file cut while it is read.
-        raise LoweringError(
-            path, f"contradicts itself ({plain_excerpt(str(error))})", "export again"
-        ) from error
+        raise LoweringError(path, f"contradicts itself ({plain_excerpt(error)})", "export again") from error
 
 
 def _matrices(file: ArtifactFile) -> Iterator[StoredRows]:

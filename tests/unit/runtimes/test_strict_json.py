@@ -32,9 +32,11 @@ def nested(depth: int) -> str:
         ('{"\\uDC00": 1}', "holds half a character"),
         ("", "Expecting value, line 1 column 1"),
         ("{} {}", "Extra data, line 1 column 4"),
-        (b"\xff\xfe{\x00}\x00", "is not UTF-8 at byte 0"),
+        (b"\xff\xfe{\x00}\x00", "is UTF-16: save it as UTF-8"),
+        ("{}".encode("utf-16-be"), "Expecting value, line 1"),
         (b'{"a": "\xc3"}', "is not UTF-8 at byte 7"),
-        ("\ufeff{}", "Unexpected UTF-8 BOM"),
+        ("\ufeff{}", "begins with a byte order mark: save it as UTF-8 without one"),
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark: save it as UTF-8 without one"),
     ],
 )
 def test_what_is_not_json_is_refused_with_the_reason(text: str | bytes, said: str) -> None:

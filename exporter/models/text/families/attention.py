@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
 from exporter.models.text.spec import LayerSpec, Rope
+from runtimes.excerpt import excerpt
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -26,7 +27,7 @@ def layer_kinds(config: StrictConfig, pattern: int | None = None) -> tuple[str, 
         if len(kinds) != count or not set(kinds) <= {FULL, SLIDING}:
             raise SpecError(
                 f"{config.where}.layer_types",
-                f"expected {count} entries of {FULL!r} or {SLIDING!r}, got {list(kinds)}",
+                f"expected {count} entries of {FULL!r} or {SLIDING!r}, got {excerpt(list(kinds))}",
                 "fetch the checkpoint's config.json again",
             )
         return kinds

@@ -90,7 +90,7 @@ def _layers(config: StrictConfig) -> tuple[LayerSpec, ...]:
     heads, inner = config.integer("num_attention_heads"), config.integer("intermediate_size")
     value_from_key = config.has("attention_k_eq_v") and config.boolean("attention_k_eq_v")
     sizes = _head_sizes(config, kinds, value_from_key)
-    first_sharing = len(kinds) - _count(config, "num_kv_shared_layers")
+    first_sharing = max(0, len(kinds) - _count(config, "num_kv_shared_layers"))
     double_wide = config.has("use_double_wide_mlp") and config.boolean("use_double_wide_mlp")
     sources = _kv_sources(config, kinds, first_sharing)
     return tuple(

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter.errors import FullDiskError, LoweringError, ReleaseError
 from exporter.packaging.ownership import MARK, MARK_NAME
-from exporter.packaging.working_directory import held_output, job_directory
+from exporter.packaging.working_directory import held_output, held_release, job_directory
 
 HOLDER = """
 import sys, time
@@ -178,3 +179,44 @@ def test_a_link_in_the_place_of_the_work_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".release.work").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ReleaseError, match="is not a directory"), held_output(tmp_path / "release"):
         pytest.fail("the body must not run")
+
+
+@pytest.fixture
+def nothing_to_be_written_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory on a disk that is mounted to be read (a mode would not keep root out)."""
+    mkdir = Path.mkdir
+
+    def refuse(path: Path, *arguments: Any, **keywords: Any) -> None:
+        if path.parent == tmp_path:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        mkdir(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    return tmp_path
+
+
+def test_an_output_that_cannot_be_written_is_refused(nothing_to_be_written_in: Path) -> None:
+    with (
+        pytest.raises(ReleaseError, match=r"cannot be written \(Read-only file system\); give an --output"),
+        held_output(nothing_to_be_written_in / "release"),
+    ):
+        pytest.fail("the body must not run")
+
+
+def test_a_release_that_can_only_be_read_is_worked_on_elsewhere(nothing_to_be_written_in: Path) -> None:
+    with (
+        held_release(nothing_to_be_written_in / "release") as held,
+        job_directory(held, "validate") as work,
+    ):
+        (work / "matrix").touch()
+        assert nothing_to_be_written_in not in work.parents
+    assert not held.exists()
+    assert os.listdir(nothing_to_be_written_in) == []
+
+
+def test_a_release_beside_which_something_can_be_written_is_held_there(tmp_path: Path) -> None:
+    with held_release(tmp_path / "release") as held:
+        assert held == tmp_path / ".release.work"
+        with pytest.raises(ReleaseError, match="under way"), held_output(tmp_path / "release"):
+            pytest.fail("the body must not run")
+    assert os.listdir(tmp_path) == []

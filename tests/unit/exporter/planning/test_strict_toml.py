@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import ProfileError, RecipeError
 from exporter.planning.profiles import read_profile
-from exporter.planning.recipe import load_recipe
+from exporter.planning.recipe import RECIPES, load_recipe
 
 HOSTILE = {
     "nested": "a = " + "[" * 100_000,
@@ -33,3 +33,9 @@ def test_hostile_toml_is_refused_as_a_recipe_and_as_a_profile(name: str, tmp_pat
 def test_a_recipe_file_that_is_missing_is_called_that(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such file; correct the path, or name a recipe"):
         load_recipe(str(tmp_path / "recipe.toml"))
+
+
+def test_a_byte_order_mark_of_an_editor_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text((RECIPES / "int8.toml").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert load_recipe(str(path)).name == "mine"

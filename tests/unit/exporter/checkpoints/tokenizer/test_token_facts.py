@@ -110,6 +110,11 @@ def test_a_token_without_a_row_is_refused(
         facts(directory, rows, **ids)
 
 
+def test_an_id_larger_than_any_runtime_s_is_refused(directory: Path) -> None:
+    with pytest.raises(TokenizerError, match="pad_token_id: expected a token id"):
+        facts(directory, pad_token_id=10**30)
+
+
 def test_a_marker_of_the_template_without_a_row_is_refused(directory: Path) -> None:
     template(directory, "{% for m in messages %}<end_of_turn>{{ m.content }}<eos>{% endfor %}")
     with pytest.raises(TokenizerError, match="<end_of_turn> of the chat template is token 5"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_a_record_of_another_size_is_refused(package: Path) -> None:
     last = records(package / WEIGHTS)[-1]
     overwrite(package / WEIGHTS, last + 8, struct.pack("<Q", 2))
     with pytest.raises(LoweringError, match="the package is damaged"):
+        list(read_matrices(package))
+
+
+def test_a_manifest_with_a_list_for_its_entries_is_refused(package: Path) -> None:
+    entries = {"itemInfoEntries": [], "rootModelIdentifier": 0}
+    (package / "Manifest.json").write_text(json.dumps(entries), encoding="utf-8")
+    with pytest.raises(LoweringError, match="cannot be read as a package's manifest"):
         list(read_matrices(package))
 
 

@@ -108,10 +108,21 @@ def test_an_unknown_key_is_named_with_its_line_and_the_way_out(tmp_path: Path) -
         ("max_length", 20),
         ("temperature", 0.7),
         ("task_specific_params", None),
+        ("_flash_attn_2_enabled", True),
+        ("_pre_quantization_dtype", "bfloat16"),
+        ("loss_type", "ForCausalLM"),
+        ("neftune_noise_alpha", 5.0),
+        ("tokenizer_padding_side", "right"),
     ],
 )
 def test_a_key_that_changes_nothing_is_known(key: str, value: object) -> None:
     assert read_spec({**tiny_gemma3(), key: value}, "a") == read_spec(tiny_gemma3(), "b")
+
+
+@pytest.mark.parametrize("shared", [7, 15, 16, 1000])
+def test_layers_that_share_the_cache_of_none_are_refused(shared: int) -> None:
+    with pytest.raises(SpecError, match=r"shares the cache of a .* layer, and none owns one|expected"):
+        read_spec({**tiny_gemma4_12b(), "num_kv_shared_layers": shared}, "config.json")
 
 
 @pytest.mark.parametrize(
