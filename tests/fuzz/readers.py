@@ -161,7 +161,6 @@ CHECKPOINTS: Mapping[str, FuzzedReader] = {
 }  # fmt: skip
 
 READERS: Mapping[str, FuzzedReader] = {
-    **CHECKPOINTS,
     "any JSON": FuzzedReader(
         _file("any.json", lambda: json.dumps({**RECORD, "x": [1.5, None, "é"]})),
         lambda path: parse_json(path.read_bytes()), True, (StrictJsonError,),
