@@ -6,6 +6,7 @@ answers at once. Exit codes are listed in `exporter.exits`.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 from exporter import __version__
 from exporter.byte_size import parse_bytes
 from exporter.console import make_console, print_timings, progress_on
-from exporter.exits import exit_codes
+from exporter.exits import exit_codes, silence_farewells
 from exporter.stopwatch import Stopwatch
 from runtimes.formats import FORMATS
 
@@ -228,7 +229,8 @@ def _given(context: click.Context, name: str) -> bool:
 
 
 def _quieten() -> None:
-    """What packages we depend on say on import, about GPU kernels nobody asked for."""
+    """What packages we depend on say on import, about kernels nobody asked for, and as the process ends."""
+    atexit.register(silence_farewells)
     for chatty in ("torchao", "torch.utils._pytree"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 

@@ -34,6 +34,13 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which unwinds as Ctrl-C does."""
 
 
+def silence_farewells() -> None:
+    """Close stderr to LiteRT, which takes leave of its accelerators there when the process is over."""
+    if "ai_edge_litert" in sys.modules and sys.stderr is sys.__stderr__:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 @contextmanager
 def exit_codes(show_traceback: bool) -> Iterator[None]:
     """Run a command: what it raises becomes words on stderr and an exit code.

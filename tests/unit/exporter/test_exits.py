@@ -158,3 +158,22 @@ def test_output_that_is_only_written_at_the_end_counts_too() -> None:
     os.close(write)
     assert done.returncode == 141
     assert "Exception ignored" not in done.stderr
+
+
+FAREWELL = """
+import atexit, os, sys
+from exporter.exits import silence_farewells
+atexit.register(lambda: os.write(2, b"INFO: DestroyAccelerator"))
+atexit.register(silence_farewells)
+if sys.argv[1] == "used":
+    sys.modules["ai_edge_litert"] = sys
+print("error: said", file=sys.stderr, end="")
+"""
+
+
+@pytest.mark.parametrize(
+    ("litert", "said"), [("used", "error: said"), ("unused", "error: saidINFO: DestroyAccelerator")]
+)
+def test_what_litert_says_when_all_is_over_is_not_heard(litert: str, said: str) -> None:
+    command = [sys.executable, "-c", FAREWELL, litert]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == said
