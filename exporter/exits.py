@@ -36,8 +36,7 @@ class Terminated(KeyboardInterrupt):
 
 def silence_farewells() -> None:
     """Close stderr to LiteRT, which takes leave of its accelerators there when the process is over."""
-    if "ai_edge_litert" in sys.modules and sys.stderr is not None and sys.stderr is sys.__stderr__:
-        sys.stderr.flush()
+    if "ai_edge_litert" in sys.modules and sys.stderr is sys.__stderr__:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

@@ -6,6 +6,7 @@ reading of its own (`exporter.quantization.store.unpacked_weights`). Not about r
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -60,7 +61,10 @@ class OriginalWeights:
         return {name: tensor.shape for name, tensor in self.source.tensors.items()}
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
-        return torch.from_numpy(self.source.rows(name, start, stop))
+        values = self.source.rows(name, start, stop)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
+            return torch.from_numpy(values)
 
     def gather(self, name: str, wanted: Sequence[int]) -> Tensor:
         return torch.cat([self.rows(name, row, row + 1) for row in wanted])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +21,7 @@ from exporter.lowering.litert.twin.crossing import Crossing
 from exporter.lowering.litert.twin.stages import Stage, StageShare
 from runtimes.litert.calls import LOGITS, MASK, POSITIONS, TOKENS, GraphCall
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
+from runtimes.litert.native_log import native_log_kept
 
 THREADS = 2
 GIVEN = (TOKENS, POSITIONS, MASK)
@@ -54,9 +56,14 @@ def run_stage(
         model = compile_model(file, file.parent, THREADS)
         opened = _Opened(model, stage)
     try:
+        log: AbstractContextManager[object] = native_log_kept()  # LiteRT says much when it runs first
         for batch in _batches(stage, calls):
-            run = batch[0].key in stage.parts
-            yield len(batch), opened.run(batch, crossing, given) if run else None
+            logits = None
+            if batch[0].key in stage.parts:
+                with log:
+                    logits = opened.run(batch, crossing, given)
+                log = nullcontext()
+            yield len(batch), logits
     finally:
         opened.close()
 
