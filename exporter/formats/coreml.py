@@ -14,6 +14,7 @@ from exporter.formats.family import (
     Driver,
     FormatFacts,
     MemoryModel,
+    Prompting,
     RuntimeFamily,
     TestedPackage,
 )
@@ -36,7 +37,7 @@ def _in_fp16(directory: Path, artifact: Artifact) -> Session:
     return open_session(directory, artifact, mil_arithmetic="fp16")
 
 
-def _run(artifact: Artifact) -> str:
+def _run(artifact: Artifact, prompting: Prompting) -> str:
     """Of swift-transformers 1.x."""
     folder = PurePosixPath(artifact.path).parent
     return f"""With [swift-transformers](https://github.com/huggingface/swift-transformers) on iOS 18 or

@@ -18,6 +18,7 @@ from runtimes.manifest import Artifact
 from runtimes.session import Session
 
 PROMPT = "The capital of France is"  # what a person is told to try
+QUESTION = "What is the capital of France?"  # where the model answers
 
 Arithmetic = Literal["fp32", "fp16"]
 """What float operations are computed in."""
@@ -46,6 +47,17 @@ class Driver:
 
 
 @dataclass(frozen=True)
+class Prompting:
+    """How a person begins with a model. begin: the token that begins a text, as the vocabulary spells it.
+
+    chat: whether it has a chat template, so that it answers; a base model goes on with a text.
+    """
+
+    begin: str
+    chat: bool
+
+
+@dataclass(frozen=True)
 class FormatFacts:
     """One format. packages: those that take part in writing and running it, for the record in a release.
 
@@ -55,7 +67,7 @@ class FormatFacts:
 
     name: Format
     packages: tuple[str, ...]
-    how_to_run: Callable[[Artifact], str]
+    how_to_run: Callable[[Artifact, Prompting], str]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    QUESTION,
     Driver,
     FormatFacts,
     MemoryModel,
+    Prompting,
     RuntimeFamily,
     TestedPackage,
 )
@@ -35,7 +37,7 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return min(layer.window + prefill_chunk, context)
 
 
-def _run_tflite(artifact: Artifact) -> str:
+def _run_tflite(artifact: Artifact, prompting: Prompting) -> str:
     return f"""The graph without tokenizer, for an app with a loop of its own: signatures
 `prefill_{artifact.prefill_chunk}` and `decode`, one pair of KV tensors per layer,
 passed in and returned updated.
@@ -48,11 +50,16 @@ print(model.get_signature_list())
 ```"""
 
 
-def _run_litertlm(artifact: Artifact) -> str:
-    """Of litert-lm 0.18."""
-    return f"""```sh
+def _run_litertlm(artifact: Artifact, prompting: Prompting) -> str:
+    """Of litert-lm 0.18, whose command puts a chat template around a prompt, and a cache beside the model,
+    unless it is told not to. The token that begins a text it puts before it by itself."""
+    told, plain, prompt = "", "", QUESTION
+    if not prompting.chat:
+        told = "This is a base model: it goes on with a text, and answers no questions.\n\n"
+        plain, prompt = "--no-template ", PROMPT
+    return f"""{told}```sh
 pip install litert-lm
-litert-lm run {artifact.path} --prompt "{PROMPT}"
+litert-lm run {artifact.path} {plain}--cache no --top-k 1 --prompt "{prompt}"
 ```
 
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""

@@ -5,14 +5,17 @@ Not about onnxruntime-genai, which the graph is named for and people run it with
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePosixPath
 
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    QUESTION,
     Driver,
     FormatFacts,
     MemoryModel,
+    Prompting,
     RuntimeFamily,
     TestedPackage,
 )
@@ -31,19 +34,25 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return context
 
 
-def _run(artifact: Artifact) -> str:
-    """Of onnxruntime-genai 0.18."""
+def _run(artifact: Artifact, prompting: Prompting) -> str:
+    """Of onnxruntime-genai 0.18, whose tokenizer puts no token before a text by itself."""
     path = PurePosixPath(artifact.path)
     folder = path.parent if path.suffix == ".onnx" else path
+    if prompting.chat:
+        asked = json.dumps([{"role": "user", "content": QUESTION}])
+        prompt = f"tokenizer.apply_chat_template({asked!r})"
+    else:
+        prompt = json.dumps(prompting.begin + PROMPT).replace("`", r"\u0060")  # the token is a stranger's
     return f"""```python
 import onnxruntime_genai as og  # pip install onnxruntime-genai
 
 model = og.Model("{folder}")
 tokenizer = og.Tokenizer(model)
+prompt = {prompt}
 parameters = og.GeneratorParams(model)
 parameters.set_search_options(max_length=64, do_sample=False)
 generator = og.Generator(model, parameters)
-generator.append_tokens(tokenizer.encode("{PROMPT}"))
+generator.append_tokens(tokenizer.encode(prompt))
 while not generator.is_done():
     generator.generate_next_token()
 print(tokenizer.decode(generator.get_sequence(0)))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
-from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.interface import CheckpointSource, TokenFacts
+from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.packaging.escaping import plain
 from exporter.packaging.licences import write_licence_pack
@@ -60,6 +61,7 @@ def finish_release(
                 for each in artifacts
                 if family_of(each.format).has_rings(spec, each.context, each.prefill_chunk)
             ),
+            prompting=_prompting(release, source.tokens),
             quality=quality,
             licence=licence,
         ),
@@ -72,6 +74,13 @@ def finish_release(
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _prompting(release: Path, tokens: TokenFacts) -> Prompting:
+    from tokenizers import Tokenizer  # here: it loads a native library
+
+    begin = Tokenizer.from_file(str(release / TOKENIZER)).id_to_token(tokens.bos_token)
+    return Prompting(begin or "", tokens.chat_template is not None)
 
 
 def _packages_of(source: CheckpointSource) -> tuple[str, ...]:

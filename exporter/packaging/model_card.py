@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.formats.family import Prompting
 from exporter.formats.table import facts_of, family_of
 from exporter.packaging.escaping import code, markdown
 from exporter.packaging.licences import LicencePack
@@ -26,7 +27,7 @@ class ModelCard:
 
     source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. quality: Markdown,
     without a heading. left_out: parts of the checkpoint that are not the text model. rings: formats whose
-    caches forget positions (`RuntimeFamily.has_rings`).
+    caches forget positions (`RuntimeFamily.has_rings`). prompting: how a person begins.
     """
 
     model: str
@@ -41,6 +42,7 @@ class ModelCard:
     remarks: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     rings: frozenset[Format]
+    prompting: Prompting
     quality: str
     licence: LicencePack
 
@@ -67,7 +69,7 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
 
 
 def _run(card: ModelCard, artifact: Artifact) -> str:
-    told = facts_of(artifact.format).how_to_run(artifact)
+    told = facts_of(artifact.format).how_to_run(artifact, card.prompting)
     if artifact.format not in card.rings:
         return told
     back = family_of(artifact.format).rewindable

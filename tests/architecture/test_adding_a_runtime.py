@@ -16,6 +16,7 @@ import pytest
 import exporter
 from exporter.doctor import parts
 from exporter.errors import PlanError, RecipeError
+from exporter.formats.family import Prompting
 from exporter.formats.table import FAMILIES, facts_of
 from exporter.lowering.interface import Lowering
 from exporter.lowering.table import lowerings_for
@@ -162,7 +163,7 @@ def test_planning_estimates_and_the_doctor_know_the_toy(
     assert "Toy: reading the archive" in {part.purpose for part in parts()}
     assert "numpy" in participating_versions([TOY_FORMAT])
     artifact = Artifact("text", TOY_FORMAT, ARCHIVE, CONTEXT, 512, CHUNK, "all")
-    assert f'np.load("{ARCHIVE}")' in facts_of(TOY_FORMAT).how_to_run(artifact)
+    assert f'np.load("{ARCHIVE}")' in facts_of(TOY_FORMAT).how_to_run(artifact, Prompting("<bos>", False))
     with pytest.raises(PlanError, match=r"int8-channel, which toy cannot carry .*\(it has no integers\)"):
         a_plan(made.source, a_variant("int8", (TOY_FORMAT,), CONTEXT))
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from exporter.byte_size import GIB
-from exporter.formats.family import Driver, FormatFacts, MemoryModel, RuntimeFamily, TestedPackage
+from exporter.formats.family import (
+    Driver,
+    FormatFacts,
+    MemoryModel,
+    Prompting,
+    RuntimeFamily,
+    TestedPackage,
+)
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
@@ -19,7 +26,7 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return context if layer.window is None else min(context, layer.window + prefill_chunk - 1)
 
 
-def _how_to_run(artifact: Artifact) -> str:
+def _how_to_run(artifact: Artifact, prompting: Prompting) -> str:
     return f'```python\nimport numpy as np\n\nprint(np.load("{artifact.path}").files)\n```'
 
 

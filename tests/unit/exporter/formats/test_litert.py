@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from exporter.formats.family import Prompting
 from exporter.formats.litert import LITERT
 from exporter.formats.table import facts_of
 from exporter.models.published import published_spec
@@ -51,9 +52,16 @@ def test_only_the_bundle_needs_the_bundles_builder() -> None:
 
 
 def test_the_python_that_is_said_to_run_a_graph_is_python() -> None:
-    text = facts_of("tflite").how_to_run(
-        Artifact("text", "tflite", "model.tflite", 2048, 262144, 128, "none")
-    )
+    graph = Artifact("text", "tflite", "model.tflite", 2048, 262144, 128, "none")
+    text = facts_of("tflite").how_to_run(graph, Prompting("<bos>", chat=False))
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     ast.parse(code)
     assert "`prefill_128`" in text
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_base_model_is_not_talked_to(chat: bool) -> None:
+    bundle = Artifact("text", "litertlm", "model.litertlm", 2048, 262144, 128, "none")
+    text = facts_of("litertlm").how_to_run(bundle, Prompting("<bos>", chat))
+    assert ("--no-template" in text) == (not chat)
+    assert ("This is a base model" in text) == (not chat)

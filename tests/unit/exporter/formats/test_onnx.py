@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import replace
 
+from exporter.formats.family import Prompting
 from exporter.formats.onnx import ONNX
 from exporter.formats.table import facts_of
 from exporter.models.published import published_spec
@@ -15,8 +16,8 @@ from runtimes.manifest import Artifact
 ARTIFACT = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 
 
-def how_to_run(path: str) -> str:
-    return facts_of("onnx").how_to_run(replace(ARTIFACT, path=path))
+def how_to_run(path: str, prompting: Prompting = Prompting("<bos>", chat=False)) -> str:  # noqa: B008
+    return facts_of("onnx").how_to_run(replace(ARTIFACT, path=path), prompting)
 
 
 def test_every_layer_keeps_the_whole_context_and_nothing_is_forgotten() -> None:
@@ -34,6 +35,17 @@ def test_onnxruntime_genai_is_given_the_folder() -> None:
     assert 'og.Model("onnx")' in how_to_run("onnx/model.onnx")
     assert 'og.Model("onnx")' in how_to_run("onnx")
     assert 'og.Model(".")' in how_to_run("model.onnx")
+
+
+def test_a_base_model_is_begun_with_its_first_token_and_another_by_its_template() -> None:
+    assert 'prompt = "<bos>The capital of France is"' in how_to_run("onnx/model.onnx")
+    talking = how_to_run("onnx/model.onnx", Prompting("<bos>", chat=True))
+    assert 'tokenizer.apply_chat_template(\'[{"role": "user"' in talking
+    assert "<bos>" not in talking
+
+
+def test_a_token_cannot_leave_the_code_it_stands_in() -> None:
+    assert how_to_run("onnx/model.onnx", Prompting("```\n# Free", chat=False)).count("```") == 2
 
 
 def test_the_python_that_is_said_to_run_a_graph_is_python() -> None:

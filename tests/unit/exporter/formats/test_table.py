@@ -7,7 +7,7 @@ import re
 import pytest
 
 from exporter.byte_size import GIB
-from exporter.formats.family import RuntimeFamily
+from exporter.formats.family import Prompting, RuntimeFamily
 from exporter.formats.table import FAMILIES, drivers_of, facts_of, families_of, family_of
 from exporter.lowering.table import LOWERINGS, lowerings_for
 from exporter.models.published import published_spec
@@ -72,7 +72,7 @@ def test_nothing_is_longer_than_the_context(family: RuntimeFamily) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_can_be_run_from_what_is_said_of_it(format: Format) -> None:
     text = facts_of(format).how_to_run(
-        Artifact("text", format, "some/model.bin", 2048, 262144, 128, "last")
+        Artifact("text", format, "some/model.bin", 2048, 262144, 128, "last"), Prompting("<bos>", chat=True)
     )
     assert "some/model.bin" in text or '"some' in text
     assert text.count("```") == 2

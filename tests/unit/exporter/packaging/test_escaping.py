@@ -37,6 +37,7 @@ def test_the_card_and_the_notice_of_a_hostile_name_hold_no_markup(tmp_path: Path
     source = RandomSource(tiny_gemma3(), name=HOSTILE)
     variant = a_variant("int8", ())
     plan = a_plan(source, replace(variant, recipe=replace(variant.recipe, name="<b>own</b>")))
+    source.write_tokenizer(tmp_path)
     finish_release(tmp_path, source, plan, (), "Good.", silent)
     for name in ("README.md", "NOTICE"):
         text = (tmp_path / name).read_text(encoding="utf-8")

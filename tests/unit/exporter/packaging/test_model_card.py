@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from exporter.formats.family import Prompting
 from exporter.packaging.licences import Licence, LicencePack
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
 from runtimes.manifest import Artifact
@@ -25,6 +26,7 @@ CARD = ModelCard(
     remarks=("The vocabulary has 520 entries, 8 of them the adapter's.",),
     artifacts=(ONNX, COREML),
     rings=frozenset(),
+    prompting=Prompting("<bos>", chat=False),
     quality="mean KL 0.0042",
     licence=LicencePack(Licence.GEMMA, ("NOTICE",), None, ("The text of the terms was not there.",)),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.formats.family import Prompting
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.release import participating_versions, seal_release, sizes, verify_release
@@ -52,6 +53,7 @@ def write(out: Path) -> Path:
             remarks=source.remarks,
             artifacts=ARTIFACTS,
             rings=frozenset(),
+            prompting=Prompting("<bos>", chat=False),
             quality=quality_section(passing()),
             licence=licence,
         )
