@@ -18,6 +18,7 @@ from exporter.checkpoints.files.hub_layout import (
     TOKENIZER_CONFIG,
 )
 from exporter.errors import TokenizerError
+from runtimes.excerpt import plain_excerpt
 
 DEFAULT = "default"
 
@@ -96,7 +97,7 @@ def _default(directory: CheckpointDirectory, place: str, named: Mapping[str, str
         return next(iter(named.values()))
     raise TokenizerError(
         directory.path / place,
-        f"has the chat templates {', '.join(sorted(named))} and none is called {DEFAULT}",
+        f"has the chat templates {plain_excerpt(', '.join(sorted(named)))} and none is called {DEFAULT}",
         f"write the one that is to be used to {CHAT_TEMPLATE} beside it",
     )
 
@@ -112,11 +113,11 @@ def _remarks(
         if not others:
             continue
         if place == taken:
-            yield f"Of the chat templates in {place}, these are not in the release: {', '.join(others)}."
+            yield f"Of the chat templates in {place}, these are not in the release: {plain_excerpt(', '.join(others))}."
         else:
             yield f"The chat template is that of {taken}; {place} has another, which was not taken."
     if taken is not None and DEFAULT not in places[taken]:
-        yield f"The only chat template, {next(iter(places[taken]))}, was taken as the default one."
+        yield f"The only chat template, {plain_excerpt(next(iter(places[taken])))}, was taken as the default one."
     if directory.has(ADDITIONAL_TEMPLATES):
         none = "" if taken is not None else ", and there is no default one beside them"
         yield f"Templates in {ADDITIONAL_TEMPLATES} are not in the release{none}."
