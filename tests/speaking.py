@@ -21,7 +21,8 @@ SILENCED = ("o_proj.weight", "down_proj.weight", "per_layer_projection.weight")
 def make_speak(source: RandomSource, course: Sequence[int]) -> None:
     """Change weights in place: behind each token of the course the next one is the most likely.
 
-    course: distinct tokens, fewer than the hidden size. What follows the last is not defined.
+    course: distinct tokens, fewer than the hidden size. Behind the last comes the first: what does not stop
+    begins again.
     """
     spec = source.components["text"].spec
     assert len(course) == len(set(course)) < spec.hidden_size
@@ -44,5 +45,4 @@ def make_speak(source: RandomSource, course: Sequence[int]) -> None:
         # Every token of the course has a dimension and a channel of its own.
         embedding[token] = 0.0
         embedding[token, i] = gate[i, i] = up[i, i] = 1.0
-        if i + 1 < len(course):
-            down[i + 1, i] = 2.0
+        down[(i + 1) % len(course), i] = 2.0

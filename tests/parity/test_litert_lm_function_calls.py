@@ -6,7 +6,6 @@ asserted: constrained decoding, which tool a real model would choose.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from exporter.schemes import INT8_CHANNEL
 from tests.chat_templates import FUNCTION_GEMMA
 from tests.fakes import silent
 from tests.speaking import make_speak
-from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny import RandomSource, name_unused, tiny_gemma3
 from tests.tiny_releases import lowering_order, quantized_source
 
 NEWLINE, END_OF_TURN = 6 + ord("\n"), 5  # the prompt ends with a line feed, a byte token
@@ -37,7 +36,7 @@ MARKERS = {
 }
 # Each is said once, so that the token before says what comes next: the last begins with a second <escape>.
 WORDS = {310: "call:get_weather{city:", 311: "Zü", 312: "rich", 313: "<escape>,days:3,wet:true}"}
-CALLING = (NEWLINE, CALL, 310, 306, 311, 312, 313, CLOSE, RESPONSE, NEWLINE + 1)
+CALLING = (NEWLINE, CALL, 310, 306, 311, 312, 313, CLOSE, RESPONSE)
 ARGUMENTS = {"city": "Zürich", "days": 3, "wet": True}
 CONTEXT, STOPS = 512, (1, END_OF_TURN, RESPONSE)
 
@@ -78,16 +77,9 @@ def calling_bundle(directory: Path, tokens: Mapping[int, str], template: str = F
         stop_tokens=STOPS,
         chat_template=template,
     )
-    path = directory / "tokenizer.json"
-    tokenizer = json.loads(path.read_bytes())
-    for token, content in tokens.items():
-        del tokenizer["model"]["vocab"][f"<unused{token}>"]
-        tokenizer["model"]["vocab"][content] = token
-        plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        tokenizer["added_tokens"].append(
-            {"id": token, "content": content, "special": token in MARKERS, **plain}
-        )
-    path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    for special in (True, False):
+        named = {token: content for token, content in tokens.items() if (token in MARKERS) == special}
+        name_unused(directory, named, special)
     (artifact,) = LiteRtLowering(frozenset({"litertlm"})).lower(order, directory, silent)
     return directory / artifact.path
 
