@@ -5,6 +5,7 @@ Weights are scaled so that logits are far from uniform and norms are far from 1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,3 +251,15 @@ def write_tiny_tokenizer(directory: Path) -> None:
         '"pad_token": "<pad>", "unk_token": "<unk>"}',
         encoding="utf-8",
     )
+
+
+def name_unused(directory: Path, tokens: Mapping[int, str], special: bool = True) -> None:
+    """Add tokens to a tiny tokenizer, each in the place of an unused one."""
+    path = directory / "tokenizer.json"
+    tokenizer = json.loads(path.read_bytes())
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for token, content in tokens.items():
+        del tokenizer["model"]["vocab"][f"<unused{token}>"]
+        tokenizer["model"]["vocab"][content] = token
+        tokenizer["added_tokens"].append({"id": token, "content": content, "special": special, **plain})
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")

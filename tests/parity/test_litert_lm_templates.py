@@ -19,6 +19,7 @@ from exporter.lowering.litert.chat_template import with_eos
 from exporter.lowering.litert.engine_prompts import render_prompts
 from exporter.lowering.litert.metadata import ModelFacts
 from runtimes.errors import ArtifactError
+from tests.chat_templates import GEMMA_2, GEMMA_3, GEMMA_4
 from tests.tiny import write_tiny_tokenizer
 
 LOOP = (
@@ -60,6 +61,7 @@ TEMPLATES = {
         + LOOP.replace("%s", TURN.replace("%s", "{{ m['content'] }}"))
     ),
 }
+TEMPLATES |= {"of Gemma 2": GEMMA_2, "of Gemma 3": GEMMA_3, "of Gemma 4": GEMMA_4}
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>"}
 
 

@@ -13,11 +13,12 @@ text is not asserted here: validation runs it in the engine (`exporter.validatio
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.checkpoints.tokenizer.turn_end import render
 from exporter.errors import TokenizerError
-from exporter.lowering.litert.template_methods import without_methods
+from exporter.lowering.template_methods import without_methods
 from runtimes.strict_json import StrictJsonError, read_json_object
 
 AS_STRINGS = """\
@@ -37,6 +38,22 @@ AS_STRINGS = """\
 AS_STRINGS_WITH_THE_REST = AS_STRINGS.replace(
     "{'role': message['role'], 'content': plain.text}", "dict(message, content=plain.text)"
 )
+METHODS = {
+    ("get", 1): "({x}[{0}]|default(none))",
+    ("get", 2): "({x}[{0}]|default({1}))",
+    ("strip", 0): "({x}|trim)",
+    ("strip", 1): "({x}|trim({0}))",
+    ("upper", 0): "({x}|upper)",
+    ("lower", 0): "({x}|lower)",
+    ("title", 0): "({x}|title)",
+    ("capitalize", 0): "({x}|capitalize)",
+    ("replace", 2): "({x}|replace({0}, {1}))",
+    ("split", 1): "({x}|split({0})|list)",
+    ("startswith", 1): "({x} is startingwith({0}))",
+    ("endswith", 1): "({x} is endingwith({0}))",
+    ("join", 1): "({0}|join({x}))",
+    ("keys", 0): "({x}|list)",
+}
 REST = ("tool_calls", "tool_call_id", "reasoning", "name'", "message.name")
 QUESTION, ANSWER = " A question. ", "An answer."
 EOS = "eos_token"
@@ -48,7 +65,7 @@ def engine_template(template: str) -> str:
     before = ""
     if _knows_strings_alone(template):
         before = AS_STRINGS_WITH_THE_REST if any(key in template for key in REST) else AS_STRINGS
-    return before + without_methods(template)
+    return before + without_methods(template, METHODS)
 
 
 def with_eos(template: str | None, tokenizer: Path) -> str | None:
@@ -67,7 +84,12 @@ def with_eos(template: str | None, tokenizer: Path) -> str | None:
 
 def _knows_strings_alone(template: str) -> bool:
     """Whether a conversation of parts renders otherwise than one of strings, which can be rendered."""
-    words = (("user", QUESTION), ("assistant", ANSWER), ("user", QUESTION))
+    turns = (("user", QUESTION), ("assistant", ANSWER), ("user", QUESTION))
+    # A template may take parts from users and not from a system, which others again refuse.
+    return any(_wants_strings(template, words) for words in (turns, (("system", QUESTION), *turns)))
+
+
+def _wants_strings(template: str, words: Sequence[tuple[str, str]]) -> bool:
     strings = [{"role": role, "content": text} for role, text in words]
     parts = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in words]
     try:

@@ -59,8 +59,13 @@ def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
     if facts.chat_template is not None:
         _describe_conversation(metadata, facts.model_type, facts.chat_template)
     metadata.max_num_tokens = facts.context
-    kind = getattr(metadata.llm_model_type, _field_of_model_type(facts.model_type, tokenizer))
+    field = _field_of_model_type(facts.model_type, tokenizer)
+    kind = getattr(metadata.llm_model_type, field)
     kind.SetInParent()  # an empty message, but present
+    if field == FUNCTION_GEMMA:
+        # Checkpoints' templates declare tools themselves; told nothing, the engine hands them its own text
+        # for each tool instead of its schema, and no prompt with tools can be rendered.
+        kind.use_template_for_fc_format = True
     if facts.embedded:
         metadata.min_runtime_version = EMBEDDERS_SINCE
     serialized: bytes = metadata.SerializeToString(deterministic=True)

@@ -12,6 +12,7 @@ import pytest
 from exporter.errors import LoweringError
 from exporter.lowering.coreml.tokenizer_beside import write_beside
 from exporter.schemes import INT8_CHANNEL
+from tests.parity.swift_generation import eos_token
 from tests.tiny import tiny_gemma3
 from tests.tiny_releases import lowering_order, quantized
 
@@ -30,21 +31,9 @@ def beside(tmp_path: Path, stated: Any = "<eos>", **changes: Any) -> Path:
     return out
 
 
-def swift_eos(directory: Path) -> int | None:
-    """As swift-transformers finds it: Tokenizer.swift takes eos_token's text, bare or in an object, and
-    looks its id up among the added tokens and the vocabulary; generation ends there alone."""
-    config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
-    stated = config["eos_token"]
-    text = stated["content"] if isinstance(stated, dict) else stated
-    tokenizer = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
-    added = {each["content"]: each["id"] for each in tokenizer["added_tokens"]}
-    found: int | None = added.get(text, tokenizer["model"]["vocab"].get(text))
-    return found
-
-
 @pytest.mark.parametrize("stated", ["<eos>", {"content": "<eos>", "lstrip": False}])
 def test_an_instruct_models_turn_ends_at_the_tokenizers_eos(tmp_path: Path, stated: Any) -> None:
-    assert swift_eos(beside(tmp_path, stated, turn_end=END)) == 5
+    assert eos_token(beside(tmp_path, stated, turn_end=END)) == 5
 
 
 @pytest.mark.parametrize("changes", [{}, {"turn_end": "<eos>"}])

@@ -57,6 +57,11 @@ def test_a_gemma_3_with_the_tokens_of_calls_is_function_gemma() -> None:
     assert _model_type("gemma2", _with_tokens(*FUNCTIONS)) == "generic_model"
 
 
+def test_function_gemma_declares_tools_by_its_own_template() -> None:
+    said = _said(FACTS, _with_tokens(*FUNCTIONS)).llm_model_type
+    assert said.function_gemma.use_template_for_fc_format
+
+
 def test_a_tokenizer_without_added_tokens_calls_nothing() -> None:
     assert _model_type("gemma3_text", b'{"model": {}}') == "gemma3"
 

@@ -1,33 +1,19 @@
-"""Jinja source without the method calls that LiteRT-LM's engine lacks, said by filters and tests.
+"""Jinja source without the method calls that a runtime's engine lacks, said in words it has.
 
-`x.get('k')` becomes `(x['k']|default(none))`, `x.strip()` becomes `(x|trim)`. Other methods stay as they
-are. Not about what else the engine does otherwise.
+As `x.get('k')` becomes `(x['k']|default(none))` for one whose Jinja has no methods. Which calls, and in
+which words, is a runtime's to say. Not about what else an engine does otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+Said = Mapping[tuple[str, int], str]
+"""Method and number of arguments to what says the same of {x}, its object, and of arguments {0}, {1}."""
+
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, frozenset(")]}")
-# Method and number of arguments to what says the same of {x}, its object.
-SAID: dict[tuple[str, int], str] = {
-    ("get", 1): "({x}[{0}]|default(none))",
-    ("get", 2): "({x}[{0}]|default({1}))",
-    ("strip", 0): "({x}|trim)",
-    ("strip", 1): "({x}|trim({0}))",
-    ("upper", 0): "({x}|upper)",
-    ("lower", 0): "({x}|lower)",
-    ("title", 0): "({x}|title)",
-    ("capitalize", 0): "({x}|capitalize)",
-    ("replace", 2): "({x}|replace({0}, {1}))",
-    ("split", 1): "({x}|split({0})|list)",
-    ("startswith", 1): "({x} is startingwith({0}))",
-    ("endswith", 1): "({x} is endingwith({0}))",
-    ("join", 1): "({0}|join({x}))",
-    ("keys", 0): "({x}|list)",
-}
-METHODS = frozenset(name for name, _ in SAID)
+TRIMMING = ("{%-", "{{-", "{#-")
 
 
 @dataclass(frozen=True)
@@ -36,36 +22,48 @@ class _Token:
     text: str
 
 
-def without_methods(template: str) -> str:
+def without_methods(template: str, said: Said) -> str:
     """The source again; the same text where it calls none of these methods, or is no Jinja."""
     import jinja2  # here: base models come without a template
 
-    if not any(f".{name}(" in template for name in METHODS):
+    methods = {name for name, _ in said}
+    if not any(f".{name}(" in template for name in methods):
         return template
     try:
-        # Every piece of the source, blanks included; only those that a tag's `-` trims are lost.
+        # Every piece of the source, blanks included; only those before a tag's `-` are lost, as it says.
         lexed = jinja2.Environment(keep_trailing_newline=True).lex(template)
-        tokens = [_Token(kind, text) for _, kind, text in lexed]
+        tokens = list(_apart(_Token(kind, text) for _, kind, text in lexed))
     except jinja2.TemplateSyntaxError:
         return template
     at = 0
     while at < len(tokens):
-        at = _said_otherwise(tokens, at) if _is_call(tokens, at) else at + 1
+        at = _said_otherwise(tokens, at, said) if _is_call(tokens, at, methods) else at + 1
     return "".join(token.text for token in tokens)
 
 
-def _is_call(tokens: Sequence[_Token], at: int) -> bool:
+def _apart(tokens: Iterable[_Token]) -> Iterator[_Token]:
+    """With a blank again between text that ends in `{` and a tag that trims what is before it: without one
+    the brace would open another tag."""
+    before = ""
+    for token in tokens:
+        if before.endswith("{") and token.text.startswith(TRIMMING):
+            yield _Token("data", " ")
+        yield token
+        before = token.text
+
+
+def _is_call(tokens: Sequence[_Token], at: int, methods: Container[str]) -> bool:
     window = [token.text for token in tokens[at : at + 3]]
-    return len(window) == 3 and window[0] == "." and window[1] in METHODS and window[2] == "("
+    return len(window) == 3 and window[0] == "." and window[1] in methods and window[2] == "("
 
 
-def _said_otherwise(tokens: list[_Token], dot: int) -> int:
+def _said_otherwise(tokens: list[_Token], dot: int, said: Said) -> int:
     """Put a call in other words, in place; returns where to look on: its arguments may hold calls too."""
     end = _closing(tokens, dot + 2)
     if end == len(tokens):
         return end
     arguments = _split(tokens[dot + 3 : end])
-    form = SAID.get((tokens[dot + 1].text, len(arguments)))
+    form = said.get((tokens[dot + 1].text, len(arguments)))
     begin = _operand(tokens, dot)
     if form is None or begin is None:
         return dot + 1
