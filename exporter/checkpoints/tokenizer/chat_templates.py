@@ -113,11 +113,13 @@ def _remarks(
         if not others:
             continue
         if place == taken:
-            yield f"Of the chat templates in {place}, these are not in the release: {plain_excerpt(', '.join(others))}."
+            names = plain_excerpt(", ".join(others))
+            yield f"Of the chat templates in {place}, these are not in the release: {names}."
         else:
             yield f"The chat template is that of {taken}; {place} has another, which was not taken."
     if taken is not None and DEFAULT not in places[taken]:
-        yield f"The only chat template, {plain_excerpt(next(iter(places[taken])))}, was taken as the default one."
+        only = plain_excerpt(next(iter(places[taken])))
+        yield f"The only chat template, {only}, was taken as the default one."
     if directory.has(ADDITIONAL_TEMPLATES):
         none = "" if taken is not None else ", and there is no default one beside them"
         yield f"Templates in {ADDITIONAL_TEMPLATES} are not in the release{none}."
