@@ -1,9 +1,16 @@
-"""Chat templates of the families' kinds, in our own words: same markers, same ways with messages and tools.
+"""Chat templates of the families' kinds, in our own words (same markers, same ways with messages and
+tools), of trainers' kinds, and what transformers makes of them.
 
-Not about rendering them, nor about the templates trainers write.
+Not about rendering them in a runtime.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from exporter.lowering.conversations import Conversation
 
 GEMMA_1 = GEMMA_2 = """\
 {{ bos_token }}
@@ -52,7 +59,7 @@ GEMMA_4 = """\
     {%- for key, value in properties | dictsort -%}
         {{ key }}:{
         {%- if value['description'] -%}description:{{ quoted(value['description']) }},{%- endif -%}
-        type:{{- quoted(value['type'], upper=True) -}} }
+        type:{{- quoted(value['type'], loud=True) -}} }
         {%- if not loop.last -%},{%- endif -%}
     {%- endfor -%}
 {%- endmacro -%}
@@ -66,8 +73,8 @@ GEMMA_4 = """\
     {%- endif -%}
     }
 {%- endmacro -%}
-{%- macro quoted(text, upper=False) -%}
-    <|"|>{{- (text | upper) if upper else text -}}<|"|>
+{%- macro quoted(text, loud=False) -%}
+    <|"|>{{- (text | upper) if loud else text -}}<|"|>
 {%- endmacro -%}
 {%- macro without_thoughts(text) -%}
     {%- set kept = namespace(text='') -%}
@@ -160,3 +167,77 @@ FUNCTION_GEMMA = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<start_of_turn>model\\n' -}}{%- endif -%}
 """
+LOOP = (
+    "{{ bos_token }}{% for m in messages %}%s{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+TURN = "<start_of_turn>{{ m['role'] }}\n%s<end_of_turn>\n"
+PARTS = (
+    "{% if m['content'] is string %}{{ m['content'] | trim }}{% else %}"
+    "{% for item in m['content'] %}{{ item['text'] | trim }}{% endfor %}{% endif %}"
+)
+THINKING = "{% if enable_thinking %}<|think|>{% endif %}"
+TOOLS = (
+    "{% if tools %}{% for t in tools %}{{ t.function.name }}: {{ t['function'].get('description') }}\n"
+    "{% endfor %}{% endif %}"
+)
+TEMPLATES = {
+    "strings": LOOP.replace("%s", TURN.replace("%s", "{{ m['content'] | trim }}")),
+    "parts": LOOP.replace("%s", TURN.replace("%s", PARTS)),
+    "thinking": LOOP.replace("{{ bos_token }}", "{{ bos_token }}" + THINKING).replace(
+        "%s", TURN.replace("%s", PARTS)
+    ),
+    "tools": LOOP.replace("{{ bos_token }}", "{{ bos_token }}" + TOOLS).replace(
+        "%s", TURN.replace("%s", "{{ m['content'] }}")
+    ),
+    "ChatML": (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+    "methods": LOOP.replace(
+        "%s",
+        "{{ m.get('role', 'user').upper() + ': ' + m.get('content').strip() + m.get('name', '') }}"
+        "{% if m['content'].startswith('H') %}!{% endif %}\n",
+    ),
+    "eos": LOOP.replace("%s", "{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}"),
+    "blocks on lines of their own": """\
+{{ bos_token }}
+{% for m in messages %}
+    {% if m['role'] == 'user' %}
+
+U: {{ m['content'].replace('e', 'a') }}
+    {% else %}
+A: {{ m['content'] | trim }}
+    {% endif %}
+    {# a remark #}
+{% endfor %}
+{% if add_generation_prompt %}
+A:
+{% endif %}
+""",
+    "refuses a system message": (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
+        + LOOP.replace("%s", TURN.replace("%s", "{{ m['content'] }}"))
+    ),
+    "of Gemma 2": GEMMA_2,
+    "of Gemma 3": GEMMA_3,
+    "of Gemma 4": GEMMA_4,
+}
+SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>"}
+
+
+def transformers_prompt(template: str, conversation: Conversation) -> str | None:
+    messages = [{"role": role, "content": text} for role, text in conversation.messages]
+    rest: dict[str, Any] = {**SPECIAL, **dict(conversation.variables)}
+    try:
+        (found,), _ = render_jinja_template(
+            conversations=[messages],
+            tools=[dict(each) for each in conversation.tools] or None,
+            chat_template=template,
+            add_generation_prompt=True,
+            **rest,
+        )
+    except Exception:  # the template refuses the conversation
+        return None
+    return str(found)

@@ -70,7 +70,7 @@ LITERT = RuntimeFamily(
     title="LiteRT",
     files=(
         FormatFacts("tflite", ("ai-edge-litert",), _run_tflite),
-        FormatFacts("litertlm", ("ai-edge-litert", "litert-lm-builder"), _run_litertlm),
+        FormatFacts("litertlm", ("ai-edge-litert", "litert-lm", "litert-lm-builder"), _run_litertlm),
     ),
     schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
@@ -84,6 +84,7 @@ LITERT = RuntimeFamily(
     packages=(
         TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
         TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),
+        TestedPackage("litert-lm", "LiteRT: rendering chat templates", "0.18"),
     ),
     memory=MemoryModel(
         lowering=GIB,

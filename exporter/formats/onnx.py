@@ -62,7 +62,7 @@ print(tokenizer.decode(generator.get_sequence(0)))
 ONNX = RuntimeFamily(
     name="onnx",
     title="ONNX",
-    files=(FormatFacts("onnx", ("onnx", "onnxruntime"), _run),),
+    files=(FormatFacts("onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run),),
     schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="no other scheme is written for MatMulNBits",
     negative_scales=None,
@@ -74,6 +74,7 @@ ONNX = RuntimeFamily(
     packages=(
         TestedPackage("onnx", "ONNX: the graph", "1.23"),
         TestedPackage("onnxruntime", "ONNX: running", "1.32"),
+        TestedPackage("onnxruntime-genai", "ONNX: rendering chat templates", "0.18"),
     ),
     memory=MemoryModel(
         lowering=GIB,

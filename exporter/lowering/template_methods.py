@@ -6,58 +6,33 @@ which words, is a runtime's to say. Not about what else an engine does otherwise
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+
+from exporter.lowering.template_source import SourcePiece, join_source, split_source
 
 Said = Mapping[tuple[str, int], str]
 """Method and number of arguments to what says the same of {x}, its object, and of arguments {0}, {1}."""
 
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, frozenset(")]}")
-TRIMMING = ("{%-", "{{-", "{#-")
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
 
 
 def without_methods(template: str, said: Said) -> str:
     """The source again; the same text where it calls none of these methods, or is no Jinja."""
-    import jinja2  # here: base models come without a template
-
     methods = {name for name, _ in said}
-    if not any(f".{name}(" in template for name in methods):
-        return template
-    try:
-        # Every piece of the source, blanks included; only those before a tag's `-` are lost, as it says.
-        lexed = jinja2.Environment(keep_trailing_newline=True).lex(template)
-        tokens = list(_apart(_Token(kind, text) for _, kind, text in lexed))
-    except jinja2.TemplateSyntaxError:
+    if not any(f".{name}(" in template for name in methods) or (tokens := split_source(template)) is None:
         return template
     at = 0
     while at < len(tokens):
         at = _said_otherwise(tokens, at, said) if _is_call(tokens, at, methods) else at + 1
-    return "".join(token.text for token in tokens)
+    return join_source(tokens)
 
 
-def _apart(tokens: Iterable[_Token]) -> Iterator[_Token]:
-    """With a blank again between text that ends in `{` and a tag that trims what is before it: without one
-    the brace would open another tag."""
-    before = ""
-    for token in tokens:
-        if before.endswith("{") and token.text.startswith(TRIMMING):
-            yield _Token("data", " ")
-        yield token
-        before = token.text
-
-
-def _is_call(tokens: Sequence[_Token], at: int, methods: Container[str]) -> bool:
+def _is_call(tokens: Sequence[SourcePiece], at: int, methods: Container[str]) -> bool:
     window = [token.text for token in tokens[at : at + 3]]
     return len(window) == 3 and window[0] == "." and window[1] in methods and window[2] == "("
 
 
-def _said_otherwise(tokens: list[_Token], dot: int, said: Said) -> int:
+def _said_otherwise(tokens: list[SourcePiece], dot: int, said: Said) -> int:
     """Put a call in other words, in place; returns where to look on: its arguments may hold calls too."""
     end = _closing(tokens, dot + 2)
     if end == len(tokens):
@@ -71,14 +46,14 @@ def _said_otherwise(tokens: list[_Token], dot: int, said: Said) -> int:
     words = form.replace("{x}", x)
     for i, argument in enumerate(arguments):
         words = words.replace(f"{{{i}}}", argument.strip())
-    import jinja2
-
-    again = [_Token(kind, text) for _, kind, text in jinja2.Environment().lex("{{" + words + "}}")]
+    again = split_source("{{" + words + "}}")
+    if again is None:
+        return dot + 1
     tokens[begin : end + 1] = again[1:-1]
     return begin
 
 
-def _closing(tokens: Sequence[_Token], opening: int) -> int:
+def _closing(tokens: Sequence[SourcePiece], opening: int) -> int:
     depth = 0
     for at in range(opening, len(tokens)):
         if tokens[at].kind == "operator":
@@ -88,7 +63,7 @@ def _closing(tokens: Sequence[_Token], opening: int) -> int:
     return len(tokens)
 
 
-def _split(tokens: Sequence[_Token]) -> list[str]:
+def _split(tokens: Sequence[SourcePiece]) -> list[str]:
     """Arguments as source."""
     found, depth = [""], 0
     for token in tokens:
@@ -101,7 +76,7 @@ def _split(tokens: Sequence[_Token]) -> list[str]:
     return [] if found == [""] else found
 
 
-def _operand(tokens: Sequence[_Token], dot: int) -> int | None:
+def _operand(tokens: Sequence[SourcePiece], dot: int) -> int | None:
     """Where the object of a method begins: a name or a literal, with what is behind it in brackets."""
     at = dot - 1
     while at >= 0:
@@ -127,7 +102,7 @@ def _operand(tokens: Sequence[_Token], dot: int) -> int | None:
 WORDS = frozenset({"in", "not", "and", "or", "if", "else", "elif", "is", "set"})
 
 
-def _opening(tokens: Sequence[_Token], closing: int) -> int:
+def _opening(tokens: Sequence[SourcePiece], closing: int) -> int:
     depth = 0
     for at in range(closing, -1, -1):
         if tokens[at].kind == "operator":

@@ -56,7 +56,7 @@ def _judge(check: ArtifactCheck, template: str, asked: Sequence[Conversation], p
             )
     if prompts.template != template:
         check.findings.remarks.append(
-            f"The chat template in {path} is rewritten: {prompts.subject} would not render the "
+            f"The chat template of {path} is rewritten: {prompts.subject} would not render the "
             "checkpoint's own to the same text."
         )
     check.findings.gates.append(count_gate("template", path, prompts.subject, UNLIKE, unlike, "prompts"))

@@ -1,7 +1,7 @@
 """LiteRT-LM's engine with a tiny FunctionGemma that is made to call: the call it gives back, parsed.
 
-Matrix: a call with strings, numbers and booleans x answered by the user's code, answered by a tool. Not
-asserted: constrained decoding, which tool a real model would choose.
+Matrix: a call with strings, numbers and booleans x answered by the user's code, answered by a tool; and a
+Gemma 4's. Not asserted: constrained decoding, which tool a real model would choose.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from exporter.lowering.conversations import CONVERSATIONS, WEATHER
 from exporter.lowering.litert.engine_prompts import render_prompts
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.schemes import INT8_CHANNEL
-from tests.chat_templates import FUNCTION_GEMMA
+from tests.chat_templates import FUNCTION_GEMMA, GEMMA_4
 from tests.fakes import silent
 from tests.speaking import make_speak
-from tests.tiny import RandomSource, name_unused, tiny_gemma3
+from tests.tiny import RandomSource, name_unused, tiny_gemma3, tiny_gemma4_12b
 from tests.tiny_releases import lowering_order, quantized_source
 
 NEWLINE, END_OF_TURN = 6 + ord("\n"), 5  # the prompt ends with a line feed, a byte token
@@ -36,7 +36,15 @@ MARKERS = {
 }
 # Each is said once, so that the token before says what comes next: the last begins with a second <escape>.
 WORDS = {310: "call:get_weather{city:", 311: "Zü", 312: "rich", 313: "<escape>,days:3,wet:true}"}
-CALLING = (NEWLINE, CALL, 310, 306, 311, 312, 313, CLOSE, RESPONSE)
+CALLING = (CALL, 310, 306, 311, 312, 313, CLOSE, RESPONSE)
+TOKENS_4 = {
+    **WORDS,
+    CALL: "<|tool_call>",
+    CLOSE: "<tool_call|>",
+    RESPONSE: "<|tool_response>",
+    306: '<|"|>',
+    313: '<|"|>,days:3,wet:true}',
+}
 ARGUMENTS = {"city": "Zürich", "days": 3, "wet": True}
 CONTEXT, STOPS = 512, (1, END_OF_TURN, RESPONSE)
 
@@ -66,10 +74,19 @@ def engine(bundle: Path) -> Iterator[litert_lm.Engine]:
         yield engine
 
 
-def calling_bundle(directory: Path, tokens: Mapping[int, str], template: str = FUNCTION_GEMMA) -> Path:
-    """A bundle whose model answers any prompt with the call. tokens: put in the place of unused ones."""
-    source = RandomSource(tiny_gemma3())
-    make_speak(source, CALLING)
+def calling_bundle(
+    directory: Path,
+    tokens: Mapping[int, str],
+    template: str = FUNCTION_GEMMA,
+    source: RandomSource | None = None,
+    prompt_end: int = NEWLINE,
+) -> Path:
+    """A bundle whose model answers any prompt with the call. tokens: put in the place of unused ones.
+
+    prompt_end: the token behind which the call begins. source: a Gemma 3 where it is not given.
+    """
+    source = source or RandomSource(tiny_gemma3())
+    make_speak(source, (prompt_end, *CALLING))
     order = lowering_order(
         quantized_source(directory, source, INT8_CHANNEL),
         directory,
@@ -129,6 +146,18 @@ def test_tools_are_declared_as_the_template_does(bundle: Path, tmp_path: Path) -
     assert shown.startswith(
         "<start_of_turn>developer\n<start_function_declaration>declaration:get_weather{description:"
     )
+
+
+def test_a_gemma_4s_calls_come_back_too(tmp_path: Path) -> None:
+    source, thought_over = RandomSource(tiny_gemma4_12b()), 320
+    path = calling_bundle(tmp_path, {**TOKENS_4, thought_over: "<channel|>"}, GEMMA_4, source, thought_over)
+    with (
+        opened(path) as engine,
+        conversation(engine, Weather(), automatic_tool_calling=False) as plain,
+    ):
+        message = plain.send_message("Is it raining?")
+    (call,) = message.tool_calls
+    assert (call.name, call.arguments) == ("get_weather", ARGUMENTS)
 
 
 def test_without_the_tokens_of_calls_a_call_is_only_text(tmp_path: Path) -> None:

@@ -8,10 +8,8 @@ of Gemma 3's kind (the engine writes them in words of its own).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from exporter.lowering.conversations import CONVERSATIONS, Conversation
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
@@ -19,50 +17,8 @@ from exporter.lowering.litert.chat_template import with_eos
 from exporter.lowering.litert.engine_prompts import render_prompts
 from exporter.lowering.litert.metadata import ModelFacts
 from runtimes.errors import ArtifactError
-from tests.chat_templates import GEMMA_2, GEMMA_3, GEMMA_4
+from tests.chat_templates import LOOP, TEMPLATES, transformers_prompt
 from tests.tiny import write_tiny_tokenizer
-
-LOOP = (
-    "{{ bos_token }}{% for m in messages %}%s{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
-TURN = "<start_of_turn>{{ m['role'] }}\n%s<end_of_turn>\n"
-PARTS = (
-    "{% if m['content'] is string %}{{ m['content'] | trim }}{% else %}"
-    "{% for item in m['content'] %}{{ item['text'] | trim }}{% endfor %}{% endif %}"
-)
-THINKING = "{% if enable_thinking %}<|think|>{% endif %}"
-TOOLS = (
-    "{% if tools %}{% for t in tools %}{{ t.function.name }}: {{ t['function'].get('description') }}\n"
-    "{% endfor %}{% endif %}"
-)
-TEMPLATES = {
-    "strings": LOOP.replace("%s", TURN.replace("%s", "{{ m['content'] | trim }}")),
-    "parts": LOOP.replace("%s", TURN.replace("%s", PARTS)),
-    "thinking": LOOP.replace("{{ bos_token }}", "{{ bos_token }}" + THINKING).replace(
-        "%s", TURN.replace("%s", PARTS)
-    ),
-    "tools": LOOP.replace("{{ bos_token }}", "{{ bos_token }}" + TOOLS).replace(
-        "%s", TURN.replace("%s", "{{ m['content'] }}")
-    ),
-    "ChatML": (
-        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-    ),
-    "methods": LOOP.replace(
-        "%s",
-        "{{ m.get('role', 'user').upper() + ': ' + m.get('content').strip() + m.get('name', '') }}"
-        "{% if m['content'].startswith('H') %}!{% endif %}\n",
-    ),
-    "eos": LOOP.replace("%s", "{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}"),
-    "refuses a system message": (
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
-        + LOOP.replace("%s", TURN.replace("%s", "{{ m['content'] }}"))
-    ),
-}
-TEMPLATES |= {"of Gemma 2": GEMMA_2, "of Gemma 3": GEMMA_3, "of Gemma 4": GEMMA_4}
-SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>"}
 
 
 def prompts(template: str, model_type: str, directory: Path) -> list[tuple[Conversation, str]]:
@@ -76,22 +32,6 @@ def prompts(template: str, model_type: str, directory: Path) -> list[tuple[Conve
     assert found is not None
     assert found.puts_bos
     return [(each, shown) for each, shown in zip(asked, found.rendered, strict=True) if shown is not None]
-
-
-def transformers_prompt(template: str, conversation: Conversation) -> str | None:
-    messages = [{"role": role, "content": text} for role, text in conversation.messages]
-    rest: dict[str, Any] = {**SPECIAL, **dict(conversation.variables)}
-    try:
-        (found,), _ = render_jinja_template(
-            conversations=[messages],
-            tools=[dict(each) for each in conversation.tools] or None,
-            chat_template=template,
-            add_generation_prompt=True,
-            **rest,
-        )
-    except Exception:  # the template refuses the conversation
-        return None
-    return str(found)
 
 
 @pytest.mark.parametrize("model_type", ["gemma2", "gemma3_text", "gemma4_text"])

@@ -12,9 +12,11 @@ from typing import Any
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringOrder
+from exporter.lowering.onnx.genai_template import genai_template
+from runtimes.strict_json import StrictJsonError, read_json_object
 
 CONFIG_NAME = "genai_config.json"
-TEMPLATE_NAME = "chat_template.jinja"
+TEMPLATE_NAME, KEY = "chat_template.jinja", "chat_template"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 PAD_TOKEN = 0  # of every Gemma
 # onnxruntime-genai 0.18 knows transformers' names of text models, but for these: theirs run the same way.
@@ -39,7 +41,20 @@ def copy_tokenizer(order: LoweringOrder, directory: Path) -> None:
                 "give a directory with the tokenizer's files",
             ) from error
     if order.chat_template is not None:
-        (directory / TEMPLATE_NAME).write_text(order.chat_template, encoding="utf-8")
+        template = genai_template(order.chat_template)
+        (directory / TEMPLATE_NAME).write_text(template, encoding="utf-8")
+        _say_in_config(directory / "tokenizer_config.json", template)
+
+
+def _say_in_config(path: Path, template: str) -> None:
+    """The one template in a tokenizer_config.json that holds one: genai reads it there first."""
+    try:
+        config = read_json_object(path)
+    except StrictJsonError as error:
+        raise LoweringError(path, f"cannot be read as JSON ({error})", "fetch it again") from error
+    if config.get(KEY, template) != template:
+        text = json.dumps({**config, KEY: template}, indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
 
 
 def _genai_config(order: LoweringOrder, graph_name: str) -> dict[str, Any]:

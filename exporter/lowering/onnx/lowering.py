@@ -10,7 +10,7 @@ Steps of `lower`:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,13 @@ from onnx import TensorProto, helper
 
 from exporter.errors import LoweringError
 from exporter.formats.onnx import ONNX
+from exporter.lowering.conversations import Conversation, Prompts
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.artifact_file import WEIGHTS_KEY
 from exporter.lowering.onnx.external_data import ByteRange, lay_out, write_external_data
 from exporter.lowering.onnx.genai_config import copy_tokenizer, write_genai_config
+from exporter.lowering.onnx.genai_prompts import genai_prompts
 from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBytes
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
@@ -79,6 +81,11 @@ class OnnxLowering:
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         return read_back.read_back(release / artifact.path)
+
+    def render(
+        self, path: Path, artifact: Artifact, conversations: Sequence[Conversation], scratch: Path
+    ) -> Prompts | None:
+        return genai_prompts(path.parent, conversations)
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> OnnxTwin:
         return float_twin.float_twin(release, artifact, out)

@@ -90,7 +90,7 @@ def test_one_wrong_character_fails_and_says_where(tmp_path: Path) -> None:
 
 def test_a_template_of_the_artifacts_own_is_remarked_on(tmp_path: Path) -> None:
     findings = checked(tmp_path, RenderingLowering(prompts("", template="another")))
-    assert findings.remarks[0].startswith("The chat template in model.onnx is rewritten: Runtime 1.0")
+    assert findings.remarks[0].startswith("The chat template of model.onnx is rewritten: Runtime 1.0")
 
 
 @pytest.mark.parametrize(
