@@ -14,7 +14,7 @@ from pathlib import Path
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
 from exporter.formats.table import family_of
-from exporter.job import Job
+from exporter.job import PROMPTS, Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.staging import require_free, staged_release
@@ -27,6 +27,7 @@ from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
+from exporter.validation.greedy import require_room
 from exporter.validation.replay import write_replay
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
@@ -56,6 +57,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         source = open_checkpoint(flags.model, flags.adapter)
         plan = make_plan(source.components, variant, source.held)
         texts = Texts.of(source)
+        require_room(map(texts.prompt, PROMPTS), variant.context)
         if flags.max_ram is not None:
             require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
     out = flags.output or Path("releases") / f"{source.name}-{variant.recipe.name}-{variant.name}"

@@ -12,6 +12,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.models.published import published_ids
 from exporter.models.published_names import PublishedName, resolve_name
+from runtimes.excerpt import plain_excerpt
 
 SAMPLE = "sample"
 
@@ -29,9 +30,9 @@ def open_source(reference: str | None) -> CheckpointSource:
     # (1)
     if reference is None or reference == SAMPLE:
         return GgufSource.open(sample_path(), sample_documents())
-    path = Path(reference).expanduser()
+    path = _path(reference)
     # (2)
-    if path.is_dir():
+    if _is_directory(path):
         return open_directory(path)
     # (3)
     if _is_gguf(path):
@@ -42,9 +43,9 @@ def open_source(reference: str | None) -> CheckpointSource:
 
         return open_directory(fetch(name))
     raise UsageError(
-        f"--model {reference}",
-        f"is not {SAMPLE!r}, not a directory and not a .gguf file (looked at {path.absolute()}), and no "
-        "published Gemma is called that",
+        f"--model {plain_excerpt(reference)}",
+        f"is not {SAMPLE!r}, not a directory and not a .gguf file (looked at "
+        f"{plain_excerpt(path.absolute())}), and no published Gemma is called that",
         f"give a directory, a file, nothing for the sample, or a name: {', '.join(published_ids())}",
     )
 
@@ -63,8 +64,8 @@ def published_name(reference: str | None) -> PublishedName | None:
     """
     if reference is None:
         return None
-    path = Path(reference).expanduser()
-    return None if path.is_dir() or _is_gguf(path) else resolve_name(reference)
+    path = _path(reference)
+    return None if _is_directory(path) or _is_gguf(path) else resolve_name(reference)
 
 
 def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSource:
@@ -74,11 +75,29 @@ def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSo
     """
     from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside
 
-    if reference not in (None, SAMPLE) and (path := Path(str(reference)).expanduser()).is_dir():
+    if reference is not None and reference != SAMPLE and _is_directory(path := _path(reference)):
         refuse_adapter_beside(path, adapter)
     base = open_source(reference)
     return base if adapter is None else LoraSource.open(base, adapter)
 
 
+def _path(reference: str) -> Path:
+    """As a shell reads it; `~nobody` of a user who is not there is a name like any other."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:
+        return Path(reference)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name no file system has
+        return False
+
+
 def _is_gguf(path: Path) -> bool:
-    return path.suffix.lower() == ".gguf" and path.is_file()
+    try:
+        return path.suffix.lower() == ".gguf" and path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -52,7 +52,7 @@ REFUSED = (
     Refused(
         "EmbeddingGemma",
         "it is an encoder and generates nothing",
-        ("embedding_gemma2", "embedding_gemma2_text"),
+        ("embedding_gemma", "embedding_gemma2", "embedding_gemma2_text"),
         ("embeddinggemma",),
         ("EmbeddingGemma",),
     ),

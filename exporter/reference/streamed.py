@@ -86,6 +86,7 @@ class StreamedReference:
         settings = dict(weights.architecture)
         model_type = settings.pop("model_type")
         config = AutoConfig.for_model(model_type, **settings)
+        config.pad_token_id = None  # nothing is padded, and embeddings that get a few rows have no such row
         with init_empty_weights(include_buffers=False):  # parameters have no storage, RoPE tables do
             self.model = AutoModelForCausalLM.from_config(
                 config, dtype=torch.float32, attn_implementation="eager"

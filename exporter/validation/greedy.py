@@ -6,11 +6,12 @@ long as its most likely token at each position is the one that comes next. Stop 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from exporter.errors import PlanError
 from exporter.progress import Progress
 from exporter.reference.streamed import reference_choices
 from exporter.reference.weights import ReferenceWeights
@@ -18,6 +19,17 @@ from runtimes.session import Session, Tokens
 
 GREEDY_TOKENS = 64  # after each prompt, where the whole evaluation text is compared
 FEWER_GREEDY_TOKENS = 16  # where somebody asked for less: a large model takes its time
+
+
+def require_room(prompts: Iterable[Tokens], context: int) -> None:
+    """Raise PlanError for a context in which a prompt has no token after it."""
+    longest = max(map(len, prompts))
+    if context <= longest:
+        raise PlanError(
+            f"--context {context}",
+            f"the prompt that every export is tried with has {longest} tokens, and none would follow it",
+            f"choose a context of at least {longest + 1}",
+        )
 
 
 @dataclass(frozen=True)

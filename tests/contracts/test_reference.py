@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from exporter.reference.layer_walk import LayerWalk
 from exporter.reference.spill import Spill
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights
+from tests.fakes import silent
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource, tiny_gemma3
 
 TOKENS = 2 * WINDOW
@@ -99,6 +101,20 @@ def test_batches_taken_together_are_what_each_is_alone(family: str) -> None:
             through(walk)
             assert torch.equal(final(walk, 0), hidden)
     assert not torch.equal(found[0], found[1]), "the batches are alike: it would prove nothing"
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+@pytest.mark.parametrize("pad", [None, 40, 511])
+def test_the_token_that_pads_takes_no_part(family: str, pad: int | None) -> None:
+    def logits(pad_token: int | None) -> dict[int, Tensor]:
+        source = RandomSource({**TINY_CONFIGS[family](), "pad_token_id": pad_token})
+        found: dict[int, Tensor] = {}
+        sink = SimpleNamespace(take=lambda start, block: found.update({start: torch.from_numpy(block)}))
+        StreamedReference(OriginalWeights(source)).run(np.arange(20, 60)[None], sink, silent)
+        return found
+
+    expected = logits(0)
+    assert all(torch.equal(block, expected[start]) for start, block in logits(pad).items())
 
 
 @pytest.mark.parametrize("family", TINY_CONFIGS)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.files.byte_ranges import sha256
+from exporter.checkpoints.files.pointers import refuse_pointer
 from exporter.errors import CheckpointError
 from runtimes.excerpt import excerpt
 from runtimes.inside import is_inside, is_plain_path
@@ -75,6 +76,8 @@ class CheckpointDirectory:
             raise CheckpointError(
                 path, "is a link that leads nowhere, or to itself", "put the file itself there"
             )
+        if os.path.lexists(path) and not path.is_file():
+            raise CheckpointError(path, "is not a plain file", "put the file itself there")
         if not path.is_file():
             raise CheckpointError(path, "is missing", "the download is incomplete, fetch it again")
         roots = [self.path]
@@ -86,6 +89,7 @@ class CheckpointDirectory:
                 f"is a link to {path.resolve()}, outside the directory",
                 "put the file itself there, if you trust it",
             )
+        refuse_pointer(path)
         return path
 
     def json(self, name: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from numpy.typing import NDArray
 
 from exporter.checkpoints.files.byte_ranges import read_range
+from exporter.checkpoints.files.pointers import refuse_pointer
 from exporter.errors import CheckpointError
 from runtimes.excerpt import excerpt
 
@@ -84,6 +85,7 @@ class GgufFile:
         try:
             if path.exists() and not path.is_file():  # a pipe would wait for a writer
                 raise CheckpointError(path, "is not a file", "check the path, or fetch the file again")
+            refuse_pointer(path)
             with path.open("rb") as file:
                 return _read(_Header(path, file, os.fstat(file.fileno()).st_size))
         except OSError as error:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.errors import CheckpointError
+from runtimes.excerpt import excerpt, plain_excerpt
 
 KEY = "quantization_config"
+MLX_KEY = "quantization"  # with group_size and bits, beside tensors called .scales and .biases
 METHOD, FORMAT = "compressed-tensors", "pack-quantized"
 OTHER_METHODS = {
     "gemma": "Google's mobile format, per-channel codes of 2 to 8 bits with fixed scales for activations",
@@ -43,10 +45,16 @@ def packed_layouts(config: Mapping[str, Any], where: str) -> tuple[PackedLayout,
     config: config.json, whole. Raises CheckpointError naming what cannot be read as it is.
     """
     quantised = config.get(KEY)
+    if config.get(MLX_KEY) is not None:
+        raise CheckpointError(
+            f"{where}: {MLX_KEY}", "MLX quantised it, into codes that are not read", UNQUANTISED
+        )
     if quantised is None:
         return ()
     if not isinstance(quantised, dict):
-        raise CheckpointError(f"{where}: {KEY}", f"is {quantised!r}, not an object", "fetch it again")
+        raise CheckpointError(
+            f"{where}: {KEY}", f"is {excerpt(quantised)}, not an object", "fetch it again"
+        )
     _require_method(quantised, f"{where}: {KEY}")
     groups = quantised.get("config_groups")
     if not isinstance(groups, dict) or not groups:
@@ -61,15 +69,17 @@ def _require_method(quantised: Mapping[str, Any], where: str) -> None:
         what = (
             OTHER_METHODS.get(method, "a format that is not read") if isinstance(method, str) else "unknown"
         )
-        raise CheckpointError(f"{where}.quant_method", f"is {method!r}: {what}", UNQUANTISED)
+        raise CheckpointError(f"{where}.quant_method", f"is {excerpt(method)}: {what}", UNQUANTISED)
     if quantised.get("format") != FORMAT:
         raise CheckpointError(
-            f"{where}.format", f"is {quantised.get('format')!r}, only {FORMAT!r} is read", UNQUANTISED
+            f"{where}.format",
+            f"is {excerpt(quantised.get('format'))}, only {FORMAT!r} is read",
+            UNQUANTISED,
         )
     if quantised.get("quantization_status") != "compressed":
         raise CheckpointError(
             f"{where}.quantization_status",
-            f"is {quantised.get('quantization_status')!r}: weights that are not packed",
+            f"is {excerpt(quantised.get('quantization_status'))}: weights that are not packed",
             "save the checkpoint compressed, or give the unquantised one",
         )
     for key in EMPTY:
@@ -77,7 +87,9 @@ def _require_method(quantised: Mapping[str, Any], where: str) -> None:
             raise CheckpointError(f"{where}.{key}", "is more than quantised weights", UNQUANTISED)
     if unknown := sorted(set(quantised) - IRRELEVANT - set(EMPTY)):
         raise CheckpointError(
-            f"{where}.{unknown[0]}", "may change what the codes stand for", "use a newer gemma-export"
+            f"{where}.{plain_excerpt(unknown[0])}",
+            "may change what the codes stand for",
+            "use a newer gemma-export",
         )
 
 

@@ -147,6 +147,14 @@ def test_a_context_without_positions_is_refused_for_what_it_is(context: str) -> 
     assert f"{context} is not in the range x>=1" in result.stderr
 
 
+def test_a_context_that_the_prompt_fills_is_refused_before_any_work(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    message = refused(tmp_path, checkpoint, "--context", "12")
+    assert "--context 12: the prompt that every export is tried with has 25 tokens" in message
+    assert "choose a context of at least 26" in message
+
+
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
     result = run("--profile", "nokia-3310")
     assert result.exit_code == 2

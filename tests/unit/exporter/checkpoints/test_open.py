@@ -34,6 +34,13 @@ def test_the_suffix_of_a_gguf_file_may_be_in_capitals(tmp_path: Path, name: str)
         open_source(str(write_gguf(tiny_source(), tmp_path / "x.gguf").rename(tmp_path / name)))
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 300 + ".gguf", "~nosuchuser/x", "a\0b"])
+def test_a_name_no_file_can_have_is_refused_like_any_other(name: str) -> None:
+    with pytest.raises(UsageError, match="not a directory and not a") as caught:
+        open_checkpoint(name, None)
+    assert len(str(caught.value)) < 1500
+
+
 @pytest.mark.parametrize("name", ["gemma-9000", "absent.gguf", "file.bin"])
 def test_anything_else_is_refused_with_what_was_tried(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.bin").touch()

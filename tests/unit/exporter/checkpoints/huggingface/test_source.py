@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -287,6 +288,26 @@ def test_an_unknown_model_type_is_refused_by_name(directory: Path) -> None:
 def test_a_quantisation_that_is_not_read_is_refused_by_name(directory: Path) -> None:
     edit_json(directory / "config.json", quantization_config={"quant_method": "gptq"})
     refused(directory, CheckpointError, "quant_method: is 'gptq': .*; give the unquantised checkpoint")
+
+
+def test_what_mlx_quantised_is_refused_by_name(directory: Path) -> None:
+    edit_json(directory / "config.json", quantization={"group_size": 64, "bits": 4})
+    refused(directory, CheckpointError, "MLX quantised it, into codes that are not read; give the unquant")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_called_that(directory: Path, name: str) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234\n"
+    (directory / name).write_text(pointer, encoding="utf-8")
+    refused(
+        directory, CheckpointError, f"{name}: is a pointer of Git LFS, not the file itself; run `git lfs"
+    )
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(directory: Path) -> None:
+    (directory / "config.json").unlink()
+    os.mkfifo(directory / "config.json")
+    refused(directory, CheckpointError, r"config\.json: is not a plain file")
 
 
 def test_a_directory_without_a_tokenizer_is_refused(directory: Path) -> None:
