@@ -75,6 +75,7 @@ COREML = RuntimeFamily(
         Driver("fp32", _in_fp32, lowering_limit=1e-5, hand_over_limit=1e-5),
         Driver("fp16", _in_fp16, lowering_limit=1e-3, hand_over_limit=1e-3),
     ),
+    paths=(),
     packages=(
         TestedPackage("coremltools", "Core ML: conversion", "9.0"),
         TestedPackage("protobuf", "Core ML: the program's text", "7"),

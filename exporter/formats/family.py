@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from exporter.formats.execution_path import ExecutionPath
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.schemes import Scheme
 from runtimes.formats import Format
@@ -98,6 +99,7 @@ class RuntimeFamily:
     rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
     offered that.
     drivers: every way its artifacts are executed in a validation, the most exact first.
+    paths: the ways beside these that a machine may or may not have.
     packages: what the doctor looks for.
     replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
     what a device runs.
@@ -114,6 +116,7 @@ class RuntimeFamily:
     cached_bytes: int
     rewindable: int | None
     drivers: tuple[Driver, ...]
+    paths: tuple[ExecutionPath, ...]
     packages: tuple[TestedPackage, ...]
     memory: MemoryModel
     replayed: bool

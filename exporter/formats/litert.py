@@ -74,6 +74,7 @@ LITERT = RuntimeFamily(
     cached_bytes=4,
     rewindable=REWINDABLE,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    paths=(),
     packages=(
         TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
         TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),

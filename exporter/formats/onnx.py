@@ -62,6 +62,7 @@ ONNX = RuntimeFamily(
     cached_bytes=4,
     rewindable=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    paths=(),
     packages=(
         TestedPackage("onnx", "ONNX: the graph", "1.23"),
         TestedPackage("onnxruntime", "ONNX: running", "1.32"),
