@@ -53,7 +53,8 @@ def test_every_hook_is_the_whole_command_with_nothing_fetched() -> None:
 
 def test_ci_runs_the_checks_and_then_every_test() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert lines[-3:] == ["export CI=true", "make check", "make test"]
+    prepared = ".venv/bin/python -m runtimes.arm64.prepare"
+    assert lines[-4:] == ["export CI=true", "make check", prepared, "make test"]
     assert "set -euo pipefail" in lines
 
 
