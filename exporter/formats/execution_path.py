@@ -15,6 +15,8 @@ from typing import Literal
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
 
+DECODED = 64  # a software GPU takes a second or more for each
+
 PathReference = Literal["float twin", "CPU"]
 """What a path's logits are held against. float twin: the graph with dequantised weights in fp32, where the
 path rounds no activations. CPU: the same artifact in its ordinary driver, where the path computes alike."""
@@ -72,7 +74,8 @@ class ExecutionPath:
     and ArtifactError, SessionError or ExecutionFailed for what is wrong.
     reference, mean_kl_limit: what the logits are held against, and how far they may stray, in nats.
     seconds: time limit of one run. says_nothing_of: what a pass must not be taken for, a clause
-    ("no phone's GPU took part").
+    ("no phone's GPU took part"). most_prefilled: tokens given by prefill at most, None for as many as go
+    past the sliding window. decoded: tokens whose logits are compared, where the text has as many.
     """
 
     name: str
@@ -83,6 +86,8 @@ class ExecutionPath:
     mean_kl_limit: float
     seconds: float
     says_nothing_of: str
+    most_prefilled: int | None = None
+    decoded: int = DECODED
 
 
 def left_out(path: ExecutionPath, why: str) -> ExecutionPath:

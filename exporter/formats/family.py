@@ -88,6 +88,26 @@ class MemoryModel:
 
 
 @dataclass(frozen=True)
+class Arm64Limits:
+    """How far an artifact on an emulated ARM64 CPU may stray from itself on this one, as mean KL in nats.
+
+    of_4_bits: with matrices of fewer than 8 bits, whose inputs are rounded to int8 once: a last bit of fp32
+    decides how, and every instruction set adds in an order of its own. others: of all others, whose inputs
+    are kept to 16 bits.
+    """
+
+    of_4_bits: float
+    others: float
+
+
+@dataclass(frozen=True)
+class NotOnArm64:
+    """A runtime that cannot be had for an emulated CPU, and why, in words."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class RuntimeFamily:
     """A runtime, and the formats of one graph that it runs.
 
@@ -100,6 +120,7 @@ class RuntimeFamily:
     offered that.
     drivers: every way its artifacts are executed in a validation, the most exact first.
     paths: the ways beside these that a machine may or may not have.
+    arm64: what `validate --cpu` may expect of its artifacts.
     packages: what the doctor looks for.
     replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
     what a device runs.
@@ -117,6 +138,7 @@ class RuntimeFamily:
     rewindable: int | None
     drivers: tuple[Driver, ...]
     paths: tuple[ExecutionPath, ...]
+    arm64: Arm64Limits | NotOnArm64
     packages: tuple[TestedPackage, ...]
     memory: MemoryModel
     replayed: bool

@@ -31,7 +31,6 @@ from runtimes.errors import (
 )
 from runtimes.session import Logits
 
-DECODED = 64  # positions compared: a software GPU takes a second or more for each
 LEFT_OVER = "operations the accelerator did not take"
 NO_TWIN = "the float twin it is held against was not run"
 
@@ -59,12 +58,14 @@ def check_paths(check: ArtifactCheck, twins: Twins) -> None:
 
 
 def path_order(check: ArtifactCheck, path: ExecutionPath, scratch: Path) -> PathOrder:
-    """Prefill to half a chunk past the longest window, where the text goes there, then `DECODED` steps."""
+    """Prefill to half a chunk past the longest window, where text and path go there, then decode."""
     spec = check.job.source.components["text"].spec
     window = max((layer.window for layer in spec.layers if layer.window is not None), default=0)
     chunk = check.artifact.prefill_chunk
-    decoded = min(DECODED, max(1, check.positions // 2))
+    decoded = min(path.decoded, max(1, check.positions // 2))
     prefilled = min(window + max(1, chunk // 2), check.positions - decoded)
+    if path.most_prefilled is not None:
+        prefilled = min(prefilled, path.most_prefilled)
     return PathOrder(
         directory=check.release.directory,
         artifact=check.artifact,

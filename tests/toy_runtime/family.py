@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from exporter.byte_size import GIB
-from exporter.formats.family import Driver, FormatFacts, MemoryModel, RuntimeFamily, TestedPackage
+from exporter.formats.family import (
+    Driver,
+    FormatFacts,
+    MemoryModel,
+    NotOnArm64,
+    RuntimeFamily,
+    TestedPackage,
+)
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
@@ -36,6 +43,7 @@ TOY = RuntimeFamily(
     rewindable=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6),),
     paths=(),
+    arm64=NotOnArm64("the toy is computed by numpy"),
     packages=(TestedPackage("numpy", "Toy: reading the archive", "2"),),
     memory=MemoryModel(lowering=GIB, weight_copies=2, cache_copies=1, beside=0, twin=None, twin_matrices=0),
     replayed=False,

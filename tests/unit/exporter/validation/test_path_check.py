@@ -12,8 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder, PathReference, left_out
-from exporter.validation.path_check import DECODED, LEFT_OVER
+from exporter.formats.execution_path import (
+    DECODED,
+    ExecutionPath,
+    PathAnswer,
+    PathOrder,
+    PathReference,
+    left_out,
+)
+from exporter.validation.path_check import LEFT_OVER
 from exporter.validation.report import Gate, PathExecution, PathFailure, PathRun, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.path_wording import path_sentences
