@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from exporter.formats.arm64 import SAYS_NOTHING_OF, arm64_missing
+from exporter.formats.arm64_path import SAYS_NOTHING_OF, arm64_missing
 from exporter.formats.family import TestedPackage
 from exporter.formats.table import FAMILIES
 from runtimes.memory import available_memory

@@ -12,7 +12,7 @@ from pathlib import Path
 from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
-from exporter.formats.arm64 import arm64_path
+from exporter.formats.arm64_path import arm64_path
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.table import family_of, paths_not_asked_for, paths_of
 from exporter.job import Job

@@ -104,7 +104,7 @@ class Apt:
         )
 
 
-def unpack(package: Path, root: Path) -> None:
+def extract(package: Path, root: Path) -> None:
     """A package's files below `root`; none of its scripts runs."""
     _run(["dpkg-deb", "--extract", str(package), str(root)])
 

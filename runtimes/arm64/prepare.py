@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
-from runtimes.arm64.apt import Apt, unpack
+from runtimes.arm64.apt import Apt, extract
 from runtimes.arm64.root import (
     PACKAGES,
     QEMU,
@@ -79,9 +79,9 @@ def _unpack_debian(scratch: Path, place: Path, say: Say) -> tuple[str, str]:
         name, number, _ = package.stem.split("_")
         if name == "qemu-user":
             qemu = number.replace("%3a", ":").partition(":")[2] or number
-            unpack(package, scratch / "qemu")
+            extract(package, scratch / "qemu")
         else:
-            unpack(package, place)
+            extract(package, place)
     if not (place / "lib").exists():
         (place / "lib").symlink_to("usr/lib")  # the one link of base-files that the loader's path needs
     binary = place / QEMU
@@ -125,7 +125,7 @@ def _to_stderr(words: str) -> None:
     sys.stderr.write(f"{words}\n")
 
 
-def main(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """The command: 0 with the root's place, 2 with what is in the way."""
     if len(arguments) > 1 or any(each.startswith("-") for each in arguments):
         sys.stderr.write(f"{__doc__}\n")
@@ -143,4 +143,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))

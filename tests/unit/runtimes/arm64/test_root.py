@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.arm64.prepare import main, prepare
+from runtimes.arm64.prepare import prepare, run_command
 from runtimes.arm64.root import PREPARE, RECORD, find_root
 from runtimes.errors import RuntimeUnavailable
 from tests.unit.runtimes.arm64.conftest import RootOf
@@ -89,7 +89,7 @@ def test_what_is_in_the_way_is_one_line_and_an_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert main([str(tmp_path / "root")]) == 2
+    assert run_command([str(tmp_path / "root")]) == 2
     assert (
         capsys.readouterr().err == "error: QEMU's user emulation needs Linux, and this is darwin; use one\n"
     )
@@ -99,5 +99,5 @@ def test_what_is_in_the_way_is_one_line_and_an_exit_code(
 def test_anything_but_one_directory_is_answered_with_what_it_does(
     arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == code
+    assert run_command(arguments) == code
     assert PREPARE in capsys.readouterr().err
