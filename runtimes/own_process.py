@@ -9,9 +9,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from runtimes.errors import ExecutionFailed
@@ -32,6 +34,13 @@ class Printed:
         """The last lines with something in them, on one line."""
         said = [line.strip() for line in self.lines if line.strip()][-KEPT_LINES:]
         return " / ".join(plain_excerpt(line) for line in said) or "nothing"
+
+
+def own_python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment that run a module of this package with this interpreter."""
+    here = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(each for each in (here, os.environ.get("PYTHONPATH")) if each)
+    return [sys.executable, "-m", module, *arguments], {**os.environ, "PYTHONPATH": path}
 
 
 def run_in_own_process(

@@ -59,10 +59,10 @@ def print_report(report: ValidationReport, console: Console) -> None:
         console.print(Text("Not checked:", "bold"))
         for each in report.not_checked:
             console.print(Text(f"  · {one_line(each)}"))
-    outcome = report.outcome
-    console.print(Text.assemble((f"{outcome.upper()} ", _STYLES[outcome]), headline(report)))
     for sentence in path_sentences(report):
         console.print(Text(one_line(sentence)))
+    outcome = report.outcome
+    console.print(Text.assemble((f"{outcome.upper()} ", _STYLES[outcome]), headline(report)))
 
 
 def _gates(report: ValidationReport) -> Table:

@@ -78,7 +78,7 @@ def _unpack_debian(scratch: Path, place: Path, say: Say) -> tuple[str, str]:
     for package in apt.download((*DEBIAN, emulator)):
         name, number, _ = package.stem.split("_")
         if name == "qemu-user":
-            qemu = number.replace("%3a", ":").partition(":")[2] or number
+            qemu = number.rpartition("%3a")[2].partition("+")[0]  # of "1%3a10.0.2+ds-2"
             extract(package, scratch / "qemu")
         else:
             extract(package, place)

@@ -255,7 +255,7 @@ def test_validate_refuses_a_directory_that_is_no_release(tmp_path: Path) -> None
         (
             "cortex-a77",
             True,
-            "--cpu cortex-a77: QEMU knows no such CPU; name one of cortex-a76, cortex-a55",
+            "QEMU knows no such CPU; name one of cortex-a76, cortex-a55",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The path of `validate --cpu`: where it is there, what it says of itself, and which limit it is held to."""
+"""The path of `validate --cpu`: where it is there, what it says of itself, which limit it has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from exporter.formats.arm64_path import DECODED, PREFILLED, arm64_missing, arm64_path
 from exporter.formats.coreml import COREML
 from exporter.formats.execution_path import PathOrder
-from exporter.formats.family import Arm64Limits, RuntimeFamily
+from exporter.formats.family import Arm64Limits, NotOnArm64, RuntimeFamily
 from exporter.formats.litert import LITERT
 from exporter.formats.onnx import ONNX
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL
@@ -49,9 +49,8 @@ def test_with_a_root_only_an_unknown_cpu_is_missing() -> None:
 def test_core_ml_is_said_not_to_be_executed_on_arm(tmp_path: Path) -> None:
     path = arm64_path(COREML, "cortex-a76", [INT8_CHANNEL])
     assert path.title == "Core ML on an emulated cortex-a76"
-    assert (
-        path.missing() == "Core ML's runtime is macOS' and iOS' own, and the MIL evaluator is on no phone"
-    )
+    assert isinstance(COREML.arm64, NotOnArm64)
+    assert path.missing() == COREML.arm64.why
     order = PathOrder(tmp_path, ARTIFACT, np.zeros(2, np.int32), 1, tmp_path, 1)
     with pytest.raises(RuntimeUnavailable, match="Core ML's runtime"):
         path.run(order)
