@@ -3,8 +3,9 @@
     python -m runtimes.arm64.prepare
     python -m benchmarks.arm64 RELEASE [RELEASE ...] [--cpu cortex-a76 ...]
 
-The first tokens of the evaluation text, as `gemma-export validate RELEASE --cpu NAME` gives them. Seconds
-are those of the emulation: they say nothing of a phone.
+The first tokens of the evaluation text, as `gemma-export validate RELEASE --cpu NAME` gives them, here and
+there, each against the artifact's float twin, and the two against each other. Seconds are those of the
+emulation: they say nothing of a phone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +22,32 @@ import numpy as np
 from exporter.checkpoints.open import open_source
 from exporter.formats.arm64_path import DECODED, PREFILLED, arm64_path
 from exporter.formats.execution_path import ExecutionPath, PathOrder
+from exporter.formats.family import NotOnArm64
 from exporter.formats.table import family_of
+from exporter.lowering.interface import RouteRunner, Segment
+from exporter.lowering.table import lowerings_for
 from exporter.reference.texts import load_tokenizer, read_text
 from exporter.resources import data_directory
 from exporter.schemes import SCHEMES, Scheme
+from exporter.validation.routes import SessionRunner
 from exporter.validation.statistics import agree
 from exporter.views.wording import number, percent
-from runtimes.manifest import Manifest, read_manifest
+from runtimes.manifest import Artifact, Manifest, read_manifest
 from runtimes.open import open_session
 from runtimes.session import Logits, Tokens
 
-HEADER = "| recipe | artifact | executed by | mean KL | max KL | top-1 | limit | seconds |"
+COLUMNS = (
+    "Recipe",
+    "Artifact",
+    "Runtime",
+    "CPU",
+    "Twin to here",
+    "Twin to there",
+    "Limit",
+    "Here to there",
+    "Top-1",
+    "Seconds",
+)
 
 
 def main() -> None:
@@ -40,44 +57,31 @@ def main() -> None:
     parser.add_argument("--cpu", action="append", help="as QEMU names it; default: cortex-a76")
     options = parser.parse_args()
     bos_token = open_source(options.model).tokens.bos_token
-    print(f"{HEADER}\n|---|---|---|---:|---:|---:|---:|---:|")
+    print(f"{_row(COLUMNS)}\n{_row(['---'] * 4 + ['---:'] * (len(COLUMNS) - 4))}")
     for release in options.releases:
         tokenizer = load_tokenizer(release / "tokenizer.json")
         text = read_text(data_directory("samples") / "evaluation", tokenizer, bos_token)
-        tokens = text.tokens[: PREFILLED + DECODED + 1]
-        for row in rows(release, tokens, options.cpu or ["cortex-a76"]):
-            print(row, flush=True)
+        tokens = text.tokens[: PREFILLED + DECODED + 1]  # the last is only predicted
+        for cells in rows(release, tokens, options.cpu or ["cortex-a76"]):
+            print(_row(cells), flush=True)
 
 
-def rows(release: Path, tokens: Tokens, cpus: list[str]) -> Iterator[str]:
-    """tokens: the last one is only predicted."""
+def rows(release: Path, tokens: Tokens, cpus: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """What every artifact that can be executed on ARM computes on every CPU."""
     manifest = read_manifest(release)
     for artifact in manifest.artifacts:
+        family = family_of(artifact.format)
+        if isinstance(family.arm64, NotOnArm64):
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            twin = _twin(release, artifact, tokens[:-1], Path(scratch))
+        here = _here(release, artifact, tokens[:-1])
         for cpu in cpus:
-            path = arm64_path(family_of(artifact.format), cpu, schemes(manifest))
+            path = arm64_path(family, cpu, schemes(manifest))
             with tempfile.TemporaryDirectory() as scratch:
                 order = PathOrder(release, artifact, tokens[:-1], PREFILLED, Path(scratch), path.seconds)
-                yield f"| {manifest.plan['recipe']} | `{artifact.path}` | {cells(path, order, tokens)} |"
-
-
-def cells(path: ExecutionPath, order: PathOrder, tokens: Tokens) -> str:
-    """What a run showed, or why there was none."""
-    if (why := path.missing()) is not None:
-        return f"not executed: {why} | | | | |"
-    begin = time.perf_counter()
-    answer = path.run(order)
-    seconds = time.perf_counter() - begin
-    found = agree(_here(order), answer.logits, tokens[order.prefilled + 1 :]).statistics()
-    return " | ".join(
-        (
-            f"{answer.runtime} {answer.version}, {answer.device}",
-            number(found.mean_kl),
-            number(found.max_kl),
-            percent(found.top1),
-            number(path.mean_kl_limit),
-            f"{seconds:.0f}",
-        )
-    )
+                cells = _cells(path, order, tokens[PREFILLED + 1 :], twin, here)
+            yield manifest.plan["recipe"], f"`{artifact.path}`", *cells
 
 
 def schemes(manifest: Manifest) -> list[Scheme]:
@@ -85,10 +89,48 @@ def schemes(manifest: Manifest) -> list[Scheme]:
     return [SCHEMES[name] for name in manifest.plan["schemes"]]
 
 
-def _here(order: PathOrder) -> Logits:
-    with open_session(order.directory, order.artifact) as session:
-        session.prefill(order.tokens[: order.prefilled])
-        return np.stack([session.decode(int(token)) for token in order.tokens[order.prefilled :]])
+def _cells(
+    path: ExecutionPath, order: PathOrder, following: Tokens, twin: Logits, here: Logits
+) -> tuple[str, ...]:
+    begin = time.perf_counter()
+    answer = path.run(order)
+    seconds = time.perf_counter() - begin
+    there = answer.logits
+    compared = [
+        agree(*pair, following).statistics() for pair in ((twin, here), (twin, there), (here, there))
+    ]
+    to_here, to_there, apart = (number(found.mean_kl) for found in compared)
+    limit, top1 = number(path.mean_kl_limit), percent(compared[1].top1)
+    runtime = f"{answer.runtime} {answer.version}"
+    return runtime, answer.device, to_here, to_there, limit, apart, top1, f"{seconds:.0f}"
+
+
+def _here(release: Path, artifact: Artifact, tokens: Tokens) -> Logits:
+    """Of the decoded tokens, [decoded, vocab]."""
+    with open_session(release, artifact) as session:
+        session.prefill(tokens[:PREFILLED])
+        return np.stack([session.decode(int(token)) for token in tokens[PREFILLED:]])
+
+
+def _twin(release: Path, artifact: Artifact, tokens: Tokens, scratch: Path) -> Logits:
+    """The same of the float twin."""
+    lowering = lowerings_for([artifact.format])[family_of(artifact.format).name]
+    twin = lowering.float_twin(release, artifact, scratch)
+    if isinstance(twin, Artifact):
+        with open_session(scratch, twin) as session:
+            return _decoded(SessionRunner(session), tokens)
+    return _decoded(twin, tokens)
+
+
+def _decoded(runner: RouteRunner, tokens: Tokens) -> Logits:
+    segments = (Segment("prefill", PREFILLED), Segment("decode", len(tokens) - PREFILLED))
+    with closing(runner.run(segments, tokens, lambda done: None)) as found:
+        rows = {at + i: row.copy() for at, logits in found for i, row in enumerate(logits)}
+    return np.stack([rows[at] for at in range(PREFILLED, len(tokens))])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The execution path of `validate --cpu`: an artifact on an emulated ARM64 CPU against this machine's.
+"""The execution path of `validate --cpu`: an artifact on an emulated ARM64 CPU against its float twin.
 
-Only where it is asked for: emulation takes a hundred times as long. The CPU's own figures are gated
-elsewhere, so what is left to find is the instruction set's kernels. How far they may stray stands in each
-family's room. Not about emulating (`runtimes.arm64`).
+Only where it is asked for: emulation takes a hundred times as long. Its kernels are another vendor build's,
+which round where this machine's round, but not alike: each is held against the twin, which rounds nothing.
+How far they may stray stands in each family's room. Not about emulating (`runtimes.arm64`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def arm64_path(family: RuntimeFamily, cpu: str, schemes: Iterable[Scheme]) -> Ex
         title=f"{family.title} on an emulated {cpu}",
         missing=missing,
         run=run,
-        reference="CPU",
+        reference="float twin",
         mean_kl_limit=_limit(family, schemes),
         seconds=SECONDS,
         says_nothing_of=SAYS_NOTHING_OF,

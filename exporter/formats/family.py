@@ -89,11 +89,10 @@ class MemoryModel:
 
 @dataclass(frozen=True)
 class Arm64Limits:
-    """How far an artifact on an emulated ARM64 CPU may stray from itself on this one, as mean KL in nats.
+    """How far an artifact on an emulated ARM64 CPU may stray from its float twin, as mean KL in nats.
 
-    of_4_bits: with matrices of fewer than 8 bits, whose inputs are rounded to int8 once: a last bit of fp32
-    decides how, and every instruction set adds in an order of its own. others: of all others, whose inputs
-    are kept to 16 bits.
+    of_4_bits: with matrices of fewer than 8 bits, whose inputs the kernels round to int8 once. others: of
+    all others, whose inputs keep 16 bits.
     """
 
     of_4_bits: float

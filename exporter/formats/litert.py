@@ -119,8 +119,8 @@ LITERT = RuntimeFamily(
     rewindable=REWINDABLE,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
     paths=tuple(_on_gpu(arithmetic, limit) for arithmetic, limit in GPU_LIMITS.items()),
-    # Gemma 3 270M on a Cortex-A76: 2e-7 in int8, 0.018 in int4, where float twin and CPU are 0.032 apart.
-    arm64=Arm64Limits(of_4_bits=5e-2, others=1e-5),
+    # Gemma 3 270M measures 2e-7 (int8) and 0.031 (int4) on a Cortex-A76, 0.035 (int4) on x86-64.
+    arm64=Arm64Limits(of_4_bits=1e-1, others=1e-5),
     packages=(
         TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
         TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),

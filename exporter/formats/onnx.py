@@ -64,8 +64,8 @@ ONNX = RuntimeFamily(
     rewindable=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
     paths=(),
-    # Gemma 3 270M on a Cortex-A76: 2e-7 in int8, 0.003 in int4, as far as prefill and decode here differ.
-    arm64=Arm64Limits(of_4_bits=1e-2, others=1e-5),
+    # Gemma 3 270M measures 2e-7 (int8) and 0.0045 (int4) on a Cortex-A76, 0.0048 (int4) on x86-64.
+    arm64=Arm64Limits(of_4_bits=2e-2, others=1e-5),
     packages=(
         TestedPackage("onnx", "ONNX: the graph", "1.23"),
         TestedPackage("onnxruntime", "ONNX: running", "1.32"),

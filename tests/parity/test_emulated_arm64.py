@@ -1,8 +1,8 @@
 """A tiny Gemma 3's artifacts on an emulated ARM64 CPU against the same artifacts on this machine's.
 
 Matrix: LiteRT and ONNX × int8 and int4 linears on a Cortex-A76 (dot products), int4 on QEMU's richest CPU
-too (i8mm, SVE, bf16). Prefill to past the window, then decode. Asserted: mean KL, and that one wrong scale in
-the file is found. Not asserted: speed, memory, or anything of a GPU.
+too (i8mm, SVE, bf16). Prefill to past the window, then decode. Asserted: mean KL, and that one wrong scale
+in the file is found. Not asserted: speed, memory, or anything of a GPU.
 """
 
 from __future__ import annotations

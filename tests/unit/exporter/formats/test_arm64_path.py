@@ -71,7 +71,7 @@ def test_few_tokens_are_given_and_what_it_does_not_show_is_said() -> None:
     path = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL])
     assert (path.most_prefilled, path.decoded) == (PREFILLED, DECODED)
     assert path.says_nothing_of == "it shows nothing of a phone's speed, memory behaviour, GPU or NPU"
-    assert path.reference == "CPU"
+    assert path.reference == "float twin"
 
 
 def test_a_run_says_which_cpu_of_which_emulator_had_which_instructions(tmp_path: Path) -> None:
