@@ -1,8 +1,8 @@
 """A tiny Gemma 3's artifacts on an emulated ARM64 CPU against the same artifacts on this machine's.
 
 Matrix: LiteRT and ONNX × int8 and int4 linears on a Cortex-A76 (dot products), int4 on QEMU's richest CPU
-too (i8mm, SVE, bf16). Prefill to past the window, then decode. Asserted: mean KL, and that one wrong scale
-in the file is found. Not asserted: speed, memory, or anything of a GPU.
+too (i8mm, SVE, bf16). Prefill to past the window, then decode. Asserted: mean KL. Not asserted: speed,
+memory, or anything of a GPU. That a gate on it can fail is `test_validating_on_arm64`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from runtimes.errors import ArtifactError, ExecutionFailed, RuntimeUnavailable
 from runtimes.formats import Format
 from runtimes.open import open_session
 from runtimes.session import Logits
-from tests.corruption import litert, onnx
 from tests.tiny import tiny_gemma3
 from tests.tiny_releases import TinyRelease, mean_kl, quantized, some_tokens
 
@@ -31,7 +30,6 @@ TOKENS = some_tokens(PREFILLED + DECODED)
 FAMILIES: dict[str, Format] = {"litert": "tflite", "onnx": "onnx"}
 # Measured: 1e-8 to 2e-8, and 6e-6 (ONNX) to 5e-5 (LiteRT), where a last bit decides how inputs are rounded.
 LIMITS = {"int8-channel": 1e-6, "int4-g32": 1e-3}
-CORRUPT: dict[str, Callable[..., None]] = {"litert": litert.corrupt, "onnx": onnx.corrupt}
 TinyOf = Callable[[str, Scheme], TinyRelease]
 
 
@@ -88,17 +86,6 @@ def test_the_emulated_cpu_computes_what_this_machine_computes(
     assert mean_kl(here(release, family), found) < LIMITS[scheme.name]
     assert "asimddp" in answer.features
     assert ("i8mm" in answer.features) == (cpu == "max")
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_wrong_scale_is_found_on_the_emulated_cpu(
-    family: str, root: Arm64Root, tiny: TinyOf, tmp_path: Path
-) -> None:
-    release = tiny(family, INT8_CHANNEL)
-    damaged = release.copy(tmp_path)
-    CORRUPT[family](damaged.directory / damaged.artifacts[FAMILIES[family]].path, "scale")
-    found, _ = there(root, "cortex-a76", damaged, family, tmp_path / "scratch")
-    assert mean_kl(here(release, family), found) > 0.1
 
 
 def test_a_cpu_that_the_vendors_build_is_not_made_for_is_a_crash_with_its_signal(
