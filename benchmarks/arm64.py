@@ -77,7 +77,7 @@ def rows(release: Path, tokens: Tokens, cpus: Sequence[str]) -> Iterator[tuple[s
             twin = _twin(release, artifact, tokens[:-1], Path(scratch))
         here = _here(release, artifact, tokens[:-1])
         for cpu in cpus:
-            path = arm64_path(family, cpu, schemes(manifest))
+            path = arm64_path(family, cpu, schemes(manifest), manifest.plan["weight_bytes"])
             with tempfile.TemporaryDirectory() as scratch:
                 order = PathOrder(release, artifact, tokens[:-1], PREFILLED, Path(scratch), path.seconds)
                 cells = _cells(path, order, tokens[PREFILLED + 1 :], twin, here)

@@ -103,7 +103,10 @@ def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionP
     if (cpu := asked.cpu) is None:
         return others
     schemes = set(plan.schemes.values())
-    return lambda format: (*others(format), arm64_path(family_of(format), cpu, schemes))
+    return lambda format: (
+        *others(format),
+        arm64_path(family_of(format), cpu, schemes, plan.weight_bytes),
+    )
 
 
 def _is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:

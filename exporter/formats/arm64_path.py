@@ -17,14 +17,16 @@ from runtimes.arm64.root import Arm64Root, find_root
 from runtimes.errors import RuntimeUnavailable
 
 PREFILLED, DECODED = 32, 16  # tokens: enough for every kernel of both calls, and no more
-SECONDS = 1800.0
+SECONDS, SECONDS_PER_MB = 600, 3  # time limit; a busy machine was seen to take 100 s, and 0.4 s a MB
 SAYS_NOTHING_OF = "it shows nothing of a phone's speed, memory behaviour, GPU or NPU"
 CHOSEN_BY = ("asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2")
 """Features, in Linux's words, by which the runtimes choose their kernels."""
 
 
-def arm64_path(family: RuntimeFamily, cpu: str, schemes: Iterable[Scheme]) -> ExecutionPath:
-    """The path for artifacts whose matrices have these schemes. cpu: as QEMU names it."""
+def arm64_path(
+    family: RuntimeFamily, cpu: str, schemes: Iterable[Scheme], weight_bytes: int
+) -> ExecutionPath:
+    """The path for artifacts whose matrices have these schemes and this size. cpu: as QEMU names it."""
 
     def run(order: PathOrder) -> PathAnswer:
         if isinstance(family.arm64, NotOnArm64):
@@ -41,7 +43,7 @@ def arm64_path(family: RuntimeFamily, cpu: str, schemes: Iterable[Scheme]) -> Ex
         run=run,
         reference="float twin",
         mean_kl_limit=_limit(family, schemes),
-        seconds=SECONDS,
+        seconds=SECONDS + SECONDS_PER_MB * weight_bytes / 1e6,
         says_nothing_of=SAYS_NOTHING_OF,
         most_prefilled=PREFILLED,
         decoded=DECODED,

@@ -53,7 +53,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> ValidationReport:
         CORRUPT[family_of(artifact.format).name](damaged / artifact.path, "scale")
 
     def paths(format: Format) -> tuple[ExecutionPath, ...]:
-        honest = arm64_path(family_of(format), CPU, plan.schemes.values())
+        honest = arm64_path(family_of(format), CPU, plan.schemes.values(), plan.weight_bytes)
         return honest, _elsewhere(honest, damaged)
 
     job = a_job(source, (plan,), lowerings, tmp_path_factory.mktemp("scratch"), TOKENS)

@@ -23,6 +23,7 @@ from runtimes.records import to_plain
 from tests.fake_arm64 import fake_root
 
 ARTIFACT = Artifact("text", "onnx", "onnx/model.onnx", 64, 8, 16, "last")
+BYTES = 278_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_a_root_it_is_missing_with_the_command_that_makes_one() -> None:
-    why = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL]).missing()
+    why = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL], BYTES).missing()
     assert why is not None
     assert why.endswith("no ARM64 root is there; prepare it with python -m runtimes.arm64.prepare")
     assert arm64_missing() == why
@@ -40,14 +41,14 @@ def test_without_a_root_it_is_missing_with_the_command_that_makes_one() -> None:
 
 def test_with_a_root_only_an_unknown_cpu_is_missing() -> None:
     fake_root(default_directory(), "exit 0")
-    assert arm64_path(LITERT, "cortex-a76", [INT8_CHANNEL]).missing() is None
+    assert arm64_path(LITERT, "cortex-a76", [INT8_CHANNEL], BYTES).missing() is None
     assert arm64_missing("cortex-a7") == (
         "--cpu cortex-a7: QEMU knows no such CPU; name one of cortex-a76, cortex-a55"
     )
 
 
 def test_core_ml_is_said_not_to_be_executed_on_arm(tmp_path: Path) -> None:
-    path = arm64_path(COREML, "cortex-a76", [INT8_CHANNEL])
+    path = arm64_path(COREML, "cortex-a76", [INT8_CHANNEL], BYTES)
     assert path.title == "Core ML on an emulated cortex-a76"
     assert isinstance(COREML.arm64, NotOnArm64)
     assert path.missing() == COREML.arm64.why
@@ -60,7 +61,7 @@ def test_core_ml_is_said_not_to_be_executed_on_arm(tmp_path: Path) -> None:
 def test_matrices_of_4_bits_have_a_limit_of_their_own(family: RuntimeFamily) -> None:
     assert isinstance(family.arm64, Arm64Limits)
     limits = [
-        arm64_path(family, "max", schemes).mean_kl_limit
+        arm64_path(family, "max", schemes, BYTES).mean_kl_limit
         for schemes in ([INT8_CHANNEL, INT4_G32], [INT8_CHANNEL], [FP16])
     ]
     assert limits == [family.arm64.of_4_bits, family.arm64.others, family.arm64.others]
@@ -68,9 +69,10 @@ def test_matrices_of_4_bits_have_a_limit_of_their_own(family: RuntimeFamily) -> 
 
 
 def test_few_tokens_are_given_and_what_it_does_not_show_is_said() -> None:
-    path = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL])
+    path = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL], BYTES)
     assert (path.most_prefilled, path.decoded) == (PREFILLED, DECODED)
     assert path.says_nothing_of == "it shows nothing of a phone's speed, memory behaviour, GPU or NPU"
+    assert path.seconds == 600 + 3 * 278
     assert path.reference == "float twin"
 
 
@@ -82,7 +84,7 @@ def test_a_run_says_which_cpu_of_which_emulator_had_which_instructions(tmp_path:
     scratch.mkdir()
     fake_root(default_directory(), f"cp {tmp_path / ANSWER} {tmp_path / LOGITS} {scratch}")
     order = PathOrder(tmp_path, ARTIFACT, np.arange(5, dtype=np.int32), 3, scratch, 20)
-    found = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL]).run(order)
+    found = arm64_path(ONNX, "cortex-a76", [INT8_CHANNEL], BYTES).run(order)
     assert found.logits.shape == (2, 8)
     assert found.device == "cortex-a76, emulated by QEMU 10.0.2"
     assert found.remarks == ("it has asimdhp, asimddp",)
