@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.structure import ROOT
+from runtimes.arm64.root import PREPARE
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
@@ -53,8 +54,7 @@ def test_every_hook_is_the_whole_command_with_nothing_fetched() -> None:
 
 def test_ci_runs_the_checks_and_then_every_test() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    prepared = ".venv/bin/python -m runtimes.arm64.prepare"
-    assert lines[-4:] == ["export CI=true", "make check", prepared, "make test"]
+    assert lines[-3:] == ["export CI=true", "make check", "make test"]
     assert "set -euo pipefail" in lines
 
 
@@ -62,6 +62,12 @@ def test_a_part_of_the_tests_is_whatever_pytest_takes() -> None:
     whole = ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile "
     assert made("test") == whole
     assert made("test", "T=tests/unit -k 'gguf or hub'") == f"{whole}tests/unit -k 'gguf or hub'"
+
+
+def test_ci_makes_the_arm64_root_that_tests_would_skip_without() -> None:
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    installed, prepared = "make .venv/installed", f".venv/bin/{PREPARE}"
+    assert lines.index(installed) < lines.index(prepared) < lines.index("make test")
 
 
 def test_quick_tests_are_all_directories_whose_tests_are_quick() -> None:
