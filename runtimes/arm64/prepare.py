@@ -1,11 +1,11 @@
-"""Making the root that ARM64 artifacts run in: `python -m runtimes.arm64.prepare [DIRECTORY]`.
+"""Making the root that ARM64 artifacts run in: `python -m runtimes.arm64.prepare`.
 
     (1) Debian 13's static QEMU, and Python for ARM64 with what it depends on, unpacked
     (2) the runtimes' wheels for it, in the versions that are installed here
     (3) Python started and every wheel imported on the emulated CPU
     (4) the record, last; the directory takes its place whole or not at all
-Seconds where the mirror is near. Nothing is installed on this machine and no root rights are needed. Not
-about running artifacts (`emulation`).
+It lies in the cache directory, made in seconds where the mirror is near. Nothing is installed on this
+machine, and no root rights are needed. Not about running artifacts (`emulation`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def prepare(directory: Path, say: Say) -> Arm64Root:
     if not sys.platform.startswith("linux"):
         raise RuntimeUnavailable(f"QEMU's user emulation needs Linux, and this is {sys.platform}; use one")
     if directory.exists() and not (directory / RECORD).is_file() and any(directory.iterdir()):
-        raise RuntimeUnavailable(f"{directory}: holds something else than an ARM64 root; name another")
+        raise RuntimeUnavailable(f"{directory}: holds something else than an ARM64 root; move it away")
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{directory.name}-", dir=directory.parent) as scratch:
         place = Path(scratch) / "root"
@@ -127,13 +127,12 @@ def _to_stderr(words: str) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """The command: 0 with the root's place, 2 with what is in the way."""
-    if len(arguments) > 1 or any(each.startswith("-") for each in arguments):
+    if arguments:
         sys.stderr.write(f"{__doc__}\n")
         return 0 if set(arguments) <= {"-h", "--help"} else 2
-    directory = Path(arguments[0]).absolute() if arguments else default_directory()
     begin = time.perf_counter()
     try:
-        root = prepare(directory, _to_stderr)
+        root = prepare(default_directory(), _to_stderr)
     except RuntimeUnavailable as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
