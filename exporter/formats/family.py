@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from exporter.formats.execution_path import ExecutionPath
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.schemes import Scheme
 from runtimes.formats import Format
@@ -99,6 +100,25 @@ class MemoryModel:
 
 
 @dataclass(frozen=True)
+class Arm64Limits:
+    """How far an artifact on an emulated ARM64 CPU may stray from its float twin, as mean KL in nats.
+
+    of_4_bits: with matrices of fewer than 8 bits, whose inputs the kernels round to int8 once. others: of
+    all others, whose inputs keep 16 bits.
+    """
+
+    of_4_bits: float
+    others: float
+
+
+@dataclass(frozen=True)
+class NotOnArm64:
+    """A runtime that cannot be had for an emulated CPU, and why, in words."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class RuntimeFamily:
     """A runtime, and the formats of one graph that it runs.
 
@@ -110,6 +130,8 @@ class RuntimeFamily:
     rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
     offered that.
     drivers: every way its artifacts are executed in a validation, the most exact first.
+    paths: the ways beside these that a machine may or may not have.
+    arm64: what `validate --cpu` may expect of its artifacts.
     packages: what the doctor looks for.
     replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
     what a device runs.
@@ -126,6 +148,8 @@ class RuntimeFamily:
     cached_bytes: int
     rewindable: int | None
     drivers: tuple[Driver, ...]
+    paths: tuple[ExecutionPath, ...]
+    arm64: Arm64Limits | NotOnArm64
     packages: tuple[TestedPackage, ...]
     memory: MemoryModel
     replayed: bool

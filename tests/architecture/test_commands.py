@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.structure import ROOT
+from runtimes.arm64.root import PREPARE
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
@@ -62,6 +63,12 @@ def test_a_part_of_the_tests_is_whatever_pytest_takes() -> None:
     whole = ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile "
     assert made("test") == whole
     assert made("test", "T=tests/unit -k 'gguf or hub'") == f"{whole}tests/unit -k 'gguf or hub'"
+
+
+def test_ci_makes_the_arm64_root_that_tests_would_skip_without() -> None:
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    installed, prepared = "make .venv/installed", f".venv/bin/{PREPARE}"
+    assert lines.index(installed) < lines.index(prepared) < lines.index("make test")
 
 
 def test_quick_tests_are_all_directories_whose_tests_are_quick() -> None:

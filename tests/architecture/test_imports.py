@@ -14,6 +14,7 @@ import pytest
 EVERYWHERE = frozenset({"numpy"})
 # A device installs numpy and one vendor's runtime. flatbuffers comes with LiteRT's: it wrote the schema.
 DRIVERS = {
+    "runtimes.arm64": frozenset[str](),  # runs the others elsewhere
     "runtimes.coreml": frozenset({"coremltools"}),
     "runtimes.litert": frozenset({"ai_edge_litert", "flatbuffers"}),
     "runtimes.mil": frozenset[str](),

@@ -87,7 +87,9 @@ class CacheTensors:
             return self._mask
         ops, (tokens, context) = self._ops, self._mask.shape[2:]
         positions = ops.reshape(self._positions, [1, 1, tokens, 1])
-        age = ops.subtract(positions, ops.graph.constant(np.arange(slots, dtype=np.int32)))
+        # Of the rank of what it is taken from: LiteRT's GPU accelerator reads one entry of a 1-D constant.
+        every = np.arange(slots, dtype=np.int32).reshape(1, 1, 1, slots)
+        age = ops.subtract(positions, ops.graph.constant(every))
         outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
         if slots == context:
             narrowed = ops.select(ops.greater_equal(age, window), outside, ops.scalar(0.0))

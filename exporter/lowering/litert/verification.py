@@ -1,7 +1,8 @@
 """Checking a written file against the checkpoint it should hold, before anyone runs it.
 
-Converters have left a layer in float without a word; this refuses such a file. Not about numbers: that
-the codes are the checkpoint's is proved by reading them back, that they compute right by running.
+Converters have left a layer in float without a word, and accelerators have computed wrong without one
+what they seemed to take; this refuses such files. Not about numbers: that the codes are the checkpoint's
+is proved by reading them back, that they compute right by running.
 """
 
 from __future__ import annotations
@@ -23,6 +24,25 @@ from exporter.schemes import IntegerScheme, Scheme
 _Op = schema.BuiltinOperator
 WEIGHT_OPERAND = 1
 USERS = {_Op.FULLY_CONNECTED: "FULLY_CONNECTED", _Op.EMBEDDING_LOOKUP: "EMBEDDING_LOOKUP"}
+BROADCASTING = {
+    _Op.ADD: "ADD",
+    _Op.SUB: "SUB",
+    _Op.MUL: "MUL",
+    _Op.DIV: "DIV",
+    _Op.MAXIMUM: "MAXIMUM",
+    _Op.MINIMUM: "MINIMUM",
+    _Op.FLOOR_DIV: "FLOOR_DIV",
+    _Op.FLOOR_MOD: "FLOOR_MOD",
+    _Op.EQUAL: "EQUAL",
+    _Op.NOT_EQUAL: "NOT_EQUAL",
+    _Op.GREATER: "GREATER",
+    _Op.GREATER_EQUAL: "GREATER_EQUAL",
+    _Op.LESS: "LESS",
+    _Op.LESS_EQUAL: "LESS_EQUAL",
+    _Op.SELECT: "SELECT",
+    _Op.SELECT_V2: "SELECT_V2",
+}
+INTEGER_CONSTANTS = {schema.TensorType.INT32, schema.TensorType.INT64}
 
 
 def verify_written(path: Path, planned: Mapping[str, Matrix]) -> None:
@@ -50,6 +70,7 @@ def verify_written(path: Path, planned: Mapping[str, Matrix]) -> None:
     for file in files.values():
         for subgraph in file.model.subgraphs:
             _verify_use(path, file, subgraph)
+            _verify_broadcasts(path, file.model, subgraph)
 
 
 def _united(path: Path, files: Iterable[LiteRtFile]) -> dict[str, WrittenMatrix]:
@@ -85,6 +106,33 @@ def _verify_use(path: Path, file: LiteRtFile, subgraph: Any) -> None:
             index = int(node.inputs[WEIGHT_OPERAND])
             if names[source.get(index, index)] not in file.matrices:
                 raise _wrong(path, f"a {USERS[operator]} of {text(subgraph.name)} reads no stored weight")
+
+
+def _verify_broadcasts(path: Path, model: Any, subgraph: Any) -> None:
+    """Integer constants of several entries have as many axes as what they meet.
+
+    LiteRT's GPU accelerator takes the first entry alone of one that has fewer, and says nothing
+    (ai-edge-litert 2.3).
+    """
+    for node in subgraph.operators:
+        operator = model.operatorCodes[node.opcodeIndex].builtinCode
+        if operator not in BROADCASTING:
+            continue
+        operands = [subgraph.tensors[index] for index in node.inputs]
+        rank = max(len(_sides(operand)) for operand in operands)
+        for operand in operands:
+            sides = _sides(operand)
+            constant = operand.type in INTEGER_CONSTANTS and model.buffers[operand.buffer].data is not None
+            if constant and max(sides, default=1) > 1 and len(sides) < rank:
+                raise _wrong(
+                    path,
+                    f"{BROADCASTING[operator]} of {text(subgraph.name)} broadcasts the integer constant "
+                    f"{text(operand.name)} {sides} over {rank} axes, which a GPU computes wrong",
+                )
+
+
+def _sides(tensor: Any) -> list[int]:
+    return [] if tensor.shape is None else [int(side) for side in tensor.shape]
 
 
 def _has_scheme(written: WrittenMatrix, scheme: Scheme) -> bool:

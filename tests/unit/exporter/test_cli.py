@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
+from runtimes.arm64.root import default_directory
 from tests.checkpoints import write_huggingface
+from tests.fake_arm64 import fake_root
 from tests.fake_hub import COMMIT, FakeHub, serving, use_endpoint
 from tests.unit.exporter.packaging.test_release import sealed
 
@@ -252,6 +254,30 @@ def test_validate_refuses_a_directory_that_is_no_release(tmp_path: Path) -> None
     result = run("validate", str(tmp_path))
     assert result.exit_code == 2
     assert "is this a release directory?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("cpu", "there", "said"),
+    [
+        ("cortex-a76", False, "no ARM64 root is there; prepare it with python -m runtimes.arm64.prepare"),
+        (
+            "cortex-a77",
+            True,
+            "QEMU knows no such CPU; name one of cortex-a76, cortex-a55",
+        ),
+    ],
+)
+def test_a_cpu_that_cannot_be_emulated_is_refused_before_any_work(
+    cpu: str, there: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = sealed(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if there:
+        fake_root(default_directory(), "exit 0")
+    result = run("validate", str(release), "--cpu", cpu)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.endswith(f"{said}\n")
 
 
 def test_a_size_that_is_none_is_refused() -> None:

@@ -109,6 +109,27 @@ def test_a_layer_that_reads_no_stored_weight_is_refused(int8_release: TinyReleas
         verify_written(damaged, int8_release.checkpoint.matrices)
 
 
+def test_a_mask_of_fewer_axes_than_its_positions_is_refused(
+    int8_release: TinyRelease, tmp_path: Path
+) -> None:
+    """As masks were once: right on a CPU, and one age for every slot on a GPU."""
+
+    def flatten(model: Any) -> None:
+        subgraph = model.subgraphs[1]
+        code = [code.builtinCode for code in model.operatorCodes].index(schema.BuiltinOperator.SUB)
+        for node in subgraph.operators:
+            if node.opcodeIndex == code:
+                slots = subgraph.tensors[node.inputs[1]]
+                if slots.type == schema.TensorType.INT32:
+                    slots.shape = slots.shape[-1:]
+
+    damaged = _edited(int8_release, tmp_path, flatten)
+    with pytest.raises(
+        LoweringError, match=r"SUB of decode broadcasts the integer constant .* over 4 axes"
+    ):
+        verify_written(damaged, int8_release.checkpoint.matrices)
+
+
 def test_a_missing_weight_is_refused_by_name(int8_release: TinyRelease) -> None:
     extra = {**int8_release.checkpoint.matrices}
     extra["model.extra.weight"] = next(iter(extra.values()))

@@ -1,0 +1,86 @@
+"""The execution path of `validate --cpu`: an artifact on an emulated ARM64 CPU against its float twin.
+
+Only where it is asked for: emulation takes a hundred times as long. Its kernels are another vendor build's,
+which round where this machine's round, but not alike: each is held against the twin, which rounds nothing.
+How far they may stray stands in each family's room. Not about emulating (`runtimes.arm64`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
+from exporter.formats.family import Arm64Limits, NotOnArm64, RuntimeFamily
+from exporter.schemes import IntegerScheme, Scheme
+from runtimes.arm64.emulation import EmulatedCpu
+from runtimes.arm64.root import Arm64Root, find_root
+from runtimes.errors import RuntimeUnavailable
+
+PREFILLED, DECODED = 32, 16  # tokens: enough for every kernel of both calls, and no more
+SECONDS, SECONDS_PER_MB = 600, 3  # time limit; a busy machine was seen to take 100 s, and 0.4 s a MB
+SAYS_NOTHING_OF = "it shows nothing of a phone's speed, memory behaviour, GPU or NPU"
+CHOSEN_BY = ("asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2")
+"""Features, in Linux's words, by which the runtimes choose their kernels."""
+
+
+def arm64_path(
+    family: RuntimeFamily, cpu: str, schemes: Iterable[Scheme], weight_bytes: int
+) -> ExecutionPath:
+    """The path for artifacts whose matrices have these schemes and this size. cpu: as QEMU names it."""
+
+    def run(order: PathOrder) -> PathAnswer:
+        if isinstance(family.arm64, NotOnArm64):
+            raise RuntimeUnavailable(family.arm64.why)
+        return _run(find_root(), cpu, order)
+
+    def missing() -> str | None:
+        return family.arm64.why if isinstance(family.arm64, NotOnArm64) else arm64_missing(cpu)
+
+    return ExecutionPath(
+        name=f"{family.name}-{cpu}",
+        title=f"{family.title} on an emulated {cpu}",
+        missing=missing,
+        run=run,
+        reference="float twin",
+        mean_kl_limit=_limit(family, schemes),
+        seconds=SECONDS + SECONDS_PER_MB * weight_bytes / 1e6,
+        says_nothing_of=SAYS_NOTHING_OF,
+        most_prefilled=PREFILLED,
+        decoded=DECODED,
+    )
+
+
+def arm64_missing(cpu: str | None = None) -> str | None:
+    """Why no ARM64 CPU, or not this one, can be emulated here, and what to do; None where it can."""
+    try:
+        root = find_root()
+        if cpu is not None:
+            root.require_cpu(cpu)
+    except RuntimeUnavailable as error:
+        return str(error)
+    return None
+
+
+def _run(root: Arm64Root, cpu: str, order: PathOrder) -> PathAnswer:
+    emulated = EmulatedCpu(root, cpu, order.seconds)
+    logits, answer = emulated.run(
+        order.directory, order.artifact, order.tokens, order.prefilled, order.scratch
+    )
+    features = [each for each in answer.features if each in CHOSEN_BY]
+    return PathAnswer(
+        logits=logits,
+        runtime=answer.runtime,
+        version=answer.version,
+        device=f"{cpu}, emulated by QEMU {root.record.qemu}",
+        arithmetic=answer.arithmetic,
+        left_over=None,
+        remarks=(f"it has {', '.join(features) or 'none of the newer instructions'}",),
+    )
+
+
+def _limit(family: RuntimeFamily, schemes: Iterable[Scheme]) -> float:
+    """Of the family's two, in nats; 0 where nothing is ever compared."""
+    if not isinstance(family.arm64, Arm64Limits):
+        return 0.0
+    in_4_bits = any(isinstance(each, IntegerScheme) and each.bits < 8 for each in schemes)
+    return family.arm64.of_4_bits if in_4_bits else family.arm64.others

@@ -1,0 +1,74 @@
+"""An artifact executed on an emulated ARM64 CPU, in a process of its own with a time limit.
+
+What runs there is this package, from this very source, with the wheels of the root. Orders and logits
+pass through files. Not about what the logits should be, nor about making the root (`prepare`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import runtimes
+from runtimes.arm64.guest import ANSWER, LOGITS, ORDER, TOKENS, Answer, Order
+from runtimes.arm64.root import PREPARE, Arm64Root
+from runtimes.errors import ArtifactError, ExecutionFailed, RuntimesError, RuntimeUnavailable, SessionError
+from runtimes.manifest import Artifact
+from runtimes.own_process import run_in_own_process
+from runtimes.records import from_plain, to_plain
+from runtimes.session import Logits, Tokens
+from runtimes.strict_json import read_json_object
+
+THREADS = 2
+RAISED: dict[str, type[RuntimesError]] = {
+    each.__name__: each for each in (ArtifactError, RuntimeUnavailable, SessionError)
+}
+# No core files: they would be of the emulator, as large as the model, and nobody asked for them.
+START = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+SERVE = "from pathlib import Path; from runtimes.arm64.guest import serve; serve(Path({directory!r}))"
+
+
+@dataclass(frozen=True)
+class EmulatedCpu:
+    """One CPU of a root's QEMU. name: as QEMU names it ("cortex-a76"). seconds: time limit of a run."""
+
+    root: Arm64Root
+    name: str
+    seconds: float
+
+    def run(
+        self, release: Path, artifact: Artifact, tokens: Tokens, prefilled: int, scratch: Path
+    ) -> tuple[Logits, Answer]:
+        """Feed an artifact from an empty cache: `prefilled` tokens by prefill, each other one by decode.
+
+        scratch: existing empty directory. Returns the logits of the decoded tokens, [decoded, vocab], and
+        what the run said of itself. Raises ExecutionFailed where it crashes, hangs or gives nothing, and
+        what opening and feeding a session raise.
+        """
+        what = f"{artifact.path} on an emulated {self.name}"
+        # Only this package is lent: the site-packages it may lie in are another architecture's.
+        lent = scratch / "lent"
+        lent.mkdir()
+        (lent / "runtimes").symlink_to(Path(runtimes.__file__).parent)
+        order = Order(str(release.absolute()), artifact, prefilled, THREADS)
+        (scratch / ORDER).write_text(json.dumps(to_plain(order)), encoding="utf-8")
+        np.save(scratch / TOKENS, tokens)
+        statements = f"{START}; {SERVE.format(directory=str(scratch.absolute()))}"
+        command = self.root.python(self.name, statements, (lent.absolute(),))
+        environment = {"TMPDIR": str(scratch.absolute()), "LANG": "C.UTF-8"}
+        try:
+            printed = run_in_own_process(command, what=what, seconds=self.seconds, environment=environment)
+        except OSError as error:
+            raise ExecutionFailed(
+                f"{what}: QEMU does not start ({error}); prepare the root again: {PREPARE}"
+            ) from error
+        if not (scratch / ANSWER).is_file():
+            raise ExecutionFailed(f"{what}: ended without an answer; it printed last: {printed.last}")
+        answer = from_plain(Answer, read_json_object(scratch / ANSWER))
+        if answer.error is not None:
+            kind, message = answer.error
+            raise RAISED.get(kind, ExecutionFailed)(f"on an emulated {self.name}: {message}")
+        return np.load(scratch / LOGITS), answer
