@@ -27,7 +27,7 @@ from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
-from exporter.validation.greedy import require_room
+from exporter.validation.greedy import require_room_to_answer
 from exporter.validation.replay import write_replay
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
@@ -57,7 +57,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         source = open_checkpoint(flags.model, flags.adapter)
         plan = make_plan(source.components, variant, source.held)
         texts = Texts.of(source)
-        require_room(map(texts.prompt, PROMPTS), variant.context)
+        require_room_to_answer(map(texts.prompt, PROMPTS), variant.context)
         if flags.max_ram is not None:
             require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
     out = flags.output or Path("releases") / f"{source.name}-{variant.recipe.name}-{variant.name}"

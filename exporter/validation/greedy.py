@@ -21,7 +21,7 @@ GREEDY_TOKENS = 64  # after each prompt, where the whole evaluation text is comp
 FEWER_GREEDY_TOKENS = 16  # where somebody asked for less: a large model takes its time
 
 
-def require_room(prompts: Iterable[Tokens], context: int) -> None:
+def require_room_to_answer(prompts: Iterable[Tokens], context: int) -> None:
     """Raise PlanError for a context in which a prompt has no token after it."""
     longest = max(map(len, prompts))
     if context <= longest:
