@@ -75,7 +75,7 @@ class StoreWriter:
         with _explaining(directory):
             finished = journal.begin(directory, journal.make_record(source, schemes, methods))
             if not finished:
-                _require_room_to_answer(source, schemes, directory)
+                _require_room(source, schemes, directory)
         with ThreadPoolExecutor(worker_count()) as workers:
             yield cls(directory, source, schemes, methods, finished, workers)
 
@@ -173,9 +173,7 @@ def _require_fitting(
             )
 
 
-def _require_room_to_answer(
-    source: CheckpointSource, schemes: Mapping[str, Scheme], directory: Path
-) -> None:
+def _require_room(source: CheckpointSource, schemes: Mapping[str, Scheme], directory: Path) -> None:
     needed = sum(
         schemes[weight.name].stored_bytes(weight.shape)
         for weight in source.components["text"].spec.weights()
