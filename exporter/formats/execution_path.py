@@ -72,7 +72,7 @@ class ExecutionPath:
     and ArtifactError, SessionError or ExecutionFailed for what is wrong.
     reference, mean_kl_limit: what the logits are held against, and how far they may stray, in nats.
     seconds: time limit of one run. says_nothing_of: what a pass must not be taken for, a clause
-    ("no phone's GPU took part").
+    ("no phone's GPU took part"). refused: names of schemes that artifacts it is not for have, and why not.
     """
 
     name: str
@@ -83,6 +83,8 @@ class ExecutionPath:
     mean_kl_limit: float
     seconds: float
     says_nothing_of: str
+    refused: frozenset[str] = frozenset()
+    why_refused: str = ""
 
 
 def left_out(path: ExecutionPath, why: str) -> ExecutionPath:

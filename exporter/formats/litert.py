@@ -9,6 +9,7 @@ from exporter.byte_size import GIB
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
     Arithmetic,
     Driver,
     FormatFacts,
@@ -36,6 +37,11 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
         return context
     return min(layer.window + prefill_chunk, context)
 
+
+# ai-edge-litert 2.3: a FULLY_CONNECTED with a block scale, fp16 or fp32, ends the process when a graph is
+# compiled, on blocks of 32, 64 and 128. Scales by row are taken.
+BLOCKWISE = frozenset({"int4-g32"})
+NO_BLOCKS = "integers in blocks end the process of LiteRT's GPU accelerator"
 
 # Mean KL against the float twin, whose activations are not rounded either. docs/accelerators.md has what
 # was measured; sliding masks whose constants have one axis measured 0.2 on the 270M and 0.9 on tiny models.
@@ -75,6 +81,8 @@ def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
         mean_kl_limit=limit,
         seconds=GPU_SECONDS,
         says_nothing_of="no phone's GPU took part",
+        refused=BLOCKWISE,
+        why_refused=NO_BLOCKS,
     )
 
 
@@ -110,6 +118,7 @@ LITERT = RuntimeFamily(
     ),
     schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(BLOCKWISE, NO_BLOCKS)},
     # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).
     negative_scales="takes no scale below 0",
     zero_points="it takes no zero points of weights",

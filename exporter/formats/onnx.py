@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -56,6 +57,7 @@ ONNX = RuntimeFamily(
     files=(FormatFacts("onnx", ("onnx", "onnxruntime"), _run),),
     schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="no other scheme is written for MatMulNBits",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts()},
     negative_scales=None,
     zero_points=None,
     cache_slots=_cache_slots,
