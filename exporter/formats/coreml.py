@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -65,6 +66,7 @@ COREML = RuntimeFamily(
     files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
     schemes=frozenset({"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"}),
     other_schemes="its values and scales are fp16, and no other scheme is written for it",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(), "NPU": AcceleratorFacts()},
     negative_scales=None,
     zero_points=None,
     cache_slots=_cache_slots,
