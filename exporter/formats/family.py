@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.schemes import Scheme
 from runtimes.formats import Format
@@ -97,6 +98,7 @@ class RuntimeFamily:
     cached_bytes: of a number in the KV cache.
     rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
     offered that.
+    stream: how small the residual stream is kept; None where it is as large as the model has it.
     drivers: every way its artifacts are executed in a validation, the most exact first.
     packages: what the doctor looks for.
     replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
@@ -113,6 +115,7 @@ class RuntimeFamily:
     cache_slots: CacheSlots
     cached_bytes: int
     rewindable: int | None
+    stream: ScaledStream | None
     drivers: tuple[Driver, ...]
     packages: tuple[TestedPackage, ...]
     memory: MemoryModel

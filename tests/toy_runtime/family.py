@@ -34,6 +34,7 @@ TOY = RuntimeFamily(
     cache_slots=_cache_slots,
     cached_bytes=4,
     rewindable=None,
+    stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6),),
     packages=(TestedPackage("numpy", "Toy: reading the archive", "2"),),
     memory=MemoryModel(lowering=GIB, weight_copies=2, cache_copies=1, beside=0, twin=None, twin_matrices=0),
