@@ -21,9 +21,15 @@ from exporter.stopwatch import Stopwatch
 from runtimes.formats import FORMATS
 
 if TYPE_CHECKING:
-    from exporter.doctor import Examination
+    from exporter.doctor import Examination, PathFinding
 
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
+ACCELERATORS = click.option(
+    "--accelerators/--no-accelerators",
+    default=True,
+    help="Execute on the GPU and other paths that are here too, or on the CPU alone, which the report then "
+    "says. Default: with them; `doctor --accelerators` lists them.",
+)
 TIMINGS = click.option("--timings", is_flag=True, help="Say where the time went, step by step.")
 TRACEBACK = click.option("--traceback", is_flag=True, help="Show where an unexpected error came from.")
 
@@ -87,6 +93,7 @@ def _bytes(value: str | None) -> int | None:
     metavar="SIZE",
     help="Refuse before any work what would need more memory than this, e.g. 8GiB.",
 )
+@ACCELERATORS
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @TIMINGS
@@ -123,16 +130,10 @@ def main(context: click.Context, /, **options: Any) -> None:
 @click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
 @click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
+@ACCELERATORS
 @TIMINGS
 @TRACEBACK
-def validate(
-    directory: Path,
-    model: str | None,
-    adapter: Path | None,
-    validation_tokens: int | None,
-    timings: bool,
-    traceback: bool,
-) -> None:
+def validate(directory: Path, model: str | None, timings: bool, traceback: bool, **asked: Any) -> None:
     """Re-check a release: its checksums, and every artifact run and compared again."""
     with exit_codes(traceback):
         _quieten()
@@ -146,9 +147,8 @@ def validate(
             from exporter.revalidation import CheckAgain, revalidate
             from exporter.views.terminal import print_report
 
-        asked = CheckAgain(directory, model, adapter, validation_tokens)
         with progress_on(console) as progress:
-            report = revalidate(asked, progress, stopwatch)
+            report = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
         print_report(report, console)
         if timings:
             print_timings(stopwatch.timings(), console)
@@ -156,15 +156,37 @@ def validate(
 
 
 @main.command()
+@click.option("--accelerators", is_flag=True, help="Which execution paths are here, and what others need.")
 @TRACEBACK
-def doctor(traceback: bool) -> None:
-    """Say which runtimes and versions are there, and what this machine can do."""
-    with exit_codes(traceback):
-        from exporter.doctor import examine
+def doctor(accelerators: bool, traceback: bool) -> None:
+    """Say which runtimes and versions are there, and what this machine can do.
 
+    Exit code 3 if something is missing: a package or, with --accelerators, an execution path.
+    """
+    with exit_codes(traceback):
+        from exporter.doctor import examine, examine_paths
+
+        if accelerators:
+            paths = examine_paths()
+            _show_paths(paths)
+            sys.exit(3 if any(path.missing for path in paths) else 0)
         found = examine(Path.cwd())
         _show_examination(found)
         sys.exit(0 if found.complete else 3)
+
+
+def _show_paths(found: tuple[PathFinding, ...]) -> None:
+    from rich.table import Table
+
+    console = make_console()
+    table = Table("execution path", "here")
+    for path in found:
+        table.add_row(
+            path.title, path.missing or "can be executed", style="yellow" if path.missing else None
+        )
+    console.print(table)
+    for sentence in sorted({f"Whatever is executed here: {path.says_nothing_of}." for path in found}):
+        console.print(sentence, highlight=False)
 
 
 def _show_examination(found: Examination) -> None:

@@ -1,6 +1,8 @@
-"""What this installation can do: which packages are there, in which versions, for which formats.
+"""What this installation can do: which packages are there, in which versions, for which formats, and which
+execution paths.
 
-Not about installing anything. Reads package metadata only, so it works where an import would fail.
+Not about installing anything. Packages are looked for in their metadata only, so it works where an import
+would fail.
 """
 
 from __future__ import annotations
@@ -53,6 +55,25 @@ class Examination:
     @property
     def complete(self) -> bool:
         return all(finding.installed for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class PathFinding:
+    """An execution path. missing: why it cannot be executed here and what to install, or None.
+    says_nothing_of: what a pass on it must not be taken for."""
+
+    title: str
+    missing: str | None
+    says_nothing_of: str
+
+
+def examine_paths() -> tuple[PathFinding, ...]:
+    """Every execution path there is, in the order of the table."""
+    return tuple(
+        PathFinding(path.title, path.missing(), path.says_nothing_of)
+        for family in FAMILIES.values()
+        for path in family.paths
+    )
 
 
 def examine(directory: Path) -> Examination:

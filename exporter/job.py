@@ -28,7 +28,7 @@ class Job:
     each evaluation token, four times, and for what a float twin takes (LiteRT: 2 GiB of weights and 1 MiB
     for each evaluation token). prefill_logits: positions a prefill returns logits for, where there is a
     choice. token_limit: evaluation tokens to compare at most, None for all that the context holds.
-    prompts: for greedy tokens.
+    accelerators: execute on those that are here too. prompts: for greedy tokens.
     """
 
     source: CheckpointSource
@@ -40,6 +40,7 @@ class Job:
     stopwatch: Stopwatch
     prefill_logits: PrefillLogits = "last"
     token_limit: int | None = None
+    accelerators: bool = True
     prompts: tuple[str, ...] = PROMPTS
 
     def evaluation(self, context: int) -> TokenisedText:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
-from exporter.formats.table import family_of
+from exporter.formats.table import family_of, paths_not_asked_for, paths_of
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
@@ -72,6 +72,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
                 stopwatch=stopwatch,
                 prefill_logits=flags.prefill_logits,
                 token_limit=flags.validation_tokens,
+                accelerators=flags.accelerators,
             )
             (result,) = make_releases(job, (out,), flags.force)
     return result
@@ -91,7 +92,13 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
         release = staging.directory
         job.source.write_tokenizer(release)
         artifacts = shop.lower(plan, staging)
-        subject = ReleaseUnderTest(release, artifacts, plan, shop.store(plan))
+        subject = ReleaseUnderTest(
+            release,
+            artifacts,
+            plan,
+            shop.store(plan),
+            paths=paths_of if job.accelerators else paths_not_asked_for,
+        )
         with job.stopwatch.step("validate"):
             report = validate_release(job, subject, shop.baselines)
         with job.stopwatch.step("finish the release"):

@@ -21,8 +21,8 @@ class Flags:
     """The command's flags as they were given; None and empty for what was not said.
 
     model: None for the sample. adapter: a PEFT LoRA directory to merge. validation_tokens: None for all of
-    the evaluation text that the context holds. max_ram: bytes the plan may need at most. output: None for a
-    name made of model, recipe and target.
+    the evaluation text that the context holds. max_ram: bytes the plan may need at most. accelerators:
+    execute on those that are here too. output: None for a name made of model, recipe and target.
     """
 
     target: str | None = None
@@ -35,6 +35,7 @@ class Flags:
     prefill_logits: PrefillLogits = "last"
     validation_tokens: int | None = None
     max_ram: int | None = None
+    accelerators: bool = True
     output: Path | None = None
     force: bool = False
 
@@ -66,5 +67,6 @@ def make_request(flags: Flags) -> ExportRequest:
             context=meant.context if flags.context is None else flags.context,
             formats=tuple(dict.fromkeys(flags.formats)) or meant.formats,
             devices=meant.profiles,
+            accelerators=meant.accelerators,
         ),
     )

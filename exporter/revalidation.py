@@ -12,6 +12,7 @@ from pathlib import Path
 from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
+from exporter.formats.table import paths_not_asked_for, paths_of
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import RECIPE_NAME
@@ -32,12 +33,14 @@ from runtimes.manifest import read_manifest
 @dataclass(frozen=True)
 class CheckAgain:
     """release: directory of a sealed release. model, adapter: what it was made from, None for the sample
-    and for no adapter. validation_tokens: compare on that many at most."""
+    and for no adapter. validation_tokens: compare on that many at most.
+    accelerators: execute on those that are here too."""
 
     release: Path
     model: str | None = None
     adapter: Path | None = None
     validation_tokens: int | None = None
+    accelerators: bool = True
 
 
 def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> ValidationReport:
@@ -65,6 +68,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         context=manifest.plan["context"],
         formats=tuple(artifact.format for artifact in manifest.artifacts),
         devices=(),
+        accelerators=manifest.plan["accelerators"],
     )
     plan = make_plan(source.components, variant, source.held)
     with held_output(release) as held, job_directory(held, "validate") as work:
@@ -79,7 +83,14 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             token_limit=asked.validation_tokens,
         )
         with workshop(job) as shop:
-            subject = ReleaseUnderTest(release, manifest.artifacts, plan, shop.store(plan), sealed=True)
+            subject = ReleaseUnderTest(
+                release,
+                manifest.artifacts,
+                plan,
+                shop.store(plan),
+                sealed=True,
+                paths=paths_of if asked.accelerators else paths_not_asked_for,
+            )
             return validate_release(job, subject, shop.baselines)
 
 

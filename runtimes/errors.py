@@ -4,6 +4,8 @@ RuntimesError
 ├── ManifestError        manifest.json is absent, damaged, or of another schema version
 ├── RuntimeUnavailable   the vendor runtime of a driver is not installed (or not for this system)
 ├── ArtifactError        the artifact's bytes are damaged or are not what the manifest says
+├── BeyondAdapter        this machine's adapter cannot do it: no fp16, a buffer larger than it takes
+├── ExecutionFailed      a process that ran the artifact crashed, hung, or gave nothing
 ├── SessionError         a call the session cannot serve: context exceeded, token out of range
 └── EncoderError         inputs the encoder does not take: another name, shape or dtype
 """
@@ -25,6 +27,14 @@ class RuntimeUnavailable(RuntimesError):
 
 class ArtifactError(RuntimesError):
     """An artifact whose bytes are damaged, or that holds something its driver does not know."""
+
+
+class BeyondAdapter(RuntimesError):
+    """What this machine's adapter cannot do. It says nothing of the artifact."""
+
+
+class ExecutionFailed(RuntimesError):
+    """A process that ran the artifact crashed, hung, or gave nothing; with what it printed last."""
 
 
 class SessionError(RuntimesError):

@@ -13,6 +13,12 @@ import pytest
 
 from tests.fake_hub import use_endpoint
 
+VULKAN_DRIVERS = "VK_DRIVER_FILES"
+GIVEN_DRIVERS = os.environ.get(VULKAN_DRIVERS)
+# Tests run as on a machine without a GPU, which is what most release on; `on_the_gpu` is for those that are
+# about one. With a software driver, every validation of a tiny model would compile shaders first.
+os.environ[VULKAN_DRIVERS] = os.devnull
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -51,6 +57,15 @@ def sample_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
     return release
+
+
+@pytest.fixture
+def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's Vulkan drivers, whichever they are."""
+    if GIVEN_DRIVERS is None:
+        monkeypatch.delenv(VULKAN_DRIVERS)
+    else:
+        monkeypatch.setenv(VULKAN_DRIVERS, GIVEN_DRIVERS)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -70,6 +71,7 @@ COREML = RuntimeFamily(
     files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
     schemes=frozenset({"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"}),
     other_schemes="its values and scales are fp16, and no other scheme is written for it",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(), "NPU": AcceleratorFacts()},
     negative_scales=None,
     zero_points=None,
     cache_slots=_cache_slots,
@@ -82,6 +84,7 @@ COREML = RuntimeFamily(
         Driver("fp32", _in_fp32, lowering_limit=1e-5, hand_over_limit=1e-5),
         Driver("fp16", _in_fp16, lowering_limit=1e-3, hand_over_limit=1e-3),
     ),
+    paths=(),
     packages=(
         TestedPackage("coremltools", "Core ML: conversion", "9.0"),
         TestedPackage("protobuf", "Core ML: the program's text", "7"),

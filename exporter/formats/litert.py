@@ -1,4 +1,4 @@
-"""LiteRT: `.tflite` graphs and `.litertlm` bundles, run by XNNPACK on a CPU.
+"""LiteRT: `.tflite` graphs and `.litertlm` bundles, run by XNNPACK on a CPU, and on a GPU where one is.
 
 Not about LiteRT-LM's own engine, which runs the bundles on devices.
 """
@@ -6,8 +6,11 @@ Not about LiteRT-LM's own engine, which runs the bundles on devices.
 from __future__ import annotations
 
 from exporter.byte_size import GIB
+from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
+    Arithmetic,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -34,6 +37,54 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     if layer.window is None or spec.model_type in REWOUND:
         return context
     return min(layer.window + prefill_chunk, context)
+
+
+# ai-edge-litert 2.3: a FULLY_CONNECTED with a block scale, fp16 or fp32, ends the process when a graph is
+# compiled, on blocks of 32, 64 and 128. Scales by row are taken.
+BLOCKWISE = frozenset({"int4-g32"})
+NO_BLOCKS = "integers in blocks end the process of LiteRT's GPU accelerator"
+
+# Mean KL against the float twin, whose activations are not rounded either. docs/accelerators.md has what
+# was measured; sliding masks whose constants have one axis measured 0.2 on the 270M and 0.9 on tiny models.
+GPU_LIMITS: dict[Arithmetic, float] = {"fp32": 1e-6, "fp16": 2e-3}
+GPU_SECONDS = 1800.0  # shaders of a first run took up to 110 s, on two cores that others used too
+
+
+def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
+    def run(order: PathOrder) -> PathAnswer:
+        from runtimes.litert.gpu import GpuOrder, run_on_gpu
+
+        found = run_on_gpu(
+            GpuOrder(
+                order.directory / order.artifact.path,
+                arithmetic,
+                order.tokens,
+                order.prefilled,
+                order.scratch,
+                order.seconds,
+            )
+        )
+        return PathAnswer(
+            found.logits, "LiteRT", found.version, found.adapter, found.arithmetic, found.left_over
+        )
+
+    def missing() -> str | None:
+        from runtimes.litert import gpu
+
+        return gpu.missing(arithmetic)
+
+    return ExecutionPath(
+        name=f"litert-gpu-{arithmetic}",
+        title=f"LiteRT on the GPU, {arithmetic}",
+        missing=missing,
+        run=run,
+        reference="float twin",
+        mean_kl_limit=limit,
+        seconds=GPU_SECONDS,
+        says_nothing_of="no phone's GPU took part",
+        refused=BLOCKWISE,
+        why_refused=NO_BLOCKS,
+    )
 
 
 def _run_tflite(artifact: Artifact) -> str:
@@ -71,6 +122,7 @@ LITERT = RuntimeFamily(
     ),
     schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(BLOCKWISE, NO_BLOCKS)},
     # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).
     negative_scales="takes no scale below 0",
     zero_points="it takes no zero points of weights",
@@ -79,6 +131,7 @@ LITERT = RuntimeFamily(
     rewindable=REWINDABLE,
     stream=LITERT_STREAM,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    paths=tuple(_on_gpu(arithmetic, limit) for arithmetic, limit in GPU_LIMITS.items()),
     packages=(
         TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),
         TestedPackage("litert-lm-builder", "LiteRT: the .litertlm bundle", "0.18"),

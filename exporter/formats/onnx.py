@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -56,6 +57,7 @@ ONNX = RuntimeFamily(
     files=(FormatFacts("onnx", ("onnx", "onnxruntime"), _run),),
     schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="no other scheme is written for MatMulNBits",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts()},
     negative_scales=None,
     zero_points=None,
     cache_slots=_cache_slots,
@@ -63,6 +65,7 @@ ONNX = RuntimeFamily(
     rewindable=None,
     stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    paths=(),
     packages=(
         TestedPackage("onnx", "ONNX: the graph", "1.23"),
         TestedPackage("onnxruntime", "ONNX: running", "1.32"),

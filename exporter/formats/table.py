@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.formats.coreml import COREML
+from exporter.formats.execution_path import ExecutionPath, left_out
 from exporter.formats.family import Driver, FormatFacts, RuntimeFamily
 from exporter.formats.litert import LITERT
 from exporter.formats.onnx import ONNX
@@ -38,3 +39,13 @@ def facts_of(format: Format) -> FormatFacts:
 def drivers_of(format: Format) -> tuple[Driver, ...]:
     """Every way artifacts of this format are executed in a validation."""
     return family_of(format).drivers
+
+
+def paths_of(format: Format) -> tuple[ExecutionPath, ...]:
+    """The ways to execute artifacts of this format that a machine may or may not have."""
+    return family_of(format).paths
+
+
+def paths_not_asked_for(format: Format) -> tuple[ExecutionPath, ...]:
+    """The same, none of them to be executed: somebody asked for the CPU alone."""
+    return tuple(left_out(path, "--no-accelerators was given") for path in paths_of(format))

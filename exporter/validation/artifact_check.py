@@ -3,9 +3,10 @@
 Steps of `check_artifact`:
   (1) weights: codes and scales in the written file against the quantised checkpoint   stored_weights
   (2) the twin, in every arithmetic, against transformers on the quantised checkpoint; its logits stay
-      on disk for (3), the twin itself is deleted                                       twin_check
-  (3) the artifact, in every arithmetic                                                 execution_check
-  (4) its chat template, in its runtime                                                 template_check
+      on disk for (3) and (4), the twin itself is deleted                               twin_check
+  (3) the artifact on every path that is here, beside this process's CPU                path_check
+  (4) the artifact, in every arithmetic                                                 execution_check
+  (5) its chat template, in its runtime                                                 template_check
 One session is open at a time. What cannot be done is skipped with its reason, never left out.
 """
 
@@ -15,6 +16,7 @@ from exporter.errors import LoweringError
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.execution_check import Executed, run_itself
 from exporter.validation.gates import count_gate
+from exporter.validation.path_check import check_paths
 from exporter.validation.stored_weights import differing_numbers
 from exporter.validation.template_check import check_template
 from exporter.validation.twin_check import run_twins
@@ -34,9 +36,12 @@ def check_artifact(check: ArtifactCheck) -> list[Executed]:
         with stopwatch.step("float twin"):
             twins = run_twins(check)
         # (3)
+        with stopwatch.step("execution paths"):
+            check_paths(check, twins)
+        # (4)
         with stopwatch.step("the artifact"):
             executed = [run_itself(check, driver, twins) for driver in check.drivers]
-        # (4)
+        # (5)
         with stopwatch.step("chat template"):
             check_template(check)
     return [found for found in executed if found is not None]

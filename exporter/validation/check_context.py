@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.family import Driver, RuntimeFamily
 from exporter.formats.table import family_of
 from exporter.job import Job
@@ -55,6 +56,10 @@ class ArtifactCheck:
     @property
     def drivers(self) -> tuple[Driver, ...]:
         return self.release.drivers(self.artifact.format)
+
+    @property
+    def paths(self) -> tuple[ExecutionPath, ...]:
+        return self.release.paths(self.artifact.format)
 
     @property
     def positions(self) -> int:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.family import Driver
-from exporter.formats.table import drivers_of
+from exporter.formats.table import drivers_of, paths_of
 from exporter.planning.plan import Plan
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.validation.report import ArtifactRun, Comparison, Gate
+from exporter.validation.report import ArtifactRun, Comparison, Gate, PathRun
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 
@@ -24,6 +25,7 @@ class ReleaseUnderTest:
 
     directory: where it is. artifacts: paths in them are relative to it. plan, checkpoint: what they were
     made by and from. sealed: hold the files to the manifest's digests as well. drivers: ways to run them.
+    paths: ways beside these, those executed here and those not.
     """
 
     directory: Path
@@ -32,6 +34,7 @@ class ReleaseUnderTest:
     checkpoint: QuantizedCheckpoint
     sealed: bool = False
     drivers: Callable[[Format], tuple[Driver, ...]] = drivers_of
+    paths: Callable[[Format], tuple[ExecutionPath, ...]] = paths_of
 
 
 @dataclass
@@ -41,5 +44,6 @@ class Findings:
     comparisons: list[Comparison] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     runs: list[ArtifactRun] = field(default_factory=list)
+    paths: list[PathRun] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)

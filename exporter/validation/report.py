@@ -10,21 +10,30 @@ from typing import Literal
 
 from exporter.planning.estimates import CacheSize
 from exporter.stopwatch import Timing
-from exporter.validation.verdict import EXIT_CODES, Outcome, Verdict, outcome
+from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, outcome
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 4
+REPORT_SCHEMA_VERSION = 5
 
 Kind = Literal[
-    "files", "execution", "weights", "lowering", "kernels", "quantisation", "end to end", "template"
+    "files",
+    "execution",
+    "weights",
+    "lowering",
+    "kernels",
+    "quantisation",
+    "end to end",
+    "template",
+    "path",
 ]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
 and returns finite numbers. weights: integers and scales read back from the artifact against the
 quantised checkpoint. lowering: float twin against transformers on the quantised checkpoint. kernels:
 artifact against its twin. quantisation: transformers on the quantised against the original
 checkpoint. end to end: artifact against transformers on the original checkpoint. template: prompts rendered
-by the artifact's runtime against transformers' rendering. Never merged."""
+by the artifact's runtime against transformers' rendering. path: the artifact on a GPU, in a browser or on
+an emulated processor, against its twin or this machine's CPU. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +120,45 @@ class ArtifactRun:
 
 
 @dataclass(frozen=True)
+class PathExecution:
+    """An execution path that ran. device: what computed, in its own words. left_over: operations the
+    accelerator did not take; None where the path has none to take them. seconds: of all of it, of this
+    machine. positions: whose logits were compared."""
+
+    runtime: str
+    version: str
+    device: str
+    arithmetic: str
+    left_over: tuple[str, ...] | None
+    positions: int
+    seconds: float
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PathFailure:
+    """An execution path that is here and did not run the artifact: a crash, a hang, a refusal."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class PathRun:
+    """One execution path of one artifact. `Skipped`: it was not executed, which is no gate and no pass
+    (docs/adr/0018). says_nothing_of: what even a pass must not be taken for, a clause."""
+
+    artifact: str
+    path: str
+    title: str
+    says_nothing_of: str
+    result: PathExecution | PathFailure | Skipped
+
+
+@dataclass(frozen=True)
 class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
     remarks: how the checkpoint was read where it does not say it all itself, a sentence each.
+    paths: every execution path of every artifact, those that were not executed too.
     weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
     not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
     went until here, for orientation."""
@@ -133,6 +178,7 @@ class ValidationReport:
     comparisons: tuple[Comparison, ...]
     gates: tuple[Gate, ...]
     runs: tuple[ArtifactRun, ...]
+    paths: tuple[PathRun, ...]
     not_checked: tuple[str, ...]
     timings: tuple[Timing, ...]
 

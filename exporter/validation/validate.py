@@ -3,7 +3,7 @@
     (1) a sealed release's files against its manifest
     (2) the evaluation text, as long as the artifacts' context allows
     (3) the references' logits, and the price of quantisation between them
-    (4) every artifact: weights, twin, itself
+    (4) every artifact: weights, twin, execution paths, itself
     (5) the references' opinion of the greedy tokens
 Everything big lies in a scratch directory that is deleted in any case. Memory holds one model's
 session, or one matrix of the reference, at a time. Not about how the result looks.
@@ -107,6 +107,7 @@ def _report(
         comparisons=tuple(findings.comparisons),
         gates=tuple(findings.gates),
         runs=tuple(findings.runs),
+        paths=tuple(findings.paths),
         not_checked=tuple(findings.not_checked),
         timings=job.stopwatch.timings(),
     )

@@ -13,6 +13,7 @@ from exporter.validation.report import ArtifactRun, Comparison, Gate, GreedyRun,
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.kl_chart import Axis, axis_for, kl_bar, legend
 from exporter.views.markup import Html, join, tag
+from exporter.views.path_wording import PATH_COLUMNS, path_rows, path_sentences
 from exporter.views.wording import (
     GLOSSARY,
     KINDS,
@@ -34,7 +35,7 @@ from exporter.views.wording import (
 HTML_NAME = "report.html"
 STYLE = Path(__file__).parent / "report.css"
 
-_MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "inconclusive": "?"}
+_MARKS = {"passed": "✓", "executed": "✓", "failed": "✗", "skipped": "–", "inconclusive": "?"}
 
 
 def to_html(report: ValidationReport) -> str:
@@ -54,6 +55,7 @@ def to_html(report: ValidationReport) -> str:
             "main",
             _gates(report),
             _agreement(report),
+            _paths(report),
             _runs(report),
             _weights(report),
             _not_checked(report),
@@ -75,6 +77,7 @@ def _banner(report: ValidationReport) -> Html:
             "div",
             tag("p", f"{_MARKS[report.outcome]} {report.outcome.capitalize()}", class_="word"),
             tag("p", headline(report)),
+            (tag("p", sentence) for sentence in path_sentences(report)),
             class_=f"verdict {report.outcome}",
         ),
     )
@@ -191,6 +194,22 @@ def _figures_table(comparisons: list[Comparison]) -> Html:
         cells = (tag("td", each, class_="number") for each in figures)
         rows.append(tag("tr", tag("td", name), tag("td", _path(comparison.artifact)), cells))
     return tag("table", header, tag("tbody", rows))
+
+
+def _paths(report: ValidationReport) -> Html | None:
+    if not report.paths:
+        return None
+    *words, kl, top1 = PATH_COLUMNS
+    rows = []
+    for row in path_rows(report):
+        cells = (row.title, row.by, row.accelerated)
+        figures = (tag("td", each, class_="number") for each in (row.mean_kl, row.top1))
+        what = tag("td", f"{_MARKS[row.what]} {row.what}")
+        rows.append(
+            tag("tr", tag("td", _path(row.artifact)), (tag("td", each) for each in cells), figures, what)
+        )
+    table = tag("table", _header(*words, f"*{kl}", f"*{top1}", ""), tag("tbody", rows))
+    return tag("section", tag("h2", "Execution paths"), tag("div", table, class_="wide"))
 
 
 def _runs(report: ValidationReport) -> Html | None:

@@ -9,6 +9,7 @@ import re
 
 from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.views.path_wording import PATH_COLUMNS, PathRow, path_rows, path_sentences
 from exporter.views.wording import (
     KINDS,
     MEANINGS,
@@ -28,7 +29,7 @@ from exporter.views.wording import (
     weight_sentences,
 )
 
-_MARKS = {"passed": "✅", "failed": "❌", "skipped": "⚠️", "inconclusive": "⚠️"}
+_MARKS = {"passed": "✅", "executed": "✅", "failed": "❌", "skipped": "⚠️", "inconclusive": "⚠️"}
 
 
 def to_markdown(report: ValidationReport) -> str:
@@ -39,7 +40,7 @@ def to_markdown(report: ValidationReport) -> str:
         "",
         headline(report),
     ]
-    for sentence in checkpoint_sentences(report):
+    for sentence in (*path_sentences(report), *checkpoint_sentences(report)):
         lines += ["", _escaped(sentence)]
     if report.weights:
         lines += ["", *_weights(report)]
@@ -50,6 +51,8 @@ def to_markdown(report: ValidationReport) -> str:
         lines += [_gate_row(gate) for gate in gates]
     if report.comparisons:
         lines += ["", "## Agreement of the logits", "", *_comparison_table(report)]
+    if report.paths:
+        lines += ["", "## Execution paths", "", *_path_table(report)]
     if report.runs:
         lines += ["", "## Artifacts that were run", "", *_run_table(report.runs)]
         for run in report.runs:
@@ -74,9 +77,11 @@ def quality_section(report: ValidationReport) -> str:
     )
     parts = [
         f"**{report.outcome.capitalize()}.** {headline(report)}",
+        "\n".join(f"- {_escaped(sentence)}" for sentence in path_sentences(report)),
         "\n".join(_weights(report)),
         "\n".join(_comparison_table(report)) if report.comparisons else "No logits were compared.",
         kinds,
+        "\n".join(_path_table(report)) if report.paths else "",
         "Not checked:",
         "\n".join(_not_checked(report)),
         f"{_measured_on(report)} `report.html` and `report.json` hold all figures.",
@@ -130,6 +135,16 @@ def _comparison_row(comparison: Comparison) -> str:
         plus_minus(found.perplexity_ratio, found.perplexity_ratio_error),
         number(found.positions),
     )
+
+
+def _path_table(report: ValidationReport) -> list[str]:
+    header = [_row("", *PATH_COLUMNS), "|---|---|---|---|---|---:|---:|"]
+    return header + [_path_row(row) for row in path_rows(report)]
+
+
+def _path_row(row: PathRow) -> str:
+    words = (_escaped(each) for each in (row.title, row.by, row.accelerated))
+    return _row(_MARKS[row.what], _artifact(row.artifact), *words, row.mean_kl, row.top1)
 
 
 def _run_table(runs: tuple[ArtifactRun, ...]) -> list[str]:

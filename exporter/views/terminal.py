@@ -12,6 +12,7 @@ from rich.text import Text
 from exporter.planning.estimates import CacheSize
 from exporter.validation.report import Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.views.path_wording import PATH_COLUMNS, path_rows, path_sentences
 from exporter.views.wording import (
     bound,
     checkpoint_sentences,
@@ -26,12 +27,20 @@ from exporter.views.wording import (
     weight_sentences,
 )
 
-_STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "inconclusive": "yellow"}
+_STYLES = {
+    "passed": "green",
+    "executed": "green",
+    "failed": "bold red",
+    "skipped": "yellow",
+    "inconclusive": "yellow",
+}
 
 
 def print_report(report: ValidationReport, console: Console) -> None:
     """Print tables and verdict. Text from models and files is never taken for markup."""
     console.print(_gates(report))
+    if report.paths:
+        console.print(_paths(report))
     if report.runs:
         console.print(_runs(report))
     for run in report.runs:
@@ -50,6 +59,8 @@ def print_report(report: ValidationReport, console: Console) -> None:
         console.print(Text("Not checked:", "bold"))
         for each in report.not_checked:
             console.print(Text(f"  · {one_line(each)}"))
+    for sentence in path_sentences(report):
+        console.print(Text(one_line(sentence)))
     outcome = report.outcome
     console.print(Text.assemble((f"{outcome.upper()} ", _STYLES[outcome]), headline(report)))
 
@@ -79,6 +90,16 @@ def _gate_cells(gate: Gate) -> tuple[Text, ...]:
     statistic = f"{gate.subject}: {gate.statistic}"
     artifact = Text(one_line(gate.artifact or "–"))
     return (artifact, Text(one_line(statistic)), *cells, Text(word, _STYLES[word]))
+
+
+def _paths(report: ValidationReport) -> Table:
+    table = Table(title="Execution paths", title_justify="left")
+    for name in PATH_COLUMNS:
+        table.add_column(name, overflow="fold")
+    for row in path_rows(report):
+        words = (row.artifact, row.title, row.by, row.accelerated, row.mean_kl, row.top1)
+        table.add_row(*(Text(one_line(each)) for each in words), style=_STYLES[row.what])
+    return table
 
 
 def _runs(report: ValidationReport) -> Table:

@@ -71,6 +71,12 @@ MEANINGS: dict[Kind, Meaning] = {
         "Conversations as the runtime writes them into a prompt, against what transformers makes of the "
         "checkpoint's own template, byte for byte.",
     ),
+    "path": Meaning(
+        "Execution paths",
+        "The shipped file run elsewhere than on this machine's CPU: on a GPU, in a browser, with a phone's "
+        "instructions. Held against the floating-point twin or this CPU's own logits; only paths that were "
+        "executed have gates.",
+    ),
 }
 
 GLOSSARY: tuple[tuple[str, str], ...] = (

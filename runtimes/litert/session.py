@@ -33,7 +33,7 @@ from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 
 @dataclass(frozen=True)
-class _Signature:
+class Signature:
     """One signature with its own buffers; the caches are the session's."""
 
     index: int
@@ -85,7 +85,7 @@ class LiteRtSession:
             with refusals_explained(path):
                 embedders = open_embedders(files.embedders, place, path)
                 model = compile_model(files.text, place, threads)
-                facts = session_facts(path, _signatures(model), set(embedders), files.arithmetic)
+                facts = session_facts(path, signatures_of(model), set(embedders), files.arithmetic)
                 return cls(model, embedders, facts, directory)
         except BaseException:
             directory.cleanup()
@@ -140,7 +140,7 @@ class LiteRtSession:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _signature(self, name: str) -> _Signature:
+    def _signature(self, name: str) -> Signature:
         index = self._model.get_signature_index(name)
         listing = self._model.get_signature_by_index(index)
         buffers = {
@@ -151,9 +151,9 @@ class LiteRtSession:
         for entry in listing["outputs"]:
             if entry not in self._caches:
                 buffers[entry] = self._model.create_output_buffer_by_name(name, entry)
-        return _Signature(index, tuple(listing["inputs"]), tuple(listing["outputs"]), buffers)
+        return Signature(index, tuple(listing["inputs"]), tuple(listing["outputs"]), buffers)
 
-    def _run(self, signature: _Signature, call: GraphCall) -> None:
+    def _run(self, signature: Signature, call: GraphCall) -> None:
         """Run a call at the current position; caches and the position are updated."""
         inputs = with_vectors(call_inputs(call, self._facts.context), self._embedders)
         for name, values in inputs.items():
@@ -171,7 +171,8 @@ class LiteRtSession:
             raise closed()
 
 
-def _signatures(model: Any) -> dict[str, SignatureShapes]:
+def signatures_of(model: Any) -> dict[str, SignatureShapes]:
+    """What a compiled model's signatures take and return."""
     return {
         name: SignatureShapes(
             _shapes(model.get_input_tensor_details(name)), _shapes(model.get_output_tensor_details(name))

@@ -6,6 +6,7 @@ The file stays valid; only what it computes is wrong. Works on a .tflite and on 
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
@@ -35,6 +36,30 @@ def corrupt(path: Path, fault: Fault) -> None:
     """
     if not sum(_corrupt_model(path, begin, end, fault) for begin, end in _models(path)):
         raise LookupError(f"{path} holds nothing that a {fault!r} fault could change")
+
+
+def flatten_row_constants(path: Path) -> int:
+    """Give integer constants [1, 1, 1, n] the shape [n], and return how many there were. XNNPACK broadcasts
+    them all the same; the GPU accelerator takes the first entry of them for all. Releases of 0.1.0 had
+    such constants in their sliding masks."""
+    return sum(_flatten(path, begin, end) for begin, end in _models(path))
+
+
+def _flatten(path: Path, start: int, end: int) -> int:
+    with path.open("r+b") as file:
+        data = mmap.mmap(file.fileno(), end - start, offset=start)  # as above
+    model = schema.Model.GetRootAs(data, 0)
+    changed = 0
+    for _, tensor, _ in _tensors(model):
+        shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() == 4 else np.zeros(4, np.int32)
+        constant = model.Buffers(tensor.Buffer()).DataLength() > 0
+        if tensor.Type() == schema.TensorType.INT32 and constant and tuple(shape[:3]) == (1, 1, 1):
+            table = tensor._tab
+            first = table.Vector(table.Offset(4))  # of the shape, behind its length
+            struct.pack_into("<Ii", data, first - 4, 1, shape[3])
+            changed += 1
+    data.flush()
+    return changed
 
 
 def _models(path: Path) -> list[tuple[int, int]]:

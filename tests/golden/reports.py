@@ -17,6 +17,9 @@ from exporter.validation.report import (
     Gate,
     GreedyRun,
     Kind,
+    PathExecution,
+    PathFailure,
+    PathRun,
     Statistics,
     ValidationReport,
 )
@@ -77,6 +80,27 @@ def run(
     )
 
 
+NO_PHONE = "no phone's GPU took part"
+
+
+def gpu_path(arithmetic: str, result: PathExecution | PathFailure | Skipped) -> PathRun:
+    title = f"LiteRT on the GPU, {arithmetic}"
+    return PathRun(LITERT, f"litert-gpu-{arithmetic}", title, NO_PHONE, result)
+
+
+def on_llvmpipe(left_over: tuple[str, ...]) -> PathExecution:
+    return PathExecution(
+        runtime="LiteRT",
+        version="2.3.0",
+        device="llvmpipe (LLVM 15.0.6, 256 bits), a CPU in place of a GPU",
+        arithmetic="fp32",
+        left_over=left_over,
+        positions=64,
+        seconds=81.5,
+        remarks=(),
+    )
+
+
 def passing() -> ValidationReport:
     """Three artifacts, every gate holds, nothing hostile."""
     end = (
@@ -90,6 +114,7 @@ def passing() -> ValidationReport:
         comparison("lowering", COREML, "float twin, fp32", 1.1e-6, 1.0),
         comparison("kernels", LITERT, "artifact", 0.0129, 0.941),
         comparison("quantisation", None, "transformers, int8", 0.0041, 0.9708),
+        comparison("path", LITERT, "LiteRT on the GPU, fp32", 1.1e-12, 1.0),
     ]
     gates = [
         Gate("files", None, "release", "files unlike the manifest", at_most(0.0, 0.0, "files")),
@@ -99,6 +124,7 @@ def passing() -> ValidationReport:
         Gate("lowering", ONNX, "float twin", "mean KL", at_most(2.4e-9, 1e-6, "nats")),
         Gate("lowering", COREML, "float twin, fp32", "mean KL", at_most(1.1e-6, 1e-5, "nats")),
         Gate("quantisation", None, "transformers, int8", "mean KL", at_most(0.0041, 0.01, "nats")),
+        Gate("path", LITERT, "LiteRT on the GPU, fp32", "mean KL", at_most(1.1e-12, 1e-6, "nats")),
     ]
     for artifact, kl, top1, kl_limit, top1_limit in end:
         comparisons.append(comparison("end to end", artifact, "artifact", kl, top1))
@@ -125,9 +151,12 @@ def passing() -> ValidationReport:
             run(ONNX, "onnx", "ONNX Runtime", "1.32.0", "fp32", text),
             run(COREML, "coreml", "MIL evaluator", "0.1.0", "fp16, rounded per operation", text),
         ),
+        paths=(
+            gpu_path("fp32", on_llvmpipe(())),
+            gpu_path("fp16", Skipped("the adapter SwiftShader has no fp16")),
+        ),
         not_checked=(
             "Core ML itself: no Mac took part; the package ran under MIL semantics in our evaluator.",
-            "Accelerators: every artifact ran on a CPU.",
         ),
         timings=(
             Timing("open and plan", 1.5),
@@ -145,6 +174,8 @@ def failing() -> ValidationReport:
         Gate("end to end", ONNX, "artifact", "mean KL", at_most(3.47, 0.01, "nats")),
         Gate("end to end", ONNX, "artifact", "top-1", at_least(0.31, 0.96, "share")),
         Gate("end to end", LITERT, "artifact", "mean KL", at_most(math.nan, 0.03, "nats")),
+        Gate("path", LITERT, "LiteRT on the GPU, fp32", "failures to run", at_most(1.0, 0.0, "failures")),
+        Gate("path", LITERT, "LiteRT on the GPU, fp16", "mean KL", at_most(math.nan, 2e-3, "nats")),
         Gate("end to end", COREML, "artifact <b>", "mean KL", Skipped(f"no runtime: {HOSTILE}")),
     )
     broken = replace(statistics(3.47, 0.31), mean_kl=math.nan, max_kl=math.inf, perplexity_ratio=math.nan)
@@ -172,6 +203,10 @@ def failing() -> ValidationReport:
         comparisons=comparisons,
         gates=gates,
         runs=(unmeasured,),
+        paths=(
+            gpu_path("fp32", PathFailure(f"ended by SIGSEGV; it printed last: {HOSTILE}")),
+            gpu_path("fp16", on_llvmpipe(("EMBEDDING_LOOKUP", HOSTILE))),
+        ),
         left_out=("vision tower, 417 M parameters", HOSTILE),
         remarks=(f"config.json leaves out {HOSTILE}.",),
         weights=(
@@ -187,7 +222,9 @@ def inconclusive() -> ValidationReport:
     """Nothing failed, one gate could not be checked, nothing was left out on purpose."""
     report = passing()
     skipped = Gate("kernels", COREML, "artifact", "mean KL", Skipped("Core ML needs macOS"))
-    return replace(report, gates=(report.gates[2], skipped), comparisons=(), runs=(), not_checked=())
+    return replace(
+        report, gates=(report.gates[2], skipped), comparisons=(), runs=(), paths=(), not_checked=()
+    )
 
 
 REPORTS = {"passing": passing, "failing": failing, "inconclusive": inconclusive}

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from exporter.byte_size import GIB
-from exporter.formats.family import Driver, FormatFacts, MemoryModel, RuntimeFamily, TestedPackage
+from exporter.formats.family import (
+    AcceleratorFacts,
+    Driver,
+    FormatFacts,
+    MemoryModel,
+    RuntimeFamily,
+    TestedPackage,
+)
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
@@ -29,6 +36,7 @@ TOY = RuntimeFamily(
     files=(FormatFacts(TOY_FORMAT, ("numpy",), _how_to_run),),
     schemes=frozenset({"fp16", "fp32"}),
     other_schemes="it has no integers",
+    accelerators={"CPU": AcceleratorFacts()},
     negative_scales="has no scales",
     zero_points=None,
     cache_slots=_cache_slots,
@@ -36,6 +44,7 @@ TOY = RuntimeFamily(
     rewindable=None,
     stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6),),
+    paths=(),
     packages=(TestedPackage("numpy", "Toy: reading the archive", "2"),),
     memory=MemoryModel(lowering=GIB, weight_copies=2, cache_copies=1, beside=0, twin=None, twin_matrices=0),
     replayed=False,

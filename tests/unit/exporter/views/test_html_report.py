@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.validation.report import Gate, GreedyRun
+from exporter.validation.report import Gate, GreedyRun, PathRun
 from exporter.validation.verdict import Skipped
 from exporter.validation.weight_origins import WeightOrigin
 from exporter.views.html_report import STYLE, to_html
@@ -71,8 +71,9 @@ def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
 def test_hostile_text_stays_text() -> None:
     page = Page(to_html(failing()))
     assert "script" not in page.elements
-    assert page.text.count("<script>alert(1)</script>") == 6, (
-        "left out, remark, type of a weight, greedy text, skip reason, not checked"
+    assert page.text.count("<script>alert(1)</script>") == 8, (
+        "left out, remark, type of a weight, greedy text, skip reason, not checked, why a path failed, "
+        "operation left over"
     )
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
@@ -85,9 +86,12 @@ def test_no_text_whatever_adds_an_element(text: str) -> None:
     def with_text(text: str) -> Page:
         run = replace(passing().runs[0], greedy=(GreedyRun(text, text, 64, 64),), arithmetic=text)
         gate = Gate("kernels", text, text, text, Skipped(text))
+        path = PathRun(text, text, text, text, Skipped(text))
         weights = (WeightOrigin("requantised", text, text, 2, text),)
-        shown = replace(passing(), model=text, gates=(gate,), runs=(run,), weights=weights)
-        return Page(to_html(replace(shown, left_out=(text,), remarks=(text,), not_checked=(text,))))
+        shown = replace(passing(), model=text, gates=(gate,), runs=(run,), paths=(path,))
+        return Page(
+            to_html(replace(shown, weights=weights, left_out=(text,), remarks=(text,), not_checked=(text,)))
+        )
 
     assert with_text(text).elements == with_text("plain").elements
 
@@ -104,10 +108,17 @@ def test_every_gate_is_a_row_with_its_figures_or_its_reason() -> None:
     page = Page(to_html(report))
     cells = page.text_of("td")
     assert cells.count("✓ passed") == 7
-    assert cells.count("✗ failed") == 3
+    assert cells.count("✗ failed") == 5 + len(report.paths), "both paths fail a gate"
     assert cells.count("– skipped") == 1
     for words in ("3.47 nats", "≤ 0.01 nats", "31.00 %", "≥ 96.00 %", "not a number", "no runtime"):
         assert words in cells
+
+
+def test_every_path_is_a_row_with_what_computed_or_why_nothing_did() -> None:
+    cells = Page(to_html(passing())).text_of("td")
+    assert cells.count("✓ executed") == cells.count("– skipped") == 1
+    assert "not executed: the adapter SwiftShader has no fp16" in cells
+    assert "1.1e-12" in cells
 
 
 def test_every_kind_of_comparison_is_explained_where_it_is_used() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ def test_junit_has_one_case_per_gate_and_counts_that_add_up(name: str) -> None:
     suite = ET.fromstring(to_junit(report).encode()).find("testsuite")
     assert suite is not None
     cases = suite.findall("testcase")
-    assert len(cases) == len(report.gates) == int(suite.get("tests", ""))
+    not_executed = [run for run in report.paths if isinstance(run.result, Skipped)]
+    assert len(cases) == len(report.gates) + len(not_executed) == int(suite.get("tests", ""))
     assert len(suite.findall("testcase/failure")) == int(suite.get("failures", ""))
     assert len(suite.findall("testcase/skipped")) == int(suite.get("skipped", ""))
 
@@ -43,13 +45,16 @@ def test_junit_has_one_case_per_gate_and_counts_that_add_up(name: str) -> None:
 def test_junit_counts_a_skip_as_a_skip_and_a_failure_as_a_failure() -> None:
     suite = ET.fromstring(to_junit(failing()).encode()).find("testsuite")
     assert suite is not None
-    assert (suite.get("failures"), suite.get("skipped")) == ("3", "1")
+    assert (suite.get("failures"), suite.get("skipped")) == ("5", "1")
+    suite = ET.fromstring(to_junit(passing()).encode()).find("testsuite")
+    assert suite is not None
+    assert suite.get("skipped") == "1", "a path that was not executed"
 
 
 def test_junit_survives_what_xml_cannot_hold() -> None:
     reason = "\x00\x0b\ud800 <&\"'"
     gate = Gate("kernels", None, "s", "t", Skipped(reason))
-    parsed = ET.fromstring(to_junit(replace(passing(), gates=(gate,))).encode())
+    parsed = ET.fromstring(to_junit(replace(passing(), gates=(gate,), paths=())).encode())
     skipped = parsed.find("testsuite/testcase/skipped")
     assert skipped is not None
     assert skipped.get("message") == "\ufffd\ufffd\ufffd <&\"'"
@@ -72,6 +77,22 @@ def test_remarks_on_the_checkpoint_are_told(view: Callable[[ValidationReport], s
 
 
 @pytest.mark.parametrize("view", [to_markdown, quality_section, terminal, to_html])
+def test_paths_that_were_not_executed_are_told_before_anything_is_shown(
+    view: Callable[[ValidationReport], str],
+) -> None:
+    text = " ".join(html.unescape(view(passing())).split())
+    sentence = (
+        "LiteRT on the GPU, fp16 (model.litertlm): not executed, because the adapter SwiftShader has no "
+        "fp16; no phone's GPU took part."
+    )
+    assert sentence in text
+    verdict = re.search("All 14 gates hold", text)
+    assert verdict is not None
+    between = sorted((verdict.end(), text.index(sentence)))
+    assert len(text[slice(*between)]) < 250, "beside the verdict"
+
+
+@pytest.mark.parametrize("view", [to_markdown, quality_section, terminal, to_html])
 def test_how_the_weights_came_to_be_is_told_by_kind(view: Callable[[ValidationReport], str]) -> None:
     origins = (
         WeightOrigin("taken over", "Q8", "int8-g32", 182, None),
@@ -88,9 +109,10 @@ def test_markdown_tables_keep_their_columns_whatever_the_text() -> None:
     header = next(i for i, line in enumerate(lines) if line.startswith("| | Artifact"))
     columns = lines[header].count("|")
     rows = [line for line in lines if line.startswith(("| ✅", "| ❌", "| ⚠️"))]
-    assert len(rows) == len(failing().gates)
-    for row in rows:
-        assert row.replace("\\|", "").count("|") == columns
+    gates, paths = len(failing().gates), len(failing().paths)
+    assert len(rows) == gates + paths
+    for row, expected in zip(rows, [columns] * gates + [columns + 1] * paths, strict=True):
+        assert row.replace("\\|", "").count("|") == expected
 
 
 def test_markdown_text_cannot_close_its_fence_or_become_html() -> None:
@@ -111,7 +133,7 @@ def test_markdown_text_cannot_close_its_fence_or_become_html() -> None:
 
 def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
     text = quality_section(passing())
-    for words in ("**Passed.** All 13 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
+    for words in ("**Passed.** All 14 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
         assert words in text
     assert "**Inconclusive.**" in quality_section(inconclusive())
     assert "#" not in text, "headings belong to the card"
@@ -119,12 +141,12 @@ def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
 
 def test_the_terminal_shows_verdict_last_and_takes_no_text_for_markup() -> None:
     text = terminal(failing())
-    assert text.rstrip().endswith("FAILED 3 of 11 gates do not hold. 1 could not be checked.")
+    assert text.rstrip().endswith("FAILED 5 of 13 gates do not hold. 1 could not be checked.")
     assert "[red]" in text
     assert "\x1b" not in text
     for words in ("≤ 0.01 nats", "≥ 96.00 %", "not a number", "skipped", "Not checked:"):
         assert words in text
-    assert "PASSED All 13 gates hold." in terminal(passing())
+    assert "PASSED All 14 gates hold." in terminal(passing())
     assert "INCONCLUSIVE 1 of 2 gates could not be checked, which is not a pass." in terminal(
         inconclusive()
     )

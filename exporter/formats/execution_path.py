@@ -1,0 +1,92 @@
+"""`ExecutionPath`: a way to execute an artifact's bytes other than by this process's ordinary CPU driver.
+
+LiteRT on a GPU, ONNX in a browser, either on an emulated processor. A path runs in a process of its own,
+because its failures are crashes, and says of itself what it ran on. Not about comparing what it gives
+(`exporter.validation.path_check`); what a family's paths are stands in its room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from runtimes.manifest import Artifact
+from runtimes.session import Logits, Tokens
+
+PathReference = Literal["float twin", "CPU"]
+"""What a path's logits are held against. float twin: the graph with dequantised weights in fp32, where the
+path rounds no activations. CPU: the same artifact in its ordinary driver, where the path computes alike."""
+
+
+@dataclass(frozen=True)
+class PathOrder:
+    """What a path is to execute.
+
+    directory: of the release, which is not written to. tokens: fed from an empty cache, the first
+    `prefilled` of them by prefill and each of the others by decode. scratch: existing directory for what
+    the path writes. seconds: time limit for all of it, compiling included.
+    """
+
+    directory: Path
+    artifact: Artifact
+    tokens: Tokens
+    prefilled: int
+    scratch: Path
+    seconds: float
+
+    @property
+    def decoded(self) -> int:
+        """Tokens given by decode, whose logits come back."""
+        return len(self.tokens) - self.prefilled
+
+
+@dataclass(frozen=True)
+class PathAnswer:
+    """What came back of a path.
+
+    logits: of the tokens decode was given, [decoded, vocab]. runtime, version: as `SessionFacts` has them.
+    device: what computed, in its own words ("llvmpipe (LLVM 15.0.6, 256 bits)"). arithmetic: in words.
+    left_over: operations the accelerator did not take, empty where it took all; None where the path has
+    no accelerator to take them. remarks: what else should be known, a sentence each.
+    """
+
+    logits: Logits
+    runtime: str
+    version: str
+    device: str
+    arithmetic: str
+    left_over: tuple[str, ...] | None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExecutionPath:
+    """One path of a runtime family.
+
+    name: in tables and tests ("litert-gpu-fp16"). title: for people ("LiteRT on the GPU, fp16").
+    missing: why it cannot be executed here and what to install, None where it can; answers in a second or
+    two and never raises. run: executes an order. Raises RuntimeUnavailable for what is not there after
+    all, BeyondAdapter for what this machine's adapter cannot do (neither says anything of the artifact),
+    and ArtifactError, SessionError or ExecutionFailed for what is wrong.
+    reference, mean_kl_limit: what the logits are held against, and how far they may stray, in nats.
+    seconds: time limit of one run. says_nothing_of: what a pass must not be taken for, a clause
+    ("no phone's GPU took part"). refused: names of schemes that artifacts it is not for have, and why not.
+    """
+
+    name: str
+    title: str
+    missing: Callable[[], str | None]
+    run: Callable[[PathOrder], PathAnswer]
+    reference: PathReference
+    mean_kl_limit: float
+    seconds: float
+    says_nothing_of: str
+    refused: frozenset[str] = frozenset()
+    why_refused: str = ""
+
+
+def left_out(path: ExecutionPath, why: str) -> ExecutionPath:
+    """The same path, not to be executed for this reason."""
+    return replace(path, missing=lambda: why)
