@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from exporter.formats.execution_path import ExecutionPath
+from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.schemes import Scheme
 from runtimes.formats import Accelerator, Format
@@ -127,6 +128,7 @@ class RuntimeFamily:
     cached_bytes: of a number in the KV cache.
     rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
     offered that.
+    stream: how small the residual stream is kept; None where it is as large as the model has it.
     drivers: every way its artifacts are executed in a validation, the most exact first.
     paths: the ways beside these that a machine may or may not have.
     arm64: what `validate --cpu` may expect of its artifacts.
@@ -146,6 +148,7 @@ class RuntimeFamily:
     cache_slots: CacheSlots
     cached_bytes: int
     rewindable: int | None
+    stream: ScaledStream | None
     drivers: tuple[Driver, ...]
     paths: tuple[ExecutionPath, ...]
     arm64: Arm64Limits | NotOnArm64

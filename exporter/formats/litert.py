@@ -18,6 +18,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
@@ -110,6 +111,9 @@ litert-lm run {artifact.path} --prompt "{PROMPT}"
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
 
 
+# 1/64 holds 1.05e6 with as much headroom; the largest peak reported of a Gemma is 8e5 (Gemma 3 27B).
+LITERT_STREAM = ScaledStream(headroom=4.0, smallest=2.0**-6)
+
 LITERT = RuntimeFamily(
     name="litert",
     title="LiteRT",
@@ -126,6 +130,7 @@ LITERT = RuntimeFamily(
     cache_slots=_cache_slots,
     cached_bytes=4,
     rewindable=REWINDABLE,
+    stream=LITERT_STREAM,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
     paths=tuple(_on_gpu(arithmetic, limit) for arithmetic, limit in GPU_LIMITS.items()),
     # Gemma 3 270M measures 2e-7 (int8) and 0.030 (int4) on a Cortex-A76, 0.050 (int4) on x86-64.

@@ -64,6 +64,7 @@ ONNX = RuntimeFamily(
     cache_slots=_cache_slots,
     cached_bytes=4,
     rewindable=None,
+    stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
     paths=(),
     # Gemma 3 270M measures 1e-7 (int8) and 0.0065 (int4) on a Cortex-A76, 0.0069 (int4) on x86-64.
