@@ -67,5 +67,6 @@ def make_request(flags: Flags) -> ExportRequest:
             context=meant.context if flags.context is None else flags.context,
             formats=tuple(dict.fromkeys(flags.formats)) or meant.formats,
             devices=meant.profiles,
+            accelerators=meant.accelerators,
         ),
     )

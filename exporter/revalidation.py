@@ -72,6 +72,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         context=manifest.plan["context"],
         formats=tuple(artifact.format for artifact in manifest.artifacts),
         devices=(),
+        accelerators=manifest.plan["accelerators"],
     )
     plan = make_plan(source.components, variant, source.held)
     with held_release(release) as held, job_directory(held, "validate") as work:

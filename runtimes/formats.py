@@ -1,4 +1,5 @@
-"""`Format`: the names of the formats a release may hold, in the order they are written in.
+"""`Format`: the names of the formats a release may hold, in the order they are written in; and
+`Accelerator`: what of a device an artifact is meant for.
 
 One line per format here, and one per driver in `runtimes.open`. Imports nothing, so that a command can
 name them at once.
@@ -15,3 +16,6 @@ Format = Literal[
     "coreml",
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
+
+Accelerator = Literal["CPU", "GPU", "NPU"]
+"""A kind of processor. CPU: what every device has, and no accelerator at all."""

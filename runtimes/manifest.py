@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 
 from runtimes.errors import ManifestError
 from runtimes.excerpt import excerpt
-from runtimes.formats import Format
+from runtimes.formats import Accelerator, Format
 from runtimes.inside import is_inside, is_plain_path
 from runtimes.records import RecordError, from_plain
 from runtimes.session import PrefillLogits
@@ -52,7 +52,8 @@ class SourceEntry(TypedDict):
 
 
 class PlanEntry(TypedDict):
-    """schemes: how many weights have each. weight_bytes: what they take together."""
+    """schemes: how many weights have each. weight_bytes: what they take together. accelerators: what of a
+    device each format is meant for."""
 
     recipe: str
     target: str
@@ -60,6 +61,7 @@ class PlanEntry(TypedDict):
     context: int
     schemes: dict[str, int]
     weight_bytes: int
+    accelerators: dict[Format, Accelerator]
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,17 @@ class _ArtifactOfSchema1:
     prefill_logits: PrefillLogits
 
 
+class _PlanOfSchema1(TypedDict):
+    """A plan before accelerators were named: everything was for the CPU."""
+
+    recipe: str
+    target: str
+    formats: list[Format]
+    context: int
+    schemes: dict[str, int]
+    weight_bytes: int
+
+
 @dataclass(frozen=True)
 class _ManifestOfSchema1:
     """It knew one component, the text decoder, and described it in `model` alone."""
@@ -188,7 +201,7 @@ class _ManifestOfSchema1:
     model: ModelEntry
     source: SourceEntry
     versions: dict[str, str]
-    plan: PlanEntry
+    plan: _PlanOfSchema1
     artifacts: tuple[_ArtifactOfSchema1, ...]
     files: tuple[FileEntry, ...]
 
@@ -201,7 +214,7 @@ def _in_schema_2(old: _ManifestOfSchema1) -> Manifest:
         source=old.source,
         components={"text": text},
         versions=old.versions,
-        plan=old.plan,
+        plan={**old.plan, "accelerators": dict.fromkeys(old.plan["formats"], "CPU")},
         artifacts=tuple(Artifact("text", **asdict(each)) for each in old.artifacts),
         files=old.files,
     )

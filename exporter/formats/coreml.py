@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    AcceleratorFacts,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -19,6 +20,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
@@ -60,17 +62,24 @@ print(try await model.generate(config: config, prompt: "{PROMPT}"))
 ```"""
 
 
+# 1/16 holds 1.05e6; the largest peak reported of a Gemma is 8e5 (Gemma 3 27B). Lower, a norm's √eps
+# (1e-3) leaves fp16's normal numbers (6.1e-5 and up), and hardware that takes those for 0 would divide
+# a row of zeros by it.
+COREML_STREAM = ScaledStream(headroom=2.0, smallest=2.0**-4)
+
 COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
     files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
     schemes=frozenset({"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"}),
     other_schemes="its values and scales are fp16, and no other scheme is written for it",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(), "NPU": AcceleratorFacts()},
     negative_scales=None,
     zero_points=None,
     cache_slots=_cache_slots,
     cached_bytes=2,
     rewindable=None,
+    stream=COREML_STREAM,
     drivers=(
         # The RoPE tables are fp16 in either arithmetic, which is nearly all of what fp32 measures: 1e-6 on
         # the 270M, up to 8e-6 on tiny random models whose attention is far sharper than any trained one's.

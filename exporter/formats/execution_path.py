@@ -74,8 +74,9 @@ class ExecutionPath:
     and ArtifactError, SessionError or ExecutionFailed for what is wrong.
     reference, mean_kl_limit: what the logits are held against, and how far they may stray, in nats.
     seconds: time limit of one run. says_nothing_of: what a pass must not be taken for, a clause
-    ("no phone's GPU took part"). most_prefilled: tokens given by prefill at most, None for as many as go
-    past the sliding window. decoded: tokens whose logits are compared, where the text has as many.
+    ("no phone's GPU took part"). refused: names of schemes that artifacts it is not for have, and why not.
+    most_prefilled: tokens given by prefill at most, None for as many as go past the sliding window.
+    decoded: tokens whose logits are compared, where the text has as many.
     """
 
     name: str
@@ -86,6 +87,8 @@ class ExecutionPath:
     mean_kl_limit: float
     seconds: float
     says_nothing_of: str
+    refused: frozenset[str] = frozenset()
+    why_refused: str = ""
     most_prefilled: int | None = None
     decoded: int = DECODED
 

@@ -6,15 +6,16 @@ name. Not about any one runtime: each is a sibling module, and `table` lists the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from exporter.formats.execution_path import ExecutionPath
+from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.schemes import Scheme
-from runtimes.formats import Format
+from runtimes.formats import Accelerator, Format
 from runtimes.manifest import Artifact
 from runtimes.session import Session
 
@@ -119,16 +120,27 @@ class NotOnArm64:
 
 
 @dataclass(frozen=True)
+class AcceleratorFacts:
+    """What is true of a runtime on one accelerator. refused: names of schemes the runtime carries, and not
+    there. why: in words, None where nothing is refused."""
+
+    refused: frozenset[str] = frozenset()
+    why: str | None = None
+
+
+@dataclass(frozen=True)
 class RuntimeFamily:
     """A runtime, and the formats of one graph that it runs.
 
     name: in recipes, messages and tables ("litert"). title: for people ("LiteRT").
     schemes: names of those it carries without change. other_schemes: why no others, in words.
+    accelerators: what its artifacts can be meant for; one that is not here takes none of them.
     negative_scales, zero_points: why it takes no scales of groups below 0, as GGUF's may be, and no zero
     points, in words; None where it takes them.
     cached_bytes: of a number in the KV cache.
     rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
     offered that.
+    stream: how small the residual stream is kept; None where it is as large as the model has it.
     drivers: every way its artifacts are executed in a validation, the most exact first.
     paths: the ways beside these that a machine may or may not have.
     arm64: what `validate --cpu` may expect of its artifacts.
@@ -142,11 +154,13 @@ class RuntimeFamily:
     files: tuple[FormatFacts, ...]
     schemes: frozenset[str]
     other_schemes: str
+    accelerators: Mapping[Accelerator, AcceleratorFacts]
     negative_scales: str | None
     zero_points: str | None
     cache_slots: CacheSlots
     cached_bytes: int
     rewindable: int | None
+    stream: ScaledStream | None
     drivers: tuple[Driver, ...]
     paths: tuple[ExecutionPath, ...]
     arm64: Arm64Limits | NotOnArm64
@@ -161,6 +175,13 @@ class RuntimeFamily:
     def carries(self, scheme: Scheme) -> bool:
         """Whether it stores a matrix of this scheme without change."""
         return scheme.name in self.schemes
+
+    def on(self, accelerator: Accelerator) -> RuntimeFamily:
+        """The same runtime where its artifacts are meant for this accelerator, one of `accelerators`."""
+        facts = self.accelerators[accelerator]
+        if facts.why is None:
+            return self
+        return replace(self, schemes=self.schemes - facts.refused, other_schemes=facts.why)
 
     @property
     def limits_of_schemes(self) -> str:

@@ -10,6 +10,7 @@ from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.formats.family import (
     PROMPT,
     QUESTION,
+    AcceleratorFacts,
     Arithmetic,
     Arm64Limits,
     Driver,
@@ -19,6 +20,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
@@ -39,6 +41,11 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
         return context
     return min(layer.window + prefill_chunk, context)
 
+
+# ai-edge-litert 2.3: a FULLY_CONNECTED with a block scale, fp16 or fp32, ends the process when a graph is
+# compiled, on blocks of 32, 64 and 128. Scales by row are taken.
+BLOCKWISE = frozenset({"int4-g32"})
+NO_BLOCKS = "integers in blocks end the process of LiteRT's GPU accelerator"
 
 # Mean KL against the float twin, whose activations are not rounded either. docs/accelerators.md has what
 # was measured; sliding masks whose constants have one axis measured 0.2 on the 270M and 0.9 on tiny models.
@@ -78,6 +85,8 @@ def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
         mean_kl_limit=limit,
         seconds=GPU_SECONDS,
         says_nothing_of="no phone's GPU took part",
+        refused=BLOCKWISE,
+        why_refused=NO_BLOCKS,
     )
 
 
@@ -109,6 +118,9 @@ litert-lm run {artifact.path} {plain}--cache no --top-k 1 --prompt "{prompt}"
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
 
 
+# 1/64 holds 1.05e6 with as much headroom; the largest peak reported of a Gemma is 8e5 (Gemma 3 27B).
+LITERT_STREAM = ScaledStream(headroom=4.0, smallest=2.0**-6)
+
 LITERT = RuntimeFamily(
     name="litert",
     title="LiteRT",
@@ -118,15 +130,17 @@ LITERT = RuntimeFamily(
     ),
     schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
+    accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(BLOCKWISE, NO_BLOCKS)},
     # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).
     negative_scales="takes no scale below 0",
     zero_points="it takes no zero points of weights",
     cache_slots=_cache_slots,
     cached_bytes=4,
     rewindable=REWINDABLE,
+    stream=LITERT_STREAM,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
     paths=tuple(_on_gpu(arithmetic, limit) for arithmetic, limit in GPU_LIMITS.items()),
-    # Gemma 3 270M measures 2e-7 (int8) and 0.031 (int4) on a Cortex-A76, 0.035 (int4) on x86-64.
+    # Gemma 3 270M measures 2e-7 (int8) and 0.030 (int4) on a Cortex-A76, 0.050 (int4) on x86-64.
     arm64=Arm64Limits(of_4_bits=1e-1, others=1e-5),
     packages=(
         TestedPackage("ai-edge-litert", "LiteRT: running .tflite and .litertlm", "2.3"),

@@ -120,6 +120,9 @@ def seal_release(
             "context": plan.variant.context,
             "schemes": dict(sorted(plan.scheme_counts().items())),
             "weight_bytes": plan.weight_bytes,
+            "accelerators": {
+                format: plan.variant.accelerators.get(format, "CPU") for format in plan.variant.formats
+            },
         },
         artifacts=artifacts,
         files=tuple(_entries(release, described, progress)),

@@ -1,7 +1,8 @@
 """`decide`: a scheme for every matrix, and whether the codes its source holds stay as they are.
 
 Codes are taken over where they are exactly the scheme the recipe asks for, or where its rule keeps
-what is stored, and every runtime of the export can carry them: all share one quantised checkpoint.
+what is stored, and every runtime of the export can carry them: all share one quantised checkpoint. A
+scheme with a scale for each group gives way to one for each row where an accelerator does not take it.
 Not about finding codes or reading them.
 """
 
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
+from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.recipe import Recipe, Rule
-from exporter.schemes import IntegerScheme, Scheme, scheme_holding
+from exporter.schemes import SYMMETRIC, IntegerScheme, Scheme, scheme_holding
 
 
 @dataclass(frozen=True)
 class Decision:
     """For one matrix. taken_over: its source's codes are kept. refusal: why codes that could have been
-    kept are not, in words; None where there are none, or they are."""
+    kept are not, or the recipe's scheme is not given, in words; None where neither is so."""
 
     scheme: Scheme
     taken_over: bool
@@ -53,15 +55,32 @@ def decide(
 
 
 def _decide(rule: Rule, held: HeldCodes | None, families: tuple[RuntimeFamily, ...]) -> Decision:
+    scheme, why = _by_row(rule.scheme, families)
     stored = None if held is None else scheme_holding(held)
     if held is None or stored is None or not (rule.keep_stored or stored == rule.scheme):
-        return Decision(rule.scheme, False, None)
+        return Decision(scheme, False, why)
     refusals = [
         f"{family.name} {why}" for family in families if (why := _refusal(stored, held, family)) is not None
     ]
     if refusals:
-        return Decision(rule.scheme, False, "; ".join(refusals))
+        return Decision(scheme, False, "; ".join(refusals))
     return Decision(stored, True, None)
+
+
+def _by_row(scheme: Scheme, families: tuple[RuntimeFamily, ...]) -> tuple[Scheme, str | None]:
+    """The scheme, or that of as many bits with a scale for each row where it is only an accelerator that
+    does not take it, and why."""
+    refusing = [
+        family
+        for family in families
+        if not family.carries(scheme) and FAMILIES[family.name].carries(scheme)
+    ]
+    if not refusing or not isinstance(scheme, IntegerScheme):
+        return scheme, None
+    by_row = next((each for each in SYMMETRIC if (each.bits, each.group) == (scheme.bits, None)), None)
+    if by_row is None or not all(family.carries(by_row) for family in families):
+        return scheme, None
+    return by_row, f"not {scheme.name}: {'; '.join(family.other_schemes for family in refusing)}"
 
 
 def _refusal(stored: IntegerScheme, held: HeldCodes, family: RuntimeFamily) -> str | None:

@@ -96,7 +96,8 @@ class MemoryFit:
 def device_estimates(
     spec: ModelSpec, plan: Plan, profiles: Sequence[DeviceProfile], artifact_bytes: Mapping[Format, int]
 ) -> tuple[str, ...]:
-    """A sentence per device and format on room, and one per device on decode speed.
+    """A sentence per device and format on room, and one per device on decode speed; one more where a GPU
+    takes no buffer as large as a matrix.
 
     artifact_bytes: format to the size of what was written.
     """
@@ -109,9 +110,27 @@ def device_estimates(
             cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family_of(format))
             fit = memory_fit(profile, artifact_bytes=artifact_bytes[format], cache_bytes=cache.bytes)
             sentences.append(f"{format} on {fit.sentence()}")
+            if (beyond := _beyond_buffer(profile, format, spec, plan)) is not None:
+                sentences.append(beyond)
         if (ceiling := decode_ceiling(profile, per_token)) is not None:
             sentences.append(f"{profile.name}: {ceiling.sentence()}")
     return tuple(sentences)
+
+
+def _beyond_buffer(profile: DeviceProfile, format: Format, spec: ModelSpec, plan: Plan) -> str | None:
+    """Which matrix its GPU cannot take at once, None where it takes all or nobody knows."""
+    limit = profile.largest_buffer
+    if limit is None or profile.accelerators.by_format[format] != "GPU":
+        return None
+    shapes = {weight.name: weight.shape for weight in spec.weights() if weight.is_matrix}
+    sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
+    largest = max(sizes, key=sizes.__getitem__)
+    if sizes[largest] <= limit.bytes:
+        return None
+    return (
+        f"{format} on {profile.name}: {largest} takes {sizes[largest]:,} bytes and a buffer "
+        f"{limit.bytes:,} at most (estimate: {limit.status}, {limit.source})"
+    )
 
 
 def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: RuntimeFamily) -> CacheSize:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
-from exporter.formats.table import families_of
+from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.planning.decisions import decide
 from exporter.planning.variants import Variant
@@ -27,7 +27,7 @@ class ComponentPlan:
     """schemes: canonical name to scheme, for every matrix of the component. weight_bytes: of them all.
 
     taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
-    have been kept but for a runtime of the plan, and why.
+    have been kept, or that would have the recipe's scheme, but for a runtime of the plan, and why.
     """
 
     schemes: Mapping[str, Scheme]
@@ -91,7 +91,7 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
         )
-    families = families_of(variant.formats)
+    families = _accelerated(variant)
     decisions = decide(spec, recipe, held, families)
     schemes = {name: decision.scheme for name, decision in decisions.items()}
     for family in families:
@@ -112,6 +112,23 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
     taken_over = frozenset(name for name, decision in decisions.items() if decision.taken_over)
     refusals = {name: decision.refusal for name, decision in decisions.items() if decision.refusal}
     return ComponentPlan(schemes, taken_over, refusals, weight_bytes)
+
+
+def _accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:
+    """The runtimes, each as it is on what its formats are meant for. Raises PlanError for an accelerator
+    that no artifact of a runtime is written for."""
+    found = {family.name: family for family in families_of(variant.formats)}
+    for format in variant.formats:
+        accelerator, family = variant.accelerators.get(format, "CPU"), family_of(format)
+        if accelerator not in family.accelerators:
+            raise PlanError(
+                f"{variant.name}",
+                f"means {format} for its {accelerator}, and what {family.title} is given here runs on "
+                f"{' or '.join(family.accelerators)}",
+                "name another accelerator in the profile, or another --format",
+            )
+        found[family.name] = found[family.name].on(accelerator)
+    return tuple(found.values())
 
 
 def require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None:

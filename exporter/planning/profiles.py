@@ -6,14 +6,15 @@ Every fact names its source. Not about what a model needs of a device (`exporter
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from exporter.errors import ProfileError
 from exporter.planning.strict_toml import parse_toml, read_toml_text
 from exporter.resources import data_directory
-from runtimes.formats import FORMATS, Format
+from runtimes.formats import FORMATS, Accelerator, Format
 from runtimes.records import RecordError, from_plain
 
 DeviceKind = Literal["android", "ios", "macos", "desktop", "web"]
@@ -73,11 +74,21 @@ class Bandwidth:
 
 
 @dataclass(frozen=True)
+class Accelerators:
+    """What of a device each of its formats is meant for, with where that comes from."""
+
+    by_format: dict[Format, Accelerator]
+    status: Status
+    source: str
+
+
+@dataclass(frozen=True)
 class DeviceProfile:
     """One device, or the sensible default of one kind of device.
 
     formats: what an export for it writes. recipe: how weights are quantised unless told otherwise.
     context: positions of the KV cache unless told otherwise. bandwidth: None where nobody knows.
+    largest_buffer: what its GPU takes at once, None where nobody knows.
     """
 
     name: str
@@ -88,17 +99,21 @@ class DeviceProfile:
     context: int
     memory: Memory
     bandwidth: Bandwidth | None
+    accelerators: Accelerators
+    largest_buffer: MemoryFact | None
 
 
 @dataclass(frozen=True)
 class Target:
-    """What `--target NAME` asks for: its profiles' formats together, and the most modest context."""
+    """What `--target NAME` asks for: its profiles' formats together, the most modest context, and for each
+    format the most particular accelerator."""
 
     name: str
     profiles: tuple[DeviceProfile, ...]
     formats: tuple[Format, ...]
     recipe: str
     context: int
+    accelerators: Mapping[Format, Accelerator]
 
 
 def profile_names(directory: Path | None = None) -> tuple[str, ...]:
@@ -148,6 +163,7 @@ def load_target(name: str, directory: Path | None = None) -> Target:
         formats=tuple(each for each in FORMATS if each in wanted),
         recipe=recipes[0],
         context=min(profile.context for profile in profiles),
+        accelerators=_most_particular(profiles),
     )
 
 
@@ -155,7 +171,19 @@ def load_device(name: str, directory: Path | None = None) -> Target:
     """One device alone as a target, as `--profile` asks for. Raises ProfileError."""
     profile = load_profile(name, directory)
     formats = tuple(each for each in FORMATS if each in profile.formats)
-    return Target(name, (profile,), formats, profile.recipe, profile.context)
+    return Target(
+        name, (profile,), formats, profile.recipe, profile.context, profile.accelerators.by_format
+    )
+
+
+def _most_particular(profiles: tuple[DeviceProfile, ...]) -> dict[Format, Accelerator]:
+    """A CPU takes what is meant for any of them, so that one artifact serves all."""
+    order: tuple[Accelerator, ...] = get_args(Accelerator)
+    meant: dict[Format, Accelerator] = {}
+    for profile in profiles:
+        for format, accelerator in profile.accelerators.by_format.items():
+            meant[format] = max(accelerator, meant.get(format, accelerator), key=order.index)
+    return meant
 
 
 def read_profile(path: Path) -> DeviceProfile:
@@ -183,6 +211,13 @@ def _check(profile: DeviceProfile, path: Path) -> None:
         raise RecordError("$.recipe", "is empty")
     if profile.context < 1:
         raise RecordError("$.context", f"expected a positive integer, got {profile.context}")
+    if set(profile.accelerators.by_format) != set(profile.formats):
+        raise RecordError("$.accelerators.by_format", "expected one accelerator for each of the formats")
+    _check_source("$.accelerators", profile.accelerators.source)
+    if (largest := profile.largest_buffer) is not None:
+        if largest.bytes < 1:
+            raise RecordError("$.largest_buffer.bytes", f"expected a positive integer, got {largest.bytes}")
+        _check_source("$.largest_buffer", largest.source)
     memory = profile.memory
     amounts = {"ram": memory.ram, "app": memory.app, "app_with_entitlement": memory.app_with_entitlement}
     for key, fact in amounts.items():

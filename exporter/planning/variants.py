@@ -5,20 +5,23 @@ A job may have several. Not about whether it can be done (`plan`), or fits a dev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from exporter.planning.profiles import DeviceProfile
 from exporter.planning.recipe import Recipe
-from runtimes.formats import Format
+from runtimes.formats import Accelerator, Format
 
 
 @dataclass(frozen=True)
 class Variant:
     """name: of the target or device it was asked for. context: positions of the KV caches. devices: those
-    it is meant for, none where a release is only checked again."""
+    it is meant for, none where a release is only checked again. accelerators: what of them each format is
+    meant for, the CPU where nothing is said."""
 
     name: str
     recipe: Recipe
     context: int
     formats: tuple[Format, ...]
     devices: tuple[DeviceProfile, ...]
+    accelerators: Mapping[Format, Accelerator] = field(default_factory=dict)

@@ -38,7 +38,7 @@ NO_TWIN = "the float twin it is held against was not run"
 def check_paths(check: ArtifactCheck, twins: Twins) -> None:
     """Every path of the artifact; what is found goes to the check's findings."""
     for path in check.paths:
-        if (reason := path.missing()) is not None:
+        if (reason := _not_for(check, path) or path.missing()) is not None:
             _put_down(check, path, Skipped(reason))
             continue
         scratch = check.scratch / f"path-{path.name}"
@@ -55,6 +55,13 @@ def check_paths(check: ArtifactCheck, twins: Twins) -> None:
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)  # a killed process may still be letting go of it
+
+
+def _not_for(check: ArtifactCheck, path: ExecutionPath) -> str | None:
+    """Why the artifact is not meant for a path, None where it may be."""
+    if held := {scheme.name for scheme in check.release.plan.schemes.values()} & path.refused:
+        return f"it holds {', '.join(sorted(held))}, and {path.why_refused}: it is for other processors"
+    return None
 
 
 def path_order(check: ArtifactCheck, path: ExecutionPath, scratch: Path) -> PathOrder:

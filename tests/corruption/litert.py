@@ -24,15 +24,15 @@ FAULTS: tuple[AnyModelsFault, ...] = get_args(AnyModelsFault)
 PER_LAYER_TABLE = "model.embed_tokens_per_layer.weight"
 FIRST_DOWN = "model.layers.0.mlp.down_proj.weight"
 FIRST_NORM = "model.layers.0.input_layernorm.weight"
-FREQUENCIES, OUTSIDE_WINDOW = "rope_frequencies", "outside_window"
+SINES, OUTSIDE_WINDOW = "rope_sines", "outside_window"
 
 
 def corrupt(path: Path, fault: Fault) -> None:
     """Edit the file in place. Raises LookupError where it holds nothing of the kind.
 
-    scale: one scale of one integer weight, times 64. rope: every frequency, times 1.1. mask: what hides
-    keys outside the window, 0. norm: every other gain of one norm, times 1.5 (all of them would cancel
-    in the norms behind it). table: every other row of the per-layer embedding, times 8.
+    scale: one scale of one integer weight, times 64. rope: the sines of every other position, negated.
+    mask: what hides keys outside the window, 0. norm: every other gain of one norm, times 1.5 (all of them
+    would cancel in the norms behind it). table: every other row of the per-layer embedding, times 8.
     """
     if not sum(_corrupt_model(path, begin, end, fault) for begin, end in _models(path)):
         raise LookupError(f"{path} holds nothing that a {fault!r} fault could change")
@@ -78,15 +78,17 @@ def _corrupt_model(path: Path, start: int, end: int, fault: Fault) -> int:
         # Left to the garbage collector: the arrays edited below are views of it.
         data = mmap.mmap(file.fileno(), end - start, offset=start)
     model = schema.Model.GetRootAs(data, 0)
-    changed = 0
+    changed, edited = 0, set[int]()
     for name, tensor, subgraph in _tensors(model):
         match fault:
             case "scale":
                 if name == FIRST_DOWN and tensor.Quantization() is not None:
                     changed += _scale(data, model, subgraph, tensor)
             case "rope":
-                if name == FREQUENCIES:
-                    _constant(model, tensor)[:] *= np.float32(1.1)
+                if name == SINES and tensor.Buffer() not in edited:  # one buffer for all subgraphs
+                    edited.add(tensor.Buffer())
+                    width = int(tensor.ShapeAsNumpy()[-1])
+                    _constant(model, tensor).reshape(-1, width)[::2] *= np.float32(-1)
                     changed += 1
             case "mask":
                 if name == OUTSIDE_WINDOW:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporter.formats.coreml import COREML_STREAM
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.cache_states import cache_groups
 from exporter.lowering.coreml.conversion import convert
 from exporter.lowering.coreml.package import write_package
-from exporter.lowering.coreml.residual import SMALLEST, residual_scale
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import FP16
 from runtimes.mil.arithmetic import ArithmeticName
@@ -156,7 +156,7 @@ def test_a_small_residual_scale_costs_no_accuracy(tmp_path: Path) -> None:
     reference = eager_logits(checkpoint)
     costs = [
         mean_kl(reference, run_scaled(checkpoint, factor, "fp16", tmp_path)[0])
-        for factor in (1.0, SMALLEST)
+        for factor in (1.0, COREML_STREAM.smallest)
     ]
     assert costs[1] == pytest.approx(costs[0], rel=0.2)
 
@@ -167,7 +167,7 @@ def test_the_residual_scale_changes_no_result_but_keeps_fp16_finite(tmp_path: Pa
     for layer in (0, 1):
         source.weights[f"model.layers.{layer}.post_feedforward_layernorm.weight"][:3] = 3e4
     checkpoint = quantized(source, case, tmp_path / "quantized")
-    scale = residual_scale(checkpoint.components["text"].spec)
+    scale = COREML_STREAM.scale(checkpoint.components["text"].spec)
     arithmetics: tuple[ArithmeticName, ...] = ("fp32", "fp16")
     results = {
         (factor, arithmetic): run_scaled(checkpoint, factor, arithmetic, tmp_path)

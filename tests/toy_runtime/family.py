@@ -6,6 +6,7 @@ from typing import cast
 
 from exporter.byte_size import GIB
 from exporter.formats.family import (
+    AcceleratorFacts,
     Driver,
     FormatFacts,
     MemoryModel,
@@ -37,11 +38,13 @@ TOY = RuntimeFamily(
     files=(FormatFacts(TOY_FORMAT, ("numpy",), _how_to_run),),
     schemes=frozenset({"fp16", "fp32"}),
     other_schemes="it has no integers",
+    accelerators={"CPU": AcceleratorFacts()},
     negative_scales="has no scales",
     zero_points=None,
     cache_slots=_cache_slots,
     cached_bytes=4,
     rewindable=None,
+    stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6),),
     paths=(),
     arm64=NotOnArm64("the toy is computed by numpy"),

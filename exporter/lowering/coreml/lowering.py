@@ -22,12 +22,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.errors import LoweringError
-from exporter.formats.coreml import COREML
+from exporter.formats.coreml import COREML, COREML_STREAM
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
-from exporter.lowering.coreml.residual import residual_scale
 from exporter.lowering.coreml.tokenizer_beside import TOKENIZER_FILES, write_beside
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress
@@ -51,7 +50,7 @@ class CoreMlLowering:
         self._check(order)
         # (2)
         progress("convert to Core ML", 0, 1)
-        scale = residual_scale(spec)
+        scale = COREML_STREAM.scale(spec)
         program = convert(spec, checkpoint.components["text"].gains(), order.context, scale)
         progress("convert to Core ML", 1, 1)
         # (3)

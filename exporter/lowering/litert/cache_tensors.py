@@ -25,6 +25,9 @@ from exporter.models.text.spec import LayerSpec
 
 # Added to the score of a key outside the window: exp() of it is 0 in fp32, and it fits fp16.
 OUTSIDE_WINDOW = -3e4
+# The least a caller's mask is taken for. As fp16 it would be -inf, and a row of nothing else, as padding
+# may be, gives NaN.
+LEAST_MASK = -(2.0**15)
 WINDOW_NAME = "outside_window"  # of that constant in the file, so that a reader finds it
 
 
@@ -43,7 +46,7 @@ class CacheTensors:
         mask: Tensor,
         tensors: Mapping[int, tuple[Tensor, Tensor]],
     ) -> None:
-        self._ops, self._positions, self._mask = ops, positions, mask
+        self._ops, self._positions, self._mask = ops, positions, ops.maximum(mask, LEAST_MASK)
         self._tensors = dict(tensors)
         self._first: Tensor | None = None
         # The same for every layer of as many slots, so made once.

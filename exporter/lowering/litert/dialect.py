@@ -5,10 +5,12 @@ Not about how weights are stored (`storage`) or where keys and values are kept (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,8 +19,10 @@ from exporter.lowering.litert.operations import Operations
 from exporter.models.text.rotary import inverse_frequencies
 from exporter.models.text.spec import LayerSpec, ModelSpec, Rope
 
-SMALLEST_SPAN = 1e-30  # of a row of activations: only keeps 0 / 0 away
-FREQUENCIES_NAME = "rope_frequencies"  # of a constant in the file, so that a reader finds it
+# The smallest normal number of fp16: what is divided by may not be taken for 0.
+SMALLEST = 2.0**-14
+# Of constants in the file, so that a reader finds them.
+COSINES_NAME, SINES_NAME = "rope_cosines", "rope_sines"
 
 
 @dataclass
@@ -45,19 +49,18 @@ class LiteRtLookup:
 class LiteRtDialect(LiteRtLookup):
     """Satisfies `Dialect` for one signature.
 
+    residual_scale: how small the residual stream is kept, so that fp16 holds it.
     split: matrices whose input is given in two parts, so that XNNPACK's rounding of it costs nothing.
-    positions: [tokens] int32. caches: updated by `attend`.
+    positions: [tokens] int32. context: that they lie in. caches: updated by `attend`.
     """
 
     spec: ModelSpec
+    residual_scale: float
     split: frozenset[str]
     positions: Tensor
+    context: int
     caches: CacheTensors
     _rotations: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    @property
-    def residual_scale(self) -> float:
-        return 1.0
 
     def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
         results, parts = [], None
@@ -72,8 +75,14 @@ class LiteRtDialect(LiteRtLookup):
         return results
 
     def norm(self, x: Tensor, gain: str | None, eps: float, scale: float = 1.0) -> Tensor:
-        ops = self.ops
-        y = ops.multiply(x, ops.rsqrt(ops.add(ops.mean(ops.multiply(x, x)), eps)))
+        # mean(x²) + eps = peak² (mean((x / peak)²) + (root / peak)²), with peak at least root = √eps: the
+        # square of x overflows fp16 from 256 on.
+        ops, root = self.ops, max(math.sqrt(eps), SMALLEST)
+        peak = ops.maximum(ops.largest(ops.absolute(x)), root)
+        small = ops.divide(x, peak)
+        floor = ops.divide(ops.scalar(root), peak)
+        mean = ops.add(ops.mean(ops.multiply(small, small)), ops.multiply(floor, floor))
+        y = ops.multiply(small, ops.rsqrt(mean))
         if gain is not None:
             y = ops.multiply(y, ops.graph.constant(self.gains[gain] * np.float32(scale), gain))
         elif scale != 1.0:
@@ -115,24 +124,50 @@ class LiteRtDialect(LiteRtLookup):
         """
         ops = self.ops
         high, low = ops.maximum(ops.largest(x), 0.0), ops.minimum(ops.smallest(x), 0.0)
-        span = ops.maximum(ops.subtract(high, low), SMALLEST_SPAN)
-        step = ops.multiply(span, 1.0 / 255)
-        coarse = ops.multiply(ops.round(ops.divide(x, step)), step)
+        span = ops.maximum(ops.subtract(high, low), SMALLEST)
+        # In this order, for a step of a small span leaves fp16's normal numbers.
+        steps = ops.round(ops.multiply(ops.divide(x, span), 255.0))
+        coarse = ops.multiply(ops.multiply(steps, 1.0 / 255), span)
         return ops.concatenate([coarse, ops.subtract(x, coarse)], axis=0)
 
     def _rotate(self, layer: LayerSpec, x: Tensor) -> Tensor:
         """RoPE on x [1, tokens, heads, head_dim].
 
         (a, b) becomes (a cos - b sin, b cos + a sin): the halves swapped, times a sine whose first
-        half is negative. Negative frequencies give exactly that sine, and the same cosine.
+        half is negative.
         """
         ops, half = self.ops, layer.head_dim // 2
-        if (layer.rope, layer.head_dim) not in self._rotations:
-            frequencies = inverse_frequencies(layer.rope, layer.head_dim).numpy()
-            signed = ops.graph.constant(np.concatenate([-frequencies, frequencies]), FREQUENCIES_NAME)
-            at = ops.reshape(ops.to_float(self.positions), [1, self.positions.shape[0], 1, 1])
-            angles = ops.multiply(at, signed)  # [1, tokens, 1, head_dim]
-            self._rotations[layer.rope, layer.head_dim] = (ops.cos(angles), ops.sin(angles))
-        cos, sin = self._rotations[layer.rope, layer.head_dim]
+        cos, sin = self._rotation(layer)
         swapped = ops.concatenate([ops.slice(x, 3, half, 2 * half), ops.slice(x, 3, 0, half)], axis=3)
         return ops.add(ops.multiply(x, cos), ops.multiply(swapped, sin))
+
+    def _rotation(self, layer: LayerSpec) -> tuple[Tensor, Tensor]:
+        """cos and sin of this call's positions, [1, tokens, 1, head_dim], the first half of sin negative.
+
+        Looked up: fp16 holds no angle of a few thousand to a tenth (cos was off by 0.87 at position 3001).
+        Layers of one RoPE share them, signatures share the tables.
+        """
+        key = (layer.rope, layer.head_dim)
+        if key not in self._rotations:
+            ops, tokens, half = self.ops, self.positions.shape[0], layer.head_dim // 2
+            cosines, sines = rotation_tables(*key, self.context)
+            cos, sin = (
+                ops.reshape(
+                    ops.gather(ops.graph.constant(table, name), self.positions, 0), [1, tokens, 1, half]
+                )
+                for table, name in ((cosines, COSINES_NAME), (sines, SINES_NAME))
+            )
+            negative = ops.multiply(sin, -1.0)
+            self._rotations[key] = (
+                ops.concatenate([cos, cos], axis=3),
+                ops.concatenate([negative, sin], axis=3),
+            )
+        return self._rotations[key]
+
+
+def rotation_tables(
+    rope: Rope, head_dim: int, context: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cosines and sines of every position's angles, [context, head_dim / 2], as transformers has them."""
+    angles = torch.arange(context)[:, None].float() * inverse_frequencies(rope, head_dim)
+    return angles.cos().numpy(), angles.sin().numpy()

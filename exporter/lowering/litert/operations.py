@@ -41,6 +41,9 @@ class Operations:
     def divide(self, a: Tensor, b: Tensor) -> Tensor:
         return self._arithmetic(_Op.DIV, schema.DivOptionsT(), a, b)
 
+    def absolute(self, x: Tensor) -> Tensor:
+        return self.graph.emit(_Op.ABS, [x], x.shape, options=schema.AbsOptionsT())
+
     def maximum(self, x: Tensor, bound: float) -> Tensor:
         """The larger of x and bound."""
         options = schema.MaximumMinimumOptionsT()
@@ -64,12 +67,6 @@ class Operations:
 
     def tanh(self, x: Tensor) -> Tensor:
         return self.graph.emit(_Op.TANH, [x], x.shape)
-
-    def cos(self, x: Tensor) -> Tensor:
-        return self.graph.emit(_Op.COS, [x], x.shape)
-
-    def sin(self, x: Tensor) -> Tensor:
-        return self.graph.emit(_Op.SIN, [x], x.shape)
 
     def gelu(self, x: Tensor) -> Tensor:
         """GELU, tanh approximation."""
@@ -98,12 +95,6 @@ class Operations:
     def sum_first(self, x: Tensor) -> Tensor:
         """Sum over the first axis, kept as an axis of 1."""
         return self._reduce(_Op.SUM, x, 0)
-
-    def to_float(self, x: Tensor) -> Tensor:
-        """int32 to float32."""
-        options = schema.CastOptionsT()
-        options.inDataType, options.outDataType = schema.TensorType.INT32, schema.TensorType.FLOAT32
-        return self.graph.emit(_Op.CAST, [x], x.shape, options=options)
 
     def floor_mod(self, x: Tensor, divisor: int) -> Tensor:
         """What is left of int32 x, 0 to divisor - 1, whatever the sign of x."""
@@ -181,14 +172,22 @@ class Operations:
 
     def embedding(self, rows: Tensor, table: Tensor) -> Tensor:
         """Rows [count] of a table [rows, width], float32: [count, width]."""
-        shape = (rows.shape[0], table.shape[1])
-        return self.widen(self.graph.emit(_Op.EMBEDDING_LOOKUP, [rows, table], shape, dtype=table.dtype))
+        if table.dtype == torch.float16:
+            # LiteRT's GPU accelerator knows no EMBEDDING_LOOKUP of float16, and widens constants alone.
+            return self._cast_wide(self.gather(table, rows, 0))
+        return self.graph.emit(_Op.EMBEDDING_LOOKUP, [rows, table], (rows.shape[0], table.shape[1]))
 
     def widen(self, x: Tensor) -> Tensor:
-        """float16 to float32; float32 stays as it is."""
+        """A stored float16 weight in float32; float32 stays as it is."""
         if x.dtype != torch.float16:
             return x
         return self.graph.emit(_Op.DEQUANTIZE, [x], x.shape)
+
+    def _cast_wide(self, x: Tensor) -> Tensor:
+        """What was computed in float16, in float32."""
+        options = schema.CastOptionsT()
+        options.inDataType, options.outDataType = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
+        return self.graph.emit(_Op.CAST, [x], x.shape, options=options)
 
     def fully_connected(self, x: Tensor, weight: Tensor) -> Tensor:
         """x [.., in] times weight [out, in] transposed: [.., out]."""

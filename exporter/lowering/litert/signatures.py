@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.formats.litert import LITERT
+from exporter.formats.litert import LITERT, LITERT_STREAM
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
@@ -141,7 +141,17 @@ def _trace(shared: _Shared, graph: SubgraphBuilder, count: int, run: _Decode) ->
     ops = Operations(graph)
     split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
     caches = CacheTensors(ops, positions, mask, tensors)
-    dialect = LiteRtDialect(ops, values_in(graph, stores), shared.gains, spec, split, positions, caches)
+    dialect = LiteRtDialect(
+        ops,
+        values_in(graph, stores),
+        shared.gains,
+        spec,
+        LITERT_STREAM.scale(spec),
+        split,
+        positions,
+        shared.context,
+        caches,
+    )
     with ArithmeticTracer(ops):
         logits = run(dialect)
     outputs = {}

@@ -30,6 +30,7 @@ MANIFEST = Manifest(
         "context": 64,
         "schemes": {"int8": 40},
         "weight_bytes": 379136,
+        "accelerators": {"onnx": "CPU"},
     },
     artifacts=(Artifact("text", "onnx", "onnx/model.onnx", 64, 512, 16, "last"),),
     files=(FileEntry("onnx/model.onnx", 5, "0" * 64),),
@@ -41,6 +42,7 @@ def in_schema_1() -> dict[str, Any]:
     raw: dict[str, Any] = json.loads(MANIFEST.to_json())
     raw["schema_version"] = 1
     del raw["components"]
+    del raw["plan"]["accelerators"]
     for artifact in raw["artifacts"]:
         del artifact["component"]
     return raw

@@ -4,8 +4,8 @@ Steps of `float_graph`, for each signature:
   (1) FULLY_CONNECTED reads a float tensor in place of the stored one; a weight above the limit becomes
       several, each with some of the rows, and a CONCATENATION of what they give
   (2) widening a stored float16 weight is dropped: its float tensor holds the same values
-A table that is looked up stays as it is stored: EMBEDDING_LOOKUP gives code times scale. Holds no
-weight's data. Not about which part is run when (`stages`).
+A table that is looked up stays as it is stored: EMBEDDING_LOOKUP gives code times scale, GATHER float16.
+Holds no weight's data. Not about which part is run when (`stages`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from exporter.lowering.litert.graph import scales_of
 from exporter.lowering.litert.reading import LiteRtFile
 
 _Op = schema.BuiltinOperator
+_LOOKUPS = {_Op.EMBEDDING_LOOKUP, _Op.GATHER}
 FLOAT_BYTES = 4
 INPUT, WEIGHT = 0, 1  # operands of FULLY_CONNECTED
 
@@ -112,7 +113,7 @@ class _Maker:
                 operators += self._multiplications(tensors, node, stored[weight])  # (1)
             elif operator == _Op.DEQUANTIZE and read:
                 stored[int(node.outputs[0])] = stored[read[0]]  # (2)
-            elif read and operator != _Op.EMBEDDING_LOOKUP:
+            elif read and operator not in _LOOKUPS:
                 name = stored[read[0]].name
                 raise LoweringError(
                     self.file.path,

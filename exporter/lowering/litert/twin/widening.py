@@ -35,8 +35,7 @@ _ELEMENTWISE = {
     _Op.ROUND,
     _Op.RSQRT,
     _Op.TANH,
-    _Op.COS,
-    _Op.SIN,
+    _Op.ABS,
     _Op.GELU,
     _Op.CAST,
     _Op.DEQUANTIZE,
@@ -104,6 +103,8 @@ class _WideForm:
             possible = self.axes.get(int(node.inputs[0])) == axis < last
         elif code == _Op.EMBEDDING_LOOKUP:
             possible = self.axes.get(int(node.inputs[0])) == axis == 0
+        elif code == _Op.GATHER:  # rows of a table
+            possible = self.axes.get(int(node.inputs[1])) == axis == node.builtinOptions.axis == 0
         else:
             possible = code in _ELEMENTWISE and self._is_elementwise(node, result)
         if not possible:

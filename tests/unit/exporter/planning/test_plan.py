@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.coreml import COREML
 from exporter.formats.litert import LITERT
 from exporter.models.components import text_alone
 from exporter.models.text.families import read_spec
+from exporter.models.text.spec import Role
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe, parse_recipe
 from tests.jobs import a_variant
@@ -44,6 +46,37 @@ def test_a_scheme_a_target_cannot_carry_is_refused_by_name_with_the_reason() -> 
 def test_a_plan_names_its_runtimes_once_and_in_order() -> None:
     plan = make_plan(text_alone(SPEC), a_variant("int8", ("coreml", "litertlm", "tflite"), 64, "all"), {})
     assert plan.families == (COREML, LITERT)
+
+
+def test_integers_in_blocks_are_given_by_row_where_a_gpu_takes_none() -> None:
+    int4 = a_variant("int4", ("litertlm", "onnx"), 64, "phone")
+    on_the_cpu = make_plan(text_alone(SPEC), int4, {})
+    assert set(on_the_cpu.scheme_counts()) == {"int4-g32", "int8-channel"}
+    assert on_the_cpu.refusals == {}
+    plan = make_plan(text_alone(SPEC), replace(int4, accelerators={"litertlm": "GPU"}), {})
+    assert set(plan.scheme_counts()) == {"int4-channel", "int8-channel"}
+    assert plan.scheme_counts()["int4-channel"] == on_the_cpu.scheme_counts()["int4-g32"]
+    why = "not int4-g32: integers in blocks end the process of LiteRT's GPU accelerator"
+    assert set(plan.refusals.values()) == {why}
+    assert len(plan.refusals) == plan.scheme_counts()["int4-channel"]
+    of_onnx = replace(int4, accelerators={"onnx": "GPU"})
+    assert make_plan(text_alone(SPEC), of_onnx, {}).schemes == on_the_cpu.schemes
+
+
+def test_codes_in_blocks_are_not_taken_over_for_a_gpu_that_takes_none() -> None:
+    variant = a_variant("as-stored", ("litertlm",), 64, "phone")
+    linear = next(weight.name for weight in SPEC.weights() if weight.role is Role.LINEAR)
+    held = {linear: HeldCodes(4, 32, 16, negative=False)}
+    assert make_plan(text_alone(SPEC), variant, held).schemes[linear].name == "int4-g32"
+    variant = replace(variant, accelerators={"litertlm": "GPU"})
+    with pytest.raises(PlanError, match="litert cannot carry int4-g32"):
+        make_plan(text_alone(SPEC), variant, held)
+
+
+def test_an_accelerator_no_artifact_is_written_for_is_refused() -> None:
+    npu = replace(a_variant("int8", ("litertlm",), 64, "phone"), accelerators={"litertlm": "NPU"})
+    with pytest.raises(PlanError, match="means litertlm for its NPU, and what LiteRT is given here"):
+        make_plan(text_alone(SPEC), npu, {})
 
 
 def test_a_matrix_the_group_does_not_divide_is_refused() -> None:

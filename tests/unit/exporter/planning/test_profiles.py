@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ProfileError
+from exporter.formats.table import family_of
 from exporter.planning.profiles import (
     TARGETS,
     load_device,
@@ -43,6 +44,18 @@ source = "a guess"
 gigabytes_per_second = 51
 status = "sourced"
 source = "a data sheet"
+
+[accelerators]
+status = "sourced"
+source = "its manual"
+
+[accelerators.by_format]
+coreml = "NPU"
+
+[largest_buffer]
+bytes = 1_000
+status = "sourced"
+source = "its driver"
 """
 
 
@@ -60,6 +73,20 @@ def test_a_shipped_profile_loads_and_leaves_the_system_some_memory(name: str) ->
     assert profile.name == name
     if profile.memory.ram is not None:
         assert profile.memory.app.bytes < profile.memory.ram.bytes
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_shipped_profile_names_an_accelerator_for_each_format_that_its_runtime_has(name: str) -> None:
+    profile = load_profile(name)
+    assert set(profile.accelerators.by_format) == set(profile.formats)
+    for format, accelerator in profile.accelerators.by_format.items():
+        assert accelerator in family_of(format).accelerators
+
+
+def test_a_target_means_each_format_for_its_most_particular_accelerator() -> None:
+    assert load_target("android").accelerators == {"litertlm": "CPU", "onnx": "CPU"}
+    assert load_device("pixel-9").accelerators == {"litertlm": "GPU", "onnx": "CPU"}
+    assert load_target("all").accelerators["onnx"] == "GPU", "the web's, beside desktops' CPU"
 
 
 def test_profiles_cover_every_kind_of_device() -> None:
@@ -123,6 +150,12 @@ def test_an_optional_fact_may_be_left_out(tmp_path: Path) -> None:
         ("bytes = 4_000", "bytes = 9_000", "$.memory.app.bytes"),
         ('source = "a guess"', 'source = " "', "$.memory.app.source"),
         ('status = "unverified"', 'status = "likely"', "$.memory.app.status"),
+        ('coreml = "NPU"', 'coreml = "TPU"', "$.accelerators.by_format.coreml"),
+        ('coreml = "NPU"', 'onnx = "CPU"', "$.accelerators.by_format"),
+        ('coreml = "NPU"', "", "$.accelerators.by_format"),
+        ('source = "its manual"', 'source = ""', "$.accelerators.source"),
+        ("bytes = 1_000", "bytes = 0", "$.largest_buffer.bytes"),
+        ('source = "its driver"', 'source = ""', "$.largest_buffer.source"),
         ("gigabytes_per_second = 51", "gigabytes_per_second = -1", "$.bandwidth.gigabytes_per_second"),
         ("gigabytes_per_second = 51", "gigabytes_per_second = nan", "$.bandwidth.gigabytes_per_second"),
     ],

@@ -171,6 +171,18 @@ def test_a_path_that_is_not_here_is_no_gate_and_is_said_first(release: Path, qua
     not_executed(report_of(release, quantised, left_out(a_path(never), "nobody asked")), "nobody asked")
 
 
+def test_an_artifact_that_is_for_other_processors_is_not_executed(
+    release: Path, quantised: Quantised
+) -> None:
+    def never(order: PathOrder) -> PathAnswer:
+        raise AssertionError("its process would crash")
+
+    held = frozenset({"int8-channel"})
+    path = replace(a_path(never), refused=held, why_refused="rows end its process")
+    reason = "it holds int8-channel, and rows end its process: it is for other processors"
+    not_executed(report_of(release, quantised, path), reason)
+
+
 def not_executed(report: ValidationReport, reason: str) -> None:
     (run,) = report.paths
     assert isinstance(run, PathRun)

@@ -115,10 +115,10 @@ def test_only_small_tensors_cross(sharing: FloatGraph) -> None:
                     assert part.signature.tensors[index].type == schema.TensorType.FLOAT32
 
 
-def test_positions_are_turned_into_angles_where_they_are_needed(sharing: FloatGraph) -> None:
-    cosines = [operators(sharing, stage.parts[DECODE]).count(_Op.COS) for stage in both(sharing)]
-    assert sum(cosines) > 10
-    assert 0 in cosines
+def test_rotations_are_looked_up_where_they_are_needed(sharing: FloatGraph) -> None:
+    lookups = [operators(sharing, stage.parts[DECODE]).count(_Op.GATHER) for stage in both(sharing)]
+    assert sum(lookups) > 20
+    assert 0 in lookups
 
 
 def test_a_signature_that_is_not_called_is_left_out(sharing: FloatGraph) -> None:
