@@ -61,6 +61,10 @@ class LoraSource(DerivedSource):
         return f"{self.base.name}-{self.directory.name}"
 
     @property
+    def adapter(self) -> Path | None:
+        return None if self.beside is None else self.directory.path
+
+    @property
     def components(self) -> Components:
         text = replace(self.base.components["text"], spec=self.merge.spec)
         return {**self.base.components, "text": text}
