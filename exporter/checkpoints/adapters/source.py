@@ -72,7 +72,15 @@ class LoraSource(DerivedSource):
     @property
     def architecture(self) -> Mapping[str, Any]:
         spec = self.merge.spec
-        changed = {"vocab_size": spec.vocab_size, "tie_word_embeddings": spec.tied_embedding}
+        changed: dict[str, Any] = {
+            "vocab_size": spec.vocab_size,
+            "tie_word_embeddings": spec.tied_embedding,
+        }
+        tokens, base = self.tokens, self.base.tokens
+        if tokens.bos_token != base.bos_token:
+            changed["bos_token_id"] = tokens.bos_token
+        if (tokens.eos_token, tokens.stop_tokens) != (base.eos_token, base.stop_tokens):
+            changed["eos_token_id"] = list(tokens.stop_tokens)
         return {**self.base.architecture, **changed}
 
     @cached_property
