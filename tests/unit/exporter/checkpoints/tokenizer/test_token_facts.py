@@ -82,7 +82,6 @@ def test_all_that_say_so_are_joined(directory: Path) -> None:
             "<end_of_turn>",
         ),
         ("{{ raise_exception('no') }}", None),
-        ("{% for", None),
     ],
 )
 def test_what_ends_an_answer_is_found_by_rendering_one(
