@@ -76,7 +76,10 @@ def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
 
 
 HI = Conversation("", (("user", "Hi"),))
-SLICED = "{% for m in messages %}{{ '<start_of_turn>' + (m['content']%s) }}\n{% endfor %}"
+SLICED = (
+    "{% for m in messages %}{{ '<start_of_turn>' + m['role'] + '\n' + m['content']%s + '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
 
 
 @pytest.mark.parametrize("slice_", ["[::-1]", "[-1:]"])
