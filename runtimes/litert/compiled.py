@@ -30,7 +30,7 @@ def require_litert() -> None:
 
 
 def require_room(scratch: Path, packed: int) -> None:
-    """Raise OSError where XNNPACK's packed copy of the weights, of so many bytes, may not fit into `scratch`.
+    """Raise OSError where XNNPACK's packed copy of weights, of so many bytes, may not fit into `scratch`.
 
     XNNPACK aborts the process where the disk fills up while it packs.
     """

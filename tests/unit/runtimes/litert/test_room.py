@@ -44,9 +44,7 @@ def test_a_session_that_finds_no_room_is_refused_and_leaves_nothing(
     artifact, _ = LiteRtLowering().lower(order, tmp_path, silent)
     (scratch := tmp_path / "scratch").mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 20, 0, 1 << 20))
-    with pytest.raises(
-        OSError, match=r"XNNPACK's copy of the weights takes up to \d+ KiB, 1024"
-    ) as refused:
+    with pytest.raises(OSError, match=r"copy of the weights takes up to \d+ KiB, 1024") as refused:
         LiteRtSession.open(tmp_path / artifact.path, scratch=scratch)
     assert refused.value.errno == errno.ENOSPC
     assert str(refused.value.filename).startswith(str(scratch))
