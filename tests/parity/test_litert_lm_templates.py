@@ -82,13 +82,10 @@ SLICED = (
 )
 
 
-@pytest.mark.parametrize("slice_", ["[::-1]", "[-1:]"])
-def test_an_engine_that_crashes_or_returns_no_text_fails_that_conversation_alone(
-    slice_: str, tmp_path: Path
-) -> None:
-    """minijinja panics on the first, and cuts characters in two on the second."""
-    shown = dict(prompts(SLICED.replace("%s", slice_), "gemma3_text", tmp_path))
-    assert any(isinstance(each, Unrendered) for each in shown.values())
+def test_an_engine_that_crashes_is_outlived(tmp_path: Path) -> None:
+    """minijinja panics at a step backwards, and the engine aborts."""
+    shown = [each for _, each in prompts(SLICED.replace("%s", "[::-1]"), "gemma3_text", tmp_path)]
+    assert any(isinstance(each, Unrendered) and "SIGABRT" in each.why for each in shown)
     assert len(shown) == sum(each.asks == "" for each in CONVERSATIONS)
     assert not list(tmp_path.glob("prompts.litertlm"))
 

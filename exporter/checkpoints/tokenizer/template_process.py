@@ -23,7 +23,7 @@ class TemplateRefusal(Exception):
     """Raised by a template itself."""
 
 
-def render_each(order: Order) -> Iterator[Answer]:
+def answer_contexts(order: Order) -> Iterator[Answer]:
     """An answer for each of the order's contexts: rendered, or refused by the template, or failed."""
     try:
         template = _environment().from_string(GENERATION.sub(COMMENT, order["template"]))
@@ -86,4 +86,4 @@ def _tojson(
 
 
 if __name__ == "__main__":
-    serve(render_each)
+    serve(answer_contexts)
