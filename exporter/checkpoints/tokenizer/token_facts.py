@@ -31,7 +31,9 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
 
     def stated(key: str) -> tuple[int, ...]:
         value = generation.get(key)
-        return _ids(directory, key, config.get(key) if value is None else value)
+        if value is not None:
+            return _ids(directory, GENERATION_CONFIG, key, value)
+        return _ids(directory, CONFIG, key, config.get(key))
 
     stops = stated("eos_token_id")
     own = config.get("eos_token_id")
@@ -40,7 +42,7 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
     said_by = GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
     says = [StopsStated(said_by, stops)]
     if own is not None:
-        says.append(StopsStated(CONFIG, _ids(directory, "eos_token_id", own)))
+        says.append(StopsStated(CONFIG, _ids(directory, CONFIG, "eos_token_id", own)))
     if (eos := names.added.get(_eos(directory) or "")) is not None:
         says.append(StopsStated(TOKENIZER_CONFIG, (eos,)))
     facts = TokenFacts(
@@ -54,12 +56,13 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
     return complete(directory.path, facts, says, names, rows)
 
 
-def _ids(directory: CheckpointDirectory, key: str, value: object) -> tuple[int, ...]:
+def _ids(directory: CheckpointDirectory, name: str, key: str, value: object) -> tuple[int, ...]:
     ids = value if isinstance(value, list) else [value]
+    other = CONFIG if name == GENERATION_CONFIG else GENERATION_CONFIG
     if not ids or not all(type(i) is int and 0 <= i < LARGEST_ID for i in ids):
         raise TokenizerError(
-            f"{directory.path}/{CONFIG}: {key}",
-            f"expected a token id, here or in {GENERATION_CONFIG}, got {excerpt(value)}",
+            f"{directory.path}/{name}: {key}",
+            f"expected a token id, here or in {other}, got {excerpt(value)}",
             "fetch both files again",
         )
     return tuple(ids)
