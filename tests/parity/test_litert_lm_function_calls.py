@@ -143,7 +143,6 @@ def test_tools_are_declared_as_the_template_does(bundle: Path, tmp_path: Path) -
     assert prompts is not None
     (shown,) = prompts.rendered
     assert isinstance(shown, str)
-    assert shown is not None
     assert shown.startswith(
         "<start_of_turn>developer\n<start_function_declaration>declaration:get_weather{description:"
     )

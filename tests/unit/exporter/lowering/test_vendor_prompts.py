@@ -64,8 +64,9 @@ def test_a_crash_is_that_conversations_alone() -> None:
 
 def test_what_is_no_text_is_that_conversations_alone() -> None:
     shown = asked("no text")
-    assert isinstance(shown[AT], Unrendered)
-    assert shown[AT].why.startswith("UnicodeDecodeError: 'utf-8' codec can't decode byte 0x82")
+    found = shown[AT]
+    assert isinstance(found, Unrendered)
+    assert found.why.startswith("UnicodeDecodeError: 'utf-8' codec can't decode byte 0x82")
     assert shown[:AT] + shown[AT + 1 :] == NAMES[:AT] + NAMES[AT + 1 :]
 
 
