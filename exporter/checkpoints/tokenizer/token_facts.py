@@ -16,8 +16,10 @@ from exporter.checkpoints.tokenizer.chat_templates import find_chat_template
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.errors import TokenizerError
+from exporter.models.transformers_defaults import TOKEN_IDS
 from runtimes.excerpt import excerpt
 
+PAD, NO_PAD = "pad_token_id", -1
 LARGEST_ID = 1 << 31  # what every runtime's token ids have room for
 
 
@@ -28,6 +30,9 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
     has no row, and for a chat template that cannot be told.
     """
     generation = directory.json(GENERATION_CONFIG) if directory.has(GENERATION_CONFIG) else {}
+    config = _padded(config)
+    if generation.get(PAD) == NO_PAD:
+        generation[PAD] = None
 
     def stated(key: str) -> tuple[int, ...]:
         value = generation.get(key)
@@ -48,12 +53,17 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
     facts = TokenFacts(
         bos_token=stated("bos_token_id")[0],
         eos_token=own if type(own) is int else stops[0],
-        pad_token=stated("pad_token_id")[0],
+        pad_token=stated(PAD)[0],
         stop_tokens=stops,
         chat_template=template.source,
         remarks=template.remarks,
     )
     return complete(directory.path, facts, says, names, rows)
+
+
+def _padded(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """-1 is how some tools spell that nothing pads; here something must, and takes no part in anything."""
+    return {**config, PAD: TOKEN_IDS[PAD]} if config.get(PAD) == NO_PAD else config
 
 
 def _ids(directory: CheckpointDirectory, name: str, key: str, value: object) -> tuple[int, ...]:

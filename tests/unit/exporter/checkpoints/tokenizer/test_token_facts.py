@@ -109,6 +109,13 @@ def test_a_token_without_a_row_is_refused(
         facts(directory, rows, **ids)
 
 
+@pytest.mark.parametrize("spelled", [None, -1])
+def test_a_model_that_nothing_pads_is_padded_with_the_family_s_token(
+    directory: Path, spelled: object
+) -> None:
+    assert facts(directory, pad_token_id=spelled).pad_token == 0
+
+
 def test_an_id_larger_than_any_runtime_s_is_refused(directory: Path) -> None:
     with pytest.raises(TokenizerError, match="pad_token_id: expected a token id"):
         facts(directory, pad_token_id=10**30)
