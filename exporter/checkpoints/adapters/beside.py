@@ -185,8 +185,9 @@ def _of_bos(named: NamedEnds, begins: int, base: int) -> Iterator[str]:
     """What whoever expects the base's start of text should know."""
     if named.bos is not None and named.bos != begins:
         yield (
-            f"The adapter's tokenizer_config.json calls {named.bos_name:.100} ({named.bos}) the bos token, and "
-            f"its tokenizer.json begins text with token {begins}: so does every format, as transformers does."
+            f"The adapter's tokenizer_config.json calls {named.bos_name:.100} ({named.bos}) the bos token, "
+            f"and its tokenizer.json begins text with token {begins}: every format does so, as "
+            "transformers does."
         )
     if begins != base:
         yield f"Text begins with token {begins}, as the adapter says; the base's begins with {base}."
