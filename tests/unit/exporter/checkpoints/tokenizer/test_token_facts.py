@@ -109,11 +109,10 @@ def test_a_token_without_a_row_is_refused(
         facts(directory, rows, **ids)
 
 
-@pytest.mark.parametrize("spelled", [None, -1])
-def test_a_model_that_nothing_pads_is_padded_with_the_family_s_token(
-    directory: Path, spelled: object
-) -> None:
-    assert facts(directory, pad_token_id=spelled).pad_token == 0
+def test_a_model_that_nothing_pads_is_padded_with_the_family_s_token(directory: Path) -> None:
+    assert facts(directory, pad_token_id=-1).pad_token == 0
+    write_json(directory / "generation_config.json", {"pad_token_id": -1})
+    assert facts(directory, pad_token_id=3).pad_token == 3
 
 
 def test_an_id_larger_than_any_runtime_s_is_refused(directory: Path) -> None:
