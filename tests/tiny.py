@@ -187,6 +187,7 @@ class RandomSource:
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     documents: Path | None = None
+    adapter: Path | None = None
     components: Components = field(init=False)
     weights: dict[str, NDArray[np.float32]] = field(init=False)
 

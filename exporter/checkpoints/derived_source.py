@@ -67,6 +67,10 @@ class DerivedSource(ABC):
         return self.base.documents
 
     @property
+    def adapter(self) -> Path | None:
+        return self.base.adapter
+
+    @property
     def held(self) -> Mapping[str, HeldCodes]:
         return {name: held for name, held in self.base.held.items() if name not in self.rewritten}
 

@@ -113,6 +113,11 @@ class CheckpointSource(Protocol):
         """A directory that holds the checkpoint's licence and notice, None where it came without."""
         ...
 
+    @property
+    def adapter(self) -> Path | None:
+        """The directory of an adapter merged into it that may state a licence too, None for none."""
+        ...
+
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows start to stop of a matrix [rows, in], or entries of a vector [stop - start].
 

@@ -9,6 +9,7 @@ tensors the text model must have (`tensor_set`). Source: transformers `conversio
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,14 @@ HEAD, WHOLE = "lm_head", "model."
 # transformers drops them too (`_keys_to_ignore_on_load_unexpected`).
 UNUSED = "unused key and value projections of layers that share a cache"
 UNUSED_OF_A_LAYER = ("k_proj", "v_proj", "k_norm", "v_norm")
+# What wraps a model in training (FSDP, DDP, torch.compile) puts these into names; no module is so called.
+WRAPPERS = frozenset({"_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_orig_mod", "module"})
+# Of any checkpoint, by transformers too: what it computes itself, and TRL's head that values what was said.
+FREQUENCIES, FREQUENCY = (
+    "rotary frequencies, which are computed",
+    re.compile(r"(.*\.)?rotary_emb\w*\.\w*inv_freq"),
+)
+VALUE_HEAD, VALUES = "value head", "v_head"
 
 
 @dataclass(frozen=True)
@@ -50,15 +59,16 @@ def find_text_tensors(
     own = frozenset(_first_word(weight.name) for weight in spec.weights()) - {HEAD}
     unused = unused_projections(spec)
     stored: dict[str, str] = {}
-    left_out: dict[str, list[str]] = {kind: [] for kind in (*_kinds(family), UNUSED)}
+    left_out: dict[str, list[str]] = {}
     for name in names:
-        part = None if family is None else family.parts.get(_first_word(name))
+        unwrapped = ".".join(word for word in name.split(".") if word not in WRAPPERS)
+        part = _part_left_out(unwrapped, family)
         if part is not None:
-            left_out[part].append(name)
+            left_out.setdefault(part, []).append(name)
             continue
-        canonical = _canonical(name, own, family, where)
+        canonical = _canonical(unwrapped, own, family, where)
         if canonical.startswith(unused):
-            left_out[UNUSED].append(name)
+            left_out.setdefault(UNUSED, []).append(name)
         elif canonical in stored:
             raise CheckpointError(
                 where,
@@ -67,7 +77,8 @@ def find_text_tensors(
             )
         else:
             stored[canonical] = name
-    return TextTensors(stored, {kind: tuple(names) for kind, names in left_out.items() if names})
+    kinds = (*_kinds(family), UNUSED, FREQUENCIES, VALUE_HEAD)
+    return TextTensors(stored, {kind: tuple(left_out[kind]) for kind in kinds if kind in left_out})
 
 
 def unused_projections(spec: ModelSpec) -> tuple[str, ...]:
@@ -88,6 +99,15 @@ def describe_left_out(
         f"{kind}, {_count(sum(math.prod(shapes[name]) for name in names))} parameters"
         for kind, names in left_out.items()
     )
+
+
+def _part_left_out(name: str, family: Multimodal | None) -> str | None:
+    """What a tensor is of that the text model does without, None for one it may need."""
+    if name.partition(".")[0] == VALUES:
+        return VALUE_HEAD
+    if family is not None and (tower := family.parts.get(_first_word(name))) is not None:
+        return tower
+    return FREQUENCIES if FREQUENCY.fullmatch(name) else None
 
 
 def _kinds(family: Multimodal | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from exporter.checkpoints.tokenizer.template_rendering import Unrendered
 from runtimes.manifest import Artifact
 
 WEATHER: Mapping[str, Any] = {
@@ -61,7 +62,7 @@ class Prompts:
 
     subject: str
     template: str
-    rendered: tuple[str | None, ...]
+    rendered: tuple[str | Unrendered | None, ...]
     puts_bos: bool
 
 

@@ -26,6 +26,8 @@ def disk_error(error: BaseException, out: Path) -> ReleaseError | None:
     for cause in _causes(error):
         if isinstance(cause, OSError):
             ours = str(cause.filename or "").startswith(str(out.parent / f".{out.name}."))
+            if cause.errno in _FULL and not ours and _temporary(cause):
+                return temporary_disk_full()
             if cause.errno in _FULL and not ours and (full := _temporary_trouble()) is not None:
                 return full
             if cause.errno in _FULL or (ours and cause.errno in _REFUSED):
@@ -42,6 +44,8 @@ def full_disk(error: BaseException) -> ReleaseError | None:
     trouble = _temporary_trouble()
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in _FULL:
+            if _temporary(cause):
+                return temporary_disk_full()
             return trouble or explained(Path(str(cause.filename or Path.cwd())), cause)
     return trouble
 
@@ -73,6 +77,11 @@ def explained(out: Path, error: OSError) -> ReleaseError:
         )
     what = f"cannot be written ({error.strerror or error})"
     return ReleaseError(out, what, "give an --output in a directory you may write to")
+
+
+def _temporary(error: OSError) -> bool:
+    """Whether an error names a file among the temporary ones: it may be refused before the disk is full."""
+    return bool(error.filename) and Path(str(error.filename)).is_relative_to(tempfile.gettempdir())
 
 
 def _temporary_trouble() -> ReleaseError | None:

@@ -11,6 +11,7 @@ from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
+from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.escaping import plain
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
@@ -42,6 +43,7 @@ def finish_release(
         modified=tuple(artifact.path for artifact in artifacts),
         change=f"The weights were quantised (recipe {recipe}) and the format was converted.",
     )
+    licence = add_adapters_licence(release, licence, source.adapter)
     write_model_card(
         release,
         ModelCard(

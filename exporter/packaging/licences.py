@@ -96,9 +96,9 @@ def write_licence_pack(
     """
     family = licence_of(model_type)
     directory = None if documents is None else CheckpointDirectory(documents)
-    copied = _copy_documents(directory, release)
-    stated = _stated(directory, release, copied)
-    licence = family if stated is None else _known(stated)
+    copied = copy_documents(directory, release)
+    stated = stated_licence(directory, release, copied)
+    licence = family if stated is None else known_licence(stated)
     match licence:
         case Licence.GEMMA:
             text = next((name for name in copied if _is_gemma_terms(release / name)), None)
@@ -113,7 +113,7 @@ def write_licence_pack(
             restrictions = f"The text of the licence is in {text}."
             opening = f"{model} is provided under the Apache License, Version 2.0"
         case StatedLicence():
-            text = next((name for name in copied if _is_licence(name)), None)
+            text = next((name for name in copied if is_licence(name)), None)
             restrictions = _own_text(text)
             opening = f"{model} is provided under {licence.title}, as {licence.file} of its source states"
     notes = _notes(licence, text)
@@ -131,12 +131,12 @@ def write_licence_pack(
     return LicencePack(licence, (NOTICE_NAME, *copied), text, notes)
 
 
-def _stated(
+def stated_licence(
     directory: CheckpointDirectory | None, release: Path, copied: tuple[str, ...]
 ) -> StatedLicence | None:
     """README.md's word, else what a LICENSE file is that was copied; None where there is neither."""
     stated = None if directory is None else read_stated_licence(directory)
-    own = next((name for name in copied if _is_licence(name)), None)
+    own = next((name for name in copied if is_licence(name)), None)
     if stated is not None or own is None:
         return stated
     if _is_gemma_terms(release / own):
@@ -146,11 +146,11 @@ def _stated(
     return StatedLicence(identifier, None, None, own)
 
 
-def _known(stated: StatedLicence) -> Licence | StatedLicence:
+def known_licence(stated: StatedLicence) -> Licence | StatedLicence:
     return next((each for each in Licence if each.value == stated.identifier), stated)
 
 
-def _is_licence(name: str) -> bool:
+def is_licence(name: str) -> bool:
     return name.lower().startswith(("licen", "copying"))
 
 
@@ -197,8 +197,11 @@ def _notes(licence: Licence | StatedLicence, text: str | None) -> tuple[str, ...
     return (f"Its text is in [`{text}`]({text}).",)
 
 
-def _copy_documents(documents: CheckpointDirectory | None, release: Path) -> tuple[str, ...]:
-    """Copy the source's legal files; a NOTICE of its own steps aside for ours.
+def copy_documents(
+    documents: CheckpointDirectory | None, release: Path, of: str | None = None
+) -> tuple[str, ...]:
+    """Copy the source's legal files; a NOTICE of its own steps aside for ours, and so does every file of
+    something else that went into the release, which `of` names.
 
     Raises CheckpointError for one that is a link out of the checkpoint.
     """
@@ -211,7 +214,8 @@ def _copy_documents(documents: CheckpointDirectory | None, release: Path) -> tup
             continue
         if path.stat().st_size > _LARGEST:
             continue
-        name = path.name if stem != "notice" else f"NOTICE-of-source{suffix}"
+        whose = of or ("source" if stem == "notice" else None)
+        name = path.name if whose is None else f"{path.stem if of else 'NOTICE'}-of-{whose}{suffix}"
         shutil.copyfile(documents.file(path.name), release / name)
         copied.append(name)
     return tuple(copied)

@@ -6,13 +6,17 @@ does not know of, is not compared. Not about rendering in a runtime (`exporter.l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
+from exporter.checkpoints.tokenizer.turn_end import better, messages_of, rendered_whole
 from exporter.lowering.conversations import CONVERSATIONS, Conversation, Prompts, RendersConversations
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.gates import count_gate
 from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.excerpt import plain_excerpt
 from runtimes.strict_json import read_json_object
 
 UNLIKE = "prompts unlike transformers'"
@@ -41,18 +45,17 @@ def check_template(check: ArtifactCheck) -> None:
 
 
 def _judge(check: ArtifactCheck, template: str, asked: Sequence[Conversation], prompts: Prompts) -> None:
-    path, special, unlike = check.artifact.path, _special(check.release.directory), 0
-    for conversation, shown in zip(asked, prompts.rendered, strict=True):
-        expected = _rendered(template, conversation, special)
-        if shown is None or expected is None:
+    path, special = check.artifact.path, _special(check.release.directory)
+    bos = special.get("bos_token", "") if prompts.puts_bos else ""
+    unlike = 0
+    expectations = _expected(template, asked, special)
+    for conversation, shown, expected in zip(asked, prompts.rendered, expectations, strict=True):
+        if shown is None:
             continue
-        if prompts.puts_bos:
-            expected = expected.removeprefix(special.get("bos_token", ""))
-        if shown != expected:
+        if (difference := _difference(shown, expected, bos)) is not None:
             unlike += 1
             check.findings.not_checked.append(
-                f"{path}: {prompts.subject} renders {conversation.name} as {shown[:SHOWN]!r}, "
-                f"transformers as {expected[:SHOWN]!r}."
+                f"{path}: {prompts.subject} renders {conversation.name} {difference}."
             )
     if prompts.template != template:
         check.findings.remarks.append(
@@ -62,29 +65,66 @@ def _judge(check: ArtifactCheck, template: str, asked: Sequence[Conversation], p
     check.findings.gates.append(count_gate("template", path, prompts.subject, UNLIKE, unlike, "prompts"))
 
 
-def _rendered(template: str, conversation: Conversation, special: dict[str, str]) -> str | None:
-    """What transformers makes of it, None where it makes nothing."""
+def _difference(shown: str | Unrendered, expected: str | Unrendered, bos: str) -> str | None:
+    """In words, None where there is none, or where transformers renders nothing to compare with.
+
+    bos: what the runtime puts before a prompt. A crash or a hang counts whatever transformers does.
+    """
+    stopped = isinstance(shown, Unrendered) and shown.cause == "stopped"
+    if isinstance(expected, Unrendered) and expected.cause != "stopped" and not stopped:
+        return None
+    told = f"as {(bos + shown)[:SHOWN]!r}" if isinstance(shown, str) else _not_at_all(shown)
+    wanted = f"as {expected[:SHOWN]!r}" if isinstance(expected, str) else _not_at_all(expected)
+    if isinstance(shown, str) and bos + shown == expected:
+        return None
+    return f"{told}, transformers {wanted}"
+
+
+def _not_at_all(of: Unrendered) -> str:
+    return f"not at all ({plain_excerpt(of.why)})"
+
+
+def _expected(
+    template: str, asked: Sequence[Conversation], special: Mapping[str, str]
+) -> Iterator[str | Unrendered]:
+    """What transformers makes of conversations: of strings, or of parts where a template wants those.
+
+    Each is rendered within limits first: transformers has none.
+    """
+    words = [_variables(each) for each in asked]
+    forms = [
+        {**variables, "messages": messages_of(each.messages, as_parts), "add_generation_prompt": True}
+        for each, variables in zip(asked, words, strict=True)
+        for as_parts in (False, True)
+    ]
+    bounded = render_each(template, [{"documents": None, **special, **form} for form in forms])
+    shown = [
+        _by_transformers(template, form, special) if isinstance(found, str) else found
+        for form, found in zip(forms, bounded, strict=True)
+    ]
+    for each, strings, parts in zip(asked, shown[::2], shown[1::2], strict=True):
+        found = better(each.messages, strings, parts)
+        whole = isinstance(found, Unrendered) or rendered_whole(each.messages, found)
+        yield found if whole else Unrendered("refused", "leaves out what was said")
+
+
+def _variables(of: Conversation) -> dict[str, Any]:
+    return {"tools": [dict(each) for each in of.tools] or None, **dict(of.variables)}
+
+
+def _by_transformers(
+    template: str, form: Mapping[str, Any], special: Mapping[str, str]
+) -> str | Unrendered:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    strings = [{"role": role, "content": text} for role, text in conversation.messages]
-    parts = [
-        {"role": role, "content": [{"type": "text", "text": text}]} for role, text in conversation.messages
-    ]
-    for messages in (strings, parts):
-        try:
-            (found,), _ = render_jinja_template(
-                conversations=[messages],
-                tools=[dict(each) for each in conversation.tools] or None,
-                chat_template=template,
-                add_generation_prompt=True,
-                **special,
-                **dict(conversation.variables),
-            )
-        except Exception:  # a template refuses in any way Python can; then the other form is tried
-            continue
-        if all(text.strip() in found for _, text in conversation.messages):
-            return str(found)
-    return None
+    given = {key: value for key, value in form.items() if key != "messages"}
+    try:
+        (found,), _ = render_jinja_template(
+            conversations=[form["messages"]], chat_template=template, **special, **given
+        )
+    except Exception as error:  # a template refuses in any way Python can
+        return Unrendered("refused", f"{type(error).__name__}: {error}")
+    return str(found)
 
 
 def _special(release: Path) -> dict[str, str]:

@@ -5,6 +5,9 @@ Not about signatures or how they are called (`session`).
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,21 @@ def require_litert() -> None:
         raise RuntimeUnavailable(
             "ai-edge-litert is not installed here; pip install 'gemma-export[run-litert]'"
         ) from error
+
+
+def require_room(scratch: Path, packed: int) -> None:
+    """Raise OSError where XNNPACK's packed copy of weights, of so many bytes, may not fit into `scratch`.
+
+    XNNPACK aborts the process where the disk fills up while it packs.
+    """
+    free = shutil.disk_usage(scratch).free
+    if free < packed:
+        raise OSError(
+            errno.ENOSPC,
+            f"{os.strerror(errno.ENOSPC)}: XNNPACK's copy of the weights takes up to {packed >> 10} KiB, "
+            f"{free >> 10} KiB are free",
+            str(scratch),
+        )
 
 
 @contextmanager

@@ -5,6 +5,8 @@ Not about running them (`session`) or about a bundle's layout (`container`).
 
 from __future__ import annotations
 
+import errno
+import math
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,17 +21,23 @@ from runtimes.litert.flatbuffer import IDENTIFIER, FlatbufferError, within
 FLOAT = "fp32"
 MIXED = "fp32; rows that enter layers with integer weights are rounded to int8"
 
+# Rows are padded, sums and scales added, and the copy grows in blocks.
+GROUP_SCALES = 1  # bits per number, for a scale per group of 32
+BLOCKS = 1 << 20
+
 
 @dataclass(frozen=True)
 class ModelFiles:
     """What LiteRT opens. arithmetic: how the text model computes, in words.
 
-    embedders: models that tokens go through first, by the input of the text model they fill.
+    embedders: models that tokens go through first, by the input of the text model they fill. packed: bytes
+    of the text model's weights as XNNPACK packs them, at most.
     """
 
     text: Path
     embedders: Mapping[str, Path]
     arithmetic: str
+    packed: int
 
 
 def model_files(path: Path, scratch: Path) -> ModelFiles:
@@ -39,7 +47,7 @@ def model_files(path: Path, scratch: Path) -> ModelFiles:
     """
     try:
         if not is_container(path):
-            return ModelFiles(path, {}, _arithmetic(path, path))
+            return _of_text(path, path, {})
         models = bundle_models(path)
         text = scratch / "head.tflite"
         write_head(path, models.text, text)
@@ -47,26 +55,16 @@ def model_files(path: Path, scratch: Path) -> ModelFiles:
         for name, sections in models.embedders.items():
             embedders[name] = scratch / f"{name}.tflite"
             write_head(path, sections, embedders[name])
-        return ModelFiles(text, embedders, _arithmetic(path, text))
+        return _of_text(path, text, embedders)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise  # of the scratch directory, not of the artifact
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export it again") from error
 
 
-def _arithmetic(path: Path, runnable: Path) -> str:
+def _of_text(path: Path, runnable: Path, embedders: Mapping[str, Path]) -> ModelFiles:
     """Integer weights are those of layers: a table that is only looked up is read exactly."""
     from ai_edge_litert import schema_py_generated as schema
-
-    integers = {schema.TensorType.INT8, schema.TensorType.INT4}
-
-    def multiplies_integers(model: Any) -> bool:
-        subgraph = model.Subgraphs(0)
-        multiplied = {
-            subgraph.Operators(i).Inputs(1)
-            for i in range(subgraph.OperatorsLength())
-            if model.OperatorCodes(subgraph.Operators(i).OpcodeIndex()).BuiltinCode()
-            == schema.BuiltinOperator.FULLY_CONNECTED
-        }
-        return any(subgraph.Tensors(i).Type() in integers for i in multiplied)
 
     if runnable.stat().st_size < 8:
         raise _not_a_model(path)
@@ -74,9 +72,35 @@ def _arithmetic(path: Path, runnable: Path) -> str:
         if data[4:8] != IDENTIFIER:
             raise _not_a_model(path)
         try:
-            return MIXED if within(data, multiplies_integers) else FLOAT
+            multiplied = within(data, _multiplied)
         except FlatbufferError as error:
             raise ArtifactError(f"{path}: {error}; export it again") from error
+    kinds = schema.TensorType
+    integers = any(kind in (kinds.INT8, kinds.INT4) for kind, _ in multiplied)
+    bits = {kinds.INT8: 8, kinds.INT4: 4 + GROUP_SCALES}
+    weights = sum(count * bits.get(kind, 32) // 8 for kind, count in multiplied)
+    return ModelFiles(runnable, embedders, MIXED if integers else FLOAT, weights + weights // 8 + BLOCKS)
+
+
+def _multiplied(model: Any) -> list[tuple[int, int]]:
+    """Type and count of the numbers of each matrix that rows are multiplied by, in the signature that has
+    most of them: prefill leaves the last one out."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    most: list[tuple[int, int]] = []
+    for subgraph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        found = {
+            subgraph.Operators(i).Inputs(1)
+            for i in range(subgraph.OperatorsLength())
+            if model.OperatorCodes(subgraph.Operators(i).OpcodeIndex()).BuiltinCode()
+            == schema.BuiltinOperator.FULLY_CONNECTED
+        }
+        tensors = [subgraph.Tensors(i) for i in sorted(found)]
+        matrices = [
+            (each.Type(), math.prod(each.Shape(k) for k in range(each.ShapeLength()))) for each in tensors
+        ]
+        most = max(most, matrices, key=len)
+    return most
 
 
 def _not_a_model(path: Path) -> ArtifactError:

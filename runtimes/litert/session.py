@@ -25,7 +25,13 @@ from runtimes.litert.calls import (
     call_inputs,
     prefill_calls,
 )
-from runtimes.litert.compiled import close_model, compile_model, refusals_explained, require_litert
+from runtimes.litert.compiled import (
+    close_model,
+    compile_model,
+    refusals_explained,
+    require_litert,
+    require_room,
+)
 from runtimes.litert.embedders import Embedder, open_embedders, with_vectors
 from runtimes.litert.facts import SignatureShapes, session_facts
 from runtimes.litert.model_file import model_files
@@ -75,13 +81,15 @@ class LiteRtSession:
         scratch: directory for XNNPACK's packed copy of the weights, about as large as they are and
         deleted on `close`. Mapped from there it costs no anonymous memory, unless the directory is
         itself in memory (tmpfs). None: the system's own.
-        Raises RuntimeUnavailable without ai-edge-litert, ArtifactError for a file it cannot run.
+        Raises RuntimeUnavailable without ai-edge-litert, ArtifactError for a file it cannot run, and
+        OSError where the packed copy may not fit.
         """
         require_litert()
         directory = tempfile.TemporaryDirectory(prefix="gemma-litert-", dir=scratch)
         try:
             place = Path(directory.name)
             files = model_files(path, place)
+            require_room(place, files.packed)
             with refusals_explained(path):
                 embedders = open_embedders(files.embedders, place, path)
                 model = compile_model(files.text, place, threads)

@@ -1,9 +1,9 @@
 """Adapters as peft saves them, merged by us and by peft's `merge_and_unload`, in float32.
 
 Matrix: each feature of a LoraConfig that changes how weights merge on a tiny Gemma 3, those that meet a
-family's structure on Gemma 2, 4 E2B and 4 12B too. Where peft's merge would write a LoRA of the embedding
-or the head into the matrix they share, the base is untied first, as peft advises; the logits of the
-adapted model before any merge hold us to that being what was trained. Not asserted: what is refused
+family's structure on Gemma 1, 2, 4 E2B and 4 12B too. Where peft's merge would write a LoRA of the
+embedding or the head into the matrix they share, the base is untied first, as peft advises; the logits of
+the adapted model before any merge hold us to that being what was trained. Not asserted: what is refused
 (tests/unit/exporter/checkpoints/adapters).
 """
 
@@ -30,13 +30,16 @@ from tests.tiny import TINY_CONFIGS, VOCABULARY
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft")  # what it warns of is what we test
 
-FAMILIES = ("Gemma 2", "Gemma 3", "Gemma 4 E2B", "Gemma 4 12B")
+FAMILIES = ("Gemma 1", "Gemma 2", "Gemma 3", "Gemma 4 E2B", "Gemma 4 12B")
 EVERYWHERE = (
     "DoRA, rank stabilised, patterns",
     "every linear",
     "some tokens",
     "LoRA of both",
     "everything",
+    "DoRA of the embedding, tied",
+    "DoRA of the head, tied",
+    "alphas of their own, tied",
 )
 SAME = 1e-6  # of a weight, relative to its largest
 SAME_LOGITS = 1e-4
@@ -73,6 +76,7 @@ PATTERNS = {
     },
     "alpha_pattern": {r"^model\.layers\.2\..*": 3, "q_proj": 32},
 }
+TIED_DORA = {"ensure_weight_tying": True, "use_dora": True}
 CASES = {
     "plain": case(),
     "rank stabilised": case(use_rslora=True),
@@ -110,6 +114,22 @@ CASES = {
     ),
     "LoRA of the head, tied": Case(
         {"target_modules": [*TARGETS, "lm_head"], "ensure_weight_tying": True}, twice=True
+    ),
+    "DoRA of the embedding, tied": Case(
+        {"target_modules": [*TARGETS, "embed_tokens"], **TIED_DORA}, two=True, twice=True
+    ),
+    "DoRA of the head, tied": Case(
+        {"target_modules": [*TARGETS, "lm_head"], **TIED_DORA}, two=True, twice=True
+    ),
+    "alphas of their own, tied": Case(
+        {
+            "target_modules": [*TARGETS, "lm_head"],
+            "ensure_weight_tying": True,
+            "rank_pattern": {"embed_tokens": 3},
+            "alpha_pattern": {"lm_head": 32},
+        },
+        two=True,
+        twice=True,
     ),
     "other tokens of the head": Case(
         {"trainable_token_indices": {"embed_tokens": [3, 7], "lm_head": [3, 8]}}, untied=True, two=True

@@ -42,7 +42,8 @@ def prompts(template: str, folder: Path) -> list[tuple[Conversation, str]]:
     assert found is not None
     assert not found.puts_bos
     assert found.template == template
-    return [(each, shown or "") for each, shown in zip(asked, found.rendered, strict=True)]
+    assert all(isinstance(shown, str) for shown in found.rendered)
+    return [(each, str(shown)) for each, shown in zip(asked, found.rendered, strict=True)]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -89,5 +90,5 @@ def test_a_damaged_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "genai_config.json").write_bytes((folder / "genai_config.json").read_bytes())
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ArtifactError, match="cannot open its tokenizer"):
+    with pytest.raises(ArtifactError, match=r"onnxruntime-genai .* cannot open it"):
         genai_prompts(tmp_path, CONVERSATIONS)

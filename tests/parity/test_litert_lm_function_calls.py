@@ -142,7 +142,7 @@ def test_tools_are_declared_as_the_template_does(bundle: Path, tmp_path: Path) -
     prompts = render_prompts(bundle, [asked], tmp_path)
     assert prompts is not None
     (shown,) = prompts.rendered
-    assert shown is not None
+    assert isinstance(shown, str)
     assert shown.startswith(
         "<start_of_turn>developer\n<start_function_declaration>declaration:get_weather{description:"
     )

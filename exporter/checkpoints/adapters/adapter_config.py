@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.checkpoints.adapters.initialisations import refuse_foreign_base
+from exporter.checkpoints.adapters.patterns import complaint
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.errors import CheckpointError
 from runtimes.excerpt import excerpt
@@ -127,10 +128,8 @@ class _Keys:
         return self.pattern(key, value) if isinstance(value, str) else self.names(key)
 
     def pattern(self, key: str, value: str) -> str:
-        try:
-            re.compile(rf"(.*\.)?({value})$")
-        except (re.error, OverflowError, RecursionError) as error:
-            raise self.wrong(key, f"{excerpt(value)} is no regular expression ({error})") from error
+        if (why := complaint(value)) is not None:
+            raise self.wrong(key, f"{excerpt(value)} {why}")
         return value
 
     def patterns(self, key: str) -> dict[str, Any]:

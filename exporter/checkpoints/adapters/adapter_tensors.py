@@ -14,11 +14,10 @@ from itertools import dropwhile
 
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile, TensorHeader
 from exporter.checkpoints.multimodal import MULTIMODAL
-from exporter.checkpoints.text_tensors import UNUSED, unused_projections
+from exporter.checkpoints.text_tensors import UNUSED, WRAPPERS, unused_projections
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import ModelSpec
 
-WRAPPERS = frozenset({"_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_orig_mod", "module"})
 OUTER = frozenset({"base_model", "language_model", "model"})
 TEXT = frozenset(
     {
@@ -91,6 +90,8 @@ def sort_tensors(file: SafetensorsFile, spec: ModelSpec) -> AdapterTensors:
             found.left_out.setdefault(UNUSED, []).append(header.name)
             continue
         parts = found.parts.setdefault(weight, {})
+        if part in parts and part is Part.MAGNITUDE and same_bytes(file, parts[part], header):
+            continue  # peft saves a head's magnitudes twice where it saves embedding layers: `….weight` too
         if part in parts:
             raise CheckpointError(
                 file.path,

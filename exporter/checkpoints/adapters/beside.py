@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import (
@@ -25,12 +26,16 @@ from exporter.checkpoints.files.hub_layout import (
     TOKENIZER_CONFIG,
 )
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
+from exporter.checkpoints.tokenizer.added_tokens import name_of
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template, write_chat_template
 from exporter.checkpoints.tokenizer.directory_tokenizer import write_directory_tokenizer
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.errors import TokenizerError
 from runtimes.excerpt import excerpt
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TAKEN = (
     *(TOKENIZER, SENTENCEPIECE, TOKENIZER_CONFIG, ADDED_TOKENS),
@@ -40,6 +45,17 @@ NOT_READ = {
     CONFIG: "the base's is the model's",
     "special_tokens_map.json": "tokenizer.json and tokenizer_config.json say what it says",
 }
+
+
+@dataclass(frozen=True)
+class NamedEnds:
+    """What a tokenizer says of itself, None where it says nothing. begins: the token that its text begins
+    with. eos, bos: the tokens it is told to call so; bos_name: how the latter is spelled."""
+
+    begins: int | None = None
+    eos: int | None = None
+    bos_name: str | None = None
+    bos: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +84,7 @@ class Beside:
                 f"token {max(every)} begins or ends text, and the embedding has {vocab_size} rows",
                 "save the adapter with its enlarged embedding (save_embedding_layers=True)",
             )
-        own = replace(
-            own, tokens=replace(tokens, remarks=())
-        )  # what was remarked of the base's is said anew
+        own = replace(own, tokens=tokens)
         with tempfile.TemporaryDirectory() as place:
             own.write_tokenizer(Path(place))
             names = NamedTokens.read(CheckpointDirectory(Path(place)))
@@ -112,15 +126,19 @@ class Beside:
         generation = self.directory.json(GENERATION_CONFIG) if self.directory.has(GENERATION_CONFIG) else {}
         base = self.tokens
         stops = self._ids(generation.get("eos_token_id")) or base.stop_tokens
-        eos = self._tokenizers_eos()
+        named = self._named()
+        eos = named.eos
         if eos is None:
             eos = base.eos_token if base.eos_token in stops else stops[0]
+        bos = next(iter(self._ids(generation.get("bos_token_id"))), base.bos_token)
+        bos = bos if named.begins is None else named.begins
         return replace(
             base,
-            bos_token=next(iter(self._ids(generation.get("bos_token_id"))), base.bos_token),
+            bos_token=bos,
             pad_token=next(iter(self._ids(generation.get("pad_token_id"))), base.pad_token),
             eos_token=eos,
             stop_tokens=tuple(dict.fromkeys((eos, *stops))),
+            remarks=tuple(_of_bos(named, bos, base.bos_token)),  # the base's are said anew
         )
 
     def _ids(self, value: object) -> tuple[int, ...]:
@@ -133,26 +151,46 @@ class Beside:
             )
         return tuple(ids)
 
-    def _tokenizers_eos(self) -> int | None:
-        """The id of the eos_token in the adapter's tokenizer_config.json, None where it names none."""
-        if not self.directory.has(TOKENIZER_CONFIG):
-            return None
-        stated = self.directory.json(TOKENIZER_CONFIG).get("eos_token")
-        piece = stated.get("content") if isinstance(stated, dict) else stated
-        if not isinstance(piece, str):
-            return None
+    def _named(self) -> NamedEnds:
+        """What the adapter's tokenizer_config.json calls the ends of text, and what text begins with."""
+        config = self.directory.json(TOKENIZER_CONFIG) if self.directory.has(TOKENIZER_CONFIG) else {}
+        bos, eos = (name_of(config.get(key)) for key in ("bos_token", "eos_token"))
+        if bos is None and eos is None:
+            return NamedEnds()
         from tokenizers import Tokenizer  # here: most adapters come without
 
         with tempfile.TemporaryDirectory() as place:
             self.write_tokenizer(Path(place))
-            found = Tokenizer.from_file(str(Path(place) / TOKENIZER)).token_to_id(piece)
-        if found is None:
+            tokenizer = Tokenizer.from_file(str(Path(place) / TOKENIZER))
+        # A tokenizer.json that was not made here begins text as it says, whatever is called bos beside it.
+        made = self.directory.has(SENTENCEPIECE) and not self.directory.has(TOKENIZER)
+        begun = None if made else next(iter(tokenizer.encode("").ids), None)
+        named = self._id(tokenizer, "bos_token", bos)
+        return NamedEnds(
+            named if begun is None else begun, self._id(tokenizer, "eos_token", eos), bos, named
+        )
+
+    def _id(self, tokenizer: Tokenizer, key: str, piece: str | None) -> int | None:
+        found = None if piece is None else tokenizer.token_to_id(piece)
+        if piece is not None and found is None:
             raise TokenizerError(
                 self.directory.path / TOKENIZER_CONFIG,
-                f"its eos_token {excerpt(piece)} is not in the vocabulary",
+                f"its {key} {excerpt(piece)} is not in the vocabulary",
                 "put the tokenizer it was saved with beside it",
             )
-        return int(found)
+        return found
+
+
+def _of_bos(named: NamedEnds, begins: int, base: int) -> Iterator[str]:
+    """What whoever expects the base's start of text should know."""
+    if named.bos is not None and named.bos != begins:
+        yield (
+            f"The adapter's tokenizer_config.json calls {named.bos_name:.100} ({named.bos}) the bos token, "
+            f"and its tokenizer.json begins text with token {begins}: every format does so, as "
+            "transformers does."
+        )
+    if begins != base:
+        yield f"Text begins with token {begins}, as the adapter says; the base's begins with {base}."
 
 
 def _template(directory: CheckpointDirectory, base: CheckpointSource) -> str | None:

@@ -91,10 +91,10 @@ def fit(
     Raises CheckpointError for parts that do not belong to it, to one another, or to the config.
     """
     parts = tensors.parts[weight.name]
-    names = spellings(weight.name, tensors.spelled[weight.name])
+    own = names = spellings(weight.name, tensors.spelled[weight.name])
     twin = () if tied_to is None else spellings(tied_to, tensors.spelled.get(tied_to, ()))
     if config.tied:
-        names = (*names, *twin)
+        names = (*own, *twin)
     whole, original = _whole_and_original(tensors, weight, is_saved_whole(config, names))
     tokens = trained_tokens(config, names) or trained_tokens(config, twin)
     if Part.TOKENS in parts:
@@ -109,7 +109,9 @@ def fit(
     if not any(part in parts for part in FACTORS):
         return fitted
     _require_adapted(tensors, weight, config, names)
-    scaling, rank = scaling_and_rank(config, names)
+    scaling, rank = scaling_and_rank(config, own)
+    if config.tied and twin:  # its factors are the twin's, and so is their rank, but not what scales them
+        _, rank = scaling_and_rank(config, twin)
     down, up, magnitude = _factors(tensors, weight, rank, config.dora)
     return replace(fitted, down=down, up=up, magnitude=magnitude, scaling=scaling)
 

@@ -8,10 +8,10 @@ on, which may have had towers. Not about tensors. Source: peft 0.21 `check_targe
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 
 from exporter.checkpoints.adapters.adapter_config import AdapterConfig
+from exporter.checkpoints.adapters.patterns import match, matches_whole
 from exporter.models.text.spec import Role, WeightSpec
 
 ALL_LINEAR = "all-linear"
@@ -78,22 +78,22 @@ def trained_tokens(config: AdapterConfig, names: Iterable[str]) -> tuple[int, ..
 def _by_pattern(patterns: Mapping[str, float], names: Iterable[str], default: float) -> float:
     """The first pattern that matches decides."""
     for pattern, value in patterns.items():
-        if any(re.match(rf"(.*\.)?({pattern})$", name) for name in names):
+        if any(match(rf"(.*\.)?({pattern})$", name) for name in names):
             return value
     return default
 
 
 def _is_excluded(config: AdapterConfig, name: str) -> bool:
     if isinstance(config.exclude, str):
-        excluded = re.fullmatch(config.exclude, name) is not None
+        excluded = matches_whole(config.exclude, name)
     else:
         excluded = any(name == each or name.endswith(f".{each}") for each in config.exclude)
-    return excluded or any(re.match(rf"(^|.*\.){saved}($|\..*)", name) for saved in config.modules_to_save)
+    return excluded or any(match(rf"(^|.*\.){saved}($|\..*)", name) for saved in config.modules_to_save)
 
 
 def _is_targeted(config: AdapterConfig, name: str) -> bool:
     if isinstance(config.target, str):
-        return re.fullmatch(config.target, name) is not None
+        return matches_whole(config.target, name)
     targets = PEFTS_CHOICE if config.target is None else config.target
     if name in targets:
         return True
@@ -106,8 +106,8 @@ def _layer(config: AdapterConfig, name: str) -> int | None:
     """The first number behind a name (of `layers_pattern`, where there is one)."""
     expressions = [rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\." for pattern in config.layers_pattern]
     for expression in expressions or [r".*?\.[^.]*\.(?P<idx>\d+)\."]:
-        if (match := re.match(expression, name)) is not None:
-            return int(match.group("idx"))
+        if (found := match(expression, name)) is not None:
+            return int(found.group("idx"))
     return None
 
 

@@ -61,6 +61,10 @@ class LoraSource(DerivedSource):
         return f"{self.base.name}-{self.directory.name}"
 
     @property
+    def adapter(self) -> Path | None:
+        return None if self.beside is None else self.directory.path
+
+    @property
     def components(self) -> Components:
         text = replace(self.base.components["text"], spec=self.merge.spec)
         return {**self.base.components, "text": text}
@@ -68,7 +72,15 @@ class LoraSource(DerivedSource):
     @property
     def architecture(self) -> Mapping[str, Any]:
         spec = self.merge.spec
-        changed = {"vocab_size": spec.vocab_size, "tie_word_embeddings": spec.tied_embedding}
+        changed: dict[str, Any] = {
+            "vocab_size": spec.vocab_size,
+            "tie_word_embeddings": spec.tied_embedding,
+        }
+        tokens, base = self.tokens, self.base.tokens
+        if tokens.bos_token != base.bos_token:
+            changed["bos_token_id"] = tokens.bos_token
+        if (tokens.eos_token, tokens.stop_tokens) != (base.eos_token, base.stop_tokens):
+            changed["eos_token_id"] = list(tokens.stop_tokens)
         return {**self.base.architecture, **changed}
 
     @cached_property

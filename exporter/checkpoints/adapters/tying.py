@@ -1,8 +1,10 @@
 """The input embedding and the head: one matrix in most Gemmas, and two once an adapter trained one of them.
 
 peft's model keeps them apart where only one was trained (its merge_and_unload writes a LoRA of either into
-the shared matrix, and warns of it); where peft trains them together they stay one. Not about shapes and
-names (`fitting`). Source: peft 0.21 `BaseTuner._check_tied_modules`, `set_additional_trainable_modules`.
+the shared matrix, and warns of it); where peft trains them together they stay one, unless what it scales
+the common factors with is each one's own: DoRA's magnitudes, or an alpha by pattern. Not about shapes and
+names (`fitting`). Source: peft 0.21 `BaseTuner._check_tied_modules`, `set_additional_trainable_modules`,
+`LoraModel._create_and_replace` (`tied_adapter`).
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ class TiedPair:
             return self._tokens_trained_as_one()
         if self.config.tied:
             self._require_mirrored()
-            return True
+            return not self._scaled_apart()
         if embedding.whole is not None and head.whole is not None:
             return same_bytes(embedding.whole.file, embedding.whole.header, head.whole.header)
         return False
@@ -103,6 +105,13 @@ class TiedPair:
         )
         if not mirrored:
             raise self._contradiction("the factors of head and embedding are not the same")
+
+    def _scaled_apart(self) -> bool:
+        """Whether the factors they share make two matrices: peft ties A and B, and nothing else."""
+        embedding, head = self.embedding, self.head
+        if embedding.magnitude is not None and not head.has_factors:
+            raise self._contradiction("the magnitudes of the head are missing, which are its own")
+        return head.has_factors and (head.magnitude is not None or head.scaling != embedding.scaling)
 
     def _require_same(self, one: StoredWeight, other: StoredWeight) -> None:
         if not same_bytes(one.file, one.header, other.header):

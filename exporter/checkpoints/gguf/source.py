@@ -61,6 +61,7 @@ class GgufSource:
     stored_names: Mapping[str, str]  # canonical name to the file's
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    adapter: None = None
 
     @staticmethod
     def open(

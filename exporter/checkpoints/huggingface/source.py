@@ -103,6 +103,10 @@ class HuggingFaceSource:
     def documents(self) -> Path:
         return self.directory.path
 
+    @property
+    def adapter(self) -> None:
+        return None
+
     @cached_property
     def held(self) -> Mapping[str, HeldCodes]:
         return {name: matrix.held for name, matrix in self.packed.items()}

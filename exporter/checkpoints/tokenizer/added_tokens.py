@@ -14,6 +14,7 @@ from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, TOKENIZER_CONFIG
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
+from runtimes.excerpt import excerpt
 
 DECODER = "added_tokens_decoder"
 SPECIAL_KEYS = (
@@ -62,13 +63,22 @@ def read_added_tokens(directory: CheckpointDirectory) -> tuple[AddedToken, ...]:
 
 
 def with_added(vocabulary: Vocabulary, added: tuple[AddedToken, ...], where: object) -> Vocabulary:
-    """The vocabulary with the pieces that added tokens name or rename.
+    """The vocabulary with the pieces that added tokens name.
 
-    Raises TokenizerError for a token that has another id already, and for ids that leave one out.
+    Raises TokenizerError for a token that has another id already, or another's, and for ids that leave one
+    out.
     """
     pieces, known = list(vocabulary.pieces), {piece: i for i, piece in enumerate(vocabulary.pieces)}
     kinds = list(vocabulary.kinds)
     for token in added:
+        if token.id < len(vocabulary.pieces) and vocabulary.pieces[token.id] != token.content:
+            # transformers leaves the piece its id, and counts on behind the vocabulary for the token.
+            raise TokenizerError(
+                where,
+                f"added token {excerpt(token.content)} has id {token.id}, which in the vocabulary is "
+                f"{excerpt(vocabulary.pieces[token.id])}",
+                SAVE_AGAIN,
+            )
         if known.get(token.content, token.id) != token.id:
             raise TokenizerError(
                 where,
@@ -88,6 +98,18 @@ def with_added(vocabulary: Vocabulary, added: tuple[AddedToken, ...], where: obj
         kinds[token.id : token.id + 1] = [PieceKind.CONTROL]
     scores = (*vocabulary.scores, *(0.0 for _ in pieces[len(vocabulary.scores) :]))
     return replace(vocabulary, pieces=tuple(pieces), scores=scores, kinds=tuple(kinds))
+
+
+def require_named(directory: CheckpointDirectory, vocabulary: Vocabulary) -> None:
+    """Raise TokenizerError for a special token that is in no vocabulary: transformers appends such tokens,
+    to ids that depend on its version and on which of them it knows by itself."""
+    config = directory.json(TOKENIZER_CONFIG) if directory.has(TOKENIZER_CONFIG) else {}
+    if unknown := sorted(_special(config).difference(vocabulary.pieces)):
+        raise TokenizerError(
+            directory.path / TOKENIZER_CONFIG,
+            f"names the special token {excerpt(unknown[0])}, which is not in the vocabulary",
+            SAVE_AGAIN,
+        )
 
 
 def _decoder(directory: CheckpointDirectory, stated: Any) -> list[AddedToken]:

@@ -14,9 +14,13 @@ from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.added_tokens import read_added_tokens
 from exporter.checkpoints.tokenizer.chat_templates import write_chat_template
 from exporter.checkpoints.tokenizer.named_tokens import read_extended_vocabulary
-from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_config, write_tokenizer_files
+from exporter.checkpoints.tokenizer.tokenizer_files import (
+    Around,
+    write_tokenizer_config,
+    write_tokenizer_files,
+)
 from exporter.errors import TokenizerError
-from runtimes.excerpt import plain_excerpt
+from runtimes.excerpt import excerpt, plain_excerpt
 
 
 def require_tokenizer(directory: CheckpointDirectory) -> None:
@@ -36,7 +40,11 @@ def write_directory_tokenizer(directory: CheckpointDirectory, tokens: TokenFacts
     """
     if not directory.has(TOKENIZER):
         write_tokenizer_files(
-            read_extended_vocabulary(directory), tokens, out, read_added_tokens(directory)
+            read_extended_vocabulary(directory),
+            tokens,
+            out,
+            read_added_tokens(directory),
+            _around(directory),
         )
         return
     pieces = _token_strings(directory.file(TOKENIZER), tokens)
@@ -46,6 +54,20 @@ def write_directory_tokenizer(directory: CheckpointDirectory, tokens: TokenFacts
     if not directory.has(TOKENIZER_CONFIG):
         write_tokenizer_config(*pieces, tokens.chat_template, out)
     write_chat_template(tokens.chat_template, out)
+
+
+def _around(directory: CheckpointDirectory) -> Around:
+    """As transformers reads it for a tokenizer.model: nothing is put around a text unless it is said."""
+    config = directory.json(TOKENIZER_CONFIG) if directory.has(TOKENIZER_CONFIG) else {}
+    found = {key: config.get(key, False) for key in ("add_bos_token", "add_eos_token")}
+    for key, value in found.items():
+        if not isinstance(value, bool):
+            raise TokenizerError(
+                f"{directory.path / TOKENIZER_CONFIG}: {key}",
+                f"expected true or false, got {excerpt(value)}",
+                "mend it",
+            )
+    return Around(found["add_bos_token"], found["add_eos_token"])
 
 
 def _token_strings(path: Path, tokens: TokenFacts) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
-from exporter.checkpoints.tokenizer.added_tokens import read_added_tokens, with_added
+from exporter.checkpoints.tokenizer.added_tokens import read_added_tokens, require_named, with_added
 from exporter.checkpoints.tokenizer.sentencepiece_model import read_sentencepiece
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
@@ -59,4 +59,6 @@ class NamedTokens:
 def read_extended_vocabulary(directory: CheckpointDirectory) -> Vocabulary:
     """Of a tokenizer.model and what was added to it. Raises TokenizerError."""
     path = directory.file(SENTENCEPIECE)
-    return with_added(read_sentencepiece(path), read_added_tokens(directory), path)
+    vocabulary = with_added(read_sentencepiece(path), read_added_tokens(directory), path)
+    require_named(directory, vocabulary)
+    return vocabulary

@@ -59,14 +59,15 @@ def complete(
     """The facts with every stop token, what ends an answer, and remarks.
 
     stated: by files, the first not empty. names: of the tokenizer. rows: of the embedding. Raises
-    TokenizerError for a token that ends or begins text, or is in the template, and has no row.
+    TokenizerError for a token that ends or begins text, or is in the template, and has no row, and for a
+    template that cannot be rendered.
     """
     said, remarks, markers = list(stated), list(facts.remarks), frozenset[str]()
     turn_end = None
     if facts.chat_template is not None:
         special = {"bos_token": names.name(facts.bos_token), "eos_token": names.name(facts.eos_token)}
         rendered = render_turn(
-            facts.chat_template, {key: name or "" for key, name in special.items()}, names.added
+            facts.chat_template, {key: name or "" for key, name in special.items()}, names.added, where
         )
         turn_end, markers = rendered.turn_end, rendered.markers
         said.append(

@@ -11,7 +11,7 @@ Gemma 4's vocabulary lists its merges, and all it adds to its vocabulary is spec
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,23 @@ SPECIAL_USER_DEFINED = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Around:
+    """Which tokens a tokenizer puts around a text of its own accord."""
+
+    bos: bool = True
+    eos: bool = False
+
+
+GEMMA = Around()
+
+
 def write_tokenizer_files(
-    vocabulary: Vocabulary, tokens: TokenFacts, directory: Path, added: tuple[AddedToken, ...] = ()
+    vocabulary: Vocabulary,
+    tokens: TokenFacts,
+    directory: Path,
+    added: tuple[AddedToken, ...] = (),
+    around: Around = GEMMA,
 ) -> None:
     """Write tokenizer.json and tokenizer_config.json. added: tokens of the vocabulary that were added to it
     afterwards. Raises TokenizerError without an <unk> piece."""
@@ -44,18 +59,29 @@ def write_tokenizer_files(
     bos, eos, pad = (vocabulary.pieces[token] for token in special)
     # Compact, where the tokenizers library indents: it parses the same at half the size.
     (directory / "tokenizer.json").write_text(
-        json.dumps(tokenizer_json(vocabulary, bos, tokens.bos_token, added), ensure_ascii=False),
+        json.dumps(
+            {
+                **tokenizer_json(vocabulary, bos, tokens.bos_token, added),
+                "post_processor": post_processor(
+                    (bos, tokens.bos_token) if around.bos else None,
+                    (eos, tokens.eos_token) if around.eos else None,
+                ),
+            },
+            ensure_ascii=False,
+        ),
         encoding="utf-8",
     )
-    write_tokenizer_config(bos, eos, pad, tokens.chat_template, directory)
+    write_tokenizer_config(bos, eos, pad, tokens.chat_template, directory, around)
 
 
-def write_tokenizer_config(bos: str, eos: str, pad: str, template: str | None, directory: Path) -> None:
+def write_tokenizer_config(
+    bos: str, eos: str, pad: str, template: str | None, directory: Path, around: Around = GEMMA
+) -> None:
     """Write tokenizer_config.json, as transformers' GemmaTokenizer reads it."""
     config: dict[str, Any] = {
         "tokenizer_class": "GemmaTokenizer",
-        "add_bos_token": True,
-        "add_eos_token": False,
+        "add_bos_token": around.bos,
+        "add_eos_token": around.eos,
         "bos_token": bos,
         "eos_token": eos,
         "pad_token": pad,
@@ -72,7 +98,6 @@ def tokenizer_json(
     vocabulary: Vocabulary, bos: str, bos_id: int, added: tuple[AddedToken, ...] = ()
 ) -> dict[str, Any]:
     """The content of tokenizer.json."""
-    start = {"SpecialToken": {"id": bos, "type_id": 0}}
     return {
         "version": "1.0",
         "truncation": None,
@@ -85,17 +110,7 @@ def tokenizer_json(
             "behavior": "MergedWithPrevious",
             "invert": False,
         },
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [start, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [
-                start,
-                {"Sequence": {"id": "A", "type_id": 0}},
-                {"SpecialToken": {"id": bos, "type_id": 1}},
-                {"Sequence": {"id": "B", "type_id": 1}},
-            ],
-            "special_tokens": {bos: {"id": bos, "ids": [bos_id], "tokens": [bos]}},
-        },
+        "post_processor": post_processor((bos, bos_id), None),
         "decoder": {
             "type": "Sequence",
             "decoders": [
@@ -115,6 +130,27 @@ def tokenizer_json(
             "ignore_merges": False,
             "vocab": {piece: i for i, piece in enumerate(vocabulary.pieces)},
             "merges": merges(vocabulary),
+        },
+    }
+
+
+def post_processor(bos: tuple[str, int] | None, eos: tuple[str, int] | None) -> dict[str, Any]:
+    """What is put around a text, and around each of two: name and id of a token, None for nothing."""
+
+    def text(which: str, kind: int) -> list[dict[str, Any]]:
+        before, behind = (
+            [{"SpecialToken": {"id": token[0], "type_id": kind}}] if token is not None else []
+            for token in (bos, eos)
+        )
+        return [*before, {"Sequence": {"id": which, "type_id": kind}}, *behind]
+
+    return {
+        "type": "TemplateProcessing",
+        "single": text("A", 0),
+        "pair": text("A", 0) + text("B", 1),
+        "special_tokens": {
+            name: {"id": name, "ids": [i], "tokens": [name]}
+            for name, i in (token for token in (bos, eos) if token is not None)
         },
     }
 

@@ -1,22 +1,24 @@
 """What a chat template writes: the token that ends an assistant's turn, and every marker it uses.
 
 The template is executed, as transformers executes it, on a short conversation. Not about finding it
-(`chat_templates`) or other engines' idea of Jinja (`exporter.validation`).
+(`chat_templates`), how it is executed (`template_rendering`) or other engines' idea of Jinja
+(`exporter.validation`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+from exporter.checkpoints.tokenizer.template_rendering import Cause, Unrendered, render_each
 from exporter.errors import TokenizerError
+from runtimes.excerpt import plain_excerpt
 
 ANSWER = "The answer."
-# Marks for training, which only transformers knows: they render what is between them.
-GENERATION = re.compile(r"\{%(-?)\s*(?:end)?generation\s*(-?)%\}")
-COMMENT = r"{#\1 \2#}"
+WORDS = (("user", "A question."), ("assistant", ANSWER), ("user", "Another."))
+Turns = Sequence[tuple[str, str]]
+CAUSES: tuple[Cause, ...] = ("stopped", "refused", "failed")  # the first says most
 
 
 @dataclass(frozen=True)
@@ -29,57 +31,60 @@ class Rendered:
     failure: str | None = None
 
 
-def render_turn(template: str, special: Mapping[str, str], added: Mapping[str, int]) -> Rendered:
+def render_turn(
+    template: str, special: Mapping[str, str], added: Mapping[str, int], where: object
+) -> Rendered:
     """special: bos_token and the like, as templates know them. added: ids of tokens that text is searched
-    for before any merging."""
-    try:
-        ended = _conversation(template, special, 2, False)
-        whole = ended + _conversation(template, special, 3, True)
-    except TokenizerError as error:
-        return Rendered(None, frozenset(), error.what)
-    markers = frozenset(token for token in added if token and token in whole)
+    for before any merging. Raises TokenizerError for a template that cannot even render a user's question,
+    unless it says so itself (as TranslateGemma's does, which wants languages with it)."""
+    asked = ((WORDS[:1], True), (WORDS[:2], False), (WORDS, True))
+    question, ended, more = _conversations(template, special, asked)
+    if isinstance(question, Unrendered) and question.cause != "refused":
+        raise TokenizerError(
+            where,
+            f"the chat template cannot render a user's question ({plain_excerpt(question.why)})",
+            "mend the template, or export without it: a release may have none",
+        )
+    if isinstance(ended, Unrendered):
+        return Rendered(None, frozenset(), plain_excerpt(ended.why))
+    if isinstance(more, Unrendered):
+        return Rendered(None, frozenset(), plain_excerpt(more.why))
+    markers = frozenset(token for token in added if token and token in ended + more)
     behind = ended.rpartition(ANSWER)[2].lstrip() if ANSWER in ended else ""
     ends = [token for token in markers if behind.startswith(token)]
     return Rendered(max(ends, key=len, default=None), markers)
 
 
-def _conversation(template: str, special: Mapping[str, str], turns: int, prompting: bool) -> str:
-    """The first turns of a conversation. Raises TokenizerError where it cannot be rendered, be contents
-    strings or lists of parts."""
-    words = (("user", "A question."), ("assistant", ANSWER), ("user", "Another."))[:turns]
-    strings: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in words]
-    parts: list[dict[str, Any]] = [
-        {"role": role, "content": [{"type": "text", "text": text}]} for role, text in words
+def messages_of(turns: Turns, as_parts: bool) -> list[dict[str, Any]]:
+    """Messages whose contents are strings, or lists of parts."""
+    return [
+        {"role": role, "content": [{"type": "text", "text": text}] if as_parts else text}
+        for role, text in turns
     ]
-    try:
-        rendered = render(template, strings, special, prompting)
-        if all(text in rendered for _, text in words):
-            return rendered
-    except TokenizerError:
-        pass
-    return render(template, parts, special, prompting)
 
 
-def render(
-    template: str, messages: list[dict[str, Any]], special: Mapping[str, str], prompting: bool
-) -> str:
-    """What transformers' Jinja makes of messages. Raises TokenizerError for a template that refuses them or
-    is none."""
-    import jinja2  # here: base models come without a template
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def rendered_whole(turns: Turns, shown: str | Unrendered) -> bool:
+    """Whether a prompt has every text of a conversation."""
+    return isinstance(shown, str) and all(text.strip() in shown for _, text in turns)
 
-    def raise_exception(message: str) -> NoReturn:
-        raise jinja2.TemplateError(message)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: ""
-    try:
-        return environment.from_string(GENERATION.sub(COMMENT, template)).render(
-            messages=messages, add_generation_prompt=prompting, **special
-        )
-    except Exception as error:  # a template can fail in any way Python can
-        raise TokenizerError("the chat template", f"{type(error).__name__}: {error}", "mend it") from error
+def better(turns: Turns, strings: str | Unrendered, parts: str | Unrendered) -> str | Unrendered:
+    """Of a conversation of strings and the same of parts, what a template made for one of them renders."""
+    if rendered_whole(turns, strings) or (isinstance(strings, str) and not isinstance(parts, str)):
+        return strings
+    if isinstance(strings, Unrendered) and isinstance(parts, Unrendered):
+        return min(strings, parts, key=lambda each: CAUSES.index(each.cause))
+    return parts
+
+
+def _conversations(
+    template: str, special: Mapping[str, str], asked: Sequence[tuple[Turns, bool]]
+) -> Iterator[str | Unrendered]:
+    contexts = [
+        {"messages": messages_of(turns, as_parts), "add_generation_prompt": prompting, **special}
+        for turns, prompting in asked
+        for as_parts in (False, True)
+    ]
+    shown = render_each(template, contexts)
+    for (turns, _), strings, parts in zip(asked, shown[::2], shown[1::2], strict=True):
+        yield better(turns, strings, parts)

@@ -13,11 +13,10 @@ text is not asserted here: validation runs it in the engine (`exporter.validatio
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.checkpoints.tokenizer.turn_end import render
-from exporter.errors import TokenizerError
+from exporter.checkpoints.tokenizer.template_rendering import render_each
+from exporter.checkpoints.tokenizer.turn_end import Turns, better, messages_of
 from exporter.lowering.template_methods import without_methods
 from runtimes.strict_json import StrictJsonError, read_json_object
 
@@ -82,21 +81,34 @@ def with_eos(template: str | None, tokenizer: Path) -> str | None:
     return f"{{%- set {EOS} = {json.dumps(eos, ensure_ascii=False)} -%}}" + template
 
 
+def begins_with_bos(template: str) -> bool:
+    """Whether prompts begin with bos_token as such. The engine leaves that empty, and writes a start token
+    itself where it is told one. A first marker that is bos_token by chance, as trainers of ChatML have it,
+    is the template's own: written by both it would be there twice. True where nothing can be rendered.
+    """
+    turns: Turns = (("user", QUESTION),)
+    specials = (SPECIAL, {**SPECIAL, "bos_token": ""})
+    contexts = [
+        {"messages": messages_of(turns, as_parts), "add_generation_prompt": True, **special}
+        for as_parts in (False, True)
+        for special in specials
+    ]
+    shown = render_each(template, contexts)
+    full, without = better(turns, shown[0], shown[2]), better(turns, shown[1], shown[3])
+    return not isinstance(full, str) or full == f"{SPECIAL['bos_token']}{without}"
+
+
 def _knows_strings_alone(template: str) -> bool:
     """Whether a conversation of parts renders otherwise than one of strings, which can be rendered."""
-    turns = (("user", QUESTION), ("assistant", ANSWER), ("user", QUESTION))
+    turns: Turns = (("user", QUESTION), ("assistant", ANSWER), ("user", QUESTION))
     # A template may take parts from users and not from a system, which others again refuse.
-    return any(_wants_strings(template, words) for words in (turns, (("system", QUESTION), *turns)))
-
-
-def _wants_strings(template: str, words: Sequence[tuple[str, str]]) -> bool:
-    strings = [{"role": role, "content": text} for role, text in words]
-    parts = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in words]
-    try:
-        expected = render(template, strings, SPECIAL, True)
-    except TokenizerError:
-        return False
-    try:
-        return render(template, parts, SPECIAL, True) != expected
-    except TokenizerError:
-        return True
+    contexts = [
+        {"messages": messages_of(words, as_parts), "add_generation_prompt": True, **SPECIAL}
+        for words in (turns, (("system", QUESTION), *turns))
+        for as_parts in (False, True)
+    ]
+    shown = render_each(template, contexts)
+    return any(
+        isinstance(strings, str) and parts != strings
+        for strings, parts in zip(shown[::2], shown[1::2], strict=True)
+    )

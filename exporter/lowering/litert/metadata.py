@@ -14,7 +14,7 @@ from typing import Any
 
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.lowering.litert.chat_template import engine_template
+from exporter.lowering.litert.chat_template import begins_with_bos, engine_template
 
 # Field of LlmModelType by our model_type: how LiteRT-LM reads prompts, tool calls and channels. Its
 # Gemma 3 is the one that knows `<start_of_turn>`, but its tool calls are Gemma 3's alone.
@@ -53,7 +53,8 @@ class ModelFacts:
 def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
     """The section's bytes. tokenizer: the tokenizer.json beside it."""
     metadata = llm_metadata_pb2.LlmMetadata()
-    metadata.start_token.token_ids.ids.append(facts.bos_token)
+    if facts.chat_template is None or begins_with_bos(facts.chat_template):
+        metadata.start_token.token_ids.ids.append(facts.bos_token)
     for token in facts.stop_tokens:
         metadata.stop_tokens.add().token_ids.ids.append(token)
     if facts.chat_template is not None:

@@ -95,3 +95,17 @@ def test_no_directory_for_temporary_files_is_refused_with_what_to_set(
     found = disk_error(RuntimeError("odd"), tmp_path / "release")
     assert "no directory for temporary files" in str(found)
     assert "set TMPDIR" in str(found)
+
+
+def test_a_disk_too_small_for_what_comes_is_named_before_it_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    asked = OSError(errno.ENOSPC, "9 KiB are needed", str(place / "gemma-litert-1"))
+    found = disk_error(asked, tmp_path / "release")
+    assert found is not None
+    assert found.what == "the disk for temporary files is full"
+    with pytest.raises(SystemExit) as ended, exit_codes(show_traceback=False):
+        raise asked
+    assert ended.value.code == 2

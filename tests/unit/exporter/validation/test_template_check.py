@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from exporter.checkpoints.interface import TokenFacts
+from exporter.checkpoints.tokenizer.template_rendering import Cause, Unrendered
 from exporter.lowering.conversations import Conversation, Prompts
 from exporter.reference.texts import TokenisedText
 from exporter.schemes import INT8_CHANNEL
@@ -85,7 +87,8 @@ def test_one_wrong_character_fails_and_says_where(tmp_path: Path) -> None:
     (gate,) = findings.gates
     assert gate.verdict == Failed(1, 0, "prompts")
     (remark,) = findings.not_checked
-    assert "Runtime 1.0 renders a system message as 'system: Be brief." in remark
+    assert "Runtime 1.0 renders a system message as '<bos>system: Be brief." in remark
+    assert "transformers as '<bos>system: Be brief." in remark
 
 
 def test_a_template_of_the_artifacts_own_is_remarked_on(tmp_path: Path) -> None:
@@ -115,3 +118,29 @@ def test_without_a_template_or_a_runtime_that_renders_there_is_no_gate(tmp_path:
     assert checked(tmp_path, RenderingLowering(prompts("")), base).gates == []
     assert checked(tmp_path, ArchiveLowering()).gates == []
     assert checked(tmp_path, RenderingLowering(lambda _: None)).gates == []
+
+
+@pytest.mark.parametrize("cause", ["failed", "stopped"])
+def test_a_conversation_at_which_the_runtime_crashes_fails(tmp_path: Path, cause: Cause) -> None:
+    def crash(conversations: Sequence[Conversation]) -> Prompts:
+        shown = Unrendered(cause, "ended with SIGABRT")
+        return Prompts("Runtime 1.0", TEMPLATE, (shown,) * len(conversations), puts_bos=True)
+
+    findings = checked(tmp_path, RenderingLowering(crash))
+    (gate,) = findings.gates
+    assert isinstance(gate.verdict, Failed)
+    assert (
+        "renders a user alone not at all (ended with SIGABRT), transformers as" in findings.not_checked[0]
+    )
+
+
+def test_a_first_token_that_the_runtime_writes_again_fails(tmp_path: Path) -> None:
+    def doubled(conversations: Sequence[Conversation]) -> Prompts:
+        once = prompts("")(conversations)
+        assert once is not None
+        return replace(once, rendered=tuple(f"<bos>{each}" for each in once.rendered))
+
+    findings = checked(tmp_path, RenderingLowering(doubled))
+    (gate,) = findings.gates
+    assert isinstance(gate.verdict, Failed)
+    assert "as '<bos><bos>user: What" in findings.not_checked[0]

@@ -16,6 +16,7 @@ from tests.unit.exporter.checkpoints.adapters.written_adapters import (
     ADAPTED,
     MODULE,
     OUTER,
+    STEM,
     Tensors,
     factors,
     values,
@@ -134,3 +135,14 @@ def test_projections_of_layers_that_share_a_cache_are_left_out_and_counted(tmp_p
     assert source.rewritten == {ADAPTED}
     (left_out,) = source.left_out
     assert left_out == f"the adapter's part of the {UNUSED}, 768 parameters"
+
+
+def test_magnitudes_saved_twice_are_read_once_and_must_agree(tmp_path: Path) -> None:
+    """peft does that to a head's where it saves embedding layers."""
+    magnitudes = {f"{STEM}.lora_magnitude_vector{end}": values(128) for end in ("", ".weight")}
+    write_adapter(tmp_path, factors() | magnitudes, use_dora=True)
+    assert LoraSource.open(RandomSource(tiny_gemma3()), tmp_path).rewritten == {ADAPTED}
+    magnitudes[f"{STEM}.lora_magnitude_vector"] = values(128, seed=2)
+    write_adapter(tmp_path, factors() | magnitudes, use_dora=True)
+    with pytest.raises(CheckpointError, match="are the same part of one weight"):
+        LoraSource.open(RandomSource(tiny_gemma3()), tmp_path)

@@ -191,3 +191,66 @@ def test_files_beside_a_base_and_its_adapter_are_the_bases(tmp_path: Path) -> No
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
     }
+
+
+def begin_with(path: Path, piece: str, token: int) -> None:
+    """Have a tokenizer.json put a token before any text."""
+    single = [{"SpecialToken": {"id": piece, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    edit(
+        path,
+        post_processor={
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {piece: {"id": piece, "ids": [token], "tokens": [piece]}},
+        },
+    )
+
+
+def test_what_its_tokenizer_calls_bos_begins_text_in_every_format(
+    base: RandomSource, adapter: Path
+) -> None:
+    write_tiny_tokenizer(adapter)
+    edit(adapter / "tokenizer_config.json", bos_token="<start_of_turn>", eos_token="<end_of_turn>")
+    write_json(adapter / "generation_config.json", {"bos_token_id": 2})
+    source = LoraSource.open(base, adapter)
+    assert source.tokens.bos_token == 4
+    assert source.architecture["bos_token_id"] == 4
+    assert source.architecture["eos_token_id"] == list(source.tokens.stop_tokens) == [5, 1]
+    said = "Text begins with token 4, as the adapter says; the base's begins with 2."
+    assert said in source.tokens.remarks
+
+
+@pytest.mark.parametrize(("piece", "token"), [("<bos>", 2), ("<start_of_turn>", 4)])
+def test_what_its_tokenizer_json_puts_before_text_is_what_transformers_puts_there(
+    base: RandomSource, adapter: Path, piece: str, token: int
+) -> None:
+    from transformers import AutoTokenizer
+
+    write_tiny_tokenizer(adapter)
+    begin_with(adapter / "tokenizer.json", piece, token)
+    edit(adapter / "tokenizer_config.json", bos_token="<start_of_turn>")
+    tokens = LoraSource.open(base, adapter).tokens
+    assert AutoTokenizer.from_pretrained(adapter)("text")["input_ids"][0] == tokens.bos_token == token
+    said = "calls <start_of_turn> (4) the bos token, and its tokenizer.json begins text with token 2"
+    assert any(said in remark for remark in tokens.remarks) is (token == 2)
+
+
+def test_a_bos_that_is_no_token_is_refused(base: RandomSource, adapter: Path) -> None:
+    write_json(adapter / "tokenizer_config.json", {"bos_token": "<|im_start|>"})
+    with pytest.raises(TokenizerError, match=r"its bos_token '<\|im_start\|>' is not in the vocabulary"):
+        LoraSource.open(base, adapter)
+
+
+def test_ends_that_are_the_bases_leave_its_configuration_as_it_is(
+    base: RandomSource, adapter: Path
+) -> None:
+    write_tiny_tokenizer(adapter)
+    source = LoraSource.open(base, adapter)
+    changed = {"vocab_size", "tie_word_embeddings"}
+    for key in ("bos_token_id", "eos_token_id"):
+        assert source.architecture.get(key) == base.architecture.get(key)
+    assert {**source.architecture, **dict.fromkeys(changed)} == {
+        **base.architecture,
+        **dict.fromkeys(changed),
+    }

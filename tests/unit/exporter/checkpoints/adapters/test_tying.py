@@ -16,6 +16,7 @@ from tests.unit.exporter.checkpoints.adapters.written_adapters import (
     EMBED,
     EMBEDDING,
     HEAD,
+    STEM,
     Tensors,
     factors,
     of_embedding,
@@ -110,6 +111,42 @@ def test_with_ensured_tying_one_matrix_takes_the_update_once(tmp_path: Path) -> 
     assert source.components["text"].spec.tied_embedding
     expected = source.base.rows(f"{EMBEDDING}.weight", 0, 512) + 2 * (up @ down).T
     np.testing.assert_allclose(source.rows(f"{EMBEDDING}.weight", 0, 512), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_magnitudes_of_a_tied_dora_make_two_matrices_of_the_factors_they_share(tmp_path: Path) -> None:
+    settings = {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True, "use_dora": True}
+    source = opened(tmp_path, tied_dora(), **settings)
+    assert not source.components["text"].spec.tied_embedding
+    down, up = of_embedding().values()
+    added = source.base.rows(f"{EMBEDDING}.weight", 0, 512) + 2 * (up @ down).T
+    by_column = added * (values(64, seed=5) / np.linalg.norm(added, axis=0))
+    by_row = added * (values(512, seed=6) / np.linalg.norm(added, axis=1))[:, None]
+    np.testing.assert_allclose(source.rows(f"{EMBEDDING}.weight", 0, 512), by_column, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(source.rows("lm_head.weight", 0, 512), by_row, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tied_dora_without_the_heads_magnitudes_is_refused(tmp_path: Path) -> None:
+    tensors = {name: each for name, each in tied_dora().items() if not name.startswith(HEAD)}
+    settings = {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True, "use_dora": True}
+    refused(
+        tmp_path,
+        "embedding and head are tied, and the magnitudes of the head are missing",
+        tensors,
+        **settings,
+    )
+
+
+def tied_dora() -> Tensors:
+    down, up = of_embedding().values()
+    return {
+        **factors(),
+        f"{STEM}.lora_magnitude_vector": values(128, seed=4),
+        **of_embedding(),
+        f"{EMBED}.lora_magnitude_vector": values(64, seed=5),
+        f"{HEAD}.lora_A.weight": up.T.copy(),
+        f"{HEAD}.lora_B.weight": down.T.copy(),
+        f"{HEAD}.lora_magnitude_vector": values(512, seed=6),
+    }
 
 
 def test_two_equal_copies_of_a_tied_matrix_stay_one(tmp_path: Path) -> None:

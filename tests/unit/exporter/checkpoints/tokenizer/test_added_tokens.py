@@ -56,8 +56,9 @@ def require_transformers_tokens(directory: Path, out: Path) -> None:
     for script, text in SCRIPTS.items():
         chat = f"<|im_start|>user\n{text}<|im_end|>\n<|late|> {text}"
         for each in (text, chat):
-            expected = theirs(each, add_special_tokens=False)["input_ids"]
-            assert ours.encode(each, add_special_tokens=False).ids == expected, script
+            for around in (True, False):
+                expected = theirs(each, add_special_tokens=around)["input_ids"]
+                assert ours.encode(each, add_special_tokens=around).ids == expected, script
 
 
 def size(directory: Path) -> int:
@@ -91,6 +92,33 @@ def test_without_added_tokens_nothing_changes(directory: Path, tmp_path: Path) -
     require_transformers_tokens(directory, tmp_path / "out")
 
 
+@pytest.mark.parametrize("bos", [True, False, None])
+@pytest.mark.parametrize("eos", [True, False, None])
+def test_what_is_put_around_a_text_is_what_transformers_puts(
+    directory: Path, tmp_path: Path, bos: bool | None, eos: bool | None
+) -> None:
+    said = {
+        key: value for key, value in (("add_bos_token", bos), ("add_eos_token", eos)) if value is not None
+    }
+    write_json(directory / "tokenizer_config.json", {**NAMES, **said})
+    require_transformers_tokens(directory, tmp_path / "out")
+    made = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).encode("a").ids
+    assert (made[0] == 2, made[-1] == 1) == (bool(bos), bool(eos))
+
+
+def test_a_flag_that_is_neither_true_nor_false_is_refused(directory: Path, tmp_path: Path) -> None:
+    write_json(directory / "tokenizer_config.json", {**NAMES, "add_bos_token": "no"})
+    with pytest.raises(TokenizerError, match="add_bos_token: expected true or false, got 'no'"):
+        write_directory_tokenizer(CheckpointDirectory(directory), FACTS, tmp_path)
+
+
+@pytest.mark.parametrize("named", [{"additional_special_tokens": ["<|x|>"]}, {"eos_token": "<|x|>"}])
+def test_a_special_token_in_no_vocabulary_is_refused(directory: Path, named: dict[str, Any]) -> None:
+    write_json(directory / "tokenizer_config.json", {**NAMES, **named})
+    with pytest.raises(TokenizerError, match=r"special token '<\|x\|>', which is not in the vocabulary"):
+        read_extended_vocabulary(CheckpointDirectory(directory))
+
+
 @pytest.mark.parametrize(
     ("listed", "decoder", "what"),
     [
@@ -100,6 +128,8 @@ def test_without_added_tokens_nothing_changes(directory: Path, tmp_path: Path) -
         ({"<|x|>": 700, "<|y|>": 700}, None, "two added tokens have one id"),
         ({"<bos>": 700}, None, "'<bos>' has id 700, in the vocabulary 2"),
         ({"<|x|>": 10**7}, None, "'<|x|>' has id 10000000, the next is 600"),
+        ({"<|x|>": 100}, None, "'<|x|>' has id 100, which in the vocabulary is"),
+        ({}, {"5": {"content": "<|x|>"}}, "'<|x|>' has id 5, which in the vocabulary is"),
         ({}, {"a": {"content": "<|x|>"}}, "not an object of tokens by id"),
         ({}, {"9": {"content": "<|x|>", "special": "yes"}}, "token 9 has a flag"),
     ],

@@ -82,7 +82,6 @@ def test_all_that_say_so_are_joined(directory: Path) -> None:
             "<end_of_turn>",
         ),
         ("{{ raise_exception('no') }}", None),
-        ("{% for", None),
     ],
 )
 def test_what_ends_an_answer_is_found_by_rendering_one(
@@ -110,9 +109,27 @@ def test_a_token_without_a_row_is_refused(
         facts(directory, rows, **ids)
 
 
+def test_a_model_that_nothing_pads_is_padded_with_the_family_s_token(directory: Path) -> None:
+    assert facts(directory, pad_token_id=-1).pad_token == 0
+    write_json(directory / "generation_config.json", {"pad_token_id": -1})
+    assert facts(directory, pad_token_id=3).pad_token == 3
+
+
 def test_an_id_larger_than_any_runtime_s_is_refused(directory: Path) -> None:
     with pytest.raises(TokenizerError, match="pad_token_id: expected a token id"):
         facts(directory, pad_token_id=10**30)
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+def test_a_wrong_id_is_told_of_the_file_that_has_it(directory: Path, name: str) -> None:
+    if name == "config.json":
+        (directory / "generation_config.json").unlink(missing_ok=True)
+        with pytest.raises(TokenizerError, match=r"[^_]config.json: eos_token_id: expected a token id"):
+            facts(directory, eos_token_id="one")
+        return
+    write_json(directory / name, {"eos_token_id": "one"})
+    with pytest.raises(TokenizerError, match=r"generation_config.json: eos_token_id: expected a token id"):
+        facts(directory)
 
 
 def test_a_marker_of_the_template_without_a_row_is_refused(directory: Path) -> None:
