@@ -28,7 +28,7 @@ from runtimes.litert import gpu
 from runtimes.open import open_session
 from runtimes.session import Logits
 from runtimes.vulkan import has_loader, vulkan_adapters
-from tests.corruption.litert import flatten_row_constants
+from tests.corruption.litert import flatten_row_constants, replace_operation
 from tests.fakes import silent
 from tests.jobs import a_job, a_plan, a_variant, validated
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource, tiny_gemma2
@@ -138,12 +138,20 @@ def test_a_release_that_is_right_on_the_cpu_alone_is_failed_by_its_paths(tmp_pat
         assert report.outcome == "passed" or others or not honest
 
 
-def test_floats_leave_operations_over_by_name(tmp_path: Path) -> None:
-    path = PATHS["litert-gpu-fp32"]
-    if (reason := path.missing()) is not None:
-        pytest.skip(reason)
-    answer = path.run(made(tmp_path, "Gemma 1", FP16).order(tmp_path, "tflite"))
-    assert any(each.startswith("EMBEDDING_LOOKUP") for each in answer.left_over or ())
+def test_an_operation_the_accelerator_does_not_take_is_left_over_by_name(
+    subject: Subject, path: ExecutionPath, tmp_path: Path
+) -> None:
+    wrong = Subject(subject.release.copy(tmp_path))
+    order = wrong.order(tmp_path, "tflite")
+    assert replace_operation(order.directory / order.artifact.path, "GELU", "LOG_SOFTMAX") == 1
+    assert path.run(order).left_over == ("LOG_SOFTMAX (Operation is not supported.)",)
+
+
+def test_floats_are_accelerated_too(path: ExecutionPath, tmp_path: Path) -> None:
+    floats = made(tmp_path, "Gemma 1", FP16)
+    answer = path.run(floats.order(tmp_path, "tflite"))
+    assert answer.left_over == ()
+    assert floats.strays(answer) <= path.mean_kl_limit
 
 
 def test_integers_in_blocks_end_the_process_and_not_this_one(path: ExecutionPath, tmp_path: Path) -> None:
