@@ -62,27 +62,6 @@ def _flatten(path: Path, start: int, end: int) -> int:
     return changed
 
 
-def replace_operation(path: Path, old: str, new: str) -> int:
-    """Let every operation of one kind be another kind of as many inputs, by their names in the schema; for
-    what a runtime does not take. Returns how many kinds of operations were changed, of all models."""
-    before, after = (getattr(schema.BuiltinOperator, name) for name in (old, new))
-    changed = 0
-    for begin, end in _models(path):
-        with path.open("r+b") as file:
-            data = mmap.mmap(file.fileno(), end - begin, offset=begin)  # as above
-        model = schema.Model.GetRootAs(data, 0)
-        for i in range(model.OperatorCodesLength()):
-            code = model.OperatorCodes(i)
-            if code.BuiltinCode() == before:
-                table = code._tab
-                deprecated, own = (table.Pos + table.Offset(slot) for slot in (4, 10))
-                struct.pack_into("<b", data, deprecated, min(after, 127))
-                struct.pack_into("<i", data, own, after)
-                changed += 1
-        data.flush()
-    return changed
-
-
 def _models(path: Path) -> list[tuple[int, int]]:
     """Where each model's bytes begin and end."""
     if not is_container(path):

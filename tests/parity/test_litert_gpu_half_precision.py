@@ -1,7 +1,7 @@
 """What LiteRT's graphs do for half precision is needed: undone, the gate on fp16 fails, and no other.
 
-Matrix: RoPE from tables and in the graph, at positions past 3,000; a stream of 1e5, scaled and not. On a tiny
-Gemma 3. Not asserted: how far other models stray (tests/parity/test_litert_gpu.py, docs/accelerators.md).
+Matrix: RoPE from tables and in the graph, at positions past 3,000; a stream of 1e5, scaled and not. On a
+tiny Gemma 3. Not asserted: how far other models stray (tests/parity/test_litert_gpu.py).
 """
 
 from __future__ import annotations
