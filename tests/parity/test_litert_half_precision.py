@@ -1,5 +1,5 @@
-"""What half precision does to a graph on LiteRT's GPU accelerator: right as it is written, and caught where it
-is written as graphs were once.
+"""What half precision does to a graph on LiteRT's GPU accelerator: right as it is written, and caught where
+it is written as graphs were once.
 
 Matrix: a residual stream of a real model's size, a position near 1,000; unscaled, squared as it comes, with
 angles computed in the graph. Not asserted: families and recipes (`test_litert_gpu`), real weights
