@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from exporter.checkpoints.tokenizer.asked_process import Answer, Limits, Order, ask, serve
+from exporter.asked_process import Limits, Question, Reply, ask, reply_to
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, read_answers
 from exporter.lowering.conversations import Conversation
 from runtimes.errors import ArtifactError
 from runtimes.excerpt import plain_excerpt
 
 SECONDS = 60.0  # an engine opens in one or two and renders in milliseconds
-OPENED: Answer = {"opened": True}
+OPENED: Reply = {"opened": True}
 
 
 def vendor_prompts(
@@ -46,10 +46,10 @@ def vendor_prompts(
 def serve_engine(opened: Any, render: Any) -> None:
     """The process's side. opened: takes the order, gives a context manager for the engine. render: takes
     the engine and a conversation as the order has it, gives the prompt."""
-    serve(lambda order: _answers(order, opened, render))
+    reply_to(lambda order: _answers(order, opened, render))
 
 
-def _answers(order: Order, opened: Any, render: Any) -> Iterator[Answer]:
+def _answers(order: Question, opened: Any, render: Any) -> Iterator[Reply]:
     try:
         manager = opened(order)
         engine = manager.__enter__()
@@ -64,7 +64,7 @@ def _answers(order: Order, opened: Any, render: Any) -> Iterator[Answer]:
         manager.__exit__(None, None, None)
 
 
-def _answer(engine: Any, conversation: Any, render: Any) -> Answer:
+def _answer(engine: Any, conversation: Any, render: Any) -> Reply:
     try:
         return {"rendered": render(engine, conversation).encode("utf-8").decode("utf-8")}
     except Exception as error:  # of the engine's; UnicodeDecodeError where it returns what is no text

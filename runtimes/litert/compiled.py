@@ -29,7 +29,7 @@ def require_litert() -> None:
         ) from error
 
 
-def require_room(scratch: Path, packed: int) -> None:
+def require_room_to_pack(scratch: Path, packed: int) -> None:
     """Raise OSError where XNNPACK's packed copy of weights, of so many bytes, may not fit into `scratch`.
 
     XNNPACK aborts the process where the disk fills up while it packs.

@@ -30,7 +30,7 @@ from runtimes.litert.compiled import (
     compile_model,
     refusals_explained,
     require_litert,
-    require_room,
+    require_room_to_pack,
 )
 from runtimes.litert.embedders import Embedder, open_embedders, with_vectors
 from runtimes.litert.facts import SignatureShapes, session_facts
@@ -89,7 +89,7 @@ class LiteRtSession:
         try:
             place = Path(directory.name)
             files = model_files(path, place)
-            require_room(place, files.packed)
+            require_room_to_pack(place, files.packed)
             with refusals_explained(path):
                 embedders = open_embedders(files.embedders, place, path)
                 model = compile_model(files.text, place, threads)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
-from exporter.checkpoints.tokenizer.asked_process import Answer, Order, serve
+from exporter.asked_process import Question, Reply, reply_to
 
 # Marks for training, which only transformers knows: they render what is between them.
 GENERATION = re.compile(r"\{%(-?)\s*(?:end)?generation\s*(-?)%\}")
@@ -23,7 +23,7 @@ class TemplateRefusal(Exception):
     """Raised by a template itself."""
 
 
-def answer_contexts(order: Order) -> Iterator[Answer]:
+def answer_contexts(order: Question) -> Iterator[Reply]:
     """An answer for each of the order's contexts: rendered, or refused by the template, or failed."""
     try:
         template = _environment().from_string(GENERATION.sub(COMMENT, order["template"]))
@@ -34,7 +34,7 @@ def answer_contexts(order: Order) -> Iterator[Answer]:
         yield _render(template, context)
 
 
-def _render(template: Any, context: Mapping[str, Any]) -> Answer:
+def _render(template: Any, context: Mapping[str, Any]) -> Reply:
     found, length = [], 0
     try:
         for piece in template.generate(**context):
@@ -49,7 +49,7 @@ def _render(template: Any, context: Mapping[str, Any]) -> Answer:
         return _failed(error)
 
 
-def _failed(error: Exception) -> Answer:
+def _failed(error: Exception) -> Reply:
     if isinstance(error, MemoryError):
         return {"stopped": "takes more memory than a template may"}
     return {"failed": f"{type(error).__name__}: {error}"}
@@ -86,4 +86,4 @@ def _tojson(
 
 
 if __name__ == "__main__":
-    serve(answer_contexts)
+    reply_to(answer_contexts)

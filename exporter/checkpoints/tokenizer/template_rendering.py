@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from exporter.checkpoints.tokenizer import asked_process
-from exporter.checkpoints.tokenizer.asked_process import Answer, Answers, Limits
+from exporter import asked_process
+from exporter.asked_process import Limits, Replies, Reply
 from runtimes.strict_json import parse_json_object
 
 PROCESS = "exporter.checkpoints.tokenizer.template_process"
@@ -36,7 +36,7 @@ def render_each(template: str, contexts: Sequence[Mapping[str, Any]]) -> tuple[s
     return _render_each(template, tuple(json.dumps(dict(context)) for context in contexts))
 
 
-def read_answers(answers: Answers, count: int) -> tuple[str | Unrendered, ...]:
+def read_answers(answers: Replies, count: int) -> tuple[str | Unrendered, ...]:
     """As many as were asked for: the one a process ended at is blamed, and those behind were not tried."""
     found = [_read(each) for each in answers.found[:count]]
     if len(found) < count:
@@ -45,7 +45,7 @@ def read_answers(answers: Answers, count: int) -> tuple[str | Unrendered, ...]:
     return (*found, *(not_tried for _ in range(count - len(found))))
 
 
-def _read(answer: Answer) -> str | Unrendered:
+def _read(answer: Reply) -> str | Unrendered:
     match answer:
         case {"rendered": str(text)}:
             return text

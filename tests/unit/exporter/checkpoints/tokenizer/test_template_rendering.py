@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from exporter.asked_process import Limits, ask
 from exporter.checkpoints.tokenizer import template_rendering
-from exporter.checkpoints.tokenizer.asked_process import Limits, ask
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, read_answers, render_each
 from exporter.checkpoints.tokenizer.turn_end import render_turn
 from exporter.errors import TokenizerError
@@ -81,7 +81,7 @@ def test_a_template_that_refuses_a_plain_question_itself_is_no_broken_one(tmp_pa
 
 CHILD = """
 import os, sys, time
-from exporter.checkpoints.tokenizer.asked_process import serve
+from exporter.asked_process import reply_to
 
 def answer(order):
     yield {"rendered": "first"}
@@ -89,7 +89,7 @@ def answer(order):
     %s
     yield {"rendered": "second"}
 
-serve(answer)
+reply_to(answer)
 """
 
 

@@ -27,8 +27,8 @@ START = (
     "runpy.run_module(sys.argv.pop(1), run_name='__main__')"
 )
 ROOT = Path(__file__).parents[3]
-Order = Mapping[str, Any]
-Answer = Mapping[str, Any]
+Question = Mapping[str, Any]
+Reply = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Replies:
     """In the order they came. end: what stopped the process before it was through, in words; None where
     nothing did. hung: whether that was its time."""
 
-    found: tuple[Answer, ...]
+    found: tuple[Reply, ...]
     end: str | None
     hung: bool = False
 
 
-def ask(module: str, order: Order, limits: Limits) -> Answers:
-    """Run a module that calls `serve`."""
+def ask(module: str, order: Question, limits: Limits) -> Replies:
+    """Run a module that calls `reply_to`."""
     command = [sys.executable, "-P", "-c", START, str(ROOT), module]
     stated = {"order": order, "cpu": limits.processor_seconds, "memory": limits.memory_bytes}
     try:
@@ -64,16 +64,16 @@ def ask(module: str, order: Order, limits: Limits) -> Answers:
         )
     except subprocess.TimeoutExpired as error:
         end = f"took longer than {limits.seconds:g} s{_printed(error.stderr)}"
-        return Answers(_answers(error.stdout), end, hung=True)
+        return Replies(_answers(error.stdout), end, hung=True)
     found = _answers(done.stdout)
     if done.returncode == 0:
-        return Answers(found, None)
+        return Replies(found, None)
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL) and limits.processor_seconds is not None:
-        return Answers(found, f"took longer than {limits.processor_seconds} s", hung=True)
-    return Answers(found, f"ended with {_how(done.returncode)}{_printed(done.stderr)}")
+        return Replies(found, f"took longer than {limits.processor_seconds} s", hung=True)
+    return Replies(found, f"ended with {_how(done.returncode)}{_printed(done.stderr)}")
 
 
-def serve(answer: Callable[[Order], Iterator[Answer]]) -> None:
+def reply_to(answer: Callable[[Question], Iterator[Reply]]) -> None:
     """The process's own side: answer the order on standard input, within the limits it states."""
     stated = parse_json_object(sys.stdin.buffer.read())
     # What native code prints must not come between the answers.
@@ -101,7 +101,7 @@ def _limit(processor_seconds: int | None, memory_bytes: int | None) -> None:
                 resource.setrlimit(which, (limit, resource.getrlimit(which)[1]))
 
 
-def _answers(printed: bytes | None) -> tuple[Answer, ...]:
+def _answers(printed: bytes | None) -> tuple[Reply, ...]:
     """Whole lines; one that was cut short is no answer."""
     found = []
     for line in (printed or b"").splitlines():
