@@ -78,6 +78,7 @@ COREML = RuntimeFamily(
     cache_slots=_cache_slots,
     cached_bytes=2,
     rewindable=None,
+    context_multiple=1,
     stream=COREML_STREAM,
     drivers=(
         # The RoPE tables are fp16 in either arithmetic, which is nearly all of what fp32 measures: 1e-6 on

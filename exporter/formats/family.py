@@ -128,6 +128,7 @@ class RuntimeFamily:
     cached_bytes: of a number in the KV cache.
     rewindable: tokens an app may set a session back by once layers forget positions; None where no app is
     offered that.
+    context_multiple: what a context is rounded up to, where the model goes as far.
     stream: how small the residual stream is kept; None where it is as large as the model has it.
     drivers: every way its artifacts are executed in a validation, the most exact first.
     paths: the ways beside these that a machine may or may not have.
@@ -148,6 +149,7 @@ class RuntimeFamily:
     cache_slots: CacheSlots
     cached_bytes: int
     rewindable: int | None
+    context_multiple: int
     stream: ScaledStream | None
     drivers: tuple[Driver, ...]
     paths: tuple[ExecutionPath, ...]

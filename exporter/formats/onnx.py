@@ -64,6 +64,7 @@ ONNX = RuntimeFamily(
     cache_slots=_cache_slots,
     cached_bytes=4,
     rewindable=None,
+    context_multiple=1,
     stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
     paths=(),

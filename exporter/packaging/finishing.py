@@ -53,7 +53,7 @@ def finish_release(
             context=variant.context,
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
-            remarks=(*source.remarks, *source.tokens.remarks),
+            remarks=(*source.remarks, *source.tokens.remarks, *plan.remarks),
             artifacts=artifacts,
             rings=frozenset(
                 each.format

@@ -5,9 +5,10 @@ Not about doing it. A plan is a value: a variant in, a scheme for every matrix a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
@@ -38,14 +39,26 @@ class ComponentPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """components: what becomes of each of the model's, no two of which have a weight of one name."""
+    """variant: as asked for, its context rounded up where a runtime wants that. asked_context: as it was.
+    components: what becomes of each of the model's, no two of which have a weight of one name."""
 
     variant: Variant
+    asked_context: int
     components: Mapping[ComponentName, ComponentPlan]
 
     @property
     def prefill_chunk(self) -> int:
         return min(PREFILL_CHUNK, self.variant.context)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is done otherwise than asked, a sentence each."""
+        context, asked = self.variant.context, self.asked_context
+        if context == asked:
+            return ()
+        rounded = [each for each in self.families if each.context_multiple > 1]
+        multiples = " and ".join(f"{each.context_multiple} ({each.title})" for each in rounded)
+        return (f"The context is {context} tokens, {asked} rounded up to a multiple of {multiples}.",)
 
     @property
     def families(self) -> tuple[RuntimeFamily, ...]:
@@ -80,7 +93,16 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
     held: the source's codes. Raises PlanError for a context beyond the model's, a scheme a target cannot
     carry, a matrix a scheme does not divide, or nothing to keep where the recipe keeps what is stored.
     """
-    return Plan(variant, {name: _plan(each, variant, held) for name, each in components.items()})
+    asked, most = variant.context, min(each.spec.context_length for each in components.values())
+    variant = replace(variant, context=_rounded_context(variant, most))
+    return Plan(variant, asked, {name: _plan(each, variant, held) for name, each in components.items()})
+
+
+def _rounded_context(variant: Variant, most: int) -> int:
+    """The context in the multiples that the runtimes want; as asked where the model ends before that."""
+    multiple = math.lcm(*(family.context_multiple for family in families_of(variant.formats)))
+    rounded = -(-variant.context // multiple) * multiple
+    return rounded if rounded <= most else variant.context
 
 
 def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes]) -> ComponentPlan:

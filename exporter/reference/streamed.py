@@ -14,7 +14,7 @@ Steps of `StreamedReference.run`:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ from exporter.progress import Progress
 from exporter.reference.layer_walk import LayerWalk, LinearWatch, token_batches
 from exporter.reference.lending import Lender, as_parameter
 from exporter.reference.logits_file import LogitsFile
+from exporter.reference.peaks import Peaks
 from exporter.reference.spill import Spill
 from exporter.reference.weights import ReferenceWeights
 from runtimes.session import Tokens
@@ -107,9 +108,17 @@ class StreamedReference:
         for name, (module, local, _) in owned.items():
             self._lender.lend(module, local, name)
 
-    def run(self, tokens: NDArray[np.integer[Any]], sink: LogitsSink, progress: Progress) -> None:
-        """Logits of tokens [batch, length] into `sink`: [batch * length, n] a block."""
-        with torch.inference_mode(), self.walk(tokens) as walk:
+    def run(
+        self,
+        tokens: NDArray[np.integer[Any]],
+        sink: LogitsSink,
+        progress: Progress,
+        peaks: Peaks | None = None,
+    ) -> None:
+        """Logits of tokens [batch, length] into `sink`: [batch * length, n] a block. peaks: to see what
+        passes the text model's modules on the way."""
+        seen = nullcontext() if peaks is None else peaks.watching(self.model.model)
+        with torch.inference_mode(), self.walk(tokens) as walk, seen:
             # (1)
             walk.start()
             for layer in walk.layers():
@@ -158,12 +167,13 @@ class StreamedReference:
 
 
 def reference_logits(
-    weights: ReferenceWeights, tokens: Tokens, path: Path, progress: Progress
+    weights: ReferenceWeights, tokens: Tokens, path: Path, progress: Progress, peaks: Peaks | None = None
 ) -> LogitsFile:
-    """The reference's logits at every position of one sequence, in a file at `path`."""
+    """The reference's logits at every position of one sequence, in a file at `path`. peaks: gets the
+    largest magnitudes on the way to them."""
     reference = StreamedReference(weights)
     file = LogitsFile.create(path, len(tokens), reference.vocab_size)
-    reference.run(tokens[None], ToFile(file), progress)
+    reference.run(tokens[None], ToFile(file), progress, peaks)
     return file
 
 

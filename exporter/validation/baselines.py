@@ -1,4 +1,4 @@
-"""`Baselines`: logits of transformers on the checkpoints of a job, kept on disk.
+"""`Baselines`: logits of transformers on the checkpoints of a job, kept on disk, and the peaks on the way.
 
 Made when they are first asked for and once for a job: what several variants compare with is the same, as
 far as their contexts go. Not about artifacts.
@@ -13,6 +13,8 @@ from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.logits_file import LogitsFile
+from exporter.reference.peak import Peak
+from exporter.reference.peaks import Peaks
 from exporter.reference.streamed import reference_logits
 from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.statistics import Agreement, agree
@@ -28,6 +30,7 @@ class Baselines:
     def __init__(self, job: Job, directory: Path) -> None:
         self._job, self._directory = job, directory
         self._files: dict[str, LogitsFile] = {}
+        self._peaks: dict[str, Peaks] = {}
 
     def original(self) -> LogitsFile:
         """transformers on the checkpoint as it came."""
@@ -35,15 +38,26 @@ class Baselines:
 
     def quantised(self, checkpoint: QuantizedCheckpoint) -> LogitsFile:
         """transformers on a quantised checkpoint of the job."""
-        return self._logits(f"{QUANTISED}-{checkpoint.directory.name}", UnpackedWeights(checkpoint))
+        return self._logits(_name(checkpoint), UnpackedWeights(checkpoint))
+
+    def peaks(self, checkpoint: QuantizedCheckpoint) -> tuple[Peak, ...]:
+        """The largest magnitudes in transformers on a quantised checkpoint of the job."""
+        self.quantised(checkpoint)
+        return self._peaks[_name(checkpoint)].found
 
     def _logits(self, name: str, weights: ReferenceWeights) -> LogitsFile:
         if name not in self._files:
             job = self._job
             with job.stopwatch.step(weights.description):
                 tokens = job.longest_evaluation.tokens[:-1]
-                self._files[name] = reference_logits(weights, tokens, self._directory / name, job.progress)
+                peaks = self._peaks[name] = Peaks()
+                path = self._directory / name
+                self._files[name] = reference_logits(weights, tokens, path, job.progress, peaks)
         return self._files[name]
+
+
+def _name(checkpoint: QuantizedCheckpoint) -> str:
+    return f"{QUANTISED}-{checkpoint.directory.name}"
 
 
 def compare_files(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.planning.estimates import CacheSize
+from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
 from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, outcome
 from exporter.validation.weight_origins import WeightOrigin
@@ -26,6 +27,7 @@ Kind = Literal[
     "end to end",
     "template",
     "path",
+    "range",
 ]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
 and returns finite numbers. weights: integers and scales read back from the artifact against the
@@ -33,7 +35,8 @@ quantised checkpoint. lowering: float twin against transformers on the quantised
 artifact against its twin. quantisation: transformers on the quantised against the original
 checkpoint. end to end: artifact against transformers on the original checkpoint. template: prompts rendered
 by the artifact's runtime against transformers' rendering. path: the artifact on a GPU, in a browser or on
-an emulated processor, against its twin or this machine's CPU. Never merged."""
+an emulated processor, against its twin or this machine's CPU. range: the largest magnitudes of transformers
+on the quantised checkpoint, as a graph holds them, against what half precision holds. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
     remarks: how the checkpoint was read where it does not say it all itself, a sentence each.
     paths: every execution path of every artifact, those that were not executed too.
+    activations: how large values became in transformers on the quantised checkpoint, over the text.
     weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
     not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
     went until here, for orientation."""
@@ -179,6 +183,7 @@ class ValidationReport:
     gates: tuple[Gate, ...]
     runs: tuple[ArtifactRun, ...]
     paths: tuple[PathRun, ...]
+    activations: tuple[Peak, ...]
     not_checked: tuple[str, ...]
     timings: tuple[Timing, ...]
 

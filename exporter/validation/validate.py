@@ -4,7 +4,8 @@
     (2) the evaluation text, as long as the artifacts' context allows
     (3) the references' logits, and the price of quantisation between them
     (4) every artifact: weights, twin, execution paths, itself
-    (5) the references' opinion of the greedy tokens
+    (5) whether half precision holds what the graphs compute
+    (6) the references' opinion of the greedy tokens
 Everything big lies in a scratch directory that is deleted in any case. Memory holds one model's
 session, or one matrix of the reference, at a time. Not about how the result looks.
 """
@@ -31,10 +32,12 @@ from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import count_gate, quality_gates
 from exporter.validation.greedy import agreed_tokens
+from exporter.validation.range_check import range_gates
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
     ArtifactRun,
     Comparison,
+    Gate,
     GreedyRun,
     ValidationReport,
 )
@@ -82,6 +85,9 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
             )
         ]
         # (5)
+        findings.activations += baselines.peaks(release.checkpoint)
+        findings.gates += _range_gates(job, release, findings)
+        # (6)
         with job.stopwatch.step("greedy tokens judged"):
             findings.runs += _runs(job, executed)
     return _report(job, release, text, findings)
@@ -97,7 +103,7 @@ def _report(
         recipe=plan.variant.recipe.name,
         target=plan.variant.name,
         left_out=job.source.left_out,
-        remarks=(*job.source.remarks, *job.source.tokens.remarks, *findings.remarks),
+        remarks=(*job.source.remarks, *job.source.tokens.remarks, *plan.remarks, *findings.remarks),
         weights=weight_origins(release.checkpoint, plan.refusals),
         text=text.name,
         text_tokens=len(text.tokens),
@@ -108,6 +114,7 @@ def _report(
         gates=tuple(findings.gates),
         runs=tuple(findings.runs),
         paths=tuple(findings.paths),
+        activations=tuple(findings.activations),
         not_checked=tuple(findings.not_checked),
         timings=job.stopwatch.timings(),
     )
@@ -119,6 +126,18 @@ def _check_files(job: Job, release: ReleaseUnderTest, findings: Findings) -> Non
     findings.gates.append(
         count_gate("files", None, "release", "files unlike the manifest", len(problems), "files")
     )
+
+
+def _range_gates(job: Job, release: ReleaseUnderTest, findings: Findings) -> list[Gate]:
+    """Of artifacts that may be run in fp16, where no driver of this process does that."""
+    found: list[Gate] = []
+    for artifact in release.artifacts:
+        stream = family_of(artifact.format).stream
+        executed = {driver.arithmetic for driver in release.drivers(artifact.format)}
+        if stream is not None and "fp16" not in executed:
+            spec = job.source.components[artifact.component].spec
+            found += range_gates(artifact.path, spec, stream, findings.activations)
+    return found
 
 
 def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None:

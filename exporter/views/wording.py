@@ -77,6 +77,11 @@ MEANINGS: dict[Kind, Meaning] = {
         "instructions. Held against the floating-point twin or this CPU's own logits; only paths that were "
         "executed have gates.",
     ),
+    "range": Meaning(
+        "Range",
+        "How far the largest values of the model on the evaluation text stay below what half precision "
+        "holds, kept as small as the file's graph keeps them. A phone's GPU computes in half precision.",
+    ),
 }
 
 GLOSSARY: tuple[tuple[str, str], ...] = (

@@ -9,7 +9,9 @@ import math
 from dataclasses import replace
 
 from exporter.planning.estimates import CacheSize
+from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
+from exporter.validation.range_check import ROOM, TIMES
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
     ArtifactRun,
@@ -125,6 +127,7 @@ def passing() -> ValidationReport:
         Gate("lowering", COREML, "float twin, fp32", "mean KL", at_most(1.1e-6, 1e-5, "nats")),
         Gate("quantisation", None, "transformers, int8", "mean KL", at_most(0.0041, 0.01, "nats")),
         Gate("path", LITERT, "LiteRT on the GPU, fp32", "mean KL", at_most(1.1e-12, 1e-6, "nats")),
+        Gate("range", LITERT, "residual stream at 0.125 of its size", ROOM, at_least(5.04, 4.0, TIMES)),
     ]
     for artifact, kl, top1, kl_limit, top1_limit in end:
         comparisons.append(comparison("end to end", artifact, "artifact", kl, top1))
@@ -155,6 +158,7 @@ def passing() -> ValidationReport:
             gpu_path("fp32", on_llvmpipe(())),
             gpu_path("fp16", Skipped("the adapter SwiftShader has no fp16")),
         ),
+        activations=(Peak("input_layernorm", "in", 5, 1.04e5), Peak("norm", "in", None, 6.6e4)),
         not_checked=(
             "Core ML itself: no Mac took part; the package ran under MIL semantics in our evaluator.",
         ),

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
+from torch import Tensor
 
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.formats.litert import GPU_LIMITS, LITERT
+from exporter.lowering.litert.operations import Operations
 from exporter.lowering.table import lowerings_for
 from exporter.quantization.quantize import write_quantized
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, Scheme
@@ -32,11 +35,19 @@ from tests.corruption.litert import flatten_row_constants
 from tests.fakes import silent
 from tests.jobs import a_job, a_plan, a_variant, validated
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource, tiny_gemma2
-from tests.tiny_releases import TinyRelease, eager_logits, lowering_order, mean_kl, quantized, some_tokens
+from tests.tiny_releases import (
+    TinyRelease,
+    eager_logits,
+    lowering_order,
+    mean_kl,
+    quantized,
+    some_tokens,
+)
 from tests.unit.exporter.lowering.litert.tiny_releases import lowered
 
 # Between them: rings, soft caps, post norms; embedders, per-layer inputs, shared and whole caches.
 FAMILIES = ("Gemma 2", "Gemma 4 E2B")
+EMBEDDING_LOOKUP = schema.BuiltinOperator.EMBEDDING_LOOKUP
 TOKENS, PREFILLED = some_tokens(60), 37
 PATHS = {path.name: path for path in LITERT.paths}
 
@@ -138,10 +149,26 @@ def test_a_release_that_is_right_on_the_cpu_alone_is_failed_by_its_paths(tmp_pat
         assert report.outcome == "passed" or others or not honest
 
 
-def test_floats_leave_operations_over_by_name(tmp_path: Path) -> None:
+def test_half_precision_weights_are_taken_whole_too(path: ExecutionPath, tmp_path: Path) -> None:
+    subject = made(tmp_path, "Gemma 1", FP16)
+    answer = path.run(subject.order(tmp_path, "tflite"))
+    assert answer.left_over == ()
+    assert subject.strays(answer) <= path.mean_kl_limit
+
+
+def test_a_lookup_of_half_precision_is_left_over_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tables were looked up once."""
     path = PATHS["litert-gpu-fp32"]
     if (reason := path.missing()) is not None:
         pytest.skip(reason)
+
+    def looked_up(ops: Operations, rows: Tensor, table: Tensor) -> Tensor:
+        shape = (rows.shape[0], table.shape[1])
+        return ops.widen(ops.graph.emit(EMBEDDING_LOOKUP, [rows, table], shape, dtype=table.dtype))
+
+    monkeypatch.setattr(Operations, "embedding", looked_up)
     answer = path.run(made(tmp_path, "Gemma 1", FP16).order(tmp_path, "tflite"))
     assert any(each.startswith("EMBEDDING_LOOKUP") for each in answer.left_over or ())
 

@@ -15,6 +15,7 @@ from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import load_recipe, parse_recipe
+from runtimes.formats import Format
 from tests.jobs import a_variant
 from tests.tiny import tiny_gemma3
 
@@ -26,6 +27,32 @@ def test_a_plan_knows_the_bytes_before_any_is_read() -> None:
     matrices = [weight.shape for weight in SPEC.weights() if weight.is_matrix]
     assert plan.weight_bytes == sum(rows * (inputs + 2) for rows, inputs in matrices)
     assert plan.scheme_counts() == {"int8-channel": len(matrices)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "formats", "context"),
+    [
+        (100, ("tflite",), 112),
+        (112, ("tflite",), 112),
+        (100, ("coreml", "onnx"), 100),
+        (100, ("onnx", "litertlm"), 112),
+        (1, ("tflite",), 16),
+    ],
+)
+def test_a_context_for_litert_is_rounded_up_and_the_plan_says_so(
+    asked: int, formats: tuple[Format, ...], context: int
+) -> None:
+    plan = make_plan(text_alone(SPEC), a_variant("int8", formats, asked, "desktop"), {})
+    assert plan.variant.context == context >= asked
+    sentence = f"The context is {context} tokens, {asked} rounded up to a multiple of 16 (LiteRT)."
+    assert plan.remarks == (() if context == asked else (sentence,))
+
+
+def test_a_context_is_not_rounded_past_the_models_end() -> None:
+    odd = replace(SPEC, context_length=500)
+    plan = make_plan(text_alone(odd), a_variant("int8", ("tflite",), 497, "desktop"), {})
+    assert plan.variant.context == 497
+    assert not plan.remarks
 
 
 @pytest.mark.parametrize("context", [0, 513])
