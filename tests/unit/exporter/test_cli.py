@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
 from exporter.formats.litert import LITERT
-from exporter.revalidation import CheckAgain
 from exporter.validation.report import ValidationReport
 from runtimes.arm64.root import default_directory
 from tests.checkpoints import write_huggingface
@@ -23,6 +23,9 @@ from tests.fake_arm64 import fake_root
 from tests.fake_hub import COMMIT, FakeHub, serving, use_endpoint
 from tests.golden.reports import passing
 from tests.unit.exporter.packaging.test_release import sealed
+
+if TYPE_CHECKING:
+    from exporter.revalidation import CheckAgain
 
 
 def run(*arguments: str) -> Result:
