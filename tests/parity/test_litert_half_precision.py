@@ -1,8 +1,8 @@
 """What half precision does to a graph on LiteRT's GPU accelerator: right as it is written, and caught where
 it is written as graphs were once.
 
-Matrix: a residual stream of a real model's size, in a model without post norms: as it is, unscaled, and with
-norms that square it as it comes. Not asserted: families and recipes (`test_litert_gpu`), real weights
+Matrix: a residual stream of a real model's size, in a model without post norms: as it is, unscaled, and
+with norms that square it as it comes. Not asserted: families and recipes (`test_litert_gpu`), real weights
 (docs/accelerators.md).
 """
 
