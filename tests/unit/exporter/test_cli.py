@@ -7,15 +7,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
+from exporter.formats.litert import LITERT
+from exporter.validation.report import ValidationReport
 from tests.checkpoints import write_huggingface
 from tests.fake_hub import COMMIT, FakeHub, serving, use_endpoint
+from tests.golden.reports import passing
 from tests.unit.exporter.packaging.test_release import sealed
+
+if TYPE_CHECKING:
+    from exporter.revalidation import CheckAgain
 
 
 def run(*arguments: str) -> Result:
@@ -256,3 +264,32 @@ def test_more_memory_than_allowed_is_refused_before_any_work(tmp_path: Path, che
     said = refused(tmp_path, checkpoint, "--max-ram", "1GiB")
     assert "--max-ram 1.0GiB: " in said
     assert "takes an estimated" in said
+
+
+@pytest.mark.usefixtures("cheap_paths")
+def test_the_doctor_lists_execution_paths_and_what_is_missing() -> None:
+    result = run("doctor", "--accelerators")
+    assert result.exit_code == 3
+    for words in ("Toy on the GPU", "install the toy's driver", "no phone's GPU took part"):
+        assert words in result.output
+
+
+@pytest.fixture
+def cheap_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = replace(LITERT.paths[0], title="Toy on the GPU", missing=lambda: "install the toy's driver")
+    monkeypatch.setattr("exporter.doctor.FAMILIES", {"litert": replace(LITERT, paths=(path,))})
+
+
+@pytest.mark.parametrize(("flags", "asked"), [((), True), (("--no-accelerators",), False)])
+def test_validate_passes_on_whether_accelerators_are_asked_for(
+    flags: tuple[str, ...], asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[CheckAgain] = []
+
+    def revalidate(given: CheckAgain, *_: object) -> ValidationReport:
+        seen.append(given)
+        return passing()
+
+    monkeypatch.setattr("exporter.revalidation.revalidate", revalidate)
+    assert run("validate", str(sealed(tmp_path)), *flags).exit_code == 0
+    assert [each.accelerators for each in seen] == [asked]

@@ -8,7 +8,15 @@ import pytest
 
 from exporter.byte_size import GIB
 from exporter.formats.family import RuntimeFamily
-from exporter.formats.table import FAMILIES, drivers_of, facts_of, families_of, family_of
+from exporter.formats.table import (
+    FAMILIES,
+    drivers_of,
+    facts_of,
+    families_of,
+    family_of,
+    paths_not_asked_for,
+    paths_of,
+)
 from exporter.lowering.table import LOWERINGS, lowerings_for
 from exporter.models.published import published_spec
 from exporter.schemes import SCHEMES
@@ -91,3 +99,16 @@ def test_an_opened_artifact_holds_its_weights_and_its_cache_at_least_once(family
     assert model.weight_copies >= 1
     assert model.cache_copies >= 1
     assert GIB // 2 < model.lowering < 2 * GIB
+
+
+def test_paths_that_were_not_asked_for_say_so_and_are_named() -> None:
+    paths = paths_not_asked_for("litertlm")
+    assert [path.name for path in paths] == [path.name for path in paths_of("litertlm")]
+    assert {path.missing() for path in paths} == {"--no-accelerators was given"}
+
+
+def test_every_path_has_a_name_of_its_own_and_says_what_it_shows_nothing_of() -> None:
+    paths = [path for family in FAMILIES.values() for path in family.paths]
+    assert len({path.name for path in paths}) == len({path.title for path in paths}) == len(paths) > 1
+    assert all(path.says_nothing_of and path.mean_kl_limit > 0 and path.seconds > 0 for path in paths)
+    assert all(bool(path.refused) == bool(path.why_refused) for path in paths)
