@@ -1,6 +1,6 @@
 """Digits and names from 200 to 2,000 tokens back: does a path find there what the reference finds?
 
-    python -m benchmarks.copying RELEASE [--model REF] [--path NAME ...]
+    python -m benchmarks.copying RELEASE [--model REF] [--path NAME ...] [--longest TOKENS]
 
 Facts ("The code of Marta Delgado is 48213.") stand in the evaluation text at growing distances before its
 end, where each is asked for again. Every token of the true answers is given, so that one pass answers for
@@ -30,6 +30,7 @@ from runtimes.manifest import Artifact, read_manifest
 from runtimes.session import Tokens
 
 DISTANCES = (2000, 1500, 1000, 500, 200)  # tokens from a fact to the question, about
+BEFORE = 32  # tokens of text before the first fact
 FACTS = {
     "code": (("Marta Delgado", "48213"), ("Ivo Brandt", "90577"), ("Aiko Mori", "16604"),
              ("Leo Ruiz", "73129"), ("Nina Okafor", "35882")),
@@ -53,10 +54,11 @@ def main() -> None:
     parser.add_argument("release", type=Path)
     parser.add_argument("--model")
     parser.add_argument("--path", nargs="*", help="only these; default: all that are here")
+    parser.add_argument("--longest", type=int, default=DISTANCES[0], help="tokens back, for slow paths")
     options = parser.parse_args()
     source = open_source(options.model)
     for artifact in read_manifest(options.release).artifacts:
-        tokens, answers = written(Texts.of(source), artifact.context)
+        tokens, answers = written(Texts.of(source), artifact.context, options.longest)
         first = answers[0].begin - 1
         expected = reference_choices(OriginalWeights(source), tokens[None], nothing)[0]
         print(f"{artifact.path}: {len(tokens)} tokens, answers from token {first + 1} on", flush=True)
@@ -72,8 +74,8 @@ def main() -> None:
                 )
 
 
-def written(texts: Texts, context: int) -> tuple[Tokens, list[Answer]]:
-    """The text, and where its answers are."""
+def written(texts: Texts, context: int, longest: int) -> tuple[Tokens, list[Answer]]:
+    """The text, no longer than it must be for facts `longest` tokens back, and where its answers are."""
 
     def ids(text: str) -> list[int]:
         found: list[int] = texts.tokenizer.encode(text, add_special_tokens=False).ids
@@ -84,9 +86,10 @@ def written(texts: Texts, context: int) -> tuple[Tokens, list[Answer]]:
         (kind, distance, ids(f"\nThe {kind} of {name} is"), ids(f" {value}"), ids("."))
         for kind, facts in FACTS.items()
         for distance, (name, value) in zip(DISTANCES, facts, strict=True)
+        if distance <= longest
     ]
     questions = sum(len(question) + len(value) + len(stop) for *_, question, value, stop in asked)
-    room = context - questions - 1
+    room = min(context - questions - 1, longest + BEFORE)
     tokens = [texts.bos_token]
     for distance in DISTANCES:
         until = max(len(tokens), room - distance)
