@@ -1,6 +1,6 @@
-"""ONNX: a graph of ONNX Runtime's contrib operators with its weights beside it, run on a CPU.
+"""ONNX: a graph with its weights beside it, run by ONNX Runtime on a CPU or in a browser.
 
-Not about onnxruntime-genai, which the graph is named for and people run it with.
+Not about onnxruntime-genai and transformers.js, which the graphs are named for and people run them with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return context
 
 
-def _run(artifact: Artifact) -> str:
+def _run_in_genai(artifact: Artifact) -> str:
     """Of onnxruntime-genai 0.18."""
     path = PurePosixPath(artifact.path)
     folder = path.parent if path.suffix == ".onnx" else path
@@ -51,10 +51,28 @@ print(tokenizer.decode(generator.get_sequence(0)))
 ```"""
 
 
+def _run_in_transformers_js(artifact: Artifact) -> str:
+    """Of transformers.js 4."""
+    return f"""```js
+import {{ pipeline }} from "@huggingface/transformers"; // npm install @huggingface/transformers
+
+// This directory, with config.json, which names `{artifact.path}`. In a browser: where it is served.
+const generate = await pipeline("text-generation", "./");
+const [answer] = await generate("{PROMPT}", {{ max_new_tokens: 24 }});
+console.log(answer.generated_text);
+```
+
+In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` computes on the GPU, and without it
+by WebAssembly, on several threads where the page is cross-origin isolated. One prompt at a time."""
+
+
 ONNX = RuntimeFamily(
     name="onnx",
     title="ONNX",
-    files=(FormatFacts("onnx", ("onnx", "onnxruntime"), _run),),
+    files=(
+        FormatFacts("onnx", ("onnx", "onnxruntime"), _run_in_genai),
+        FormatFacts("onnx-web", ("onnx", "onnxruntime"), _run_in_transformers_js),
+    ),
     schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="no other scheme is written for MatMulNBits",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts()},
@@ -74,7 +92,7 @@ ONNX = RuntimeFamily(
     memory=MemoryModel(
         lowering=GIB,
         weight_copies=2,  # the file's pages, and a packed copy of the matrices
-        cache_copies=1,
+        cache_copies=2,  # one that grows is given and returned
         beside=0,
         twin=None,
         twin_matrices=TWIN_MATRIX_BYTES,
