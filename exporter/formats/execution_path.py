@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from runtimes.formats import Format
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
 
@@ -73,6 +74,7 @@ class ExecutionPath:
     reference, mean_kl_limit: what the logits are held against, and how far they may stray, in nats.
     seconds: time limit of one run. says_nothing_of: what a pass must not be taken for, a clause
     ("no phone's GPU took part"). refused: names of schemes that artifacts it is not for have, and why not.
+    formats: those of the family's it executes, None for all of them.
     """
 
     name: str
@@ -85,6 +87,7 @@ class ExecutionPath:
     says_nothing_of: str
     refused: frozenset[str] = frozenset()
     why_refused: str = ""
+    formats: frozenset[Format] | None = None
 
 
 def left_out(path: ExecutionPath, why: str) -> ExecutionPath:

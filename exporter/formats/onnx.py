@@ -17,6 +17,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
@@ -84,7 +85,7 @@ ONNX = RuntimeFamily(
     context_multiple=1,
     stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
-    paths=(),
+    paths=WEB_PATHS,
     packages=(
         TestedPackage("onnx", "ONNX: the graph", "1.23"),
         TestedPackage("onnxruntime", "ONNX: running", "1.32"),
