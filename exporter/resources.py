@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-DataDirectory = Literal["device_profiles", "samples"]
+DataDirectory = Literal["device_profiles", "samples", "tests/web"]
 
 
 def data_directory(name: DataDirectory) -> Path:

@@ -77,7 +77,8 @@ class Workshop:
         release, lowering = staging.directory, self.job.lowerings[asked[0]]
         before = _files(release)
         artifacts = lowering.lower(order, release, self.job.progress)
-        written = _Written(staging, tuple(sorted(_files(release) - before)), artifacts)
+        files = sorted(path for path, state in _files(release).items() if before.get(path) != state)
+        written = _Written(staging, tuple(files), artifacts)
         self._written[asked] = written
         return written
 
@@ -126,8 +127,10 @@ def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
 
 
-def _files(release: Path) -> set[Path]:
-    return {path.relative_to(release) for path in release.rglob("*") if path.is_file()}
+def _files(release: Path) -> dict[Path, tuple[int, int]]:
+    """Each file's size and time: a lowering may add to one that was there."""
+    states = {path.relative_to(release): path.stat() for path in release.rglob("*") if path.is_file()}
+    return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
 
 
 def _link(written: _Written, release: Path) -> None:
@@ -136,6 +139,7 @@ def _link(written: _Written, release: Path) -> None:
     there = staging.directory if staging.directory.is_dir() else staging.published
     for path in written.files:
         (release / path).parent.mkdir(parents=True, exist_ok=True)
+        (release / path).unlink(missing_ok=True)
         try:
             os.link(there / path, release / path)
         except OSError:  # another file system, or one without links

@@ -13,6 +13,7 @@ Format = Literal[
     "tflite",
     "litertlm",
     "onnx",
+    "onnx-web",
     "coreml",
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -20,6 +20,7 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
     "tflite": litert.open_artifact,
     "litertlm": litert.open_artifact,
     "onnx": onnx.open_artifact,
+    "onnx-web": onnx.open_artifact,
     "coreml": mil.open_artifact,
 }
 

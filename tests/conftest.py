@@ -18,6 +18,10 @@ GIVEN_DRIVERS = os.environ.get(VULKAN_DRIVERS)
 # Tests run as on a machine without a GPU, which is what most release on; `on_the_gpu` is for those that are
 # about one. With a software driver, every validation of a tiny model would compile shaders first.
 os.environ[VULKAN_DRIVERS] = os.devnull
+# Nor do exports open a browser, but for those tests that are about one (`tests.web_engines`).
+WEB_PACKAGES = "GEMMA_EXPORT_WEB"
+GIVEN_WEB_PACKAGES = os.environ.get(WEB_PACKAGES)
+os.environ[WEB_PACKAGES] = os.devnull
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from runtimes.formats import Format
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
 
@@ -77,6 +78,7 @@ class ExecutionPath:
     ("no phone's GPU took part"). refused: names of schemes that artifacts it is not for have, and why not.
     most_prefilled: tokens given by prefill at most, None for as many as go past the sliding window.
     decoded: tokens whose logits are compared, where the text has as many.
+    formats: those of the family's it executes, None for all of them.
     """
 
     name: str
@@ -91,6 +93,7 @@ class ExecutionPath:
     why_refused: str = ""
     most_prefilled: int | None = None
     decoded: int = DECODED
+    formats: frozenset[Format] | None = None
 
 
 def left_out(path: ExecutionPath, why: str) -> ExecutionPath:

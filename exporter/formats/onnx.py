@@ -1,6 +1,6 @@
-"""ONNX: a graph of ONNX Runtime's contrib operators with its weights beside it, run on a CPU.
+"""ONNX: a graph with its weights beside it, run by ONNX Runtime on a CPU or in a browser.
 
-Not about onnxruntime-genai, which the graph is named for and people run it with.
+Not about onnxruntime-genai and transformers.js, which the graphs are named for and people run them with.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
@@ -36,7 +37,7 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return context
 
 
-def _run(artifact: Artifact, prompting: Prompting) -> str:
+def _run_in_genai(artifact: Artifact, prompting: Prompting) -> str:
     """Of onnxruntime-genai 0.18, whose tokenizer puts no token before a text by itself."""
     path = PurePosixPath(artifact.path)
     folder = path.parent if path.suffix == ".onnx" else path
@@ -61,10 +62,32 @@ print(tokenizer.decode(generator.get_sequence(0)))
 ```"""
 
 
+def _run_in_transformers_js(artifact: Artifact, prompting: Prompting) -> str:
+    """Of transformers.js 4."""
+    prompt, said = json.dumps(PROMPT), "answer.generated_text"
+    if prompting.chat:
+        prompt = json.dumps([{"role": "user", "content": QUESTION}])
+        said = "answer.generated_text.at(-1).content"
+    return f"""```js
+import {{ pipeline }} from "@huggingface/transformers"; // npm install @huggingface/transformers
+
+// This directory, with config.json, which names `{artifact.path}`. In a browser: where it is served.
+const generate = await pipeline("text-generation", "./");
+const [answer] = await generate({prompt}, {{ max_new_tokens: 24 }});
+console.log({said});
+```
+
+In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` computes on the GPU, and without it
+by WebAssembly, on several threads where the page is cross-origin isolated. One prompt at a time."""
+
+
 ONNX = RuntimeFamily(
     name="onnx",
     title="ONNX",
-    files=(FormatFacts("onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run),),
+    files=(
+        FormatFacts("onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai),
+        FormatFacts("onnx-web", ("onnx", "onnxruntime"), _run_in_transformers_js),
+    ),
     schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
     other_schemes="no other scheme is written for MatMulNBits",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts()},
@@ -76,7 +99,7 @@ ONNX = RuntimeFamily(
     context_multiple=1,
     stream=None,
     drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
-    paths=(),
+    paths=WEB_PATHS,
     # Gemma 3 270M measures 1e-7 (int8) and 0.0065 (int4) on a Cortex-A76, 0.0069 (int4) on x86-64.
     arm64=Arm64Limits(of_4_bits=2e-2, others=1e-5),
     packages=(
@@ -87,7 +110,7 @@ ONNX = RuntimeFamily(
     memory=MemoryModel(
         lowering=GIB,
         weight_copies=2,  # the file's pages, and a packed copy of the matrices
-        cache_copies=1,
+        cache_copies=2,  # one that grows is given and returned
         beside=0,
         twin=None,
         twin_matrices=TWIN_MATRIX_BYTES,

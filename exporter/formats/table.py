@@ -43,7 +43,8 @@ def drivers_of(format: Format) -> tuple[Driver, ...]:
 
 def paths_of(format: Format) -> tuple[ExecutionPath, ...]:
     """The ways to execute artifacts of this format that a machine may or may not have."""
-    return family_of(format).paths
+    every = family_of(format).paths
+    return tuple(path for path in every if path.formats is None or format in path.formats)
 
 
 def paths_not_asked_for(format: Format) -> tuple[ExecutionPath, ...]:

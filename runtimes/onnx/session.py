@@ -1,11 +1,13 @@
 """`OnnxSession`: an ONNX artifact, run by ONNX Runtime on the CPU.
 
 Every cache is one buffer of the whole context, bound as past and as present, so that attention
-appends in place. Memory of positions not yet used is not touched. Not about onnxruntime-genai.
+appends in place; memory of positions not yet used is not touched. A graph for browsers says that its caches
+grow: each call is given what the last one returned. Not about onnxruntime-genai.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 METADATA = "gemma_export."
+GROWS = "grows"
 CACHE_INPUT, CACHE_OUTPUT = "past_key_values.", "present."
 
 
@@ -42,9 +45,12 @@ class OnnxSession:
         self._token_buffer = np.zeros(self._facts.prefill_chunk, np.int64)
         self._mask = np.ones(context, np.int64)
         self._caches: list[NDArray[np.float32]] = []
-        for value in self._session.get_inputs():
-            if value.name.startswith(CACHE_INPUT):
-                self._bind_cache(value.name, (1, value.shape[1], context, value.shape[3]))
+        self._grown: dict[str, NDArray[np.float32]] | None = None
+        if self._session.get_modelmeta().custom_metadata_map.get(f"{METADATA}cache") == GROWS:
+            self._grown = self._empty()
+        else:
+            for name, (heads, width) in self._cache_sides():
+                self._bind_cache(name, (1, heads, context, width))
         self._position = 0
 
     @property
@@ -57,6 +63,8 @@ class OnnxSession:
 
     def reset(self) -> None:
         # Attention reads no position it has not been given: old keys need no clearing.
+        if self._grown is not None:
+            self._grown = self._empty()
         self._position = 0
 
     def prefill(self, tokens: Tokens) -> Logits:
@@ -81,12 +89,24 @@ class OnnxSession:
     def close(self) -> None:
         self._session = self._binding = None
         self._caches.clear()
+        self._grown = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _cache_sides(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Each cache's input, and its heads and their width."""
+        assert self._session is not None
+        for value in self._session.get_inputs():
+            if value.name.startswith(CACHE_INPUT):
+                yield value.name, (value.shape[1], value.shape[3])
+
+    def _empty(self) -> dict[str, NDArray[np.float32]]:
+        sides = self._cache_sides()
+        return {name: np.empty((1, heads, 0, width), np.float32) for name, (heads, width) in sides}
 
     def _bind_cache(self, name: str, shape: tuple[int, ...]) -> None:
         cache = np.zeros(shape, np.float32)
@@ -103,6 +123,10 @@ class OnnxSession:
         """One call of the graph: tokens appended, their logits [kept, vocab] written in place."""
         assert self._session is not None
         count, total = len(tokens), self._position + len(tokens)
+        if self._grown is not None:
+            self._grow(self._grown, tokens, logits)
+            self._position = total
+            return
         self._token_buffer[:count] = tokens
         binding = self._binding
         binding.bind_input("input_ids", "cpu", 0, np.int64, (1, count), self._token_buffer.ctypes.data)
@@ -110,6 +134,16 @@ class OnnxSession:
         binding.bind_output("logits", "cpu", 0, np.float32, (1, *logits.shape), logits.ctypes.data)
         self._session.run_with_iobinding(binding)
         self._position = total
+
+    def _grow(self, caches: dict[str, NDArray[np.float32]], tokens: Tokens, logits: Logits) -> None:
+        """`_run` with caches that are given and returned."""
+        assert self._session is not None
+        mask = self._mask[: self._position + len(tokens)]
+        given = {"input_ids": tokens[None].astype(np.int64), "attention_mask": mask[None], **caches}
+        presents = {name: CACHE_OUTPUT + name.removeprefix(CACHE_INPUT) for name in caches}
+        found, *returned = self._session.run(["logits", *presents.values()], given)
+        logits[:] = found[0]
+        caches.update(zip(presents, returned, strict=True))
 
 
 def inference_session(path: Path, threads: int | None = None) -> Any:

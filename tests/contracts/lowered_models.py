@@ -24,7 +24,13 @@ from tests.fakes import silent
 from tests.tiny import TINY_CONFIGS
 from tests.tiny_releases import CHUNK, CONTEXT, lowering_order, mean_kl, quantized, some_tokens
 
-RUNTIMES: dict[Format, str] = {"tflite": "litert", "litertlm": "litert", "onnx": "onnx", "coreml": "coreml"}
+RUNTIMES: dict[Format, str] = {
+    "tflite": "litert",
+    "litertlm": "litert",
+    "onnx": "onnx",
+    "onnx-web": "onnx",
+    "coreml": "coreml",
+}
 TOKENS = some_tokens(CONTEXT)
 PREFILLED = 2 * CHUNK + 5
 TEXT = (Segment("prefill", PREFILLED), Segment("decode", CONTEXT - PREFILLED))
@@ -98,9 +104,13 @@ def form_of(runtime: str) -> Format:
 
 
 def lower(runtime: str, checkpoint: QuantizedCheckpoint, directory: Path) -> dict[str, Lowered]:
-    """A checkpoint in every format of a runtime."""
-    release = directory / "release"
-    release.mkdir()
-    lowering = lowerings_for(FORMATS)[runtime]
-    artifacts = lowering.lower(lowering_order(checkpoint, directory), release, silent)
-    return {each.format: Lowered(checkpoint, lowering, release, each) for each in artifacts}
+    """A checkpoint in every format of a runtime, those of ONNX in a release each: some share a name."""
+    formats = [form for form in FORMATS if RUNTIMES[form] == runtime]
+    made: dict[str, Lowered] = {}
+    for together in [[form] for form in formats] if runtime == "onnx" else [formats]:
+        release = directory / "-".join(["release", *together])
+        release.mkdir()
+        lowering = lowerings_for(together)[runtime]
+        artifacts = lowering.lower(lowering_order(checkpoint, directory), release, silent)
+        made |= {each.format: Lowered(checkpoint, lowering, release, each) for each in artifacts}
+    return made

@@ -45,7 +45,8 @@ CARRIES = {
     "coreml": {"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"},
 }
 CARRIED = [(form, scheme) for form in FORMATS for scheme in SCHEMES if scheme in CARRIES[RUNTIMES[form]]]
-ROUNDED = ("tflite", "litertlm", "onnx")  # their integer kernels round activations; Core ML has none
+# Their integer kernels round activations. Core ML has none, and a browser's compute in floats.
+ROUNDED = ("tflite", "litertlm", "onnx")
 CORRUPT: dict[str, Callable[[Path, Any], None]] = {
     "litert": litert.corrupt,
     "onnx": onnx.corrupt,
@@ -152,7 +153,7 @@ def test_kernels_are_off_by_their_rounding_alone(form: Format, scheme: str, rele
 
 @pytest.mark.parametrize(
     ("family", "form"),
-    [(family, form) for family in sorted(TINY_CONFIGS) for form in ("tflite", "onnx")]
+    [(family, form) for family in sorted(TINY_CONFIGS) for form in ("tflite", "onnx", "onnx-web")]
     + [(family, "litertlm") for family in EMBEDDED],
 )
 def test_every_family_computes_what_its_checkpoint_says(
@@ -179,7 +180,7 @@ def test_a_fault_in_the_artifact_is_a_fault_of_its_twin(
     assert off(expected, damaged.twin_logits(tmp_path)) > 100 * TWIN_LIMIT
 
 
-@pytest.mark.parametrize("form", ["tflite", "onnx", "coreml"])
+@pytest.mark.parametrize("form", ["tflite", "onnx", "onnx-web", "coreml"])
 def test_equal_inputs_give_equal_bytes(form: Format, releases: Releases, tmp_path: Path) -> None:
     first = releases.get(form, "int8-channel")
     again = lower(RUNTIMES[form], first.checkpoint, tmp_path)[form]
@@ -252,13 +253,13 @@ def test_a_damaged_file_is_refused_when_it_is_read_back(
 
 def artifact_files(lowered: Lowered) -> list[Path]:
     """Files the numbers of an artifact are read from, relative to the release."""
-    found = [lowered.path, *lowered.path.rglob("*"), *lowered.path.parent.glob("*.data")]
+    found = [lowered.path, *lowered.path.rglob("*"), *lowered.path.parent.glob("*.*data")]
     return [path.relative_to(lowered.release) for path in found if path.is_file()]
 
 
 def is_data(path: Path) -> bool:
     """Whether a file holds nothing but numbers, and how they lie is said elsewhere."""
-    return path.suffix == ".data"
+    return path.suffix in (".data", ".onnx_data")
 
 
 def assert_read_back(lowered: Lowered) -> None:

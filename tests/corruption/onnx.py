@@ -26,8 +26,8 @@ class OpenGraph:
     path: Path
     model: onnx.ModelProto
 
-    def nodes(self, op_type: str) -> list[onnx.NodeProto]:
-        return [node for node in self.model.graph.node if node.op_type == op_type]
+    def nodes(self, *op_types: str) -> list[onnx.NodeProto]:
+        return [node for node in self.model.graph.node if node.op_type in op_types]
 
     def data(self, name: str) -> NDArray[Any]:
         """A writable view of an initializer in the data file."""
@@ -47,7 +47,7 @@ def corrupt(path: Path, fault: Fault) -> None:
 
 def _scale(graph: OpenGraph) -> None:
     """The scale of the first down projection's first row, 32 times as large."""
-    for node in graph.nodes("MatMulNBits"):
+    for node in graph.nodes("MatMulNBits", "MatMulHalves"):
         if "down_proj" in node.name:
             graph.data(node.input[2])[0] *= 32  # every block of the row, where they share a scale
             return
@@ -56,20 +56,23 @@ def _scale(graph: OpenGraph) -> None:
 
 def _rope(graph: OpenGraph) -> None:
     """The first layer's RoPE base, 8 times as large. Tables: [context, head_dim / 2]."""
-    attention = graph.nodes("GroupQueryAttention")[0]
-    cos, sin = (graph.data(name) for name in attention.input[7:9])
+    turn = graph.nodes("GroupQueryAttention", "PositionsTurned")[0]
+    cos, sin = (graph.data(name) for name in turn.input if name.startswith("rope."))
     pairs = cos.shape[1]
-    turn = np.arctan2(sin[1], cos[1]) * 8.0 ** (-np.arange(pairs) / pairs)  # radians a position
-    angles = np.arange(len(cos))[:, None] * turn
+    step = np.arctan2(sin[1], cos[1]) * 8.0 ** (-np.arange(pairs) / pairs)  # radians a position
+    angles = np.arange(len(cos))[:, None] * step
     cos[:], sin[:] = np.cos(angles), np.sin(angles)
 
 
 def _mask(graph: OpenGraph) -> None:
     """The first window, a quarter as long."""
-    for node in graph.nodes("GroupQueryAttention"):
+    for node in graph.nodes("GroupQueryAttention", "SeenPositions"):
         for attribute in node.attribute:
             if attribute.name == "local_window_size" and attribute.i > 0:
                 attribute.i //= 4
+                return
+            if attribute.name == "window" and node.name != "seen.all":
+                attribute.f = (attribute.f + 1) // 4 - 1
                 return
     raise LookupError("no sliding layer")
 

@@ -146,7 +146,7 @@ def test_what_compressed_tensors_packed_is_taken_over_by_all_three_runtimes(tmp_
     )
     assert result.exit_code == 0, result.output
     report = reported(release)
-    assert {run.format for run in report.runs} == {"litertlm", "onnx", "coreml"}
+    assert {run.format for run in report.runs} == {"litertlm", "onnx", "onnx-web", "coreml"}
     assert report.weights == (
         WeightOrigin("quantised", "BF16", "int8-channel", 1, None),
         WeightOrigin("taken over", "int4 pack-quantized", "int4-g32", LINEARS, None),

@@ -112,7 +112,7 @@ def swift_answer(path: Path) -> list[int]:
 
 Answer = Callable[[Path], list[int]]
 RUNTIMES: dict[str, tuple[Callable[[], Any], Answer]] = {
-    "genai": (OnnxLowering, genai_answer),
+    "genai": (lambda: OnnxLowering(frozenset({"onnx"})), genai_answer),
     "LiteRT-LM": (lambda: LiteRtLowering(frozenset({"litertlm"})), litert_lm_answer),
     "swift-transformers": (CoreMlLowering, swift_answer),
 }

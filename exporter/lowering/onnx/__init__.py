@@ -1,4 +1,4 @@
-"""ONNX: contrib operators for attention and integer matmuls, weights in one external data file."""
+"""ONNX: a graph for processors or for browsers, its weights in an external data file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from runtimes.formats import Format
 
 
 def make_lowering(formats: frozenset[Format]) -> Lowering:
-    """Writes the one format there is."""
+    """Writes these of ONNX's formats."""
     from exporter.lowering.onnx.lowering import OnnxLowering
 
-    return OnnxLowering()
+    return OnnxLowering(formats)

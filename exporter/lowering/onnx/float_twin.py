@@ -82,9 +82,10 @@ def _in_float(file: ArtifactFile) -> None:
     """Have every integer matmul compute in fp32."""
     nodes: list[onnx.NodeProto] = []
     for node in file.model.graph.node:
-        if node.op_type == "MatMulNBits":
+        if node.op_type in plain_matmuls.INTEGER_MATMULS:
             # (5)
-            set_attribute(node, "accuracy_level", ACCURACY_FP32)
+            if node.op_type == "MatMulNBits":
+                set_attribute(node, "accuracy_level", ACCURACY_FP32)
             # (6)
             nodes += _in_slices(file, node)
         else:

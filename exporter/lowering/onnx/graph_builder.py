@@ -37,7 +37,7 @@ ELEMENT_TYPES = {
 }
 
 Sides = Sequence[int | str]
-Attributes = Mapping[str, int | float | str]
+Attributes = Mapping[str, int | float | str | Sequence[int]]
 aten = torch.ops.aten
 
 
@@ -51,6 +51,7 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self.outputs: list[onnx.ValueInfoProto] = []
         self.stored: dict[str, DataTensor] = {}
         self.constants: dict[str, onnx.TensorProto] = {}
+        self.functions: dict[str, onnx.FunctionProto] = {}
         # Tensors are kept beside their names: a freed one's id would be given to another.
         self._named: dict[int, tuple[str, Tensor]] = {}
         self._reshaped: dict[str, Tensor] = {}
@@ -135,6 +136,11 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self.nodes.append(node)
         return [self._value(result, shape, dtype) for result, shape in zip(results, shapes, strict=True)]
 
+    def function(self, definition: onnx.FunctionProto) -> str:
+        """Have the graph bring an operator of its own along; the kind to add it by."""
+        self.functions[definition.name] = definition
+        return f"{definition.domain}::{definition.name}"
+
     def name_of(self, value: Tensor) -> str:
         """The graph's name of a tensor."""
         try:
@@ -149,9 +155,14 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         graph = helper.make_graph(
             self.nodes, "decoder", self.inputs, self.outputs, [*self.constants.values(), *initializers]
         )
-        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+        own = {definition.domain: 1 for definition in self.functions.values()}
+        opsets = [helper.make_opsetid(domain, version) for domain, version in (OPSETS | own).items()]
         return helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="gemma-export"
+            graph,
+            opset_imports=opsets,
+            ir_version=IR_VERSION,
+            producer_name="gemma-export",
+            functions=list(self.functions.values()),
         )
 
     def __enter__(self) -> Self:

@@ -22,8 +22,10 @@ from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes
 from exporter.lowering.onnx.external_data import ALIGNMENT, ByteRange
 from exporter.lowering.onnx.graph_builder import CONTRIB
 from exporter.lowering.onnx.read_back import IntegerOperand, contradictions_named
+from exporter.lowering.onnx.web_operators import MULTIPLY_HALVES
 
 FLOAT_BYTES = 4
+INTEGER_MATMULS = ("MatMulNBits", MULTIPLY_HALVES)  # x, codes, scales and zero points in, K and N given
 
 
 def float_bytes(model: onnx.ModelProto) -> int:
@@ -57,7 +59,7 @@ def with_plain_matmuls(file: ArtifactFile, data: Path) -> None:
 
 
 def _is_integer_matmul(node: onnx.NodeProto) -> bool:
-    return bool(node.op_type == "MatMulNBits")
+    return node.op_type in INTEGER_MATMULS
 
 
 def _operand(node: onnx.NodeProto) -> IntegerOperand:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import StoredRows
+from exporter.lowering.onnx import web_operators
 from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes
 from exporter.schemes import SCHEMES, IntegerScheme
 from runtimes.excerpt import plain_excerpt
@@ -27,26 +28,41 @@ CHUNK_BYTES = 8 << 20  # of codes read at once
 
 @dataclass(frozen=True)
 class IntegerOperand:
-    """An integer matrix as one operator reads it: three initializers and their meaning."""
+    """An integer matrix as one operator reads it: its initializers and their meaning.
+
+    zeros: None where the operator itself takes the middle of the codes off. halved: codes of 8 bits as
+    halves of 4 (`web_operators`).
+    """
 
     codes: str
     scales: str
-    zeros: str
+    zeros: str | None
     bits: int
     block: int
+    halved: bool = False
 
     @staticmethod
     def of(node: onnx.NodeProto) -> IntegerOperand | None:
         """What a node multiplies with or looks up in; None for operators that read no integers."""
+        given = attributes(node)
         match node.op_type:
             case "MatMulNBits":
                 _, codes, scales, zeros = node.input[:4]
+                return IntegerOperand(codes, scales, zeros, given["bits"], given["block_size"])
             case "GatherBlockQuantized":
                 codes, _, scales, zeros = node.input[:4]
+                return IntegerOperand(codes, scales, zeros, given["bits"], given["block_size"])
+            case web_operators.MULTIPLY_HALVES:
+                _, codes, scales, zeros = node.input
+                return IntegerOperand(codes, scales, zeros, 8, given["block_size"], halved=True)
+            case web_operators.LOOK_UP_HALVES:
+                codes, _, scales = node.input
+                return IntegerOperand(codes, scales, None, 8, given["grouping"][-1], halved=True)
+            case web_operators.LOOK_UP_4_BITS:
+                codes, _, scales = node.input
+                return IntegerOperand(codes, scales, None, 4, given["grouping"][-1])
             case _:
                 return None
-        given = attributes(node)
-        return IntegerOperand(codes, scales, zeros, given["bits"], given["block_size"])
 
     def chunks(self, file: ArtifactFile, first: int, rows: int) -> Iterator[tuple[int, int]]:
         """Rows `first` on, as ranges to be read at once."""
@@ -59,11 +75,27 @@ class IntegerOperand:
         self, file: ArtifactFile, start: int, stop: int
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Codes less their zero points, [rows, blocks, block], and scales, [rows, blocks], of some rows."""
-        zeros = _unpacked(file.rows(self.zeros, start, stop), self.bits)
-        stored = _unpacked(file.rows(self.codes, start, stop), self.bits)
+        scales = file.rows(self.scales, start, stop)
+        if not self.halved:
+            return self._less_zeros(file, start, stop, self.bits), scales
+        upper, lower = np.split(self._less_zeros(file, start, stop, 4), 2, axis=1)
+        sixteen_scales, scales = np.split(scales, 2, axis=1)
+        if (sixteen_scales != 16 * scales).any():
+            raise ValueError(f"{self.scales}: upper halves of codes have other scales than lower ones")
+        return 16 * upper + lower, scales
+
+    def _less_zeros(self, file: ArtifactFile, start: int, stop: int, bits: int) -> NDArray[np.int16]:
+        """Codes of some rows less what is taken off them, [rows, blocks, block]."""
+        stored = _unpacked(file.rows(self.codes, start, stop), bits)
         blocks = stored.shape[1] // self.block
-        codes = stored.reshape(len(stored), blocks, self.block) - zeros[:, :blocks, None]
-        return codes, file.rows(self.scales, start, stop)
+        codes = stored.reshape(len(stored), blocks, self.block)
+        if self.zeros is not None:
+            zeros = _unpacked(file.rows(self.zeros, start, stop), bits)
+            return codes - zeros[:, :blocks, None]
+        if self.halved:
+            offsets = np.repeat(np.array([8, 0], np.int16), blocks // 2)
+            return codes - offsets[None, :, None]
+        return codes - np.int16(1 << (bits - 1))
 
 
 def read_back(path: Path) -> Iterator[StoredRows]:
@@ -88,22 +120,36 @@ def contradictions_named(path: Path) -> Iterator[None]:
 
 def _matrices(file: ArtifactFile) -> Iterator[StoredRows]:
     seen: set[tuple[object, ...]] = set()
-    for node in file.model.graph.node:
+    # A table that is multiplied with too is read there: the matmul has zero points of its own.
+    for node in sorted(file.model.graph.node, key=_takes_zeros_off):
         operand = IntegerOperand.of(node)
         if operand is None:
             for name in node.input:
                 if file.origins(name) and _first_sight(file, seen, name):
                     yield from _float_rows(file, name)
+        elif operand.zeros is None:
+            if _first_sight(file, seen, operand.codes, operand.scales):
+                yield from _integer_rows(file, operand)
         elif _first_sight(file, seen, operand.codes, operand.scales, operand.zeros):
+            seen.add(_places(file, operand.codes, operand.scales))
             yield from _integer_rows(file, operand)
 
 
+def _takes_zeros_off(node: onnx.NodeProto) -> bool:
+    operand = IntegerOperand.of(node)
+    return operand is not None and operand.zeros is None
+
+
 def _first_sight(file: ArtifactFile, seen: set[tuple[object, ...]], *names: str) -> bool:
-    place = tuple(file.external(name) for name in names)
-    if place in seen:
+    places = _places(file, *names)
+    if places in seen:
         return False
-    seen.add(place)
+    seen.add(places)
     return True
+
+
+def _places(file: ArtifactFile, *names: str) -> tuple[object, ...]:
+    return tuple(file.external(name) for name in names)
 
 
 def _float_rows(file: ArtifactFile, name: str) -> Iterator[StoredRows]:

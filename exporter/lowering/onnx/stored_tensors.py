@@ -61,6 +61,30 @@ class ZeroPointBytes:
 
 
 @dataclass(frozen=True)
+class HalvedCodeBytes:
+    """8-bit codes of matrices one below the other, each row's upper halves before its lower ones, two a
+    byte (`web_operators`)."""
+
+    weights: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HalvedScaleBytes:
+    """What `HalvedCodeBytes` are multiplied with: 16 times each block's scale, then the scales."""
+
+    weights: tuple[str, ...]
+    block: int
+
+
+@dataclass(frozen=True)
+class HalvedZeroPointBytes:
+    """The offsets of `HalvedCodeBytes` for [rows, 2 * blocks]: 8 of upper halves, 0 of lower ones."""
+
+    rows: int
+    blocks: int
+
+
+@dataclass(frozen=True)
 class FloatBytes:
     """Floating-point matrices one below the other, as stored."""
 
@@ -92,7 +116,18 @@ class RopeTable:
     function: str  # "cos" or "sin"
 
 
-Content = CodeBytes | ScaleBytes | ZeroPointBytes | FloatBytes | Gain | Ones | RopeTable
+Content = (
+    CodeBytes
+    | ScaleBytes
+    | ZeroPointBytes
+    | HalvedCodeBytes
+    | HalvedScaleBytes
+    | HalvedZeroPointBytes
+    | FloatBytes
+    | Gain
+    | Ones
+    | RopeTable
+)
 
 
 @dataclass(frozen=True)
@@ -143,6 +178,18 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
         case ZeroPointBytes(rows, blocks, bits):
             row = -(-blocks * bits // 8)
             yield np.full((rows, row), _zero_byte(bits), np.uint8)
+        case HalvedCodeBytes(weights):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    yield _halves(matrix.packed(start, stop))
+        case HalvedScaleBytes(weights, block):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    scales = _block_scales(matrix, matrix.scales(start, stop), block)
+                    yield np.concatenate([scales * np.float32(16), scales], axis=1)
+        case HalvedZeroPointBytes(rows, blocks):
+            offsets = np.repeat(np.array([8, 0], np.uint8), blocks)
+            yield np.tile(offsets[0::2] | offsets[1::2] << 4, (rows, 1))
         case FloatBytes(weights):
             for name in weights:
                 values = checkpoint.matrices[name]
@@ -179,6 +226,13 @@ def _block_scales(matrix: IntegerMatrix, scales: CodeScales, block: int) -> NDAr
     scheme: IntegerScheme = matrix.scheme
     repeats = matrix.shape[1] // block // scheme.groups(matrix.shape[1])
     return np.repeat(scales.astype(np.float32), repeats, axis=1)
+
+
+def _halves(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[rows, in] of 8-bit codes from 0 to the same number of bytes: upper halves, then lower ones."""
+    halves = np.concatenate([codes >> 4, codes & 0x0F], axis=1)
+    packed: NDArray[np.uint8] = halves[:, 0::2] | halves[:, 1::2] << 4
+    return packed
 
 
 def _zero_byte(bits: int) -> int:

@@ -5,15 +5,15 @@ Not about giving stored tensors their bytes (`external_data`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from exporter.lowering.onnx.attention_operators import AttentionInputs, AttentionOperators
 from exporter.lowering.onnx.dialect import OnnxDialect
 from exporter.lowering.onnx.graph_builder import PAST, TOKENS, TOTAL, GraphBuilder
+from exporter.lowering.onnx.integer_operators import IntegerOperators
 from exporter.models.text.decoder import decode
 from exporter.models.text.spec import ModelSpec
 from exporter.quantization.store.checkpoint import Matrix
@@ -21,10 +21,12 @@ from exporter.quantization.store.checkpoint import Matrix
 
 @dataclass(frozen=True)
 class GraphOrder:
-    """What the graph is to compute: the model, how its matrices are stored, what comes out."""
+    """What the graph is to compute, by which operators, and what comes out."""
 
     spec: ModelSpec
     matrices: Mapping[str, Matrix]
+    integers: IntegerOperators
+    attention: Callable[[AttentionInputs], AttentionOperators]
     context: int
     all_logits: bool
 
@@ -48,26 +50,12 @@ def trace(order: GraphOrder) -> GraphBuilder:
                 for part in ("key", "value")
             )
             pasts[layer.index] = key, value
-        last_key, total = _lengths(graph, mask)
-        ops = OnnxDialect(
-            spec, order.matrices, order.context, order.all_logits, graph, pasts, last_key, total
-        )
+        attention = order.attention(AttentionInputs(spec, order.context, graph, tokens, mask, pasts))
+        ops = OnnxDialect(spec, order.matrices, order.integers, attention, order.all_logits, graph)
         logits = decode(spec, ops, tokens)
         graph.output(logits, "logits", (1, TOKENS if order.all_logits else 1, spec.vocab_size))
         for number, layer in enumerate(spec.cache_layers):
             sides = (1, layer.kv_heads, TOTAL, layer.head_dim)
-            for part, present in zip(("key", "value"), ops.presents[layer.index], strict=True):
+            for part, present in zip(("key", "value"), attention.presents[layer.index], strict=True):
                 graph.output(present, f"present.{number}.{part}", sides)
     return graph
-
-
-def _lengths(graph: GraphBuilder, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """int32 [1] each: the mask's ones minus one, and the mask's length."""
-    axes, one = graph.constant(np.array([1], np.int64)), graph.constant(np.array(1, np.int64))
-    seen = graph.op("ReduceSum", (mask, axes), (1,), {"keepdims": 0}, dtype=torch.int64)
-    last = graph.op("Sub", (seen, one), (1,), dtype=torch.int64)
-    length = graph.op("Shape", (mask,), (1,), {"start": 1, "end": 2}, dtype=torch.int64)
-    last_key, total = (
-        graph.op("Cast", (value,), (1,), {"to": 6}, dtype=torch.int32) for value in (last, length)
-    )
-    return last_key, total

@@ -106,9 +106,9 @@ def test_a_devices_memory_counts_the_cache_of_the_format() -> None:
 
 def test_a_matrix_larger_than_a_gpu_s_buffer_is_named() -> None:
     spec, web = gemma3_270m(), load_profile("default-web")
-    plan = make_plan(text_alone(spec), a_variant("int8", ("onnx",), 2048, "web"), {})
-    (beyond,) = [each for each in device_estimates(spec, plan, [web], {"onnx": 1}) if "buffer" in each]
-    assert "onnx on default-web: model.embed_tokens.weight takes 168,296,448 bytes" in beyond
+    plan = make_plan(text_alone(spec), a_variant("int8", ("onnx-web",), 2048, "web"), {})
+    (beyond,) = [each for each in device_estimates(spec, plan, [web], {"onnx-web": 1}) if "buffer" in each]
+    assert "onnx-web on default-web: model.embed_tokens.weight takes 168,296,448 bytes" in beyond
     assert "a buffer 134,217,728 at most" in beyond
     desktop = load_profile("default-desktop")
     assert not [each for each in device_estimates(spec, plan, [desktop], {"onnx": 1}) if "buffer" in each]

@@ -86,7 +86,8 @@ def test_a_shipped_profile_names_an_accelerator_for_each_format_that_its_runtime
 def test_a_target_means_each_format_for_its_most_particular_accelerator() -> None:
     assert load_target("android").accelerators == {"litertlm": "CPU", "onnx": "CPU"}
     assert load_device("pixel-9").accelerators == {"litertlm": "GPU", "onnx": "CPU"}
-    assert load_target("all").accelerators["onnx"] == "GPU", "the web's, beside desktops' CPU"
+    everything = load_target("all").accelerators
+    assert (everything["onnx"], everything["onnx-web"]) == ("CPU", "GPU")
 
 
 def test_profiles_cover_every_kind_of_device() -> None:
@@ -102,8 +103,8 @@ def test_profiles_cover_every_kind_of_device() -> None:
         ("ios", ("coreml",)),
         ("macos", ("onnx", "coreml")),
         ("desktop", ("onnx",)),
-        ("web", ("onnx",)),
-        ("all", ("litertlm", "onnx", "coreml")),
+        ("web", ("onnx-web",)),
+        ("all", ("litertlm", "onnx", "onnx-web", "coreml")),
     ],
 )
 def test_a_target_writes_the_formats_of_its_kind(target: str, formats: tuple[Format, ...]) -> None:

@@ -30,7 +30,7 @@ __all__ = [  # what tests of the driver and of families use of both modules
     "twin_logits",
 ]
 
-LOWERING = OnnxLowering()
+LOWERING = OnnxLowering(frozenset({"onnx"}))
 
 
 class TinyRelease(tiny_releases.TinyRelease):

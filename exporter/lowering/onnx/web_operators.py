@@ -1,0 +1,163 @@
+"""`WebOperators`: integer matrices by operators that every build of ONNX Runtime for browsers has.
+
+No build's WebGPU provider rounds activations on the GPU, and the default one multiplies with codes of 4
+bits and 2 bits alone. So activations stay fp32, and an 8-bit code c is written as its halves, for
+c + 128 = 16 h + l with h and l from 0 to 15:
+
+    scale * c  =  16 scale * (h - 8)  +  scale * (l - 0)
+
+A row of codes holds all its h, then all its l, so the product with x is one 4-bit product with x twice,
+of as many bytes as before. The same bytes are a table: looking a row up takes Gather, Cast and arithmetic.
+What is more than one operator is a function the graph brings along, which a runtime expands when it opens
+the graph; who reads the file finds one operator per matrix.
+Why: docs/adr/0020-the-web-has-a-graph-of-its-own.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from onnx import parser
+from torch import Tensor
+
+from exporter.lowering.onnx.graph_builder import CONTRIB, OPSETS, GraphBuilder
+from exporter.lowering.onnx.integer_operators import (
+    block_scales,
+    joined,
+    packed_codes,
+    stem,
+    zero_points,
+)
+from exporter.lowering.onnx.stored_tensors import (
+    CodeBytes,
+    DataTensor,
+    HalvedCodeBytes,
+    HalvedScaleBytes,
+    HalvedZeroPointBytes,
+    block_size,
+)
+from exporter.quantization.store.checkpoint import IntegerMatrix
+
+DOMAIN = "gemma_export"
+MULTIPLY_HALVES, LOOK_UP_HALVES, LOOK_UP_4_BITS = "MatMulHalves", "GatherHalves", "Gather4Bits"
+ACCURACY_FP32 = 1  # activations are not rounded
+
+_HEADER = f'<opset_import: ["" : {OPSETS[""]}, "{CONTRIB}" : 1], domain: "{DOMAIN}">'
+_MULTIPLY_HALVES = f"""{_HEADER}
+{MULTIPLY_HALVES} <K, K_twice, N, block_size> (x, codes, scales, zeros) => (y)
+{{
+   twice = Concat <axis = -1> (x, x)
+   y = {CONTRIB}.MatMulNBits
+      <K: int = @K_twice, N: int = @N, bits = 4, block_size: int = @block_size,
+       accuracy_level = {ACCURACY_FP32}> (twice, codes, scales, zeros)
+}}"""
+# Codes of 4 bits lie two a byte, the low half first.
+_UNPACK = """
+   packed = Gather <axis = 0> (codes, tokens)
+   bytes = Cast <to = 1> (packed)
+   sixteen = Constant <value_float = 16.0> ()
+   quotient = Div (bytes, sixteen)
+   high = Floor (quotient)
+   times = Mul (high, sixteen)
+   low = Sub (bytes, times)
+   last = Constant <value_ints = [-1]> ()
+   low_of_pair = Unsqueeze (low, last)
+   high_of_pair = Unsqueeze (high, last)
+   pairs = Concat <axis = -1> (low_of_pair, high_of_pair)
+   flat = Constant <value_ints = [0, 0, -1]> ()
+   halves = Reshape (pairs, flat)
+   all_scales = Gather <axis = 0> (scales, tokens)"""
+_SCALE = """
+   grouping = Constant <value_ints: ints = @grouping> ()
+   by_block = Reshape (numbers, grouping)
+   scale_of_block = Unsqueeze (scale, last)
+   scaled = Mul (by_block, scale_of_block)
+   rows = Reshape (scaled, flat)"""
+_LOOK_UP_HALVES = f"""{_HEADER}
+{LOOK_UP_HALVES} <grouping, widths, blocks> (codes, tokens, scales) => (rows)
+{{{_UNPACK}
+   two_widths = Constant <value_ints: ints = @widths> ()
+   h, l = Split <axis = -1> (halves, two_widths)
+   two_blocks = Constant <value_ints: ints = @blocks> ()
+   sixteen_scale, scale = Split <axis = -1> (all_scales, two_blocks)
+   sixteen_h = Mul (h, sixteen)
+   c_from_0 = Add (sixteen_h, l)
+   offset = Constant <value_float = 128.0> ()
+   numbers = Sub (c_from_0, offset){_SCALE}
+}}"""
+_LOOK_UP_4_BITS = f"""{_HEADER}
+{LOOK_UP_4_BITS} <grouping> (codes, tokens, scales) => (rows)
+{{{_UNPACK}
+   scale = Identity (all_scales)
+   offset = Constant <value_float = 8.0> ()
+   numbers = Sub (halves, offset){_SCALE}
+}}"""
+
+
+@dataclass(frozen=True)
+class WebOperators:
+    """Satisfies `IntegerOperators`."""
+
+    arithmetic: str = "fp32"
+
+    def look_up(self, graph: GraphBuilder, tokens: Tensor, matrix: IntegerMatrix) -> Tensor:
+        block, bits = block_size(matrix), matrix.scheme.bits
+        rows, width = matrix.shape
+        names = (matrix.name,)
+        content = HalvedCodeBytes(names) if bits == 8 else CodeBytes(names)
+        codes = DataTensor(f"{matrix.name}.rows", "uint8", (rows, width * bits // 8), content)
+        scales = _scales(graph, (matrix,), block)
+        kind = graph.function(_function(_LOOK_UP_HALVES if bits == 8 else _LOOK_UP_4_BITS))
+        attributes: dict[str, tuple[int, ...]] = {"grouping": (0, 0, -1, block)}
+        if bits == 8:
+            attributes |= {"widths": (width, width), "blocks": (width // block, width // block)}
+        operands, shape = (graph.weight(codes), tokens, scales), (*tokens.shape, width)
+        return graph.op(kind, operands, shape, attributes, name=f"{stem(matrix.name)}.lookup")
+
+    def multiply(self, graph: GraphBuilder, x: Tensor, matrices: tuple[IntegerMatrix, ...]) -> Tensor:
+        name = joined([matrix.name for matrix in matrices])
+        block, bits, inputs = block_size(matrices[0]), matrices[0].scheme.bits, x.shape[2]
+        rows = sum(matrix.shape[0] for matrix in matrices)
+        sizes = {"K": inputs, "N": rows, "block_size": block}
+        scales, zeros = _scales(graph, matrices, block), _zeros(graph, matrices, block)
+        if bits == 8:
+            kind, attributes = graph.function(_function(_MULTIPLY_HALVES)), {**sizes, "K_twice": 2 * inputs}
+            codes = _halved_codes(graph, matrices, block)
+        else:
+            kind = f"{CONTRIB}::MatMulNBits"
+            attributes = {**sizes, "accuracy_level": ACCURACY_FP32, "bits": bits}
+            codes = packed_codes(graph, matrices, block)
+        shape = (*x.shape[:-1], rows)
+        return graph.op(kind, (x, codes, scales, zeros), shape, attributes, name=stem(name))
+
+
+def _function(text: str) -> onnx.FunctionProto:
+    parsed: Any = parser.parse_function(text)
+    assert isinstance(parsed, onnx.FunctionProto)
+    return parsed
+
+
+def _halved_codes(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block: int) -> Tensor:
+    names = tuple(matrix.name for matrix in matrices)
+    shape = (sum(each.shape[0] for each in matrices), 2 * matrices[0].shape[1] // block, block // 2)
+    return graph.weight(DataTensor(f"{joined(names)}.codes", "uint8", shape, HalvedCodeBytes(names)))
+
+
+def _scales(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block: int) -> Tensor:
+    """[rows, blocks]; of halved codes for h and then for l, [rows, 2 * blocks]."""
+    if matrices[0].scheme.bits != 8:
+        return block_scales(graph, matrices, block)
+    names = tuple(matrix.name for matrix in matrices)
+    rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
+    content = HalvedScaleBytes(names, block)
+    return graph.weight(DataTensor(f"{joined(names)}.scales", "float32", (rows, 2 * blocks), content))
+
+
+def _zeros(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block: int) -> Tensor:
+    if matrices[0].scheme.bits != 8:
+        return zero_points(graph, matrices, block)
+    rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
+    content = HalvedZeroPointBytes(rows, blocks)
+    return graph.weight(DataTensor(f"zeros.halves.{rows}x{blocks}", "uint8", (rows, blocks), content))

@@ -1,0 +1,35 @@
+"""Engines of transformers.js for tests: what they compute of a release, a skip where they are not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.resources import data_directory
+from runtimes.onnx.session import OnnxSession
+from runtimes.onnx.transformers_js import Engine, TokensTaken, TokensToTake, missing_engine, take_tokens
+from runtimes.session import Logits, Tokens
+from tests.conftest import GIVEN_WEB_PACKAGES
+
+PACKAGES = Path(GIVEN_WEB_PACKAGES) if GIVEN_WEB_PACKAGES else data_directory("tests/web")
+SECONDS = 900  # much, for a machine that does other things too
+
+
+def require(engine: Engine) -> None:
+    """Skip where it is missing; in CI that fails."""
+    if (reason := missing_engine(engine, PACKAGES)) is not None:
+        pytest.skip(reason)
+
+
+def taken_by(engine: Engine, release: Path, tokens: Tokens, prefilled: int, scratch: Path) -> TokensTaken:
+    require(engine)
+    return take_tokens(TokensToTake(engine, release, tokens, prefilled, PACKAGES, scratch, seconds=SECONDS))
+
+
+def driver_logits(graph: Path, tokens: Tokens, prefilled: int) -> Logits:
+    """Our driver's, of the tokens after the prefilled ones."""
+    with OnnxSession(graph, threads=2) as session:
+        session.prefill(tokens[:prefilled])
+        return np.stack([session.decode(int(token)) for token in tokens[prefilled:]])
