@@ -37,6 +37,7 @@ from runtimes.manifest import (
     read_manifest,
     sha256_of,
 )
+from runtimes.strict_json import read_plain_file
 
 SUMS_NAME = "SHA256SUMS"
 
@@ -217,10 +218,13 @@ def _difference(path: Path, entry: FileEntry) -> str | None:
 
 
 def _sums_difference(release: Path, manifest: Manifest) -> str | None:
+    path, due = release / SUMS_NAME, _sums(release, manifest).encode()
+    if path.is_symlink():
+        return "is a link, not the file that was written"
     try:
-        written = (release / SUMS_NAME).read_text(encoding="utf-8")
+        written = read_plain_file(path, len(due))
     except FileNotFoundError:
         return "is missing"
     except (OSError, ValueError) as error:
-        return f"cannot be read ({error})"
-    return None if written == _sums(release, manifest) else "does not agree with the manifest"
+        return f"does not agree with the manifest ({error})"
+    return None if written == due else "does not agree with the manifest"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exporter.errors import ReleaseError
 from exporter.validation.report import REPORT_SCHEMA_VERSION, ValidationReport
+from runtimes.excerpt import excerpt
 from runtimes.records import RecordError, from_plain, to_plain
 from runtimes.strict_json import parse_json
 
@@ -50,7 +51,7 @@ def from_json(text: str, where: str) -> ValidationReport:
     try:
         report = from_plain(ValidationReport, raw)
         if outcome != report.outcome:
-            raise RecordError("$.outcome", f"is {outcome!r} and the gates say {report.outcome!r}")
+            raise RecordError("$.outcome", f"is {excerpt(outcome)} and the gates say {report.outcome!r}")
     except RecordError as error:
         raise ReleaseError(f"{where}: {error.at}", error.what, "validate the release again") from error
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -146,6 +147,20 @@ def edit_the_sums(release: Path) -> None:
     path.write_text(path.read_text().replace("onnx/model.onnx", "onnx/other.onnx"))
 
 
+def link_the_sums_to_what_never_ends(release: Path) -> None:
+    (release / SUMS_NAME).unlink()
+    (release / SUMS_NAME).symlink_to("/dev/zero")
+
+
+def make_the_sums_endless(release: Path) -> None:
+    os.truncate(release / SUMS_NAME, 1 << 40)
+
+
+def make_the_sums_a_pipe(release: Path) -> None:
+    (release / SUMS_NAME).unlink()
+    os.mkfifo(release / SUMS_NAME)
+
+
 def remove_the_manifest(release: Path) -> None:
     (release / "manifest.json").unlink()
 
@@ -167,6 +182,9 @@ def another_schema(release: Path) -> None:
         (edit_the_manifest, "SHA256SUMS: does not agree with the manifest"),
         (remove_the_sums, "SHA256SUMS: is missing"),
         (edit_the_sums, "SHA256SUMS: does not agree with the manifest"),
+        (link_the_sums_to_what_never_ends, "SHA256SUMS: is a link"),
+        (make_the_sums_endless, "SHA256SUMS: does not agree with the manifest (has 1099511627776 bytes"),
+        (make_the_sums_a_pipe, "SHA256SUMS: does not agree with the manifest (is not a plain file)"),
         (remove_the_manifest, "is this a release directory"),
         (another_schema, "schema_version is 3"),
     ],
