@@ -91,6 +91,7 @@ def litert_inputs(path: Path, place: Path) -> int:
 COUNTED: dict[Format, Callable[[Path, Path], int]] = {
     "coreml": lambda path, _: coreml_states(path),
     "onnx": lambda path, _: onnx_inputs(path),
+    "onnx-web": lambda path, _: onnx_inputs(path),
     "tflite": litert_inputs,
     "litertlm": litert_inputs,
 }

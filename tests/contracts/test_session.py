@@ -189,7 +189,7 @@ def test_a_truncated_artifact_is_refused(
         for path in (tmp_path / artifact.path, *(tmp_path / artifact.path).rglob("*"))
         if path.is_file()
     ]
-    beside = list((tmp_path / artifact.path).parent.glob("*.data"))
+    beside = list((tmp_path / artifact.path).parent.glob(f"{Path(artifact.path).name}*data"))
     largest = max(inside + beside, key=lambda path: path.stat().st_size)
     with largest.open("r+b") as file:
         file.truncate(largest.stat().st_size // 2)
