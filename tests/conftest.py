@@ -13,15 +13,24 @@ import pytest
 
 from tests.fake_hub import use_endpoint
 
+
+def _hidden(name: str) -> str | None:
+    """Point an environment variable at nothing. Returns what it was given as: pytest-xdist's workers inherit
+    the controller's environment, in which it is hidden already."""
+    kept = f"GEMMA_EXPORT_TESTS_GIVEN_{name}"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ[kept] = os.environ.get(name, "")
+    os.environ[name] = os.devnull
+    return os.environ.get(kept) or None
+
+
 VULKAN_DRIVERS = "VK_DRIVER_FILES"
-GIVEN_DRIVERS = os.environ.get(VULKAN_DRIVERS)
 # Tests run as on a machine without a GPU, which is what most release on; `on_the_gpu` is for those that are
 # about one. With a software driver, every validation of a tiny model would compile shaders first.
-os.environ[VULKAN_DRIVERS] = os.devnull
+GIVEN_DRIVERS = _hidden(VULKAN_DRIVERS)
 # Nor do exports open a browser, but for those tests that are about one (`tests.web_engines`).
 WEB_PACKAGES = "GEMMA_EXPORT_WEB"
-GIVEN_WEB_PACKAGES = os.environ.get(WEB_PACKAGES)
-os.environ[WEB_PACKAGES] = os.devnull
+GIVEN_WEB_PACKAGES = _hidden(WEB_PACKAGES)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from exporter.packaging.release import files_below, verify_release
+from exporter.packaging.release import MANIFEST_NAME, files_below, verify_release
 from tests.checkpoints import write_huggingface
 
 FORMATS = ("tflite", "litertlm", "onnx", "coreml")
@@ -79,7 +79,9 @@ def test_a_change_of_any_file_is_named(sealed: Path, change: str, tmp_path: Path
         release = shutil.copytree(sealed, tmp_path / str(number))
         CHANGES[change](release / name)
         problems = verify_release(release)
-        assert any(name == problem.path or name in problem.what for problem in problems), name
+        named = any(name == problem.path or name in problem.what for problem in problems)
+        # A digest in the manifest that is another by a bit speaks of the file it is of.
+        assert named or (name == MANIFEST_NAME and problems), name
         shutil.rmtree(release)
 
 
