@@ -15,8 +15,8 @@ from tests.fake_hub import use_endpoint
 
 
 def _hidden(name: str) -> str | None:
-    """Point an environment variable at nothing. Returns what it was given as: pytest-xdist's workers inherit
-    the controller's environment, in which it is hidden already."""
+    """Point an environment variable at nothing. Returns what it was given as: workers of pytest-xdist
+    inherit the controller's environment, in which it is hidden already."""
     kept = f"GEMMA_EXPORT_TESTS_GIVEN_{name}"
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ[kept] = os.environ.get(name, "")

@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from exporter.packaging.release import MANIFEST_NAME, files_below, verify_release
+from exporter.packaging.release import files_below, verify_release
+from runtimes.manifest import MANIFEST_NAME
 from tests.checkpoints import write_huggingface
 
 FORMATS = ("tflite", "litertlm", "onnx", "coreml")
