@@ -58,8 +58,8 @@ class Texts:
 
     @staticmethod
     def of(source: CheckpointSource) -> Texts:
-        """In the tokens of a checkpoint. Raises TokenizerError where it has no tokenizer, or none that the
-        evaluation text can be given in: every export is measured on it, so it is refused before any work."""
+        """In the tokens of a checkpoint. Raises TokenizerError where it has no tokenizer, and where the
+        evaluation text has a token without a row: every export is measured on it."""
         with tempfile.TemporaryDirectory() as place:
             source.write_tokenizer(Path(place))
             tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
