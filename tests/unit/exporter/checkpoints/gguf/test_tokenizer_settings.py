@@ -72,7 +72,7 @@ def test_gemma_4_begins_a_text_whatever_older_files_say_and_the_remark_says_so()
 )
 def test_what_cannot_be_honoured_is_refused_by_its_key(key: str, value: MetadataValue, what: str) -> None:
     with pytest.raises(TokenizerError, match=what) as caught:
-        read_tokenizer_settings(settings_file(**{key: value}))
+        read_tokenizer_settings(settings_file("llama", **{key: value}))
     assert caught.value.where == f"x.gguf: {OWN}{key}"
 
 
