@@ -16,6 +16,7 @@ from exporter.packaging.licences import (
     copy_documents,
     is_licence,
     known_licence,
+    left_out_for_size,
     stated_licence,
 )
 
@@ -40,6 +41,8 @@ def add_adapters_licence(release: Path, pack: LicencePack, adapter: Path | None)
             f"of its directory states; {found}. Its base stays under {pack.licence.title}: both bind "
             "whoever passes these files on."
         )
+    if large := left_out_for_size(directory):
+        note = f"{note} {large}"
     notice = release / NOTICE_NAME
     notice.write_text(f"{notice.read_text(encoding='utf-8')}\n{note}\n", encoding="utf-8")
     return replace(pack, files=(*pack.files, *copied), notes=(*pack.notes, note))

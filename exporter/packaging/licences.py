@@ -11,6 +11,7 @@ not about this project's own licence.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -116,10 +117,16 @@ def write_licence_pack(
             text = next((name for name in copied if is_licence(name)), None)
             restrictions = _own_text(text)
             opening = f"{model} is provided under {licence.title}, as {licence.file} of its source states"
+            if Licence.GEMMA.value in (licence.identifier, *licence.also):
+                terms = next((name for name in copied if _is_gemma_terms(release / name)), None)
+                opening = f"{opening}\n\n{GEMMA_SENTENCE}"
+                restrictions = f"{restrictions}\n\n{_gemma_restrictions(terms)}"
     notes = _notes(licence, text)
     if stated is not None and licence is not family:
         beside = _beside_the_family(stated, family)
         restrictions, notes = f"{restrictions}\n\n{beside}", (*notes, beside)
+    if large := left_out_for_size(directory):
+        restrictions, notes = f"{restrictions}\n\n{large}", (*notes, large)
     changes = "\n".join(f"    {path}" for path in modified)
     (release / NOTICE_NAME).write_text(
         f"{opening}\n\n"
@@ -134,9 +141,15 @@ def write_licence_pack(
 def stated_licence(
     directory: CheckpointDirectory | None, release: Path, copied: tuple[str, ...]
 ) -> StatedLicence | None:
-    """README.md's word, else what a LICENSE file is that was copied; None where there is neither."""
-    stated = None if directory is None else read_stated_licence(directory)
+    """README.md's word, else what a LICENSE file is that was copied, or too large to be; None where there
+    is neither."""
+    if directory is None:
+        return None
+    stated = read_stated_licence(directory)
     own = next((name for name in copied if is_licence(name)), None)
+    large = next((name for name in _too_large(directory) if is_licence(name)), None)
+    if stated is None and own is None and large is not None:
+        return StatedLicence("other", None, None, large)
     if stated is not None or own is None:
         return stated
     if _is_gemma_terms(release / own):
@@ -147,7 +160,9 @@ def stated_licence(
 
 
 def known_licence(stated: StatedLicence) -> Licence | StatedLicence:
-    return next((each for each in Licence if each.value == stated.identifier), stated)
+    """One of ours, where it is that one alone."""
+    ours = (each for each in Licence if each.value == stated.identifier and not stated.also)
+    return next(ours, stated)
 
 
 def is_licence(name: str) -> bool:
@@ -208,17 +223,37 @@ def copy_documents(
     if documents is None:
         return ()
     copied = []
-    for path in sorted(documents.path.iterdir()):
-        stem, suffix = path.stem.lower(), path.suffix.lower()
-        if not (stem.startswith(_DOCUMENTS) and suffix in _SUFFIXES and path.is_file()):
-            continue
+    for path in _legal_files(documents):
         if path.stat().st_size > _LARGEST:
             continue
+        stem, suffix = path.stem.lower(), path.suffix.lower()
         whose = of or ("source" if stem == "notice" else None)
         name = path.name if whose is None else f"{path.stem if of else 'NOTICE'}-of-{whose}{suffix}"
         shutil.copyfile(documents.file(path.name), release / name)
         copied.append(name)
     return tuple(copied)
+
+
+def left_out_for_size(documents: CheckpointDirectory | None) -> str:
+    """A sentence that names the legal files too large to be copied, empty where there is none."""
+    names = [] if documents is None else _too_large(documents)
+    if not names:
+        return ""
+    return (
+        f"Left out of this release, as it is larger than {_LARGEST >> 20} MiB: {', '.join(names)} of the "
+        "source. Read it there and add it before you pass these files on."
+    )
+
+
+def _too_large(documents: CheckpointDirectory) -> list[str]:
+    return [path.name for path in _legal_files(documents) if path.stat().st_size > _LARGEST]
+
+
+def _legal_files(documents: CheckpointDirectory) -> Iterator[Path]:
+    for path in sorted(documents.path.iterdir()):
+        named = path.stem.lower().startswith(_DOCUMENTS) and path.suffix.lower() in _SUFFIXES
+        if named and path.is_file():
+            yield path
 
 
 def _is_gemma_terms(path: Path) -> bool:

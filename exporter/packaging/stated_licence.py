@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import MODEL_CARD
 
 MOST_READ = 1 << 16  # bytes of a README: its front matter comes first
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}")
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]{1,300}")
 
 
@@ -21,16 +23,20 @@ _LINK = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]{1,300}")
 class StatedLicence:
     """identifier: as the Hub spells it ("mit", "other"). name, link: of one that it has no identifier for.
 
-    file: where it is stated.
+    file: where it is stated. also: identifiers of further licences stated with it.
     """
 
     identifier: str
     name: str | None
     link: str | None
     file: str
+    also: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
+        if self.also:
+            named = " and ".join(f"“{each}”" for each in (self.identifier, *self.also))
+            return f"the licences {named}"
         named = self.name if self.name is not None else self.identifier
         title = f"the licence “{named}”" if named != "other" else f"the licence in {self.file}"
         return title if self.link is None else f"{title} ({self.link})"
@@ -40,46 +46,52 @@ class StatedLicence:
         """The lines of a model card that say it."""
         more = {"license_name": self.name, "license_link": self.link}
         named = tuple(f"{key}: {value}" for key, value in more.items() if value is not None)
+        if self.also:
+            return ("license:", *(f"- {each}" for each in (self.identifier, *self.also)), *named)
         return (f"license: {self.identifier}", *named)
 
 
 def read_stated_licence(documents: CheckpointDirectory) -> StatedLicence | None:
-    """What README.md says; None where it says nothing, or nothing that is a licence's name."""
+    """What README.md says; None where it says nothing, or nothing that is a licence's name.
+
+    A front matter that cannot be read may name any licence: it is "other".
+    """
     if not documents.has(MODEL_CARD):
         return None
     with documents.file(MODEL_CARD).open("rb") as file:
         text = file.read(MOST_READ).decode("utf-8-sig", errors="replace")
-    stated = _front_matter(text)
-    identifier = _matched(_PLAIN, stated.get("license"))
-    if identifier is None:
+    try:
+        stated = _front_matter(text)
+    except _Unreadable:
+        return StatedLicence("other", None, None, MODEL_CARD)
+    entries = stated.get("license")
+    found = [_matched(_PLAIN, entry) for entry in (entries if isinstance(entries, list) else [entries])]
+    identifiers = tuple(dict.fromkeys(each.lower() for each in found if each is not None))
+    if not identifiers:
         return None
     name, link = _matched(_PLAIN, stated.get("license_name")), _matched(_LINK, stated.get("license_link"))
-    return StatedLicence(identifier.lower(), name, link, MODEL_CARD)
+    return StatedLicence(identifiers[0], name, link, MODEL_CARD, identifiers[1:])
 
 
-def _front_matter(text: str) -> dict[str, str]:
-    """Its keys at the margin; of a list, the first entry."""
-    lines = text.removeprefix("\ufeff").splitlines()
-    if not lines or lines[0].strip() != "---":
+class _Unreadable(Exception):
+    """A front matter that has a licence in it and is no YAML."""
+
+
+def _front_matter(text: str) -> dict[str, Any]:
+    """Its keys in lower case; nothing where there is none, or no end of it."""
+    import yaml  # here: whoever runs a release has no need of it
+
+    found = _FRONT_MATTER.match(text.removeprefix("\ufeff"))
+    if found is None:
         return {}
-    found: dict[str, str] = {}
-    last = ""
-    for line in lines[1:]:
-        if line.strip() == "---":
-            return found
-        key, colon, value = line.partition(":")
-        if colon and re.fullmatch(r"[a-z_]+", key):
-            last, found[key] = key, _unquoted(value)
-        elif line.lstrip().startswith("- ") and found.get(last) == "":
-            found[last] = _unquoted(line.lstrip()[2:])
-    return {}
+    try:
+        content = yaml.safe_load(found["yaml"])
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if re.search(r"licen[cs]e", found["yaml"], re.IGNORECASE):
+            raise _Unreadable from error
+        return {}
+    return {str(key).lower(): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
-def _unquoted(value: str) -> str:
-    """A scalar of YAML without its quotes, or without brackets and the comment behind it."""
-    quoted = re.match(r"""(["'])(.*?)\1""", value.strip())
-    return quoted[2] if quoted else re.split(r"(?:^|\s)#", value.strip())[0].strip(" []")
-
-
-def _matched(pattern: re.Pattern[str], value: str | None) -> str | None:
-    return value if value is not None and pattern.fullmatch(value) else None
+def _matched(pattern: re.Pattern[str], value: object) -> str | None:
+    return value.strip() if isinstance(value, str) and pattern.fullmatch(value.strip()) else None

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import TokenizerError, UsageError
 from exporter.resources import data_directory
-from runtimes.excerpt import plain_excerpt
+from runtimes.excerpt import excerpt, plain_excerpt
 from runtimes.session import Tokens
 
 TOKENIZER_NAME = "tokenizer.json"
@@ -46,30 +46,56 @@ class TokenisedText:
 @dataclass(frozen=True)
 class Texts:
     """What ships in `samples/`, in one checkpoint's tokens: each text is tokenised once, when it is first
-    asked for."""
+    asked for.
+
+    rows: of the embedding. A tokenizer may have more tokens than that; a text that holds one of those
+    raises TokenizerError, as no model can be given it.
+    """
 
     tokenizer: Tokenizer
     bos_token: int
+    rows: int
 
     @staticmethod
     def of(source: CheckpointSource) -> Texts:
-        """In the tokens of a checkpoint. Raises TokenizerError where it has no tokenizer."""
+        """In the tokens of a checkpoint. Raises TokenizerError where it has no tokenizer, and where the
+        evaluation text has a token without a row: every export is measured on it."""
         with tempfile.TemporaryDirectory() as place:
             source.write_tokenizer(Path(place))
-            return Texts(load_tokenizer(Path(place) / TOKENIZER_NAME), source.tokens.bos_token)
+            tokenizer = load_tokenizer(Path(place) / TOKENIZER_NAME)
+        texts = Texts(tokenizer, source.tokens.bos_token, source.components["text"].spec.vocab_size)
+        _ = texts.evaluation
+        return texts
 
     @cached_property
     def evaluation(self) -> TokenisedText:
-        return read_text(data_directory("samples") / "evaluation", self.tokenizer, self.bos_token)
+        return self._read("evaluation")
 
     @cached_property
     def calibration(self) -> TokenisedText:
-        return read_text(data_directory("samples") / "calibration", self.tokenizer, self.bos_token)
+        return self._read("calibration")
 
     def prompt(self, text: str) -> Tokens:
         """A prompt as a model is given it, [tokens]."""
         found = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return np.array([self.bos_token, *found], np.int32)
+        tokens = np.array([self.bos_token, *found], np.int32)
+        self._require_rows(f"the prompt {excerpt(text)}", tokens)
+        return tokens
+
+    def _read(self, name: str) -> TokenisedText:
+        text = read_text(data_directory("samples") / name, self.tokenizer, self.bos_token)
+        self._require_rows(f"the {name} text", text.tokens)
+        return text
+
+    def _require_rows(self, what: str, tokens: Tokens) -> None:
+        beyond = tokens[tokens >= self.rows].tolist()
+        if beyond:
+            name = excerpt(self.tokenizer.id_to_token(beyond[0]))
+            raise TokenizerError(
+                what,
+                f"holds token {beyond[0]} ({name}), and the embedding has {self.rows} rows",
+                "take the token out of the tokenizer, or give the model its enlarged embedding",
+            )
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -32,6 +32,22 @@ NOT_SUPPORTED = {
     "gemma4_assistant": "the drafter of a Gemma 4, which needs its model beside it",
     "diffusion-gemma": "a diffusion model, which is not supported",
 }
+# general.type, as gguf-py has it: what the file is, and what to give in its place.
+LANGUAGE_MODEL = "model"
+NO_MODELS = {
+    "mmproj": (
+        "the vision or audio projector (mmproj) of a model, not its language model",
+        "give the GGUF of the language model",
+    ),
+    "adapter": (
+        "a LoRA adapter, not a model",
+        "give the model's GGUF as --model and the adapter in PEFT's layout",
+    ),
+    "imatrix": (
+        "an importance matrix (imatrix), which quantisers are given, not a model",
+        "give the GGUF of the model",
+    ),
+}
 TOWERS = ("vision", "audio", "mm")  # second words of keys in files that hold a model and its towers
 
 
@@ -139,18 +155,11 @@ def recognise(file: GgufFile, known: tuple[GgufArchitecture, ...]) -> GgufArchit
 
 
 def _refuse_by_name(file: GgufFile, prefix: str | None) -> None:
-    if prefix == "clip" or file.word("general.type") == "mmproj":
-        raise SpecError(
-            file.path,
-            "is the vision or audio projector (mmproj) of a model, not its language model",
-            "give the GGUF of the language model",
-        )
-    if file.word("general.type") == "adapter":
-        raise SpecError(
-            file.path,
-            "is a LoRA adapter, not a model",
-            "give the model's GGUF as --model and the adapter in PEFT's layout",
-        )
+    kind = "mmproj" if prefix == "clip" else file.word("general.type")
+    if kind is not None and kind != LANGUAGE_MODEL:
+        unknown = f"a file of general.type {excerpt(kind)}, not a model", "give the GGUF of a model"
+        what, then = NO_MODELS.get(kind, unknown)
+        raise SpecError(file.path, f"is {what}", then)
     if prefix is not None and prefix in NOT_SUPPORTED:
         raise SpecError(
             file.path, f"is {NOT_SUPPORTED[prefix]}", "give a Gemma 1, 2 or 3, or a dense Gemma 4"

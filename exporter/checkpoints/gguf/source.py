@@ -30,10 +30,11 @@ from exporter.checkpoints.gguf.blocks import HELD, codes_and_scales
 from exporter.checkpoints.gguf.file import GgufFile
 from exporter.checkpoints.gguf.split import open_whole
 from exporter.checkpoints.gguf.tensors import find_gguf_tensors
+from exporter.checkpoints.gguf.tokenizer_settings import read_tokenizer_settings
 from exporter.checkpoints.gguf.vocabulary_metadata import read_gguf_tokens, read_vocabulary
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
 from exporter.checkpoints.text_tensors import describe_left_out
-from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_files
+from exporter.checkpoints.tokenizer.tokenizer_files import GEMMA, Around, write_tokenizer_files
 from exporter.checkpoints.tokenizer.vocabulary import Vocabulary
 from exporter.errors import SpecError
 from exporter.models.components import Components, text_alone
@@ -62,6 +63,7 @@ class GgufSource:
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     adapter: None = None
+    around: Around = GEMMA
 
     @staticmethod
     def open(
@@ -96,6 +98,7 @@ class GgufSource:
                 f"has {listed.entries} entries, {entry.name} has {spec.vocab_size}",
                 ANOTHER_FILE,
             )
+        settings = read_tokenizer_settings(file)
         tokens = read_gguf_tokens(file, listed.vocabulary, spec.vocab_size)
         special = {"bos_token_id": tokens.bos_token, "eos_token_id": tokens.eos_token}
         return GgufSource(
@@ -109,7 +112,8 @@ class GgufSource:
             documents=documents,
             stored_names=found.stored,
             left_out=describe_left_out(found.left_out, shapes),
-            remarks=entry.remarks,
+            remarks=(*entry.remarks, *settings.remarks),
+            around=settings.around,
         )
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
@@ -143,7 +147,7 @@ class GgufSource:
         return self._digests
 
     def write_tokenizer(self, directory: Path) -> None:
-        write_tokenizer_files(self.vocabulary, self.tokens, directory)
+        write_tokenizer_files(self.vocabulary, self.tokens, directory, around=self.around)
 
     @cached_property
     def _shifted(self) -> frozenset[str]:

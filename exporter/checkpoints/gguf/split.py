@@ -18,7 +18,9 @@ from exporter.checkpoints.gguf.file import GgufFile, GgufTensor
 from exporter.errors import CheckpointError
 
 COUNT, NUMBER, TENSORS = "split.count", "split.no", "split.tensors.count"
-NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
+NAME = re.compile(
+    r"(?P<stem>.+)-(?P<number>\d{5})(?P<of>-of-)(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE
+)
 MOST_PARTS = 1000
 RENAMED = "give the parts the names they were made with: NAME-00001-of-00003.gguf"
 
@@ -72,7 +74,8 @@ def open_whole(path: Path) -> GgufFile:
 
 
 def _part(given: Path, named: re.Match[str], number: int, count: int) -> GgufFile:
-    path = given.with_name(f"{named['stem']}-{number + 1:05}-of-{count:05}{named['suffix']}")
+    # As the given one is spelled ("-OF-", ".GGUF"): where case matters, no other spelling is there.
+    path = given.with_name(f"{named['stem']}-{number + 1:05}{named['of']}{count:05}{named['suffix']}")
     if not path.is_file():
         raise CheckpointError(
             path, f"is missing: {given.name} is one of {count} parts", "put all of them into one directory"

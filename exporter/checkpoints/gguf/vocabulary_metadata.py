@@ -1,7 +1,8 @@
 """The vocabulary and the special tokens in a GGUF's metadata, in both of the kinds Gemmas have.
 
 "llama" (Gemma 1 to 3): SentencePiece's pieces and scores. "gemma4": the vocabulary and merges of
-tokenizer.json. Not about tokenizer.json itself (`tokenizer_files`).
+tokenizer.json. Not about what is put around a text (`tokenizer_settings`), nor about tokenizer.json itself
+(`tokenizer_files`).
 Source: llama.cpp conversion/base.py, conversion/gemma.py, src/llama-vocab.cpp.
 """
 
@@ -17,8 +18,9 @@ from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
-from runtimes.excerpt import excerpt
+from runtimes.excerpt import excerpt, plain_excerpt
 
+TEMPLATE = "tokenizer.chat_template"
 CONVERT_AGAIN = "convert the model to GGUF again, or give a Hugging Face directory"
 # Pieces that end a text or a turn, most usual first: files name one, of base models often only <eos>.
 # The last asks for a tool's answer: Gemma 4's generation_config.json stops there too.
@@ -63,7 +65,7 @@ def read_vocabulary(file: GgufFile) -> GgufVocabulary:
 
 def read_gguf_tokens(file: GgufFile, vocabulary: Vocabulary, rows: int) -> TokenFacts:
     """Special tokens and chat template. rows: of the embedding. Raises TokenizerError for an id that is
-    none."""
+    none, and CheckpointError for a template that is no text."""
 
     def token(key: str) -> int:
         value = file.metadata.get(f"tokenizer.ggml.{key}")
@@ -73,13 +75,14 @@ def read_gguf_tokens(file: GgufFile, vocabulary: Vocabulary, rows: int) -> Token
             )
         return value
 
-    template = file.metadata.get("tokenizer.chat_template")
+    template = file.word(TEMPLATE)
     eos = token("eos_token_id")
     # Nothing here pads: a converter may leave it out, and the file is asked only for what it says.
     padded = "tokenizer.ggml.padding_token_id" in file.metadata
     stops = [eos]
-    if "tokenizer.ggml.eot_token_id" in file.metadata:
-        stops.append(token("eot_token_id"))
+    # llama.cpp stops at the end of a turn and at that of a message to a tool, where a file names them.
+    ends = ("eot_token_id", "eom_token_id")
+    stops += [token(key) for key in ends if f"tokenizer.ggml.{key}" in file.metadata]
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces) if piece in ENDS}
     stops += [ids[piece] for piece in ENDS if piece in ids]
     facts = TokenFacts(
@@ -87,10 +90,18 @@ def read_gguf_tokens(file: GgufFile, vocabulary: Vocabulary, rows: int) -> Token
         eos_token=eos,
         pad_token=token("padding_token_id") if padded else _pad(vocabulary, eos),
         stop_tokens=(),
-        chat_template=template if isinstance(template, str) else None,
+        chat_template=template,
+        remarks=_other_templates(file, template),
     )
     said = StopsStated("the file", tuple(dict.fromkeys(stops)))
     return complete(file.path, facts, [said], NamedTokens.of(vocabulary), rows)
+
+
+def _other_templates(file: GgufFile, taken: str | None) -> tuple[str, ...]:
+    named = (key for key in file.metadata if key.startswith(f"{TEMPLATE}."))
+    others = sorted(key.removeprefix(f"{TEMPLATE}.") for key in named if file.word(key) != taken)
+    names = plain_excerpt(", ".join(others))
+    return (f"Of the file's chat templates, these are not in the release: {names}.",) if others else ()
 
 
 def _pad(vocabulary: Vocabulary, eos: int) -> int:
@@ -144,6 +155,16 @@ def _columns(file: GgufFile) -> tuple[list[str], list[float], list[int]]:
     if not (isinstance(pieces, tuple) and isinstance(scores, np.ndarray) and isinstance(kinds, np.ndarray)):
         raise TokenizerError(
             file.path, "tokens, scores or token types are missing under tokenizer.ggml", CONVERT_AGAIN
+        )
+    if scores.dtype.kind != "f" or not np.isfinite(scores).all():
+        raise TokenizerError(
+            f"{file.path}: tokenizer.ggml.scores", "has values that are no finite numbers", CONVERT_AGAIN
+        )
+    if kinds.dtype.kind not in "iu":
+        raise TokenizerError(
+            f"{file.path}: tokenizer.ggml.token_type",
+            f"expected integers, got {kinds.dtype}",
+            CONVERT_AGAIN,
         )
     Vocabulary.require_equal_lengths(file.path, pieces, scores, kinds)
     return list(pieces), scores.tolist(), kinds.tolist()

@@ -163,7 +163,17 @@ def test_the_licence_a_card_states_is_named_and_the_family_s_terms_are_not_asser
         ("license: # none yet", Licence.GEMMA),
         ("license: <img src=x>", Licence.GEMMA),
         ("tags:\n- apache-2.0", Licence.GEMMA),
-        ("  license: apache-2.0", Licence.GEMMA),
+        ("  license: apache-2.0", Licence.APACHE),
+        ("license : apache-2.0", Licence.APACHE),
+        ("license: >\n  apache-2.0", Licence.APACHE),
+        ('"license": |\n  apache-2.0', Licence.APACHE),
+        ("license: !!str apache-2.0\n...", Licence.APACHE),
+        ("license: null", Licence.GEMMA),
+        ("license: ~", Licence.GEMMA),
+        ("license: []", Licence.GEMMA),
+        ("tags:\n- license: apache-2.0", Licence.GEMMA),
+        ("tags: @x", Licence.GEMMA),
+        ("date: 2026-99-99", Licence.GEMMA),
     ],
 )
 def test_a_card_s_licence_goes_before_the_family_s(
@@ -171,6 +181,47 @@ def test_a_card_s_licence_goes_before_the_family_s(
 ) -> None:
     (source / "README.md").write_text(f"---\n{front_matter}\n---\nText.\n", encoding="utf-8")
     assert pack(tmp_path / "release", "gemma3_text", source).licence is licence
+
+
+@pytest.mark.parametrize(
+    "listed", ["[mit, apache-2.0]", "\n- MIT\n- apache-2.0\n- mit", "[mit, ~, apache-2.0]"]
+)
+def test_of_several_licences_all_are_named(tmp_path: Path, source: Path, listed: str) -> None:
+    (source / "README.md").write_text(f"---\nlicense: {listed}\n---\n", encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma3_text", source)
+    assert found.licence.front_matter == ("license:", "- mit", "- apache-2.0")
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert "under the licences “mit” and “apache-2.0”, as README.md" in notice.splitlines()[0]
+    assert GEMMA_SENTENCE not in notice
+
+
+def test_terms_that_are_one_of_several_licences_still_travel(tmp_path: Path, source: Path) -> None:
+    (source / "README.md").write_text("---\nlicense: [mit, gemma]\n---\n", encoding="utf-8")
+    pack(tmp_path / "release", "gemma3_text", source)
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert GEMMA_SENTENCE in notice
+    assert "section 3.2" in notice
+
+
+@pytest.mark.parametrize(
+    "front_matter", ["license: mit\ntags: @x", "license: !odd mit", f"license: {'[' * 5000}"]
+)
+def test_terms_are_not_asserted_over_a_front_matter_nobody_can_read(
+    tmp_path: Path, source: Path, front_matter: str
+) -> None:
+    (source / "README.md").write_text(f"---\n{front_matter}\n---\n", encoding="utf-8")
+    found = pack(tmp_path / "release", "gemma3_text", source)
+    assert found.licence.title == "the licence in README.md"
+    assert GEMMA_SENTENCE not in (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+
+
+def test_a_licence_too_large_to_carry_is_named_and_not_replaced(tmp_path: Path, source: Path) -> None:
+    (source / "LICENSE").write_bytes(b"x" * (5 << 20))
+    found = pack(tmp_path / "release", "gemma3_text", source)
+    notice = (tmp_path / "release" / "NOTICE").read_text(encoding="utf-8")
+    assert "larger than 4 MiB: LICENSE of the source" in notice
+    assert "larger than 4 MiB: LICENSE of the source" in " ".join(found.notes)
+    assert GEMMA_SENTENCE not in notice
 
 
 def test_a_card_whose_front_matter_has_no_end_states_nothing(tmp_path: Path, source: Path) -> None:

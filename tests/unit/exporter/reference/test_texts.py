@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from exporter.errors import TokenizerError, UsageError
 from exporter.reference import texts as texts_module
@@ -62,6 +62,41 @@ def test_a_prompt_begins_with_the_beginning_of_text() -> None:
     prompt = texts.prompt("A prompt")
     assert prompt[0] == texts.bos_token
     assert texts.tokenizer.decode(prompt[1:].tolist()) == "A prompt"
+
+
+class WithoutRow(RandomSource):
+    """Its tokenizer has one token more than the embedding has rows."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__(tiny_gemma3())
+        self.content = content
+
+    def write_tokenizer(self, directory: Path) -> None:
+        super().write_tokenizer(directory)
+        path = directory / "tokenizer.json"
+        tokenizer = load_tokenizer(path)
+        tokenizer.add_tokens([AddedToken(self.content, normalized=False)])
+        assert tokenizer.token_to_id(self.content) == 512
+        tokenizer.save(str(path))
+
+
+def test_a_token_of_the_evaluation_text_without_a_row_is_refused_before_any_work() -> None:
+    with pytest.raises(TokenizerError, match=r"evaluation text: holds token 512 \('the'\).* 512 rows"):
+        Texts.of(WithoutRow("the"))
+
+
+def test_a_token_without_a_row_is_refused_in_the_text_that_holds_it_alone() -> None:
+    (hindi,) = (data_directory("samples") / "calibration").glob("*hindi.txt")
+    texts = Texts.of(WithoutRow(hindi.read_text(encoding="utf-8")[:3]))
+    assert texts.prompt("A prompt")[0] == texts.bos_token
+    with pytest.raises(TokenizerError, match="calibration text: holds token 512"):
+        _ = texts.calibration
+
+
+def test_a_prompt_with_a_token_without_a_row_is_refused_by_its_words() -> None:
+    texts = Texts.of(WithoutRow("<table>"))
+    with pytest.raises(TokenizerError, match=r"the prompt 'a<table>': holds token 512 \('<table>'\)"):
+        texts.prompt("a<table>")
 
 
 def test_the_text_that_ships_is_prose_code_and_two_other_scripts() -> None:

@@ -52,6 +52,19 @@ def test_an_adapter_is_refused_by_what_it_is() -> None:
     refused({"general.architecture": "gemma3", "general.type": "adapter"}, "is a LoRA adapter", "PEFT")
 
 
+def test_an_importance_matrix_is_refused_by_what_it_is() -> None:
+    refused({"general.type": "imatrix"}, r"is an importance matrix \(imatrix\)", "the GGUF of the model")
+
+
+@pytest.mark.parametrize("kind", ["vocab", "", "Model"])
+def test_a_file_of_another_type_than_a_model_is_refused_by_its_type(kind: str) -> None:
+    refused(
+        {"general.architecture": "gemma3", "general.type": kind},
+        f"is a file of general.type '{kind}', not a model",
+        "the GGUF of a model",
+    )
+
+
 @pytest.mark.parametrize(
     ("architecture", "what"),
     [

@@ -37,6 +37,13 @@ def test_parts_are_read_as_the_whole_file_is(parts: list[Path], tmp_path: Path) 
             np.testing.assert_array_equal(source.rows(name, 0, rows), whole.rows(name, 0, rows))
 
 
+def test_parts_named_in_capitals_are_looked_up_as_they_are_spelled(parts: list[Path]) -> None:
+    spelled = [part.rename(part.with_name(part.name.upper())) for part in parts]
+    assert spelled[0].name == "X-00001-OF-00003.GGUF"
+    for given in spelled:
+        assert list(opened(given).digests()) == [path.name for path in spelled]
+
+
 def test_a_missing_part_is_named(parts: list[Path]) -> None:
     parts[1].unlink()
     with pytest.raises(CheckpointError, match=r"is missing: .* is one of 3 parts") as caught:

@@ -15,7 +15,7 @@ from exporter.checkpoints.gguf.vocabulary_metadata import GEMMA4_ADDED, read_ggu
 from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.tokenizer_files import write_tokenizer_files
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
-from exporter.errors import TokenizerError
+from exporter.errors import CheckpointError, TokenizerError
 from tests.tiny import SPECIAL_TOKENS
 from tests.unit.exporter.checkpoints.written_gguf import (
     BYTE,
@@ -27,7 +27,10 @@ from tests.unit.exporter.checkpoints.written_gguf import (
 )
 
 EOS, TURN = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"
-TOKENS, KINDS, MERGES = (f"tokenizer.ggml.{key}" for key in ("tokens", "token_type", "merges"))
+MESSAGE, TEMPLATE = "tokenizer.ggml.eom_token_id", "tokenizer.chat_template"
+TOKENS, SCORES, KINDS, MERGES = (
+    f"tokenizer.ggml.{key}" for key in ("tokens", "scores", "token_type", "merges")
+)
 
 
 def file(metadata: dict[str, Any]) -> GgufFile:
@@ -101,7 +104,7 @@ def converted(named: tuple[str, ...] = tuple(ADDED)) -> dict[str, Any]:
     return {
         **gemma4_metadata(),
         TOKENS: list(PIECES),
-        "tokenizer.ggml.scores": [-1000.0] * len(PIECES),
+        SCORES: [-1000.0] * len(PIECES),
         KINDS: [kind(piece) for piece in PIECES],
         MERGES: [" ".join(pair) for pair in PAIRS],
     }
@@ -203,7 +206,7 @@ def as_of_february_2024() -> dict[str, Any]:
         pieces.append(piece)
         scores.append(0.0 if piece in ("\t\t", "<unused99>") else -float(i))
         kinds.append(1)
-    return {**metadata, TOKENS: pieces, "tokenizer.ggml.scores": scores, KINDS: kinds}
+    return {**metadata, TOKENS: pieces, SCORES: scores, KINDS: kinds}
 
 
 def test_old_files_user_defined_pieces_are_found_by_their_place(tmp_path: Path) -> None:
@@ -242,6 +245,7 @@ def test_control_pieces_that_stand_for_nothing_are_not_special(tmp_path: Path, n
         (sentencepiece_metadata(), {}, ["<eos>", "<end_of_turn>"]),
         (sentencepiece_metadata(), {EOS: 5}, ["<end_of_turn>", "<eos>"]),
         (sentencepiece_metadata(), {TURN: 4}, ["<eos>", "<start_of_turn>", "<end_of_turn>"]),
+        (sentencepiece_metadata(), {MESSAGE: 4}, ["<eos>", "<start_of_turn>", "<end_of_turn>"]),
         (gemma4_metadata(), {}, ["<eos>", "<turn|>", "<|tool_response>"]),
         (gemma4_metadata(), {EOS: 7}, ["<turn|>", "<eos>", "<|tool_response>"]),
     ],
@@ -260,3 +264,33 @@ def test_an_id_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(TokenizerError, match="is not a token id") as caught:
         tokens_of(metadata)
     assert caught.value.where == f"x.gguf: {EOS}"
+
+
+@pytest.mark.parametrize("key", [TEMPLATE, f"{TEMPLATE}.tool_use"])
+def test_a_template_that_is_no_text_is_refused_by_its_type(key: str) -> None:
+    with pytest.raises(CheckpointError, match="expected a text, got 5") as caught:
+        tokens_of({**sentencepiece_metadata(), key: 5})
+    assert caught.value.where == f"x.gguf: {key}"
+
+
+def test_templates_beside_the_default_are_named_in_a_remark() -> None:
+    own = sentencepiece_metadata()
+    others = {f"{TEMPLATE}.{name}": f"{name} {own[TEMPLATE]}" for name in ("tool_use", "rag")}
+    remarks = tokens_of({**own, **others, f"{TEMPLATE}.same": own[TEMPLATE]}).remarks
+    assert remarks[0] == "Of the file's chat templates, these are not in the release: rag, tool_use."
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("-inf"), float("inf")])
+def test_a_score_that_is_no_finite_number_is_refused(score: float) -> None:
+    metadata = sentencepiece_metadata()
+    metadata[SCORES] = [*metadata[SCORES][:-1], score]
+    with pytest.raises(TokenizerError, match="no finite numbers") as caught:
+        vocabulary_of(metadata)
+    assert caught.value.where == f"x.gguf: {SCORES}"
+
+
+@pytest.mark.parametrize(("kind", "spelled"), [(True, "bool"), (1.0, "float64")])
+def test_token_types_that_are_no_integers_are_refused(kind: object, spelled: str) -> None:
+    with pytest.raises(TokenizerError, match=f"expected integers, got {spelled}") as caught:
+        vocabulary_of({**sentencepiece_metadata(), KINDS: [kind] * 512})
+    assert caught.value.where == f"x.gguf: {KINDS}"
