@@ -18,7 +18,7 @@ from typing import Any, Literal, TypedDict
 
 from runtimes.errors import ManifestError
 from runtimes.excerpt import excerpt
-from runtimes.formats import SUFFIXES, Accelerator, Format
+from runtimes.formats import Accelerator, Format
 from runtimes.inside import is_inside, is_plain_path
 from runtimes.records import RecordError, from_plain
 from runtimes.session import PrefillLogits
@@ -258,12 +258,6 @@ def _check_artifacts(manifest: Manifest) -> None:
             raise RecordError(
                 f"$.artifacts[{i}].prefill_chunk",
                 f"is {excerpt(artifact.prefill_chunk)}, more than the context of {artifact.context}",
-            )
-        if not artifact.path.endswith(SUFFIXES[artifact.format]):
-            raise RecordError(
-                f"$.artifacts[{i}].path",
-                f"is {excerpt(artifact.path)}, and {artifact.format} artifacts end in "
-                f"{SUFFIXES[artifact.format]}",
             )
     _require_each_once("$.artifacts", [artifact.path for artifact in manifest.artifacts])
     _require_each_once("$.plan.formats", plan["formats"])

@@ -165,10 +165,6 @@ def a_chunk_beyond_the_context(raw: dict[str, Any]) -> None:
     raw["artifacts"][0]["prefill_chunk"] = 10**6
 
 
-def a_path_of_another_format(raw: dict[str, Any]) -> None:
-    raw["artifacts"][0]["path"] = "report.html"
-
-
 def an_artifact_twice(raw: dict[str, Any]) -> None:
     raw["artifacts"] *= 2
 
@@ -203,10 +199,6 @@ def accelerators_of_another_format(raw: dict[str, Any]) -> None:
         (
             a_chunk_beyond_the_context,
             "$.artifacts[0].prefill_chunk: is 1000000, more than the context of 64",
-        ),
-        (
-            a_path_of_another_format,
-            "$.artifacts[0].path: is 'report.html', and onnx artifacts end in .onnx",
         ),
         (an_artifact_twice, "$.artifacts: has 'onnx/model.onnx' twice"),
         (a_file_twice, "$.files: has 'onnx/model.onnx' twice"),
