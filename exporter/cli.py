@@ -19,11 +19,32 @@ from exporter.byte_size import parse_bytes
 from exporter.console import make_console, print_timings, progress_on
 from exporter.exits import exit_codes, silence_farewells
 from exporter.stopwatch import Stopwatch
+from runtimes.excerpt import plain_excerpt
 from runtimes.formats import FORMATS
 
 if TYPE_CHECKING:
     from exporter.doctor import Examination, PathFinding
 
+
+class DirectoryName(click.ParamType):
+    """A path: not an empty one, which would be the current directory, and in UTF-8, as all names in a
+    release are and vendors' runtimes want."""
+
+    name = "directory"
+
+    def convert(
+        self, value: str | Path, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Path:
+        if not str(value):
+            self.fail("is empty; name a directory", parameter, context)
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{plain_excerpt(value)} is not UTF-8; give another name", parameter, context)
+        return Path(value)
+
+
+DIRECTORY = DirectoryName()
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 ACCELERATORS = click.option(
     "--accelerators/--no-accelerators",
@@ -53,7 +74,7 @@ def _bytes(value: str | None) -> int | None:
 )
 @click.option(
     "--adapter",
-    type=click.Path(path_type=Path),
+    type=DIRECTORY,
     metavar="DIR",
     help="A PEFT LoRA directory to merge into it.",
 )
@@ -95,7 +116,7 @@ def _bytes(value: str | None) -> int | None:
     help="Refuse before any work what would need more memory than this, e.g. 8GiB.",
 )
 @ACCELERATORS
-@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Release directory.")
+@click.option("--output", "-o", type=DIRECTORY, metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @TIMINGS
 @TRACEBACK
@@ -127,9 +148,9 @@ def main(context: click.Context, /, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=DIRECTORY)
 @click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
-@click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA merged into it.")
+@click.option("--adapter", type=DIRECTORY, metavar="DIR", help="The LoRA merged into it.")
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
 @ACCELERATORS
 @click.option(
@@ -226,13 +247,13 @@ def _export(options: dict[str, Any]) -> None:
 
     timings = options.pop("timings")
     request = make_request(Flags(**options))  # refuses before anything heavy is imported
+    console = make_console()
+    _say_what_it_means(options["model"], console)
     stopwatch = Stopwatch()
     with stopwatch.step("import packages"):
         from exporter.pipeline import export
         from exporter.views.terminal import print_report
 
-    console = make_console()
-    _say_what_it_means(options["model"], console)
     with progress_on(console) as progress:
         result = export(request, progress, stopwatch)
     print_report(result.report, console)

@@ -17,6 +17,7 @@ from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.table import family_of, paths_not_asked_for, paths_of
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
+from exporter.packaging.agreement import require_true_of_artifacts, require_true_of_plan
 from exporter.packaging.finishing import RECIPE_NAME
 from exporter.packaging.working_directory import held_release, job_directory
 from exporter.planning.plan import Plan, make_plan
@@ -50,8 +51,8 @@ class CheckAgain:
 def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> ValidationReport:
     """Run and compare everything in a sealed release.
 
-    Raises ManifestError for a directory that is not a release, UsageError for another checkpoint than
-    the release was made from, RecipeError for a release without its recipe.
+    Raises ManifestError for a directory that is not a release and a manifest that is not true, UsageError
+    for another checkpoint than the release was made from, RecipeError for a release without its recipe.
     """
     release = asked.release
     manifest = read_manifest(release)
@@ -75,6 +76,8 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         accelerators=manifest.plan["accelerators"],
     )
     plan = make_plan(source.components, variant, source.held)
+    require_true_of_plan(release, manifest, source.components, plan)
+    require_true_of_artifacts(release, manifest)
     with held_release(release) as held, job_directory(held, "validate") as work:
         job = Job(
             source=source,

@@ -1,7 +1,7 @@
 """`Format`: the names of the formats a release may hold, in the order they are written in; and
 `Accelerator`: what of a device an artifact is meant for.
 
-One line per format here, and one per driver in `runtimes.open`. Imports nothing, so that a command can
+Two lines per format here, and one per driver in `runtimes.open`. Imports nothing, so that a command can
 name them at once.
 """
 
@@ -17,6 +17,15 @@ Format = Literal[
     "coreml",
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
+
+SUFFIXES: dict[Format, str] = {
+    "tflite": ".tflite",
+    "litertlm": ".litertlm",
+    "onnx": ".onnx",
+    "onnx-web": ".onnx",
+    "coreml": ".mlpackage",
+}
+"""How the path of an artifact ends, by its format."""
 
 Accelerator = Literal["CPU", "GPU", "NPU"]
 """A kind of processor. CPU: what every device has, and no accelerator at all."""

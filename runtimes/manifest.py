@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -23,7 +25,8 @@ from runtimes.session import PrefillLogits
 from runtimes.strict_json import StrictJsonError, read_json_object
 
 SCHEMA_VERSION = 2
-MANIFEST_NAME = "manifest.json"
+MANIFEST_NAME, SUMS_NAME = "manifest.json", "SHA256SUMS"
+UNLISTED = (MANIFEST_NAME, SUMS_NAME)  # no file describes itself
 
 ComponentName = Literal["text"]
 """The parts a model can be made of, each with weights and artifacts of its own: the text decoder."""
@@ -222,6 +225,22 @@ def _in_schema_2(old: _ManifestOfSchema1) -> Manifest:
 
 def _check(manifest: Manifest) -> None:
     """Values that have the right type and cannot be."""
+    for key in ("artifacts", "files"):
+        if not getattr(manifest, key):
+            raise RecordError(f"$.{key}", "is empty, and a release has at least one")
+    _check_artifacts(manifest)
+    _require_each_once("$.files", [file.path for file in manifest.files])
+    for i, file in enumerate(manifest.files):
+        if file.path in UNLISTED:
+            raise RecordError(f"$.files[{i}].path", f"is {file.path}, which no manifest lists")
+        _require_at_least(0, f"$.files[{i}].size", file.size)
+        if not SHA256.fullmatch(file.sha256):
+            raise RecordError(f"$.files[{i}].sha256", f"is no SHA-256: {excerpt(file.sha256)}")
+
+
+def _check_artifacts(manifest: Manifest) -> None:
+    """Each by itself, and against what the manifest says of all of them."""
+    plan = manifest.plan
     for i, artifact in enumerate(manifest.artifacts):
         if artifact.component not in manifest.components:
             raise RecordError(
@@ -230,10 +249,32 @@ def _check(manifest: Manifest) -> None:
             )
         for key in ("context", "vocab_size", "prefill_chunk"):
             _require_at_least(1, f"$.artifacts[{i}].{key}", getattr(artifact, key))
-    for i, file in enumerate(manifest.files):
-        _require_at_least(0, f"$.files[{i}].size", file.size)
-        if not SHA256.fullmatch(file.sha256):
-            raise RecordError(f"$.files[{i}].sha256", f"is no SHA-256: {excerpt(file.sha256)}")
+        if artifact.context != plan["context"]:
+            raise RecordError(
+                f"$.artifacts[{i}].context",
+                f"is {excerpt(artifact.context)}, and $.plan.context is {excerpt(plan['context'])}",
+            )
+        if artifact.prefill_chunk > artifact.context:
+            raise RecordError(
+                f"$.artifacts[{i}].prefill_chunk",
+                f"is {excerpt(artifact.prefill_chunk)}, more than the context of {artifact.context}",
+            )
+    _require_each_once("$.artifacts", [artifact.path for artifact in manifest.artifacts])
+    _require_each_once("$.plan.formats", plan["formats"])
+    formats = {artifact.format for artifact in manifest.artifacts}
+    for key, said in (("formats", set(plan["formats"])), ("accelerators", set(plan["accelerators"]))):
+        if said != formats:
+            raise RecordError(
+                f"$.plan.{key}",
+                f"says {', '.join(sorted(said)) or 'none'}, and the artifacts are "
+                f"{', '.join(sorted(formats))}",
+            )
+
+
+def _require_each_once(at: str, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise RecordError(at, f"has {excerpt(twice[0])} twice")
 
 
 def _require_at_least(least: int, at: str, value: int) -> None:

@@ -30,6 +30,7 @@ def open_source(reference: str | None) -> CheckpointSource:
     # (1)
     if reference is None or reference == SAMPLE:
         return GgufSource.open(sample_path(), sample_documents())
+    _require_name(reference)
     path = _path(reference)
     # (2)
     if _is_directory(path):
@@ -60,10 +61,11 @@ def open_directory(path: Path) -> CheckpointSource:
 def published_name(reference: str | None) -> PublishedName | None:
     """What `open_source` will fetch for `reference`: None where it is the sample, a directory or a file.
 
-    Needs no network. Raises UsageError for a Gemma that is not exported.
+    Needs no network. Raises UsageError for a Gemma that is not exported, and for a name that is none.
     """
     if reference is None:
         return None
+    _require_name(reference)
     path = _path(reference)
     return None if _is_directory(path) or _is_gguf(path) else resolve_name(reference)
 
@@ -71,14 +73,30 @@ def published_name(reference: str | None) -> PublishedName | None:
 def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSource:
     """`open_source`, with a LoRA adapter directory merged into it where one is given.
 
-    Raises CheckpointError for an adapter that lies beside the model and was not asked for.
+    Raises CheckpointError for an adapter that lies beside the model and was not asked for, and as
+    `open_source` does.
     """
     from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside
 
+    if reference is not None:
+        _require_name(reference)
     if reference is not None and reference != SAMPLE and _is_directory(path := _path(reference)):
         refuse_adapter_beside(path, adapter)
     base = open_source(reference)
     return base if adapter is None else LoraSource.open(base, adapter)
+
+
+def _require_name(reference: str) -> None:
+    """Raise UsageError for an empty name, which would be the current directory, and for bytes that are no
+    UTF-8, which the libraries that read a checkpoint take no names of."""
+    if not reference:
+        raise UsageError("--model", "is empty", "name a model, or leave it out for the sample")
+    try:
+        reference.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"--model {plain_excerpt(reference)}", "is not UTF-8", "rename it, and give the new name"
+        ) from error
 
 
 def _path(reference: str) -> Path:

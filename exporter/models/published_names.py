@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from exporter.errors import UsageError
 from exporter.models.published import published_ids, repositories
 from exporter.models.refused import SUPPORTED, refused_name
+from runtimes.excerpt import plain_excerpt
 
 # The only Gemma ever named 9B is Gemma 2's. 2B is Gemma 2's too, so that the pair belongs together;
 # Gemma 4's E2B is not literally named 2B.
@@ -38,11 +39,11 @@ class PublishedName:
     other: str | None
 
     def __str__(self) -> str:
-        at = "" if self.revision is None else f" at {self.revision}"
+        at = "" if self.revision is None else f" at {plain_excerpt(self.revision)}"
         opposite = INSTRUCT if self.training == PRETRAINED else PRETRAINED
         other = "" if self.other is None else f"; {self.other} is the {opposite} one"
         return (
-            f"{self.asked} means {self.model}, {self.training} "
+            f"{plain_excerpt(self.asked)} means {self.model}, {self.training} "
             f"({self.repository}{at} on the Hugging Face Hub){other}"
         )
 
@@ -53,7 +54,7 @@ def resolve_name(reference: str) -> PublishedName | None:
 
     A name that is a repository's own means that one. `-it` and `-pt` choose between instruction-tuned and
     pretrained; without either, a name that no repository has (gemma-3-4b) means the instruction-tuned.
-    Raises UsageError for a Gemma that is not exported.
+    Raises UsageError for a Gemma that is not exported, and for an empty revision.
     """
     name, at, revision = reference.partition("@")
     plain = name.lower().removeprefix("google/")
@@ -68,6 +69,12 @@ def resolve_name(reference: str) -> PublishedName | None:
             chosen, training, other = instruct, INSTRUCT, _bare(pretrained)
         else:
             continue
+        if at and not revision:
+            raise UsageError(
+                f"--model {plain_excerpt(reference)}",
+                "names an empty revision",
+                "name a branch, tag or commit after the @, or leave it out",
+            )
         return PublishedName(
             asked=reference,
             model=model,
@@ -78,7 +85,9 @@ def resolve_name(reference: str) -> PublishedName | None:
         )
     if "gemma" in plain and "/" not in plain and (refused := refused_name(plain)) is not None:
         raise UsageError(
-            f"--model {reference}", f"is {refused.title}, which is not supported: {refused.why}", SUPPORTED
+            f"--model {plain_excerpt(reference)}",
+            f"is {refused.title}, which is not supported: {refused.why}",
+            SUPPORTED,
         )
     return None
 

@@ -30,6 +30,8 @@ from runtimes.formats import Format
 from runtimes.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
+    SUMS_NAME,
+    UNLISTED,
     Artifact,
     ComponentEntry,
     FileEntry,
@@ -38,8 +40,6 @@ from runtimes.manifest import (
     sha256_of,
 )
 from runtimes.strict_json import read_plain_file
-
-SUMS_NAME = "SHA256SUMS"
 
 # Whatever the formats are; who of them took part is a matter of the checkpoint.
 _OF_ANY_FORMAT = (
@@ -98,7 +98,7 @@ def seal_release(
             raise ReleaseError(
                 release / path, "a link or a name no manifest can hold", "write a plain file"
             )
-    described = [path for path in paths if path not in (MANIFEST_NAME, SUMS_NAME)]
+    described = [path for path in paths if path not in UNLISTED]
     for artifact in artifacts:
         if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in described):
             raise ReleaseError(release / artifact.path, "the artifact was not written", "export again")
@@ -156,7 +156,7 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
         done += entry.size
     if progress is not None:
         progress("check digests", total, total)
-    for path in sorted(found - set(listed) - {MANIFEST_NAME, SUMS_NAME}):
+    for path in sorted(found - set(listed) - set(UNLISTED)):
         problems.append(Problem(path, "is not in the manifest"))
     for artifact in manifest.artifacts:
         if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in listed):

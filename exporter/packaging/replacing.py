@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from exporter.errors import ReleaseError
-from exporter.packaging.release import SUMS_NAME, files_below
+from exporter.packaging.release import files_below
 from runtimes.errors import ManifestError
-from runtimes.manifest import MANIFEST_NAME, read_manifest
+from runtimes.manifest import MANIFEST_NAME, UNLISTED, read_manifest
 
 _ELSEWHERE = "give another --output, or move it away"
 
@@ -63,4 +63,4 @@ def remove_release(place: Path) -> None:
 
 
 def _listed(place: Path) -> set[str]:
-    return {entry.path for entry in read_manifest(place).files} | {MANIFEST_NAME, SUMS_NAME}
+    return {entry.path for entry in read_manifest(place).files} | set(UNLISTED)

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.formats.table import FAMILIES
 from exporter.lowering.table import LOWERINGS
-from runtimes.formats import FORMATS
+from runtimes.formats import FORMATS, SUFFIXES
 from runtimes.open import DRIVERS
 from runtimes.opening import Opening
 from runtimes.session import Session
@@ -25,5 +25,6 @@ def add_toy(
     monkeypatch.setitem(FAMILIES, TOY.name, TOY)
     monkeypatch.setitem(LOWERINGS, TOY.name, make_lowering)
     monkeypatch.setitem(DRIVERS, TOY_FORMAT, open_artifact)
+    monkeypatch.setitem(SUFFIXES, TOY_FORMAT, ".npz")
     # The word a real runtime adds to `Format`, as the reader of manifests has it from there.
     monkeypatch.setattr("runtimes.manifest.Format", Literal[(*FORMATS, TOY_FORMAT)])

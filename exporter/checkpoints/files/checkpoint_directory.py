@@ -52,11 +52,11 @@ class CheckpointDirectory:
         return os.path.lexists(self.path / name)
 
     def require_own(self, patterns: Iterable[str]) -> None:
-        """Raise CheckpointError for a link out of the directory among files that match a pattern."""
+        """Raise CheckpointError for what is no plain file of the directory among names that match a
+        pattern: a link out of it, a pipe, a directory."""
         for pattern in patterns:  # Path.glob passes over a link that leads nowhere
             for name in fnmatch.filter(sorted(os.listdir(self.path)), pattern):
-                if (self.path / name).is_symlink():
-                    self.file(name)
+                self.file(name)
 
     def file(self, name: str) -> Path:
         """The path of the file called `name`, which must be there.

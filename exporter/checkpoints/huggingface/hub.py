@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -21,6 +21,8 @@ from huggingface_hub.errors import (
 from exporter.checkpoints.files.hub_layout import LEGAL_FILES, SHARDS, SMALL_FILES, WEIGHTS
 from exporter.errors import CheckpointError
 from exporter.models.published_names import PublishedName
+from runtimes.excerpt import excerpt, plain_excerpt
+from runtimes.inside import is_inside
 
 WANTED = (*SMALL_FILES, WEIGHTS, SHARDS, *LEGAL_FILES)
 REFUSALS = (401, 403)
@@ -30,12 +32,31 @@ def fetch(name: PublishedName) -> Path:
     """The directory of the Hub's cache that holds the checkpoint, fetched first where need be.
 
     An interrupted download goes on where it stopped the next time. Raises CheckpointError where the Hub
-    cannot be reached, does not have it, or does not let this account have it.
+    cannot be reached, does not have it, or does not let this account have it, and where the cache leads out
+    of itself.
     """
+    cache = Path(constants.HF_HUB_CACHE)
     try:
-        return Path(snapshot_download(name.repository, revision=name.revision, allow_patterns=list(WANTED)))
+        found = Path(
+            snapshot_download(
+                name.repository, revision=name.revision, cache_dir=cache, allow_patterns=list(WANTED)
+            )
+        )
     except Exception as error:  # connections fail with exceptions of whichever client the package uses
         raise _explained(name, error) from error
+    _require_snapshot(found, cache / f"models--{name.repository.replace('/', '--')}", name)
+    return found
+
+
+def _require_snapshot(found: Path, home: Path, name: PublishedName) -> None:
+    """A ref of the cache is a file like any other: what it holds may be a path to somewhere else."""
+    snapshots = home / "snapshots"
+    if not is_inside(snapshots, found) or found.resolve() == snapshots.resolve():
+        raise CheckpointError(
+            home,
+            f"leads to {plain_excerpt(found)}, which is no snapshot of {name.repository}",
+            "delete this directory, and it is fetched again",
+        )
 
 
 def _explained(name: PublishedName, error: Exception) -> CheckpointError:
@@ -45,7 +66,9 @@ def _explained(name: PublishedName, error: Exception) -> CheckpointError:
     match cause:
         case RevisionNotFoundError():
             return CheckpointError(
-                where, f"has no branch, tag or commit {name.revision!r}", "leave out what follows the @"
+                where,
+                f"has no branch, tag or commit {excerpt(name.revision)}",
+                "leave out what follows the @",
             )
         case OfflineModeIsEnabled() | None:
             return CheckpointError(
@@ -77,4 +100,4 @@ def _no_access(name: PublishedName, where: str, what: str) -> CheckpointError:
 
 def _first_line(error: BaseException | None) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {plain_excerpt(lines[0])}" if lines else type(error).__name__

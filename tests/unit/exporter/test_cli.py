@@ -220,6 +220,31 @@ def test_validate_explains_a_name_too(tmp_path: Path) -> None:
     assert "9b means gemma-2-9b" in result.stdout
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--target", "desktop", "-o"),
+        ("--target", "desktop", "--adapter"),
+        ("validate",),
+        ("validate", "release", "--adapter"),
+    ],
+)
+@pytest.mark.parametrize(("name", "said"), [("", "is empty"), ("out-\udcff", r"out-\udcff is not UTF-8")])
+def test_a_directory_without_a_name_or_not_in_utf_8_is_refused_at_once(
+    arguments: tuple[str, ...], name: str, said: str
+) -> None:
+    result = run(*arguments, name)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("command", [("--target", "desktop"), ("validate", "release")])
+def test_an_empty_model_is_not_the_current_directory(command: tuple[str, ...]) -> None:
+    result = run(*command, "--model", "")
+    assert result.exit_code == 2
+    assert "error: --model: is empty; name a model" in result.stderr
+
+
 def test_an_existing_release_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
     manifest = sealed(tmp_path) / "manifest.json"
     before = manifest.read_bytes()

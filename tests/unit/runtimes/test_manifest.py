@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from runtimes.errors import ManifestError
+from runtimes.formats import FORMATS, SUFFIXES
 from runtimes.manifest import Artifact, ComponentEntry, FileEntry, Manifest, read_manifest
 
 TEXT = ComponentEntry("gemma3_text", 379136, ("tokens",), ("logits",))
@@ -144,9 +145,67 @@ def a_name_of_a_megabyte(raw: dict[str, Any]) -> None:
     raw["model"]["parameters"] = "a" * (1 << 20)
 
 
+def no_artifacts(raw: dict[str, Any]) -> None:
+    raw["artifacts"] = []
+
+
+def no_files(raw: dict[str, Any]) -> None:
+    raw["files"] = []
+
+
+def another_context(raw: dict[str, Any]) -> None:
+    raw["artifacts"][0]["context"] = 2**40
+
+
+def a_plan_without_context(raw: dict[str, Any]) -> None:
+    raw["plan"]["context"] = 0
+
+
+def a_chunk_beyond_the_context(raw: dict[str, Any]) -> None:
+    raw["artifacts"][0]["prefill_chunk"] = 10**6
+
+
+def an_artifact_twice(raw: dict[str, Any]) -> None:
+    raw["artifacts"] *= 2
+
+
+def a_file_twice(raw: dict[str, Any]) -> None:
+    raw["files"] *= 2
+
+
+def sums_that_are_listed(raw: dict[str, Any]) -> None:
+    raw["files"][0]["path"] = "SHA256SUMS"
+
+
+def a_plan_of_another_format(raw: dict[str, Any]) -> None:
+    raw["plan"]["formats"] = ["coreml"]
+
+
+def a_plan_of_a_format_twice(raw: dict[str, Any]) -> None:
+    raw["plan"]["formats"] *= 2
+
+
+def accelerators_of_another_format(raw: dict[str, Any]) -> None:
+    raw["plan"]["accelerators"] = {"coreml": "CPU"}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (no_artifacts, "$.artifacts: is empty, and a release has at least one"),
+        (no_files, "$.files: is empty, and a release has at least one"),
+        (another_context, "$.artifacts[0].context: is 1099511627776, and $.plan.context is 64"),
+        (a_plan_without_context, "$.artifacts[0].context: is 64, and $.plan.context is 0"),
+        (
+            a_chunk_beyond_the_context,
+            "$.artifacts[0].prefill_chunk: is 1000000, more than the context of 64",
+        ),
+        (an_artifact_twice, "$.artifacts: has 'onnx/model.onnx' twice"),
+        (a_file_twice, "$.files: has 'onnx/model.onnx' twice"),
+        (sums_that_are_listed, "$.files[0].path: is SHA256SUMS, which no manifest lists"),
+        (a_plan_of_another_format, "$.plan.formats: says coreml, and the artifacts are onnx"),
+        (a_plan_of_a_format_twice, "$.plan.formats: has 'onnx' twice"),
+        (accelerators_of_another_format, "$.plan.accelerators: says coreml, and the artifacts are onnx"),
         (another_component, "a key of $.components: expected one of 'text', got `str` 'vision'"),
         (
             an_artifact_of_another_component,
@@ -194,6 +253,10 @@ def test_a_path_that_leaves_the_release_as_written_is_refused(tmp_path: Path, na
     raw["files"][0]["path"] = name
     with pytest.raises(ManifestError, match="leaves the release directory; do not trust this release"):
         read_manifest(written(raw, tmp_path))
+
+
+def test_every_format_has_a_suffix() -> None:
+    assert set(SUFFIXES) == set(FORMATS)
 
 
 @pytest.mark.parametrize("linked", ["onnx", "onnx/model.onnx"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
-from exporter.checkpoints.files.hub_layout import LEGAL_FILES, WEIGHTS
+from exporter.checkpoints.files.hub_layout import LEGAL_FILES, MODEL_CARD, WEIGHTS
 from exporter.checkpoints.huggingface.weight_files import find_weights
 from exporter.errors import CheckpointError
 from exporter.packaging.licences import write_licence_pack
@@ -36,6 +38,16 @@ def test_such_a_licence_is_refused_before_the_work(checkpoint: Path) -> None:
     (checkpoint / "NOTICE.txt").symlink_to("../secret")
     with pytest.raises(CheckpointError, match=r"NOTICE.txt: is a link to"):
         CheckpointDirectory(checkpoint).require_own(LEGAL_FILES)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("name", ["README.md", "LICENSE"])
+def test_a_licence_that_is_no_plain_file_is_refused_before_the_work(
+    checkpoint: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    make(checkpoint / name)
+    with pytest.raises(CheckpointError, match=f"{name}: is not a plain file"):
+        CheckpointDirectory(checkpoint).require_own((MODEL_CARD, *LEGAL_FILES))
 
 
 def test_a_link_within_the_checkpoint_is_followed(checkpoint: Path) -> None:

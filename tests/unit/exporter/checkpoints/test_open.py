@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from exporter.checkpoints import sample
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
-from exporter.checkpoints.open import open_checkpoint, open_source
+from exporter.checkpoints.open import open_checkpoint, open_source, published_name
 from exporter.checkpoints.sample import sample_documents, sample_path
 from exporter.errors import CheckpointError, SpecError, UsageError
 from tests.unit.exporter.checkpoints.adapters.written_adapters import ADAPTED, write_adapter
@@ -39,6 +40,20 @@ def test_a_name_no_file_can_have_is_refused_like_any_other(name: str) -> None:
     with pytest.raises(UsageError, match="not a directory and not a") as caught:
         open_checkpoint(name, None)
     assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("ask", [open_source, published_name, lambda name: open_checkpoint(name, None)])
+def test_an_empty_name_is_not_the_current_directory(ask: Callable[[str], object]) -> None:
+    with pytest.raises(UsageError, match="--model: is empty; name a model, or leave it out"):
+        ask("")
+
+
+@pytest.mark.parametrize("ask", [open_source, published_name, lambda name: open_checkpoint(name, None)])
+def test_a_name_that_is_not_utf_8_is_refused_for_that(tmp_path: Path, ask: Callable[[str], object]) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    write_huggingface(tiny_source(), Path(name))
+    with pytest.raises(UsageError, match=r"\\udcff: is not UTF-8; rename it"):
+        ask(name)
 
 
 @pytest.mark.parametrize("name", ["gemma-9000", "absent.gguf", "file.bin"])

@@ -58,6 +58,18 @@ def test_what_follows_an_at_sign_is_the_revision() -> None:
     assert "google/gemma-2-2b at c5ebcd40" in str(resolved)
 
 
+def test_an_at_sign_with_nothing_behind_it_is_an_empty_revision() -> None:
+    with pytest.raises(UsageError, match="--model gemma-3-270m@: names an empty revision; name a branch"):
+        resolve_name("gemma-3-270m@")
+
+
+@pytest.mark.parametrize("revision", ["a" * 9000, "main\nerror: gone", "\x1b[31mred", "\udcff"])
+def test_a_revision_is_repeated_on_one_line_and_not_whole(revision: str) -> None:
+    said = str(resolve_name(f"gemma-3-270m@{revision}"))
+    assert said.isprintable()
+    assert len(said) < 700
+
+
 def test_a_name_says_what_it_means_and_what_the_other_training_is_called() -> None:
     assert str(resolve_name("2b")) == (
         "2b means gemma-2-2b, pretrained (google/gemma-2-2b on the Hugging Face Hub); "

@@ -17,13 +17,12 @@ import pytest
 
 from exporter.errors import ReleaseError
 from exporter.packaging.release import (
-    SUMS_NAME,
     participating_versions,
     seal_release,
     sizes,
     verify_release,
 )
-from runtimes.manifest import Artifact, ComponentEntry, read_manifest
+from runtimes.manifest import SUMS_NAME, Artifact, ComponentEntry, read_manifest
 from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
 
@@ -33,7 +32,8 @@ COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 64, 512, 16, "all"
 
 def seal(release: Path, *artifacts: Artifact) -> None:
     source = RandomSource(tiny_gemma3(), left_out=("vision tower, 417 M parameters",))
-    plan = a_plan(source, a_variant("int8", ("onnx", "coreml"), name="macos"))
+    formats = tuple(artifact.format for artifact in artifacts) or ("onnx", "coreml")
+    plan = a_plan(source, a_variant("int8", formats, name="macos"))
     seal_release(release, source=source, plan=plan, artifacts=artifacts, versions={"gemma-export": "0.1.0"})
 
 

@@ -55,19 +55,21 @@ def refusal(name: str = "2b") -> CheckpointError:
 
 
 def test_a_name_asks_for_its_repository_and_revision(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, hub_cache: Path
 ) -> None:
     asked: dict[str, object] = {}
+    snapshot = hub_cache / "models--google--gemma-4-E2B-it" / "snapshots" / COMMIT
 
     def download(repo_id: str, **more: object) -> str:
         asked.update(more, repo_id=repo_id)
-        return str(tmp_path)
+        return str(snapshot)
 
     monkeypatch.setattr(module, "snapshot_download", download)
-    assert fetch(named("gemma-4-e2b-it@abc")) == tmp_path
+    assert fetch(named("gemma-4-e2b-it@abc")) == snapshot
     assert asked == {
         "repo_id": "google/gemma-4-E2B-it",
         "revision": "abc",
+        "cache_dir": hub_cache,
         "allow_patterns": list(WANTED),
     }
 
@@ -119,6 +121,21 @@ def test_a_cache_that_others_filled_is_used_offline(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     source = open_source("gemma-3-4b-it")
     assert (source.name, source.left_out) == ("gemma-3-4b-it", LEFT_OUT["gemma3"])
+
+
+@pytest.mark.parametrize("ref", ["../../../base", "../snapshots", "."])
+def test_a_ref_that_leads_out_of_the_snapshots_is_not_followed(
+    hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str
+) -> None:
+    write_huggingface(tmp_path / "base")
+    home = hub_cache / "models--google--gemma-3-270m"
+    (home / "snapshots").mkdir(parents=True)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(ref, encoding="utf-8")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    error = refusal("gemma-3-270m")
+    assert error.where == str(home)
+    assert "which is no snapshot of google/gemma-3-270m" in error.what
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Whether what a manifest says of its release is so: of the plan and the model, and of each artifact.
+
+Digests cannot tell, for whoever changes a manifest can seal it again. Not about its form, nor what it
+contradicts in itself (`runtimes.manifest`), nor about the files' bytes (`release`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter.formats.family import Driver
+from exporter.formats.table import drivers_of
+from exporter.models.components import Components
+from exporter.planning.plan import Plan
+from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable, SessionError
+from runtimes.excerpt import excerpt
+from runtimes.formats import SUFFIXES, Format
+from runtimes.manifest import MANIFEST_NAME, Artifact, Manifest
+
+FACTS = ("context", "vocab_size", "prefill_chunk", "prefill_logits")
+
+
+def require_true_of_plan(release: Path, manifest: Manifest, components: Components, plan: Plan) -> None:
+    """Hold the manifest to what the checkpoint and the release's own recipe come to. Opens nothing.
+
+    Raises ManifestError naming the key.
+    """
+    text = components["text"].spec
+    due: dict[str, tuple[object, object]] = {
+        "plan.context": (manifest.plan["context"], plan.variant.context),
+        "plan.schemes": (manifest.plan["schemes"], plan.scheme_counts()),
+        "plan.weight_bytes": (manifest.plan["weight_bytes"], plan.weight_bytes),
+        "model.model_type": (manifest.model["model_type"], text.model_type),
+        "model.parameters": (manifest.model["parameters"], text.parameter_count()),
+    }
+    for name, entry in manifest.components.items():
+        spec = components[name].spec
+        due[f"components.{name}.model_type"] = (entry.model_type, spec.model_type)
+        due[f"components.{name}.parameters"] = (entry.parameters, spec.parameter_count())
+    for key, (said, found) in due.items():
+        if said != found:
+            raise _untrue(
+                release, f"$.{key}", said, f"the checkpoint and the recipe come to {excerpt(found)}"
+            )
+    for i, artifact in enumerate(manifest.artifacts):
+        suffix = SUFFIXES[artifact.format]
+        if not artifact.path.endswith(suffix):
+            why = f"artifacts of format {artifact.format} end in {suffix}"
+            raise _untrue(release, f"$.artifacts[{i}].path", artifact.path, why)
+
+
+def require_true_of_artifacts(
+    release: Path, manifest: Manifest, drivers: Callable[[Format], tuple[Driver, ...]] = drivers_of
+) -> None:
+    """Open each artifact, and hold the manifest to what it says of itself; run none.
+
+    One that cannot be opened is passed over: that it fails is a validation's to say. Raises ManifestError
+    naming the key.
+    """
+    for i, artifact in enumerate(manifest.artifacts):
+        for key, found in _facts(release, artifact, drivers).items():
+            if (said := getattr(artifact, key)) != found:
+                at, why = f"$.artifacts[{i}].{key}", f"{artifact.path} has {excerpt(found)}"
+                raise _untrue(release, at, said, why)
+
+
+def _facts(
+    release: Path, artifact: Artifact, drivers: Callable[[Format], tuple[Driver, ...]]
+) -> dict[str, object]:
+    try:
+        with drivers(artifact.format)[0].open(release, artifact) as session:
+            return {key: getattr(session.facts, key) for key in FACTS}
+    except (ArtifactError, RuntimeUnavailable, SessionError):
+        return {}
+
+
+def _untrue(release: Path, at: str, said: object, why: str) -> ManifestError:
+    return ManifestError(
+        f"{release / MANIFEST_NAME}: {at}: says {excerpt(said)}, and {why}; do not trust this release, "
+        "copy it again"
+    )

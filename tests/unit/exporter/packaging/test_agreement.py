@@ -1,0 +1,122 @@
+"""A manifest that was changed and sealed again is held to the plan and to what its artifacts say.
+
+Not about real runtimes: a driver stands in that says what the artifact was written with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.formats.family import Driver
+from exporter.packaging.agreement import require_true_of_artifacts, require_true_of_plan
+from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable
+from runtimes.manifest import Artifact, Manifest, read_manifest
+from runtimes.session import Session, SessionFacts
+from tests.jobs import a_plan, a_variant
+from tests.tiny import RandomSource, tiny_gemma3
+from tests.unit.exporter.packaging.test_release import ONNX, sealed
+
+
+class OpenedArtifact:
+    """Facts of a session, and that it was closed."""
+
+    def __init__(self) -> None:
+        self.facts = SessionFacts("toy", "1", "fp32", 512, 64, 16, "last")
+
+    def __enter__(self) -> OpenedArtifact:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+def opening(what: OpenedArtifact | Exception) -> tuple[Driver, ...]:
+    def open_it(release: Path, artifact: Artifact) -> Session:
+        if isinstance(what, Exception):
+            raise what
+        return cast(Session, what)
+
+    return (Driver("fp32", open_it, 0.0, 0.0),)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    return sealed(tmp_path)
+
+
+def saying(release: Path, **changes: Any) -> Manifest:
+    return replace(read_manifest(release), artifacts=(replace(ONNX, **changes),))
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "found"),
+    [
+        ("context", 128, "64"),
+        ("context", 2**40, "64"),
+        ("vocab_size", 5, "512"),
+        ("prefill_chunk", 10**6, "16"),
+        ("prefill_logits", "all", "'last'"),
+    ],
+)
+def test_an_artifact_is_what_it_says_when_opened(release: Path, key: str, said: object, found: str) -> None:
+    message = f"$.artifacts[0].{key}: says {said!r}, and onnx/model.onnx has {found}; do not trust"
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        require_true_of_artifacts(
+            release, saying(release, **{key: said}), lambda _: opening(OpenedArtifact())
+        )
+
+
+def test_what_is_true_passes(release: Path) -> None:
+    require_true_of_artifacts(release, saying(release), lambda _: opening(OpenedArtifact()))
+
+
+@pytest.mark.parametrize("error", [ArtifactError("cut short"), RuntimeUnavailable("not installed")])
+def test_what_cannot_be_opened_is_left_to_the_validation(release: Path, error: Exception) -> None:
+    require_true_of_artifacts(release, saying(release, vocab_size=5), lambda _: opening(error))
+
+
+def held_to_the_plan(release: Path, manifest: Manifest) -> None:
+    source: CheckpointSource = RandomSource(tiny_gemma3())
+    plan = a_plan(source, a_variant("int8", ("onnx", "coreml"), name="macos"))
+    require_true_of_plan(release, manifest, source.components, plan)
+
+
+def test_a_true_manifest_agrees_with_its_plan(release: Path) -> None:
+    held_to_the_plan(release, read_manifest(release))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "said"),
+    [
+        ("plan", "schemes", {"int4": 3}),
+        ("plan", "weight_bytes", 1),
+        ("plan", "context", 32),
+        ("model", "parameters", 2),
+        ("model", "model_type", "gemma2"),
+    ],
+)
+def test_another_plan_or_model_is_refused(release: Path, part: str, key: str, said: object) -> None:
+    manifest = read_manifest(release)
+    changed = replace(manifest, **{part: {**getattr(manifest, part), key: said}})
+    with pytest.raises(
+        ManifestError, match=re.escape(f"$.{part}.{key}: says {said!r}, and the checkpoint")
+    ):
+        held_to_the_plan(release, changed)
+
+
+def test_a_component_of_another_size_is_refused(release: Path) -> None:
+    manifest = read_manifest(release)
+    text = replace(manifest.components["text"], parameters=3)
+    with pytest.raises(ManifestError, match=re.escape("$.components.text.parameters: says 3, and")):
+        held_to_the_plan(release, replace(manifest, components={"text": text}))
+
+
+def test_a_path_of_another_kind_is_refused(release: Path) -> None:
+    with pytest.raises(ManifestError, match=re.escape("says 'report.html', and artifacts of format onnx")):
+        held_to_the_plan(release, saying(release, path="report.html"))
