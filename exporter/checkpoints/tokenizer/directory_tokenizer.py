@@ -103,12 +103,13 @@ def _around(directory: CheckpointDirectory) -> Around:
 def _token_strings(path: Path, tokenizer: Tokenizer, tokens: TokenFacts) -> tuple[str, str, str]:
     """bos, eos and pad as tokenizer.json spells them."""
     ids = {"bos": tokens.bos_token, "eos": tokens.eos_token, "pad": tokens.pad_token}
-    names = {which: tokenizer.id_to_token(token) for which, token in ids.items()}
-    for which, name in names.items():
-        if name is None:
+    names = {}
+    for which, token in ids.items():
+        if (name := tokenizer.id_to_token(token)) is None:
             raise TokenizerError(
                 path,
-                f"has no token {ids[which]}, which the model's configuration calls {which}_token_id",
+                f"has no token {token}, which the model's configuration calls {which}_token_id",
                 f"give {which}_token_id a token of the tokenizer's, or fetch both again",
             )
+        names[which] = name
     return names["bos"], names["eos"], names["pad"]
