@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE
+from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE, SPECIAL_TOKENS_MAP
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
 from exporter.formats.arm64_path import arm64_path
@@ -115,5 +115,5 @@ def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionP
 
 def _is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """Whether these are the digests a release has sealed; it may be older than some of the names."""
-    since = {PROCESSOR_TEMPLATE, ADDED_TOKENS} - sealed.keys()
+    since = {PROCESSOR_TEMPLATE, ADDED_TOKENS, SPECIAL_TOKENS_MAP} - sealed.keys()
     return dict(sealed) == {name: digest for name, digest in found.items() if name not in since}

@@ -6,18 +6,20 @@ does not know of, is not compared. Not about rendering in a runtime (`exporter.l
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
+from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
 from exporter.checkpoints.tokenizer.turn_end import better, messages_of, rendered_whole
 from exporter.lowering.conversations import CONVERSATIONS, Conversation, Prompts, RendersConversations
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.gates import count_gate
 from runtimes.errors import ArtifactError, RuntimeUnavailable
 from runtimes.excerpt import plain_excerpt
-from runtimes.strict_json import read_json_object
 
 UNLIKE = "prompts unlike transformers'"
 SHOWN = 120  # characters of a prompt that is wrong
@@ -45,7 +47,7 @@ def check_template(check: ArtifactCheck) -> None:
 
 
 def _judge(check: ArtifactCheck, template: str, asked: Sequence[Conversation], prompts: Prompts) -> None:
-    path, special = check.artifact.path, _special(check.release.directory)
+    path, special = check.artifact.path, _special(check)
     bos = special.get("bos_token", "") if prompts.puts_bos else ""
     unlike = 0
     expectations = _expected(template, asked, special)
@@ -127,9 +129,8 @@ def _by_transformers(
     return str(found)
 
 
-def _special(release: Path) -> dict[str, str]:
-    """Special tokens as the release's tokenizer spells them, which templates know by these names."""
-    config = read_json_object(release / "tokenizer_config.json")
-    named = {key: entry for key, entry in config.items() if key.endswith("_token")}
-    plain = {key: each.get("content") if isinstance(each, dict) else each for key, each in named.items()}
-    return {key: each for key, each in plain.items() if isinstance(each, str)}
+def _special(check: ArtifactCheck) -> dict[str, str]:
+    """Special tokens as the checkpoint's tokenizer spells them, whatever the release says of them."""
+    with tempfile.TemporaryDirectory(dir=check.scratch) as place:
+        check.job.source.write_tokenizer(Path(place))
+        return special_names(read_tokenizer_config(CheckpointDirectory(Path(place))))

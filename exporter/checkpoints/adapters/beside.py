@@ -26,11 +26,11 @@ from exporter.checkpoints.files.hub_layout import (
     TOKENIZER_CONFIG,
 )
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
-from exporter.checkpoints.tokenizer.added_tokens import name_of
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template, write_chat_template
 from exporter.checkpoints.tokenizer.directory_tokenizer import write_directory_tokenizer
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
+from exporter.checkpoints.tokenizer.tokenizer_config import name_of
 from exporter.errors import TokenizerError
 from runtimes.excerpt import excerpt
 

@@ -13,12 +13,13 @@ TOKENIZER_CONFIG, CHAT_TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 # Where processors of transformers 4 have their template, slow tokenizers what was added to them, and
 # transformers the templates beside the default one.
 PROCESSOR_TEMPLATE, ADDED_TOKENS = "chat_template.json", "added_tokens.json"
+SPECIAL_TOKENS_MAP = "special_tokens_map.json"  # counts for more than TOKENIZER_CONFIG
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
 
 # Beside the weights: numbers and tokenizer. A checkpoint's identity takes in those that are there.
 SMALL_FILES = (
     CONFIG, GENERATION_CONFIG, WEIGHTS_INDEX, TOKENIZER, SENTENCEPIECE, TOKENIZER_CONFIG, CHAT_TEMPLATE,
-    PROCESSOR_TEMPLATE, ADDED_TOKENS,
+    PROCESSOR_TEMPLATE, ADDED_TOKENS, SPECIAL_TOKENS_MAP,
 )  # fmt: skip
 
 # Where the publisher states the licence.

@@ -12,15 +12,21 @@ from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, TOKENIZER_CONFIG
+from exporter.checkpoints.tokenizer.tokenizer_config import (
+    DECODER,
+    EXTRA,
+    name_of,
+    read_tokenizer_config,
+    special_names,
+)
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
 from exporter.errors import TokenizerError
 from runtimes.excerpt import excerpt
 
-DECODER = "added_tokens_decoder"
 SPECIAL_KEYS = (
     "bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "sep_token", "cls_token",
 )  # fmt: skip
-LISTS = ("additional_special_tokens", "extra_special_tokens")
+LISTS = ("additional_special_tokens", EXTRA)
 SAVE_AGAIN = "save the tokenizer again with transformers, so that there is a tokenizer.json"
 
 
@@ -39,10 +45,10 @@ class AddedToken:
 
 def read_added_tokens(directory: CheckpointDirectory) -> tuple[AddedToken, ...]:
     """In order of id; empty where nothing was added. Raises TokenizerError for files that contradict."""
-    config = directory.json(TOKENIZER_CONFIG) if directory.has(TOKENIZER_CONFIG) else {}
+    config = read_tokenizer_config(directory)
     listed = directory.json(ADDED_TOKENS) if directory.has(ADDED_TOKENS) else {}
     if DECODER in config:
-        found = _decoder(directory, config[DECODER])
+        found = decoder_of(directory, config[DECODER])
         ids = {token.content: token.id for token in found}
         for content, i in listed.items():
             if ids.get(content) != i:
@@ -53,7 +59,7 @@ def read_added_tokens(directory: CheckpointDirectory) -> tuple[AddedToken, ...]:
                     SAVE_AGAIN,
                 )
     else:
-        special = _special(config)
+        special = special_of(config)
         found = [_plain(directory, content, i, content in special) for content, i in listed.items()]
     if len({token.id for token in found}) != len(found) or len({token.content for token in found}) != len(
         found
@@ -103,8 +109,8 @@ def with_added(vocabulary: Vocabulary, added: tuple[AddedToken, ...], where: obj
 def require_named(directory: CheckpointDirectory, vocabulary: Vocabulary) -> None:
     """Raise TokenizerError for a special token that is in no vocabulary: transformers appends such tokens,
     to ids that depend on its version and on which of them it knows by itself."""
-    config = directory.json(TOKENIZER_CONFIG) if directory.has(TOKENIZER_CONFIG) else {}
-    if unknown := sorted(_special(config).difference(vocabulary.pieces)):
+    config = read_tokenizer_config(directory)
+    if unknown := sorted(set(special_of(config)).difference(vocabulary.pieces)):
         raise TokenizerError(
             directory.path / TOKENIZER_CONFIG,
             f"names the special token {excerpt(unknown[0])}, which is not in the vocabulary",
@@ -112,7 +118,8 @@ def require_named(directory: CheckpointDirectory, vocabulary: Vocabulary) -> Non
         )
 
 
-def _decoder(directory: CheckpointDirectory, stated: Any) -> list[AddedToken]:
+def decoder_of(directory: CheckpointDirectory, stated: Any) -> list[AddedToken]:
+    """What added_tokens_decoder states. Raises TokenizerError where that is no tokens by id."""
     where = f"{directory.path / TOKENIZER_CONFIG}: {DECODER}"
     if not isinstance(stated, dict):
         raise TokenizerError(where, "is not an object of tokens by id", SAVE_AGAIN)
@@ -137,14 +144,9 @@ def _plain(directory: CheckpointDirectory, content: str, i: Any, special: bool) 
     return AddedToken(i, content, False, False, False, not special, special)
 
 
-def _special(config: Mapping[str, Any]) -> frozenset[str]:
-    """What tokenizer_config.json says is special."""
+def special_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tokenizer_config.json says is special: named tokens first, then those of lists."""
     listed = [entry for key in LISTS if isinstance(config.get(key), list) for entry in config[key]]
-    names = (name_of(entry) for entry in (*(config.get(key) for key in SPECIAL_KEYS), *listed))
-    return frozenset(name for name in names if name is not None)
-
-
-def name_of(entry: object) -> str | None:
-    """A token's text, which files write bare or as an object with its flags."""
-    found = entry.get("content") if isinstance(entry, dict) else entry
-    return found if isinstance(found, str) else None
+    names = special_names(config)
+    ordered = [*(names.pop(key, None) for key in SPECIAL_KEYS), *names.values(), *map(name_of, listed)]
+    return tuple(dict.fromkeys(name for name in ordered if name is not None))

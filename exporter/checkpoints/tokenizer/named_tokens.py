@@ -6,23 +6,29 @@ Not about encoding text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.tokenizer.added_tokens import read_added_tokens, require_named, with_added
 from exporter.checkpoints.tokenizer.sentencepiece_model import read_sentencepiece
+from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
+from exporter.checkpoints.tokenizer.transformers_additions import read_used_tokenizer
 from exporter.checkpoints.tokenizer.vocabulary import PieceKind, Vocabulary
-from exporter.errors import TokenizerError
-from runtimes.excerpt import plain_excerpt
 
 
 @dataclass(frozen=True)
 class NamedTokens:
-    """added: ids of the tokens that text is searched for before any merging, by name. size: of all."""
+    """added: ids of the tokens that text is searched for before any merging, by name. size: of all.
+
+    special: how the tokenizer spells bos_token and the like; None where it says nothing of its own.
+    remarks: what of its file is not used, a sentence each.
+    """
 
     added: Mapping[str, int]
     size: int
+    special: Mapping[str, str] | None = None
+    remarks: tuple[str, ...] = ()
 
     @staticmethod
     def of(vocabulary: Vocabulary) -> NamedTokens:
@@ -34,21 +40,17 @@ class NamedTokens:
     @staticmethod
     def read(directory: CheckpointDirectory) -> NamedTokens:
         """Of a directory's tokenizer. Raises TokenizerError for one that cannot be read."""
+        config = read_tokenizer_config(directory)
+        special = special_names(config) if config else None
         if not directory.has(TOKENIZER):
-            return NamedTokens.of(read_extended_vocabulary(directory))
-        from tokenizers import Tokenizer  # here: it loads a native library
-
-        path = directory.file(TOKENIZER)
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception
-            raise TokenizerError(
-                path, f"cannot be read as a tokenizer ({plain_excerpt(error)})", "fetch it again"
-            ) from error
-        added = tokenizer.get_added_tokens_decoder()
+            return replace(NamedTokens.of(read_extended_vocabulary(directory)), special=special)
+        used = read_used_tokenizer(directory)
+        added = used.tokenizer.get_added_tokens_decoder()
         return NamedTokens(
             {token.content: i for i, token in sorted(added.items())},
-            tokenizer.get_vocab_size(with_added_tokens=True),
+            used.tokenizer.get_vocab_size(with_added_tokens=True),
+            special,
+            used.remarks,
         )
 
     def name(self, token: int) -> str | None:

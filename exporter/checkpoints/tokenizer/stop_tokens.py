@@ -62,13 +62,11 @@ def complete(
     TokenizerError for a token that ends or begins text, or is in the template, and has no row, and for a
     template that cannot be rendered.
     """
-    said, remarks, markers = list(stated), list(facts.remarks), frozenset[str]()
+    said, remarks, markers = list(stated), [*facts.remarks, *names.remarks], frozenset[str]()
     turn_end = None
     if facts.chat_template is not None:
-        special = {"bos_token": names.name(facts.bos_token), "eos_token": names.name(facts.eos_token)}
-        rendered = render_turn(
-            facts.chat_template, {key: name or "" for key, name in special.items()}, names.added, where
-        )
+        special = _special(facts, names)
+        rendered = render_turn(facts.chat_template, special, names.added, where)
         turn_end, markers = rendered.turn_end, rendered.markers
         said.append(
             StopsStated("the chat template", tuple(_of_template(facts.chat_template, rendered, names)))
@@ -78,13 +76,22 @@ def complete(
             remarks.append(f"No token that ends an answer was found in the chat template ({why}).")
     stops = join_stops(said, names)
     _require_rows(where, {"bos_token_id": facts.bos_token}, rows)
-    _require_rows(where, {f"stop token {token}": token for token in stops.tokens}, rows)
+    ends = {f"stop token {names.name(token) or token}": token for token in stops.tokens}
+    _require_rows(where, ends, rows)
     _require_rows(
         where, {f"{name} of the chat template": names.added[name] for name in sorted(markers)}, rows
     )
     remarks += [stops.remark] if stops.remark is not None else []
     remarks += _without_rows(names, rows)
     return replace(facts, stop_tokens=stops.tokens, turn_end=turn_end, remarks=tuple(remarks))
+
+
+def _special(facts: TokenFacts, names: NamedTokens) -> Mapping[str, str]:
+    """What templates are rendered with: the tokenizer's own names, as it is the tokenizer that renders."""
+    if names.special is not None:
+        return names.special
+    stated = {"bos_token": names.name(facts.bos_token), "eos_token": names.name(facts.eos_token)}
+    return {key: name or "" for key, name in stated.items()}
 
 
 def _of_template(template: str, rendered: Rendered, names: NamedTokens) -> Iterator[int]:

@@ -11,7 +11,6 @@ from typing import Any
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG
 from exporter.checkpoints.interface import TokenFacts
-from exporter.checkpoints.tokenizer.added_tokens import name_of
 from exporter.checkpoints.tokenizer.chat_templates import find_chat_template
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
@@ -48,7 +47,7 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
     says = [StopsStated(said_by, stops)]
     if own is not None:
         says.append(StopsStated(CONFIG, _ids(directory, CONFIG, "eos_token_id", own)))
-    if (eos := names.added.get(_eos(directory) or "")) is not None:
+    if (eos := names.added.get((names.special or {}).get("eos_token", ""))) is not None:
         says.append(StopsStated(TOKENIZER_CONFIG, (eos,)))
     facts = TokenFacts(
         bos_token=stated("bos_token_id")[0],
@@ -76,9 +75,3 @@ def _ids(directory: CheckpointDirectory, name: str, key: str, value: object) -> 
             "fetch both files again",
         )
     return tuple(ids)
-
-
-def _eos(directory: CheckpointDirectory) -> str | None:
-    """What tokenizer_config.json calls the end of text."""
-    config = directory.json(TOKENIZER_CONFIG) if directory.has(TOKENIZER_CONFIG) else {}
-    return name_of(config.get("eos_token"))

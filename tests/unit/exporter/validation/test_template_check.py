@@ -75,6 +75,16 @@ def checked(tmp_path: Path, lowering: ArchiveLowering, source: RandomSource | No
     return findings
 
 
+def test_a_release_that_names_another_bos_does_not_change_what_is_expected(tmp_path: Path) -> None:
+    def render(conversations: Sequence[Conversation]) -> Prompts | None:
+        path = tmp_path / "tokenizer_config.json"
+        path.write_text(path.read_text(encoding="utf-8").replace("<bos>", "<unk>"), encoding="utf-8")
+        return prompts("")(conversations)
+
+    (gate,) = checked(tmp_path, RenderingLowering(render)).gates
+    assert isinstance(gate.verdict, Passed)
+
+
 def test_equal_prompts_pass(tmp_path: Path) -> None:
     findings = checked(tmp_path, RenderingLowering(prompts("")))
     (gate,) = findings.gates

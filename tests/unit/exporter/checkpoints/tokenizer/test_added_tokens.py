@@ -106,6 +106,21 @@ def test_what_is_put_around_a_text_is_what_transformers_puts(
     assert (made[0] == 2, made[-1] == 1) == (bool(bos), bool(eos))
 
 
+@pytest.mark.parametrize("named", [{"eos_token": "<pad>"}, {"bos_token": "<unk>"}])
+def test_the_tokenizer_s_own_tokens_are_put_around_a_text(
+    directory: Path, tmp_path: Path, named: dict[str, str]
+) -> None:
+    said = {"add_bos_token": True, "add_eos_token": True}
+    write_json(directory / "tokenizer_config.json", {**NAMES, **said, **named})
+    require_transformers_tokens(directory, tmp_path / "out")
+
+
+def test_a_flag_that_is_null_is_as_one_that_is_absent(directory: Path, tmp_path: Path) -> None:
+    write_json(directory / "tokenizer_config.json", {**NAMES, "add_bos_token": None})
+    write_directory_tokenizer(CheckpointDirectory(directory), FACTS, tmp_path)
+    assert Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode("a").ids[0] != 2
+
+
 def test_a_flag_that_is_neither_true_nor_false_is_refused(directory: Path, tmp_path: Path) -> None:
     write_json(directory / "tokenizer_config.json", {**NAMES, "add_bos_token": "no"})
     with pytest.raises(TokenizerError, match="add_bos_token: expected true or false, got 'no'"):

@@ -98,7 +98,7 @@ def test_what_ends_an_answer_is_found_by_rendering_one(
     [
         ({"bos_token_id": 512}, 512, "bos_token_id is token 512, and the embedding has 512 rows"),
         ({"eos_token_id": [1, 600]}, 512, "stop token 600"),
-        ({}, 5, "stop token 5 is token 5, and the embedding has 5 rows"),
+        ({}, 5, "stop token <end_of_turn> is token 5, and the embedding has 5 rows"),
     ],
 )
 def test_a_token_without_a_row_is_refused(
