@@ -25,26 +25,6 @@ from runtimes.formats import FORMATS
 if TYPE_CHECKING:
     from exporter.doctor import Examination, PathFinding
 
-
-class DirectoryName(click.ParamType):
-    """A path: not an empty one, which would be the current directory, and in UTF-8, as all names in a
-    release are and vendors' runtimes want."""
-
-    name = "directory"
-
-    def convert(
-        self, value: str | Path, parameter: click.Parameter | None, context: click.Context | None
-    ) -> Path:
-        if not str(value):
-            self.fail("is empty; name a directory", parameter, context)
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:
-            self.fail(f"{plain_excerpt(value)} is not UTF-8; give another name", parameter, context)
-        return Path(value)
-
-
-DIRECTORY = DirectoryName()
 TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 ACCELERATORS = click.option(
     "--accelerators/--no-accelerators",
@@ -63,6 +43,20 @@ def _bytes(value: str | None) -> int | None:
         raise click.BadParameter(str(error)) from error
 
 
+def _directory(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """A path: not an empty one, which would be the current directory, and in UTF-8, as all names in a
+    release are and vendors' runtimes want."""
+    if value is None:
+        return None
+    if not value:
+        raise click.BadParameter("is empty; name a directory")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter(f"{plain_excerpt(value)} is not UTF-8; give another name") from error
+    return Path(value)
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--target", type=click.Choice(TARGETS), help="Kind of device: formats, recipe, context.")
 @click.option("--profile", metavar="NAME", help="One device of device_profiles/ instead, e.g. pixel-9.")
@@ -74,7 +68,7 @@ def _bytes(value: str | None) -> int | None:
 )
 @click.option(
     "--adapter",
-    type=DIRECTORY,
+    callback=_directory,
     metavar="DIR",
     help="A PEFT LoRA directory to merge into it.",
 )
@@ -116,7 +110,7 @@ def _bytes(value: str | None) -> int | None:
     help="Refuse before any work what would need more memory than this, e.g. 8GiB.",
 )
 @ACCELERATORS
-@click.option("--output", "-o", type=DIRECTORY, metavar="DIR", help="Release directory.")
+@click.option("--output", "-o", callback=_directory, metavar="DIR", help="Release directory.")
 @click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
 @TIMINGS
 @TRACEBACK
@@ -148,9 +142,9 @@ def main(context: click.Context, /, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("directory", type=DIRECTORY)
+@click.argument("directory", callback=_directory)
 @click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
-@click.option("--adapter", type=DIRECTORY, metavar="DIR", help="The LoRA merged into it.")
+@click.option("--adapter", callback=_directory, metavar="DIR", help="The LoRA merged into it.")
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
 @ACCELERATORS
 @click.option(

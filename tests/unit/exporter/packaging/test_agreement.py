@@ -103,7 +103,8 @@ def test_a_true_manifest_agrees_with_its_plan(release: Path) -> None:
 )
 def test_another_plan_or_model_is_refused(release: Path, part: str, key: str, said: object) -> None:
     manifest = read_manifest(release)
-    changed = replace(manifest, **{part: {**getattr(manifest, part), key: said}})
+    changes: dict[str, Any] = {part: {**getattr(manifest, part), key: said}}
+    changed = replace(manifest, **changes)
     with pytest.raises(
         ManifestError, match=re.escape(f"$.{part}.{key}: says {said!r}, and the checkpoint")
     ):
