@@ -99,15 +99,18 @@ class Texts:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a tokenizer.json. Raises TokenizerError when it cannot be read."""
+    """The tokenizer in a tokenizer.json, neither cutting nor padding. Raises TokenizerError for none."""
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises bare Exception
         raise TokenizerError(
             path,
             f"cannot be read ({plain_excerpt(error)})",
             "fetch the checkpoint's tokenizer.json again",
         ) from error
+    tokenizer.no_truncation()  # a training leaves both behind
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def read_text(directory: Path, tokenizer: Tokenizer, bos_token: int) -> TokenisedText:

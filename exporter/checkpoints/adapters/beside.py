@@ -22,6 +22,7 @@ from exporter.checkpoints.files.hub_layout import (
     GENERATION_CONFIG,
     PROCESSOR_TEMPLATE,
     SENTENCEPIECE,
+    SPECIAL_TOKENS_MAP,
     TOKENIZER,
     TOKENIZER_CONFIG,
 )
@@ -43,7 +44,7 @@ TAKEN = (
 )
 NOT_READ = {
     CONFIG: "the base's is the model's",
-    "special_tokens_map.json": "tokenizer.json and tokenizer_config.json say what it says",
+    SPECIAL_TOKENS_MAP: "there is no tokenizer beside it",
 }
 
 
@@ -103,7 +104,8 @@ class Beside:
         if self._has_tokenizer and read_chat_template(self.directory) is None and self.tokens.chat_template:
             yield "The adapter's tokenizer has no chat template: the base's is kept."
         for name, why in NOT_READ.items():
-            if self.directory.has(name):
+            used = name == SPECIAL_TOKENS_MAP and self._has_tokenizer
+            if self.directory.has(name) and not used:
                 yield f"{name} in the adapter's directory is not read: {why}."
 
     def write_tokenizer(self, out: Path) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
-from exporter.checkpoints.files.hub_layout import CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG
+from exporter.checkpoints.files.hub_layout import CONFIG, GENERATION_CONFIG
 from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.chat_templates import find_chat_template
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
+from exporter.checkpoints.tokenizer.tokenizer_config import eos_stated_by
 from exporter.errors import TokenizerError
 from exporter.models.transformers_defaults import TOKEN_IDS
 from runtimes.excerpt import excerpt
@@ -48,7 +49,7 @@ def read_token_facts(directory: CheckpointDirectory, config: Mapping[str, Any], 
     if own is not None:
         says.append(StopsStated(CONFIG, _ids(directory, CONFIG, "eos_token_id", own)))
     if (eos := names.added.get((names.special or {}).get("eos_token", ""))) is not None:
-        says.append(StopsStated(TOKENIZER_CONFIG, (eos,)))
+        says.append(StopsStated(eos_stated_by(directory), (eos,)))
     facts = TokenFacts(
         bos_token=stated("bos_token_id")[0],
         eos_token=own if type(own) is int else stops[0],

@@ -25,16 +25,31 @@ def read_tokenizer_config(directory: CheckpointDirectory) -> dict[str, Any]:
     special_tokens_map.json counts for more, except beside an added_tokens_decoder: then transformers does
     not look at it.
     """
-    config = dict(directory.json(TOKENIZER_CONFIG)) if directory.has(TOKENIZER_CONFIG) else {}
-    if directory.has(SPECIAL_TOKENS_MAP) and DECODER not in config:
-        for key, entry in directory.json(SPECIAL_TOKENS_MAP).items():
-            if key == EXTRA and isinstance(entry, list) and isinstance(config.get(EXTRA), list):
-                config[EXTRA] = [*config[EXTRA], *(each for each in entry if each not in config[EXTRA])]
-            elif key == EXTRA or key.endswith("_token"):
-                config[key] = entry
+    config = _stated(directory)
+    for key, entry in _over(directory, config).items():
+        if key == EXTRA and isinstance(entry, list) and isinstance(config.get(EXTRA), list):
+            config[EXTRA] = [*config[EXTRA], *(each for each in entry if each not in config[EXTRA])]
+        elif key == EXTRA or key.endswith("_token"):
+            config[key] = entry
     if config and config.get(CLASS) in GEMMA_CLASSES:
         config |= {key: name for key, name in GEMMA_NAMES.items() if key not in config}
     return config
+
+
+def eos_stated_by(directory: CheckpointDirectory) -> str:
+    """Which file says what the tokenizer's end of text is."""
+    return SPECIAL_TOKENS_MAP if "eos_token" in _over(directory, _stated(directory)) else TOKENIZER_CONFIG
+
+
+def _stated(directory: CheckpointDirectory) -> dict[str, Any]:
+    return dict(directory.json(TOKENIZER_CONFIG)) if directory.has(TOKENIZER_CONFIG) else {}
+
+
+def _over(directory: CheckpointDirectory, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts for more than tokenizer_config.json."""
+    if DECODER in config or not directory.has(SPECIAL_TOKENS_MAP):
+        return {}
+    return directory.json(SPECIAL_TOKENS_MAP)
 
 
 def special_names(config: Mapping[str, Any]) -> dict[str, str]:

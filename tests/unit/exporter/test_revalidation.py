@@ -24,6 +24,7 @@ SEALED = {"config.json": "aa", "model.safetensors": "bb"}
     [
         (SEALED, True),
         (SEALED | {"added_tokens.json": "cc", "chat_template.json": "dd"}, True),  # not listed once
+        (SEALED | {"special_tokens_map.json": "ee"}, True),
         (SEALED | {"model.safetensors": "ee"}, False),
         (SEALED | {"adapter.safetensors": "ff"}, False),
         ({"config.json": "aa"}, False),

@@ -116,3 +116,13 @@ def test_a_damaged_tokenizer_is_refused_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(TokenizerError, match=r"tokenizer\.json: cannot be read"):
         load_tokenizer(tmp_path / "tokenizer.json")
+
+
+def test_a_tokenizer_that_was_saved_cutting_and_padding_does_neither(tmp_path: Path) -> None:
+    write_tiny_tokenizer(tmp_path)
+    saved = load_tokenizer(tmp_path / "tokenizer.json")
+    saved.enable_truncation(4)
+    saved.enable_padding(length=64)
+    saved.save(str(tmp_path / "tokenizer.json"))
+    found = load_tokenizer(tmp_path / "tokenizer.json").encode("longer than four").ids
+    assert 4 < len(found) < 64

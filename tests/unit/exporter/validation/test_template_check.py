@@ -75,14 +75,22 @@ def checked(tmp_path: Path, lowering: ArchiveLowering, source: RandomSource | No
     return findings
 
 
-def test_a_release_that_names_another_bos_does_not_change_what_is_expected(tmp_path: Path) -> None:
+class EndingSource(TemplatedSource):
+    """A model whose template ends a prompt with the end of text."""
+
+    @property
+    def tokens(self) -> TokenFacts:
+        return TokenFacts(2, 1, 0, (1, 5), TEMPLATE + "{{ eos_token }}")
+
+
+def test_what_the_release_calls_its_tokens_does_not_change_what_is_expected(tmp_path: Path) -> None:
     def render(conversations: Sequence[Conversation]) -> Prompts | None:
         path = tmp_path / "tokenizer_config.json"
-        path.write_text(path.read_text(encoding="utf-8").replace("<bos>", "<unk>"), encoding="utf-8")
-        return prompts("")(conversations)
+        path.write_text(path.read_text(encoding="utf-8").replace("<eos>", "<unk>"), encoding="utf-8")
+        return prompts("<eos>")(conversations)
 
-    (gate,) = checked(tmp_path, RenderingLowering(render)).gates
-    assert isinstance(gate.verdict, Passed)
+    (gate,) = checked(tmp_path, RenderingLowering(render), EndingSource(tiny_gemma3())).gates
+    assert gate.verdict == Passed(0, 0, "prompts")
 
 
 def test_equal_prompts_pass(tmp_path: Path) -> None:

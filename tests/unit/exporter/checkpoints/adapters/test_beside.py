@@ -179,6 +179,14 @@ def test_what_is_not_read_is_said_with_the_reason(base: RandomSource, adapter: P
     assert remark.startswith(f"{name} in the adapter's directory is not read: ")
 
 
+def test_a_special_tokens_map_beside_an_adapter_s_tokenizer_is_read(
+    base: RandomSource, adapter: Path
+) -> None:
+    write_tiny_tokenizer(adapter)
+    (adapter / "special_tokens_map.json").write_text("{}", encoding="utf-8")
+    assert not any("is not read" in remark for remark in LoraSource.open(base, adapter).remarks)
+
+
 def test_files_beside_a_base_and_its_adapter_are_the_bases(tmp_path: Path) -> None:
     directory = write_huggingface(RandomSource(tiny_gemma3()), tmp_path / "both")
     (directory / "chat_template.jinja").write_text(BASES, encoding="utf-8")

@@ -65,7 +65,9 @@ def test_config_json_s_end_of_text_is_not_the_template_s(directory: Path, eos: A
 
 def test_special_tokens_map_counts_for_more_than_tokenizer_config(directory: Path) -> None:
     state(directory, "special_tokens_map.json", eos_token={"content": "<end_of_turn>"})
-    assert facts(directory).turn_end == "<end_of_turn>"
+    found = facts(directory)
+    assert found.turn_end == "<end_of_turn>"
+    assert any("special_tokens_map.json adds 5 (<end_of_turn>)" in remark for remark in found.remarks)
     released = json.loads((written(directory) / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert special_names(released) == {**NAMES, "eos_token": "<end_of_turn>"}
 
