@@ -112,7 +112,7 @@ def _run_litertlm(artifact: Artifact, prompting: Prompting) -> str:
         plain, prompt = "--no-template ", PROMPT
     return f"""{told}```sh
 pip install litert-lm
-litert-lm run {artifact.path} {plain}--cache no --top-k 1 --prompt "{prompt}"
+litert-lm run {artifact.path} {plain}--cache no --max-num-tokens 128 --top-k 1 --prompt "{prompt}"
 ```
 
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
