@@ -211,8 +211,8 @@ def _show_paths(found: tuple[PathFinding, ...]) -> None:
             path.title, path.missing or "can be executed", style="yellow" if path.missing else None
         )
     console.print(table)
-    for sentence in sorted({f"Whatever is executed here: {path.says_nothing_of}." for path in found}):
-        console.print(sentence, highlight=False)
+    for path in found:
+        console.print(f"Of {path.title}: {path.says_nothing_of}, wherever it is executed.", highlight=False)
 
 
 def _show_examination(found: Examination) -> None:

@@ -40,14 +40,20 @@ def test_such_a_licence_is_refused_before_the_work(checkpoint: Path) -> None:
         CheckpointDirectory(checkpoint).require_own(LEGAL_FILES)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-@pytest.mark.parametrize("name", ["README.md", "LICENSE"])
+@pytest.mark.parametrize(
+    ("make", "name"), [(os.mkfifo, "README.md"), (os.mkfifo, "LICENSE"), (os.mkdir, "README.md")]
+)
 def test_a_licence_that_is_no_plain_file_is_refused_before_the_work(
     checkpoint: Path, name: str, make: Callable[[Path], None]
 ) -> None:
     make(checkpoint / name)
     with pytest.raises(CheckpointError, match=f"{name}: is not a plain file"):
         CheckpointDirectory(checkpoint).require_own((MODEL_CARD, *LEGAL_FILES))
+
+
+def test_a_directory_of_licences_is_passed_over(checkpoint: Path) -> None:
+    (checkpoint / "licenses").mkdir()
+    CheckpointDirectory(checkpoint).require_own((MODEL_CARD, *LEGAL_FILES))
 
 
 def test_a_link_within_the_checkpoint_is_followed(checkpoint: Path) -> None:
