@@ -44,7 +44,7 @@ def from_json(text: str, where: str) -> ValidationReport:
     if isinstance(raw, dict) and found != REPORT_SCHEMA_VERSION:
         raise ReleaseError(
             where,
-            f"schema_version is {found!r} and this version reads {REPORT_SCHEMA_VERSION}",
+            f"schema_version is {excerpt(found)} and this version reads {REPORT_SCHEMA_VERSION}",
             "use the gemma-export that wrote it, or validate the release again",
         )
     outcome = raw.pop("outcome", None) if isinstance(raw, dict) else None
