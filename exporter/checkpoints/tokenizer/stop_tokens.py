@@ -14,6 +14,7 @@ from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.turn_end import Rendered, render_turn
 from exporter.errors import TokenizerError
+from runtimes.excerpt import plain_excerpt
 
 # Gemma 4 hands the word to the tool with it; its generation_config.json stops there too.
 TOOLS_TURN = "<|tool_response>"
@@ -116,7 +117,7 @@ def _require_rows(where: object, tokens: Mapping[str, int], rows: int) -> None:
         if token >= rows:
             raise TokenizerError(
                 where,
-                f"{what} is token {token}, and the embedding has {rows} rows",
+                f"{plain_excerpt(what)} is token {token}, and the embedding has {rows} rows",
                 "give the model the tokenizer it was trained with, or its enlarged embedding",
             )
 
