@@ -54,7 +54,7 @@ def read_added_tokens(directory: CheckpointDirectory) -> tuple[AddedToken, ...]:
             if ids.get(content) != i:
                 raise TokenizerError(
                     directory.path / ADDED_TOKENS,
-                    f"gives {content[:80]!r} the id {i!r}, {DECODER} in {TOKENIZER_CONFIG} "
+                    f"gives {content[:80]!r} the id {excerpt(i)}, {DECODER} in {TOKENIZER_CONFIG} "
                     + (f"{ids[content]}" if content in ids else "does not have it"),
                     SAVE_AGAIN,
                 )
