@@ -57,7 +57,8 @@ class Plan:
         if context == asked:
             return ()
         rounded = [each for each in self.families if each.context_multiple > 1]
-        multiples = " and ".join(f"{each.context_multiple} ({each.title})" for each in rounded)
+        met = [each for each in rounded if context % each.context_multiple == 0]
+        multiples = " and ".join(f"{each.context_multiple} ({each.title})" for each in met)
         return (f"The context is {context} tokens, {asked} rounded up to a multiple of {multiples}.",)
 
     @property
@@ -93,16 +94,27 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
     held: the source's codes. Raises PlanError for a context beyond the model's, a scheme a target cannot
     carry, a matrix a scheme does not divide, or nothing to keep where the recipe keeps what is stored.
     """
-    asked, most = variant.context, min(each.spec.context_length for each in components.values())
-    variant = replace(variant, context=_rounded_context(variant, most))
-    return Plan(variant, asked, {name: _plan(each, variant, held) for name, each in components.items()})
+    most = min(each.spec.context_length for each in components.values())
+    rounded = replace(variant, context=_rounded_context(variant, most))
+    return replace(plan_as_made(components, rounded, held), asked_context=variant.context)
+
+
+def plan_as_made(components: Components, variant: Variant, held: Mapping[str, HeldCodes]) -> Plan:
+    """The plan of a release that is there: its context is what it is, in whatever multiples contexts were
+    when it was made. Raises as `make_plan` does."""
+    decided = {name: _plan(each, variant, held) for name, each in components.items()}
+    return Plan(variant, variant.context, decided)
 
 
 def _rounded_context(variant: Variant, most: int) -> int:
-    """The context in the multiples that the runtimes want; as asked where the model ends before that."""
-    multiple = math.lcm(*(family.context_multiple for family in families_of(variant.formats)))
-    rounded = -(-variant.context // multiple) * multiple
-    return rounded if rounded <= most else variant.context
+    """The context in the multiples that the runtimes want; in fewer of them, or as asked, where the model
+    ends before that."""
+    wanted = [family.context_multiple for family in families_of(variant.formats)]
+    for multiple in (math.lcm(*wanted), *sorted(wanted, reverse=True)):
+        rounded = -(-variant.context // multiple) * multiple
+        if rounded <= most:
+            return rounded
+    return variant.context
 
 
 def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes]) -> ComponentPlan:
