@@ -79,6 +79,8 @@ class ExecutionPath:
     most_prefilled: tokens given by prefill at most, None for as many as go past the sliding window.
     decoded: tokens whose logits are compared, where the text has as many.
     formats: those of the family's it executes, None for all of them.
+    adapter: what is there for it to compute on, in words, with its driver and limits; None where nothing
+    is, or where only an execution tells. Answers as `missing` does.
     """
 
     name: str
@@ -94,6 +96,7 @@ class ExecutionPath:
     most_prefilled: int | None = None
     decoded: int = DECODED
     formats: frozenset[Format] | None = None
+    adapter: Callable[[], str | None] = lambda: None
 
 
 def left_out(path: ExecutionPath, why: str) -> ExecutionPath:

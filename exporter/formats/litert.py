@@ -76,6 +76,11 @@ def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
 
         return gpu.missing(arithmetic)
 
+    def adapter() -> str | None:
+        from runtimes.litert import gpu
+
+        return gpu.adapter_here()
+
     return ExecutionPath(
         name=f"litert-gpu-{arithmetic}",
         title=f"LiteRT on the GPU, {arithmetic}",
@@ -87,6 +92,7 @@ def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
         says_nothing_of="no phone's GPU took part",
         refused=BLOCKWISE,
         why_refused=NO_BLOCKS,
+        adapter=adapter,
     )
 
 
