@@ -32,6 +32,7 @@ from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import count_gate, quality_gates
 from exporter.validation.greedy import agreed_tokens
+from exporter.validation.left_open import left_open
 from exporter.validation.range_check import range_gates
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
@@ -115,7 +116,7 @@ def _report(
         runs=tuple(findings.runs),
         paths=tuple(findings.paths),
         activations=tuple(findings.activations),
-        not_checked=tuple(findings.not_checked),
+        not_checked=(*findings.not_checked, *left_open(findings.gates, findings.paths)),
         timings=job.stopwatch.timings(),
     )
 

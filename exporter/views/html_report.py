@@ -23,6 +23,7 @@ from exporter.views.wording import (
     checkpoint_sentences,
     gates_by_kind,
     headline,
+    not_checked_sentences,
     number,
     percent,
     plus_minus,
@@ -276,11 +277,8 @@ def _weights(report: ValidationReport) -> Html | None:
 
 
 def _not_checked(report: ValidationReport) -> Html:
-    if report.not_checked:
-        body = tag("ul", (tag("li", each) for each in report.not_checked))
-    else:
-        body = tag("p", "Nothing was left out on purpose.")
-    return tag("section", tag("h2", "Not checked"), body)
+    sentences = (tag("li", each) for each in not_checked_sentences(report))
+    return tag("section", tag("h2", "Not checked"), tag("ul", sentences))
 
 
 def _conditions(report: ValidationReport) -> Html:

@@ -18,6 +18,7 @@ from exporter.views.wording import (
     checkpoint_sentences,
     gates_by_kind,
     headline,
+    not_checked_sentences,
     number,
     one_line,
     percent,
@@ -177,15 +178,13 @@ def _run_table(runs: tuple[ArtifactRun, ...]) -> list[str]:
 
 
 def _not_checked(report: ValidationReport) -> list[str]:
-    if not report.not_checked:
-        return ["Nothing was left out on purpose."]
-    return [f"- {_escaped(each)}" for each in report.not_checked]
+    return [f"- {_escaped(each)}" for each in not_checked_sentences(report)]
 
 
 def _measured_on(report: ValidationReport) -> str:
     return (
-        f"Measured on {number(report.text_tokens)} tokens of {_escaped(report.text)} "
-        f"(SHA-256 of the tokens {report.text_sha256[:12]})."
+        f"Measured on {number(report.text_tokens)} tokens of {_escaped(report.text)}, the last of them "
+        f"only predicted (SHA-256 of the tokens {report.text_sha256[:12]})."
     )
 
 

@@ -237,6 +237,15 @@ def checkpoint_sentences(report: ValidationReport) -> tuple[str, ...]:
     return (*(() if left_out is None else (left_out,)), *report.remarks)
 
 
+def not_checked_sentences(report: ValidationReport) -> tuple[str, ...]:
+    """What nobody should read into a pass; where there is nothing, what that means."""
+    if report.not_checked:
+        return report.not_checked
+    if report.paths:
+        return ("Every gate was judged, and every execution path of these artifacts was executed.",)
+    return ("Every gate was judged; these artifacts have no execution path but this machine's CPU.",)
+
+
 def weight_sentences(report: ValidationReport) -> tuple[str, ...]:
     """How the weights came to be what is stored, a sentence for each kind."""
     return tuple(_weight_sentence(origin) for origin in report.weights)

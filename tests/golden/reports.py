@@ -11,6 +11,7 @@ from dataclasses import replace
 from exporter.planning.estimates import CacheSize
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
+from exporter.validation.left_open import left_open
 from exporter.validation.range_check import ROOM, TIMES
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
@@ -134,6 +135,10 @@ def passing() -> ValidationReport:
         gates.append(Gate("end to end", artifact, "artifact", "mean KL", at_most(kl, kl_limit, "nats")))
         gates.append(Gate("end to end", artifact, "artifact", "top-1", at_least(top1, top1_limit, "share")))
     text = " Paris. It is the largest city of the country and has been its capital since the Middle Ages."
+    paths = (
+        gpu_path("fp32", on_llvmpipe(())),
+        gpu_path("fp16", Skipped("the adapter SwiftShader has no fp16")),
+    )
     return ValidationReport(
         schema_version=REPORT_SCHEMA_VERSION,
         model="gemma-3-270m",
@@ -154,13 +159,11 @@ def passing() -> ValidationReport:
             run(ONNX, "onnx", "ONNX Runtime", "1.32.0", "fp32", text),
             run(COREML, "coreml", "MIL evaluator", "0.1.0", "fp16, rounded per operation", text),
         ),
-        paths=(
-            gpu_path("fp32", on_llvmpipe(())),
-            gpu_path("fp16", Skipped("the adapter SwiftShader has no fp16")),
-        ),
+        paths=paths,
         activations=(Peak("input_layernorm", "in", 5, 1.04e5), Peak("norm", "in", None, 6.6e4)),
         not_checked=(
             "Core ML itself: no Mac took part; the package ran under MIL semantics in our evaluator.",
+            *left_open(gates, paths),
         ),
         timings=(
             Timing("open and plan", 1.5),
@@ -218,17 +221,16 @@ def failing() -> ValidationReport:
             WeightOrigin("requantised", "Q8_0", "int8-channel", 1, "litert cannot carry int8-g32"),
             WeightOrigin("dequantised", HOSTILE, "fp16", 1, None),
         ),
-        not_checked=(HOSTILE,),
+        not_checked=(HOSTILE, *left_open(gates, ())),
     )
 
 
 def inconclusive() -> ValidationReport:
-    """Nothing failed, one gate could not be checked, nothing was left out on purpose."""
+    """Nothing failed, one gate could not be checked, and nothing else was left open."""
     report = passing()
     skipped = Gate("kernels", COREML, "artifact", "mean KL", Skipped("Core ML needs macOS"))
-    return replace(
-        report, gates=(report.gates[2], skipped), comparisons=(), runs=(), paths=(), not_checked=()
-    )
+    gates = (report.gates[2], skipped)
+    return replace(report, gates=gates, comparisons=(), runs=(), paths=(), not_checked=left_open(gates, ()))
 
 
 REPORTS = {"passing": passing, "failing": failing, "inconclusive": inconclusive}

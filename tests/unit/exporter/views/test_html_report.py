@@ -136,7 +136,17 @@ def test_every_finite_comparison_has_a_bar_and_every_other_one_says_so() -> None
 def test_what_was_not_checked_is_always_spoken_of() -> None:
     for each in passing().not_checked:
         assert each in Page(to_html(passing())).text_of("li")
-    assert "Nothing was left out on purpose" in Page(to_html(inconclusive())).text
+    assert "One gate could not be checked: the reasons stand with the gates." in Page(
+        to_html(inconclusive())
+    ).text_of("li")
+
+
+def test_an_empty_list_says_what_that_means() -> None:
+    """Not that everything was checked: where there is a path, that it was executed."""
+    whole = replace(passing(), paths=passing().paths[:1], not_checked=())
+    assert "every execution path of these artifacts was executed" in Page(to_html(whole)).text
+    alone = replace(whole, paths=())
+    assert "no execution path but this machine's CPU" in Page(to_html(alone)).text
 
 
 def test_greedy_text_is_shown_with_its_agreement_in_its_own_direction() -> None:
@@ -163,7 +173,7 @@ def test_a_report_without_gates_is_no_pass() -> None:
 
 def test_the_style_serves_dark_screens_phones_and_paper() -> None:
     css = STYLE.read_text(encoding="utf-8")
-    for query in ("prefers-color-scheme: dark", "max-width: 40rem", "@media print"):
+    for query in ("prefers-color-scheme: dark", "max-width: 48rem", "@media print"):
         assert query in css
     assert css.count("{") == css.count("}")
 

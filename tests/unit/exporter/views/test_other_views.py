@@ -17,6 +17,7 @@ from exporter.validation.report import Gate, GreedyRun, ValidationReport
 from exporter.validation.verdict import Skipped
 from exporter.validation.weight_origins import WeightOrigin
 from exporter.views.html_report import to_html
+from exporter.views.json_report import to_json
 from exporter.views.junit import to_junit
 from exporter.views.markdown import quality_section, to_markdown
 from exporter.views.release_files import write_views
@@ -135,6 +136,7 @@ def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
     text = quality_section(passing())
     for words in ("**Passed.** All 15 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
         assert words in text
+    assert "LiteRT on the GPU, fp16 (model.litertlm)" in passing().not_checked[-1]
     assert "**Inconclusive.**" in quality_section(inconclusive())
     assert "#" not in text, "headings belong to the card"
 
@@ -150,6 +152,16 @@ def test_the_terminal_shows_verdict_last_and_takes_no_text_for_markup() -> None:
     assert "INCONCLUSIVE 1 of 2 gates could not be checked, which is not a pass." in terminal(
         inconclusive()
     )
+
+
+def test_what_was_not_checked_is_in_every_view() -> None:
+    (sentence,) = inconclusive().not_checked
+    for view in (to_markdown, quality_section, to_junit, to_json, terminal):
+        assert sentence in view(inconclusive())
+        assert "Not executed: LiteRT on the GPU, fp16" in " ".join(view(passing()).split())
+    whole = replace(passing(), paths=passing().paths[:1], not_checked=())
+    for view in (to_markdown, quality_section, terminal):
+        assert "every execution path of these artifacts was executed" in view(whole)
 
 
 def test_the_terminal_colours_verdicts_and_fits_a_narrow_window() -> None:
