@@ -7,13 +7,15 @@ any one way (siblings), or about storing (`exporter.quantization.store`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CheckpointSource, Codes, CodeScales
+from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments
 from exporter.schemes import IntegerScheme
 
 ZeroPoints = NDArray[np.int8]  # [rows, groups]
@@ -53,11 +55,22 @@ class MatrixRows:
 class InputMoments:
     """What a linear's inputs x were like over calibration text.
 
-    second: mean of x[i] * x[j], [in, in], symmetric. tokens: how many were seen.
+    second: mean of x[i] * x[j], [in, in], symmetric. tokens: how many were seen. What methods derive from
+    it is kept, as several matrices and threads ask for the same.
     """
 
     second: NDArray[np.float32]
     tokens: int
+    _factors: dict[tuple[int, float], MomentsFactor] = field(default_factory=dict, repr=False, compare=False)
+    _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def factor(self, group: int | None, damping: float) -> MomentsFactor:
+        """For columns in groups of so many, all of them for None. Raises ValueError as `factor_moments`."""
+        width = len(self.second) if group is None else group
+        with self._one_at_a_time:
+            if (width, damping) not in self._factors:
+                self._factors[width, damping] = factor_moments(self.second, width, damping)
+            return self._factors[width, damping]
 
 
 @dataclass(frozen=True)
