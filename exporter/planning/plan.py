@@ -16,6 +16,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.planning.decisions import decide
+from exporter.planning.recipe import MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.manifest import ComponentName
@@ -27,11 +28,12 @@ PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number 
 class ComponentPlan:
     """schemes: canonical name to scheme, for every matrix of the component. weight_bytes: of them all.
 
-    taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
+    methods: how the codes of a matrix of an integer scheme are found, unless they are taken over. taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
     have been kept, or that would have the recipe's scheme, but for a runtime of the plan, and why.
     """
 
     schemes: Mapping[str, Scheme]
+    methods: Mapping[str, MethodName]
     taken_over: frozenset[str]
     refusals: Mapping[str, str]
     weight_bytes: int
@@ -69,6 +71,11 @@ class Plan:
     def schemes(self) -> dict[str, Scheme]:
         """Of every matrix of the model."""
         return {name: scheme for each in self.components.values() for name, scheme in each.schemes.items()}
+
+    @property
+    def methods(self) -> dict[str, MethodName]:
+        """How codes are found, of every matrix that gets new ones."""
+        return {name: method for each in self.components.values() for name, method in each.methods.items()}
 
     @property
     def taken_over(self) -> frozenset[str]:
@@ -133,7 +140,12 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
             weight_bytes += scheme.stored_bytes(weight.shape)
     taken_over = frozenset(name for name, decision in decisions.items() if decision.taken_over)
     refusals = {name: decision.refusal for name, decision in decisions.items() if decision.refusal}
-    return ComponentPlan(schemes, taken_over, refusals, weight_bytes)
+    methods = {
+        name: decision.method
+        for name, decision in decisions.items()
+        if isinstance(decision.scheme, IntegerScheme) and not decision.taken_over
+    }
+    return ComponentPlan(schemes, methods, taken_over, refusals, weight_bytes)
 
 
 def _accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:

@@ -9,27 +9,76 @@ codes are found (`methods`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CheckpointSource
+from exporter.planning.recipe import MethodName
 from exporter.progress import Progress
-from exporter.quantization.methods.interface import InputMoments
+from exporter.quantization.methods.calibrated import Calibrated
+from exporter.quantization.methods.interface import InputMoments, Method
+from exporter.quantization.methods.nearest import Nearest
+from exporter.quantization.methods.taken_over import TakenOver, require_held
+from exporter.quantization.methods.weighted import Weighted
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.writer import StoreWriter, WeightsDone
 from exporter.quantization.transforms.equalization import EqualizedSource
+from exporter.reference.calibration_text import CalibrationText
 from exporter.reference.moments import MomentsWatch, SecondMoment
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights
+from exporter.schemes import Scheme
 
-Sequences = Sequence[NDArray[np.int32]]
-"""Token ids, [batch, tokens] each."""
+BATCH = 8  # sequences that pass a layer together
+
+
+@dataclass(frozen=True)
+class Coding:
+    """schemes: one for every matrix. methods: how codes are found, for each that has integers of its own.
+    taken_over: matrices whose source's codes are kept."""
+
+    schemes: Mapping[str, Scheme]
+    methods: Mapping[str, MethodName]
+    taken_over: frozenset[str]
+
+
+def write_calibrated(
+    source: CheckpointSource,
+    coding: Coding,
+    text: CalibrationText,
+    directory: Path,
+    progress: Progress,
+) -> QuantizedCheckpoint:
+    """Quantise `source` into `directory`; matrices of the same source, coding and text there are kept.
+
+    Raises as `exporter.quantization.quantize.write_quantized`, and ReferenceModelError for a linear whose
+    inputs are not finite.
+    """
+    require_held(source, coding.schemes, coding.taken_over)
+    original = source.base if isinstance(source, EqualizedSource) else source
+    with StoreWriter.begin(directory, source, coding.schemes, methods_of(coding, text)) as store:
+        if not store.finished:
+            write_layer_by_layer(store, original, text, progress)
+        return store.finish()
+
+
+def methods_of(coding: Coding, text: CalibrationText) -> dict[str, Method]:
+    """A method for each matrix of an integer scheme."""
+    found: dict[str, Method] = {name: TakenOver() for name in coding.taken_over}
+    by_name: dict[MethodName, Method] = {
+        "nearest": Nearest(),
+        "weighted": Weighted(text.sha256),
+        "error-feedback": Calibrated(text.sha256),
+    }
+    return found | {name: by_name[method] for name, method in coding.methods.items()}
 
 
 def write_layer_by_layer(
-    store: StoreWriter, original: CheckpointSource, sequences: Sequences, progress: Progress
+    store: StoreWriter, original: CheckpointSource, text: CalibrationText, progress: Progress
 ) -> None:
     """Write every matrix that is not there, those that calibration text reaches with their moments.
 
@@ -37,7 +86,8 @@ def write_layer_by_layer(
     """
     order = _Order(store, progress)
     reference = StreamedReference(OriginalWeights(original))
-    with torch.inference_mode(), reference.walk(*sequences) as walk:
+    batches = text.batches(BATCH)
+    with torch.inference_mode(), reference.walk(*batches) as walk:
         watch = MomentsWatch()
         walk.start(watch)
         order.write(watch)
@@ -48,7 +98,7 @@ def write_layer_by_layer(
             order.write(watch)
         if not store.has(reference.head_name):
             watch = MomentsWatch()
-            for number in range(len(sequences)):
+            for number in range(len(batches)):
                 watch.add(reference.head_name, walk.finish(number).last_hidden_state)
             order.write(watch)
     order.write_rest()
@@ -96,9 +146,21 @@ class _Order:
     def _write(self, name: str, moments: InputMoments | None) -> None:
         if self._store.has(name):
             return
-        self._store.write(name, self._telling(), moments)
+        with _products_on_one_thread():
+            self._store.write(name, self._telling(), moments)
         self._done += self._sizes[name]
 
     def _telling(self) -> WeightsDone:
         total, before = sum(self._sizes.values()), self._done
         return lambda done: self._progress("quantise", before + done, total)
+
+
+@contextmanager
+def _products_on_one_thread() -> Iterator[None]:
+    """The store works on a chunk of rows for each processor: a product that takes them all would wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import CheckpointError
-from exporter.quantization.methods.error_feedback import Levels, round_with_feedback
+from exporter.quantization.methods.error_feedback import (
+    Levels,
+    round_to_nearest,
+    round_with_feedback,
+)
 from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows, MethodRecord
 from exporter.quantization.methods.moments_factor import MomentsFactor
-from exporter.quantization.methods.refinement import improve_levels, refit_scales
+from exporter.quantization.methods.nearest import Nearest
+from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
 from exporter.schemes import IntegerScheme
 
 VERSION = 1
@@ -27,20 +32,24 @@ MOST_ROWS = 1024
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Satisfies `Method`. damping: share of the mean energy. rounds: of refinement."""
+    """Satisfies `Method`. text: the calibration text's digest. damping: share of the mean energy that each
+    input gets more. rounds: of refinement."""
 
+    text: str
     damping: float = 0.01
     rounds: int = 1
 
     @property
     def record(self) -> MethodRecord:
-        return MethodRecord(
-            "error feedback", VERSION, {"damping": self.damping, "rounds": self.rounds}
-        )
+        settings = {"text": self.text, "damping": self.damping, "rounds": self.rounds}
+        return MethodRecord("error feedback", VERSION, settings)
+
+    def tile(self, inputs: int) -> int:
+        return row_tile(inputs)
 
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
-        if moments is None:
-            raise ValueError(f"{rows.name} has no moments")
+        if moments is None:  # a table that is only looked up
+            return Nearest().find(rows, scheme, None)
         factor = moments.factor(scheme.group, self.damping)
         try:
             return calibrated_rows(rows.values(), scheme, factor, self.rounds)
@@ -79,8 +88,14 @@ def calibrated_rows(
 def _levels(
     targets: NDArray[np.float32], scheme: IntegerScheme, factor: MomentsFactor, rounds: int
 ) -> Levels:
+    """[in, rows]. Each row's is the better of what feedback comes to and the nearest codes: few rows lose by
+    feedback, and none has to."""
     found = round_with_feedback(targets, factor, scheme)
     for _ in range(rounds):
         refit_scales(targets, factor, found)
         improve_levels(targets, factor, scheme, found)
+    plain = round_to_nearest(targets, factor, scheme)
+    worse = output_errors(targets, factor, plain) < output_errors(targets, factor, found)
+    for better, kept in zip(plain.arrays, found.arrays, strict=True):
+        kept[:, worse] = better[:, worse]
     return found

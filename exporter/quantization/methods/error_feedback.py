@@ -30,6 +30,14 @@ class Levels:
     scales: Columns
     zero_points: Columns
 
+    @property
+    def arrays(self) -> tuple[Columns, Columns, Columns]:
+        return self.levels, self.scales, self.zero_points
+
+    def weights(self) -> Columns:
+        """What the levels stand for, [in, rows]."""
+        return self.levels * np.repeat(self.scales, len(self.levels) // len(self.scales), axis=0)
+
 
 def round_with_feedback(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme) -> Levels:
     """Levels for weights [in, rows], columns in the factor's order. Raises OverflowError as the search."""
@@ -55,7 +63,27 @@ def round_with_feedback(targets: Columns, factor: MomentsFactor, scheme: Integer
             last = min(stop, first + step)
             if not by_row:
                 _search(aimed[first - start : last - start], factor, first, last, scheme, found)
-            _round_group(aimed[first - start :], targets, factor, (first, last, stop), scheme, found, errors)
+            _round_group(
+                aimed[first - start :], targets, factor, (first, last, stop), scheme, found, errors
+            )
+    return found
+
+
+def round_to_nearest(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme) -> Levels:
+    """The same without feedback: every column as if the others were not rounded."""
+    inputs, rows = targets.shape
+    group = inputs if scheme.group is None else scheme.group
+    shape = (inputs // group, rows)
+    found = Levels(np.empty_like(targets), np.empty(shape, np.float32), np.zeros(shape, np.float32))
+    energy = np.diagonal(factor.second)
+    for number in range(len(found.scales)):
+        part = slice(number * group, (number + 1) * group)
+        tile = Tile(targets[part], 0, energy[part, None])
+        if scheme.zero_points:
+            scales, found.zero_points[number], found.levels[part] = search_with_zero_points(tile, scheme)
+        else:
+            scales, found.levels[part] = search_symmetric(tile, scheme)
+        found.scales[number] = scales
     return found
 
 

@@ -61,7 +61,9 @@ class InputMoments:
 
     second: NDArray[np.float32]
     tokens: int
-    _factors: dict[tuple[int, float], MomentsFactor] = field(default_factory=dict, repr=False, compare=False)
+    _factors: dict[tuple[int, float], MomentsFactor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def factor(self, group: int | None, damping: float) -> MomentsFactor:
@@ -87,10 +89,15 @@ class FoundCodes:
 
 
 class Method(Protocol):
-    """Pure: rows get the same codes in any company and on any thread; called from several at once."""
+    """Pure: a tile of rows gets the same codes in any company and on any thread; called from several at
+    once."""
 
     @property
     def record(self) -> MethodRecord: ...
+
+    def tile(self, inputs: int) -> int:
+        """Rows of a matrix that belong together: what `find` is given begins at a multiple of it."""
+        ...
 
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         """Codes of these rows. moments: of the matrix's inputs, where whoever drives has them.

@@ -1,12 +1,12 @@
 """What is left to gain on found levels: scales that suit all of a row's groups together, and codes one by one.
 
-Both lower (w - ŵ) H (w - ŵ)ᵀ and never raise it, but for scales' rounding to half precision. Not about
-finding levels (`error_feedback`).
+Both lower (w - ŵ) H (w - ŵ)ᵀ and never raise it. Not about finding levels (`error_feedback`).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.quantization.methods.error_feedback import Columns, Levels, level_bounds, product
 from exporter.quantization.methods.moments_factor import MomentsFactor
@@ -39,14 +39,22 @@ def refit_scales(targets: Columns, factor: MomentsFactor, found: Levels) -> None
     scales = np.linalg.solve(systems, wanted.T[:, :, None])[:, :, 0].T
     near = (scales > NARROWEST * found.scales) & (scales < WIDEST * found.scales)
     kept = np.where(near, scales, found.scales).clip(SMALLEST_FP16, LARGEST_FP16)
-    found.scales = kept.astype(np.float16).astype(np.float32)
+    kept = kept.astype(np.float16).astype(np.float32)
+    better = _error(system, wanted, kept) < _error(system, wanted, found.scales)
+    found.scales = np.where(better, kept, found.scales)
+
+
+def _error(system: NDArray[np.float32], wanted: Columns, scales: Columns) -> NDArray[np.float32]:
+    """The error of each row at these scales, but for what all scales have in common, [rows]."""
+    errors: NDArray[np.float32] = np.einsum("ghr,gr,hr->r", system, scales, scales, optimize=True)
+    return errors - 2 * np.einsum("gr,gr->r", wanted, scales)
 
 
 def improve_levels(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme, found: Levels) -> None:
     """Once through all columns: the level that is best while all others stay, scales too."""
     inputs = len(targets)
     width = inputs // len(found.scales)
-    error = targets - found.levels * np.repeat(found.scales, width, axis=0)
+    error = targets - found.weights()
     pull = product(factor.second, error)  # half the gradient, [in, rows]
     energy = np.diagonal(factor.second)
     for start in range(0, inputs, BLOCK):
@@ -65,3 +73,10 @@ def improve_levels(targets: Columns, factor: MomentsFactor, scheme: IntegerSchem
             local -= rest[:, None] * move
         if stop < inputs:
             pull[stop:] -= product(factor.second[stop:, start:stop], moves)
+
+
+def output_errors(targets: Columns, factor: MomentsFactor, found: Levels) -> NDArray[np.float32]:
+    """(w - ŵ) H (w - ŵ)ᵀ of each row, [rows]."""
+    error = targets - found.weights()
+    errors: NDArray[np.float32] = np.einsum("ir,ir->r", product(factor.second, error), error)
+    return errors
