@@ -28,8 +28,9 @@ PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number 
 class ComponentPlan:
     """schemes: canonical name to scheme, for every matrix of the component. weight_bytes: of them all.
 
-    methods: how the codes of a matrix of an integer scheme are found, unless they are taken over. taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
-    have been kept, or that would have the recipe's scheme, but for a runtime of the plan, and why.
+    methods: how codes are found, for each matrix of an integer scheme that gets new ones. taken_over: those
+    whose source's codes are kept. refusals: matrices whose source's codes could have been kept, or that
+    would have the recipe's scheme, but for a runtime of the plan, and why.
     """
 
     schemes: Mapping[str, Scheme]

@@ -1,8 +1,8 @@
 """`CalibrationText`: what passes through a model while its codes are found, cut into short sequences.
 
-Short, because what enters a linear is much alike anywhere in a text, and attention costs its square. Domains
-take turns, so that the first few thousand tokens hold a little of each. Never a text that anything is judged
-on. Not about what is measured (`activations`, `moments`).
+Short, because what enters a linear is much alike anywhere in a text, and attention costs its square.
+Domains take turns, so that the first few thousand tokens hold a little of each. Never a text that anything
+is judged on. Not about what is measured (`activations`, `moments`).
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def read_domains(directory: Path, source: CheckpointSource, texts: Texts) -> tup
 
 
 def read_domain(path: Path, source: CheckpointSource, texts: Texts) -> Domain:
-    """One file's: conversations of a .json file, text of any other. Raises as `read_domains`, and UsageError
-    for a file that is no UTF-8 text."""
+    """One file's: conversations of a .json file, text of any other. Raises as `read_domains`, and
+    UsageError for a file that is no UTF-8 text."""
     if path.suffix == ".json":
         spoken, remark = _spoken(read_conversations(path), source)
         return Domain("chat", texts.tokenised(path.stem, spoken), remark)

@@ -88,8 +88,8 @@ def calibrated_rows(
 def _levels(
     targets: NDArray[np.float32], scheme: IntegerScheme, factor: MomentsFactor, rounds: int
 ) -> Levels:
-    """[in, rows]. Each row's is the better of what feedback comes to and the nearest codes: few rows lose by
-    feedback, and none has to."""
+    """[in, rows]. Each row's is the better of what feedback comes to and the nearest codes: few rows lose
+    by feedback, and none has to."""
     found = round_with_feedback(targets, factor, scheme)
     for _ in range(rounds):
         refit_scales(targets, factor, found)

@@ -1,4 +1,4 @@
-"""What is left to gain on found levels: scales that suit all of a row's groups together, and codes one by one.
+"""What is left to gain on found levels: scales that suit a row's groups together, and codes one by one.
 
 Both lower (w - ŵ) H (w - ŵ)ᵀ and never raise it. Not about finding levels (`error_feedback`).
 """
