@@ -22,14 +22,14 @@ from exporter.schemes import SYMMETRIC, IntegerScheme, Scheme, scheme_holding
 
 @dataclass(frozen=True)
 class Decision:
-    """For one matrix. method: how its codes are found, where it has any and they are not taken over.
-    taken_over: its source's codes are kept. refusal: why codes that could have been kept are not, or the
-    recipe's scheme is not given, in words; None where neither is so."""
+    """For one matrix. taken_over: its source's codes are kept. refusal: why codes that could have been
+    kept are not, or the recipe's scheme is not given, in words; None where neither is so. method: how its
+    codes are found, where it has any and they are not taken over."""
 
     scheme: Scheme
-    method: MethodName
     taken_over: bool
     refusal: str | None
+    method: MethodName = "nearest"
 
 
 def decide(
@@ -60,13 +60,13 @@ def _decide(rule: Rule, held: HeldCodes | None, families: tuple[RuntimeFamily, .
     scheme, why = _by_row(rule.scheme, families)
     stored = None if held is None else scheme_holding(held)
     if held is None or stored is None or not (rule.keep_stored or stored == rule.scheme):
-        return Decision(scheme, rule.method, False, why)
+        return Decision(scheme, False, why, rule.method)
     refusals = [
         f"{family.name} {why}" for family in families if (why := _refusal(stored, held, family)) is not None
     ]
     if refusals:
-        return Decision(scheme, rule.method, False, "; ".join(refusals))
-    return Decision(stored, rule.method, True, None)
+        return Decision(scheme, False, "; ".join(refusals), rule.method)
+    return Decision(stored, True, None)
 
 
 def _by_row(scheme: Scheme, families: tuple[RuntimeFamily, ...]) -> tuple[Scheme, str | None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from exporter.checkpoints.interface import CheckpointSource
+from exporter.planning.memory import CalibrationSize
 from exporter.planning.recipe import MethodName
 from exporter.progress import Progress
 from exporter.quantization.methods.calibrated import Calibrated
@@ -27,13 +28,19 @@ from exporter.quantization.methods.weighted import Weighted
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.writer import StoreWriter, WeightsDone
 from exporter.quantization.transforms.equalization import EqualizedSource
-from exporter.reference.calibration_text import CalibrationText
+from exporter.reference.calibration_text import SEQUENCE, CalibrationText
 from exporter.reference.moments import MomentsWatch, SecondMoment
+from exporter.reference.spill import MEMORY_BYTES
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights
 from exporter.schemes import Scheme
 
 BATCH = 8  # sequences that pass a layer together
+
+
+def calibration_size() -> CalibrationSize:
+    """For the plan of memory."""
+    return CalibrationSize(BATCH, SEQUENCE, MEMORY_BYTES)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from exporter.reference.weights import OriginalWeights
 def input_sizes(
     source: CheckpointSource, tokens: NDArray[np.int32], progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Linear's weight name to the RMS of each input over tokens [batch, length], [in]."""
+    """Linear's weight name to the RMS of each input over tokens [batch, length] or [length], [in]."""
     sizes = _InputSizes({})
     progress("measure activations", 0, 1)
-    StreamedReference(OriginalWeights(source)).watch(tokens, sizes)
+    StreamedReference(OriginalWeights(source)).watch(np.atleast_2d(tokens), sizes)
     progress("measure activations", 1, 1)
     return sizes.found
 

@@ -45,7 +45,8 @@ def weights_of(found: FoundCodes) -> NDArray[np.float64]:
     levels = found.codes.astype(np.float64).reshape(len(found.codes), groups, -1)
     if found.zero_points is not None:
         levels = levels - found.zero_points[:, :, None]
-    return (levels * found.scales[:, :, None].astype(np.float64)).reshape(found.codes.shape)
+    values: NDArray[np.float64] = levels * found.scales[:, :, None].astype(np.float64)
+    return values.reshape(found.codes.shape)
 
 
 def output_error(
