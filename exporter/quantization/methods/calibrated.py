@@ -20,7 +20,7 @@ from exporter.quantization.methods.error_feedback import (
     round_with_feedback,
 )
 from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows, MethodRecord
-from exporter.quantization.methods.moments_factor import MomentsFactor
+from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments
 from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
 from exporter.schemes import IntegerScheme
@@ -50,11 +50,18 @@ class Calibrated:
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         if moments is None:  # a table that is only looked up
             return Nearest().find(rows, scheme, None)
-        factor = moments.factor(scheme.group, self.damping)
+        factor = self._factor(moments, scheme)
         try:
             return calibrated_rows(rows.values(), scheme, factor, self.rounds)
         except OverflowError as error:
             raise CheckpointError(rows.name, str(error), "choose fp32 for it in the recipe") from error
+
+    def _factor(self, moments: InputMoments, scheme: IntegerScheme) -> MomentsFactor:
+        """Shared by the matrices that are given the same inputs, and by all their rows."""
+        group = scheme.group or len(moments.second)
+        return moments.derived(
+            (group, self.damping), lambda second: factor_moments(second, group, self.damping)
+        )
 
 
 def row_tile(inputs: int) -> int:

@@ -6,18 +6,18 @@ any one way (siblings), or about storing (`exporter.quantization.store`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CheckpointSource, Codes, CodeScales
-from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments
 from exporter.schemes import IntegerScheme
 
+Derived = TypeVar("Derived")
 ZeroPoints = NDArray[np.int8]  # [rows, groups]
 
 
@@ -61,18 +61,16 @@ class InputMoments:
 
     second: NDArray[np.float32]
     tokens: int
-    _factors: dict[tuple[int, float], MomentsFactor] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
     _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
 
-    def factor(self, group: int | None, damping: float) -> MomentsFactor:
-        """For columns in groups of so many, all of them for None. Raises ValueError as `factor_moments`."""
-        width = len(self.second) if group is None else group
+    def derived(self, key: Hashable, make: Callable[[NDArray[np.float32]], Derived]) -> Derived:
+        """What `make` makes of `second`, made once for a key."""
         with self._one_at_a_time:
-            if (width, damping) not in self._factors:
-                self._factors[width, damping] = factor_moments(self.second, width, damping)
-            return self._factors[width, damping]
+            if key not in self._derived:
+                self._derived[key] = make(self.second)
+            found: Derived = self._derived[key]
+            return found
 
 
 @dataclass(frozen=True)
