@@ -124,7 +124,7 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     """Quantise the job's source by a plan, equalised first where its recipe says so."""
-    source, how = job.source, plan.variant.recipe.equalization
+    source, how = job.source, plan.equalization
     if how is not None:
         seen = job.calibration.first(EQUALISED_ON).sequences
         source = equalize(source, input_sizes(source, seen, job.progress), how)

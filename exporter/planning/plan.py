@@ -16,7 +16,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.planning.decisions import decide
-from exporter.planning.recipe import MethodName
+from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.manifest import ComponentName
@@ -81,6 +81,11 @@ class Plan:
     @property
     def taken_over(self) -> frozenset[str]:
         return frozenset().union(*(each.taken_over for each in self.components.values()))
+
+    @property
+    def equalization(self) -> Equalization | None:
+        """The recipe's, unless codes are taken over, which are of weights as they are."""
+        return None if self.taken_over else self.variant.recipe.equalization
 
     @property
     def refusals(self) -> dict[str, str]:

@@ -41,91 +41,76 @@ class Levels:
 
 def round_with_feedback(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme) -> Levels:
     """Levels for weights [in, rows], columns in the factor's order. Raises OverflowError as the search."""
-    inputs, rows = targets.shape
-    group = inputs if scheme.group is None else scheme.group
-    found = Levels(
-        np.empty_like(targets),
-        np.empty((inputs // group, rows), np.float32),
-        np.zeros((inputs // group, rows), np.float32),
-    )
-    errors = np.empty_like(targets)
-    by_row = scheme.group is None
-    if by_row:  # one scale for all columns: found before the first is rounded
-        _search(targets, factor, 0, inputs, scheme, found)
-    block = BLOCK if by_row else max(BLOCK // group, 1) * group
+    rounding = _Rounding(targets, factor, scheme)
+    inputs, group = len(targets), rounding.group
+    if group == inputs:  # one scale for all columns: found before the first is rounded
+        rounding.search(targets, 0, inputs, np.diagonal(factor.second))
+    block = BLOCK if group == inputs else max(BLOCK // group, 1) * group
     for start in range(0, inputs, block):
         stop = min(inputs, start + block)
         aimed = targets[start:stop].copy()
         if start:
-            aimed += product(factor.feedback[:start, start:stop].T, errors[:start])
-        step = stop - start if by_row else group
-        for first in range(start, stop, step):
-            last = min(stop, first + step)
-            if not by_row:
-                _search(aimed[first - start : last - start], factor, first, last, scheme, found)
-            _round_group(
-                aimed[first - start :], targets, factor, (first, last, stop), scheme, found, errors
-            )
-    return found
+            aimed += product(factor.feedback[:start, start:stop].T, rounding.errors[:start])
+        for first in range(start, stop, min(group, block)):
+            last = min(stop, first + group)
+            rest = aimed[first - start :]
+            if group < inputs:
+                rounding.search(rest[: last - first], first, last, factor.conditional)
+            rounding.round(rest, first, last)
+            if last < stop:
+                moved = product(factor.feedback[first:last, last:stop].T, rounding.errors[first:last])
+                rest[last - first :] += moved
+    return rounding.found
 
 
 def round_to_nearest(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme) -> Levels:
     """The same without feedback: every column as if the others were not rounded."""
-    inputs, rows = targets.shape
-    group = inputs if scheme.group is None else scheme.group
-    shape = (inputs // group, rows)
-    found = Levels(np.empty_like(targets), np.empty(shape, np.float32), np.zeros(shape, np.float32))
+    rounding = _Rounding(targets, factor, scheme)
+    found, group = rounding.found, rounding.group
     energy = np.diagonal(factor.second)
-    for number in range(len(found.scales)):
-        part = slice(number * group, (number + 1) * group)
-        tile = Tile(targets[part], 0, energy[part, None])
-        if scheme.zero_points:
-            scales, found.zero_points[number], found.levels[part] = search_with_zero_points(tile, scheme)
-        else:
-            scales, found.levels[part] = search_symmetric(tile, scheme)
-        found.scales[number] = scales
+    for first in range(0, len(targets), group):
+        part = slice(first, first + group)
+        found.levels[part] = rounding.search(targets[part], first, first + group, energy)
     return found
 
 
-def _search(
-    aimed: Columns, factor: MomentsFactor, first: int, last: int, scheme: IntegerScheme, found: Levels
-) -> None:
-    """The scales of columns first to last, which are one group."""
-    weigh = factor.conditional if scheme.group else np.diagonal(factor.second)
-    tile = Tile(aimed, 0, weigh[first:last, None])
-    number = first // (last - first)
-    if scheme.zero_points:
-        scales, zero_points, _ = search_with_zero_points(tile, scheme)
-        found.zero_points[number] = zero_points
-    else:
-        scales, _ = search_symmetric(tile, scheme)
-    found.scales[number] = scales
+class _Rounding:
+    """What is found so far. errors: of the columns that were rounded, [in, rows]."""
 
+    def __init__(self, targets: Columns, factor: MomentsFactor, scheme: IntegerScheme) -> None:
+        inputs, rows = targets.shape
+        self.targets, self.factor, self.scheme = targets, factor, scheme
+        self.group = scheme.group or inputs
+        groups = inputs // self.group
+        scales, zeros = np.empty((groups, rows), np.float32), np.zeros((groups, rows), np.float32)
+        self.found = Levels(np.empty_like(targets), scales, zeros)
+        self.errors = np.empty_like(targets)
 
-def _round_group(
-    aimed: Columns,
-    targets: Columns,
-    factor: MomentsFactor,
-    span: tuple[int, int, int],
-    scheme: IntegerScheme,
-    found: Levels,
-    errors: Columns,
-) -> None:
-    """Round columns first to last; those up to stop, which `aimed` begins at first with, are moved."""
-    first, last, stop = span
-    number = 0 if scheme.group is None else first // scheme.group
-    scales, zeros = found.scales[number], found.zero_points[number]
-    low, top = level_bounds(scheme, zeros)
-    inverse = 1 / scales
-    for column in range(first, last):
-        level = np.multiply(aimed[column - first], inverse, out=found.levels[column])
-        np.clip(np.rint(level, out=level), low, top, out=level)
-        error = np.subtract(targets[column], level * scales, out=errors[column])
-        rest = factor.feedback[column, column + 1 : last]
-        if len(rest):
-            aimed[column - first + 1 : last - first] += rest[:, None] * error
-    if last < stop:
-        aimed[last - first :] += product(factor.feedback[first:last, last:stop].T, errors[first:last])
+    def search(self, aimed: Columns, first: int, last: int, weigh: NDArray[np.float32]) -> Columns:
+        """Scales of columns first to last, which are one group. Gives their nearest levels too."""
+        tile = Tile(aimed, 0, weigh[first:last, None])
+        number = first // self.group
+        if self.scheme.zero_points:
+            scales, zeros, levels = search_with_zero_points(tile, self.scheme)
+            self.found.zero_points[number] = zeros
+        else:
+            scales, levels = search_symmetric(tile, self.scheme)
+        self.found.scales[number] = scales
+        return levels
+
+    def round(self, aimed: Columns, first: int, last: int) -> None:
+        """Columns first to last of one group, `aimed` beginning with them; each moves those after it."""
+        number = first // self.group
+        scales = self.found.scales[number]
+        low, top = level_bounds(self.scheme, self.found.zero_points[number])
+        inverse = 1 / scales
+        for column in range(first, last):
+            level = np.multiply(aimed[column - first], inverse, out=self.found.levels[column])
+            np.clip(np.rint(level, out=level), low, top, out=level)
+            error = np.subtract(self.targets[column], level * scales, out=self.errors[column])
+            rest = self.factor.feedback[column, column + 1 : last]
+            if len(rest):
+                aimed[column - first + 1 : last - first] += rest[:, None] * error
 
 
 def level_bounds(scheme: IntegerScheme, zeros: NDArray[np.float32]) -> tuple[Columns, Columns]:

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class MomentsFactor:
@@ -24,12 +22,12 @@ class MomentsFactor:
     conditional: D, [in]."""
 
     order: NDArray[np.intp]
-    second: Matrix
-    feedback: Matrix
+    second: NDArray[np.float32]
+    feedback: NDArray[np.float32]
     conditional: NDArray[np.float32]
 
 
-def factor_moments(second: Matrix, group: int, damping: float) -> MomentsFactor:
+def factor_moments(second: NDArray[np.float32], group: int, damping: float) -> MomentsFactor:
     """Of moments [in, in], for columns in groups of `group`.
 
     damping: share of the mean energy that is added to every column's, so that inputs which never varied
