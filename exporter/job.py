@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.lowering.interface import Lowering
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
+from exporter.reference.calibration_text import CalibrationText, calibration_text
 from exporter.reference.texts import Texts, TokenisedText
 from exporter.stopwatch import Stopwatch
 from runtimes.session import PrefillLogits
@@ -28,7 +30,8 @@ class Job:
     each evaluation token, four times, and for what a float twin takes (LiteRT: 2 GiB of weights and 1 MiB
     for each evaluation token). prefill_logits: positions a prefill returns logits for, where there is a
     choice. token_limit: evaluation tokens to compare at most, None for all that the context holds.
-    accelerators: execute on those that are here too. prompts: for greedy tokens.
+    accelerators: execute on those that are here too. calibration_files: the user's own text for finding
+    codes, none for what ships. prompts: for greedy tokens.
     """
 
     source: CheckpointSource
@@ -41,7 +44,13 @@ class Job:
     prefill_logits: PrefillLogits = "last"
     token_limit: int | None = None
     accelerators: bool = True
+    calibration_files: tuple[Path, ...] = ()
     prompts: tuple[str, ...] = PROMPTS
+
+    @cached_property
+    def calibration(self) -> CalibrationText:
+        """Read when it is first asked for. Raises as `calibration_text`."""
+        return calibration_text(self.source, self.texts, self.calibration_files)
 
     def evaluation(self, context: int) -> TokenisedText:
         """The evaluation text as far as caches of `context` positions hold it."""

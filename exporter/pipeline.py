@@ -23,6 +23,7 @@ from exporter.planning.estimates import device_estimates
 from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.progress import Progress
+from exporter.quantization.calibrated_quantize import calibration_size
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.stopwatch import Stopwatch
@@ -122,5 +123,5 @@ def planned_stages(
 ) -> tuple[StageMemory, ...]:
     """What each stage takes of memory, for the texts in the checkpoint's own tokens."""
     compared = len(texts.evaluation.cut(token_limit).tokens)
-    spec, calibrated = source.components["text"].spec, len(texts.calibration.tokens)
+    spec, calibrated = source.components["text"].spec, calibration_size()
     return export_memory(spec, plan, min(compared, plan.variant.context), calibrated)

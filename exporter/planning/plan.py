@@ -16,6 +16,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.planning.decisions import decide
+from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.manifest import ComponentName
@@ -27,11 +28,13 @@ PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number 
 class ComponentPlan:
     """schemes: canonical name to scheme, for every matrix of the component. weight_bytes: of them all.
 
-    taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
-    have been kept, or that would have the recipe's scheme, but for a runtime of the plan, and why.
+    methods: how codes are found, for each matrix of an integer scheme that gets new ones. taken_over: those
+    whose source's codes are kept. refusals: matrices whose source's codes could have been kept, or that
+    would have the recipe's scheme, but for a runtime of the plan, and why.
     """
 
     schemes: Mapping[str, Scheme]
+    methods: Mapping[str, MethodName]
     taken_over: frozenset[str]
     refusals: Mapping[str, str]
     weight_bytes: int
@@ -72,8 +75,18 @@ class Plan:
         return {name: scheme for each in self.components.values() for name, scheme in each.schemes.items()}
 
     @property
+    def methods(self) -> dict[str, MethodName]:
+        """How codes are found, of every matrix that gets new ones."""
+        return {name: method for each in self.components.values() for name, method in each.methods.items()}
+
+    @property
     def taken_over(self) -> frozenset[str]:
         return frozenset().union(*(each.taken_over for each in self.components.values()))
+
+    @property
+    def equalization(self) -> Equalization | None:
+        """The recipe's, unless codes are taken over, which are of weights as they are."""
+        return None if self.taken_over else self.variant.recipe.equalization
 
     @property
     def refusals(self) -> dict[str, str]:
@@ -145,7 +158,12 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
             weight_bytes += scheme.stored_bytes(weight.shape)
     taken_over = frozenset(name for name, decision in decisions.items() if decision.taken_over)
     refusals = {name: decision.refusal for name, decision in decisions.items() if decision.refusal}
-    return ComponentPlan(schemes, taken_over, refusals, weight_bytes)
+    methods = {
+        name: decision.method
+        for name, decision in decisions.items()
+        if isinstance(decision.scheme, IntegerScheme) and not decision.taken_over
+    }
+    return ComponentPlan(schemes, methods, taken_over, refusals, weight_bytes)
 
 
 def _accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:
