@@ -17,6 +17,8 @@ from exporter.schemes import FP32, Scheme
 from runtimes.formats import Format
 
 _LOOKED_UP = (Role.EMBEDDING, Role.PER_LAYER_EMBEDDING)
+# What a format keeps outside the graph that a GPU is given: in an embedder, which the CPU runs.
+_APART: Mapping[Format, tuple[Role, ...]] = {"litertlm": (Role.PER_LAYER_EMBEDDING,)}
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def _beyond_buffer(profile: DeviceProfile, format: Format, spec: ModelSpec, plan
     limit = profile.largest_buffer
     if limit is None or profile.accelerators.by_format[format] != "GPU":
         return None
-    shapes = {weight.name: weight.shape for weight in spec.weights() if weight.is_matrix}
+    apart = _APART.get(format, ())
+    shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
     sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
     largest = max(sizes, key=sizes.__getitem__)
     if sizes[largest] <= limit.bytes:
