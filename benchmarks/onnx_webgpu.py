@@ -91,7 +91,7 @@ class Runner:
             directory = Path(place)
             (directory / "order.json").write_text(json.dumps(order), encoding="utf-8")
             if feeds is not None:
-                np.savez(directory / "feeds.npz", **feeds)
+                np.savez(directory / "feeds.npz", allow_pickle=False, **feeds)
             script = Path(__file__).with_name("onnx_webgpu_session.py")
             # Nothing of this interpreter's own packages may be found there.
             inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -141,13 +141,13 @@ class Written:
 
     def cells(self, runner: Runner) -> Iterator[str]:
         """Below `COLUMNS`. Of a graph without GroupQueryAttention, what there is none to change for."""
-        rounded = ((self.graph, None), (self.graph, []))
-        changed = ((self.graph, self.attention), (self.plain, []), (self.plain, self.attention))
-        for graph, on_cpu in (*rounded, *(changed if self.attention else ())):
+        variants: list[tuple[Path, list[str] | None]] = [(self.graph, None), (self.graph, [])]
+        if self.attention:
+            variants += [(self.graph, self.attention), (self.plain, []), (self.plain, self.attention)]
+        for graph, on_cpu in variants:
             order = {"graph": str(graph), "tokens": TOKENS.tolist(), "prefilled": PREFILLED}
             yield f"{mean_kl(self.expected, runner.run({**order, 'on_cpu': on_cpu})):.1e}"
-        if not self.attention:
-            yield from ["–"] * len(changed)
+        yield from ["–"] * (len(COLUMNS) - 1 - len(variants))
 
 
 def attention(runner: Runner) -> Iterator[tuple[str, float]]:

@@ -70,8 +70,9 @@ def test_what_is_read_back_has_the_scales_of_the_checkpoint(release: TinyRelease
         planned = release.checkpoint.matrices[name]
         np.testing.assert_array_equal(stored.scales, planned.scales(0, rows))  # type: ignore[union-attr]
         assert (matrix.row_factors is None) == (name == TABLE)
-    assert file.matrices[LINEAR].row_scales is not None
-    assert (np.frexp(file.matrices[LINEAR].row_scales)[0] == 0.5).all()
+    scales = file.matrices[LINEAR].row_scales
+    assert scales is not None
+    assert (np.frexp(scales)[0] == 0.5).all()
 
 
 def test_eight_bits_keep_their_scales(int8_release: TinyRelease) -> None:
