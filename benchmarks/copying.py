@@ -22,8 +22,8 @@ from benchmarks.one_variant import nothing
 from exporter.checkpoints.open import open_source
 from exporter.formats.execution_path import PathOrder
 from exporter.formats.table import drivers_of, paths_of
-from exporter.reference.copying import DISTANCES, CopyText, copying_text
-from exporter.reference.decisions import Decisions
+from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
+from exporter.reference.leads import Decisions
 from exporter.reference.streamed import reference_decisions
 from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights

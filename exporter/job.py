@@ -13,7 +13,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.lowering.interface import Lowering
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
-from exporter.reference.copying import DISTANCES, CopyText, copying_text
+from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
 from exporter.reference.texts import Texts, TokenisedText
 from exporter.stopwatch import Stopwatch
 from runtimes.session import PrefillLogits

@@ -23,7 +23,7 @@ from exporter.planning.estimates import device_estimates
 from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.progress import Progress
-from exporter.reference.copying import copying_text
+from exporter.reference.copy_text import copying_text
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.stopwatch import Stopwatch

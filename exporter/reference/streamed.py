@@ -28,8 +28,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from exporter.errors import ReferenceModelError
 from exporter.progress import Progress
-from exporter.reference.decisions import Decisions, TopTwo
 from exporter.reference.layer_walk import LayerWalk, LinearWatch, token_batches
+from exporter.reference.leads import Decisions, TopTwo
 from exporter.reference.lending import Lender, as_parameter
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peaks import Peaks

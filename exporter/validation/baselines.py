@@ -13,8 +13,8 @@ from exporter.job import Job
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.reference.copying import CopyText
-from exporter.reference.decisions import Decisions
+from exporter.reference.copy_text import CopyText
+from exporter.reference.leads import Decisions
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peak import Peak
 from exporter.reference.peaks import Peaks

@@ -8,7 +8,7 @@ likely either is right:
     quantisation   transformers on the quantised checkpoint against transformers on the original one: as
                    many may be lost as the recipe allows of top-1
 A reference need not know the answer itself; the report says how often it does. Not about the text
-(`exporter.reference.copying`) or paths' time (`path_copying`).
+(`exporter.reference.copy_text`) or paths' time (`path_copying`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.planning.recipe import QualityLimit
-from exporter.reference.copying import CopyText
-from exporter.reference.decisions import Decisions
+from exporter.reference.copy_text import CopyText
+from exporter.reference.leads import Decisions
 from exporter.validation.findings import Findings
 from exporter.validation.gates import SHARE, count_gate
 from exporter.validation.report import CopyRun, Gate

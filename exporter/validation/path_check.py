@@ -18,7 +18,7 @@ from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.execution_check import FAILURES, FINITE
 from exporter.validation.gates import count_gate, mean_kl_gate
-from exporter.validation.path_copying import Pace, ask_path
+from exporter.validation.path_copying import PathPace, ask_path
 from exporter.validation.report import Comparison, PathExecution, PathFailure, PathRun
 from exporter.validation.statistics import agree
 from exporter.validation.twin_check import Twins
@@ -101,7 +101,7 @@ def _execute(check: ArtifactCheck, path: ExecutionPath, twins: Twins, scratch: P
             f"{list(expected.shape)} were due; export again"
         )
     _judge(check, path, order, expected, answer)
-    ask_path(check, path, Pace(len(order.tokens), seconds), scratch)
+    ask_path(check, path, PathPace(len(order.tokens), seconds), scratch)
     found = PathExecution(
         runtime=answer.runtime,
         version=answer.version,

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from exporter.formats.execution_path import ExecutionPath, PathOrder
-from exporter.reference.copying import Stretch
+from exporter.reference.copy_text import Stretch
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.copying import chosen, judge_execution
 from runtimes.errors import ExecutionFailed
 
 
 @dataclass(frozen=True)
-class Pace:
+class PathPace:
     """How a path took the evaluation text, compiling included."""
 
     tokens: int
@@ -31,7 +31,7 @@ class Pace:
         return self.seconds * max(1.0, tokens / self.tokens)
 
 
-def ask_path(check: ArtifactCheck, path: ExecutionPath, pace: Pace, scratch: Path) -> None:
+def ask_path(check: ArtifactCheck, path: ExecutionPath, pace: PathPace, scratch: Path) -> None:
     """Ask what can be asked. Raises what running raises."""
     copying = check.copying
     if copying is None:
@@ -64,12 +64,12 @@ def ask_path(check: ArtifactCheck, path: ExecutionPath, pace: Pace, scratch: Pat
     judge_execution(check.findings, check.artifact.path, path.title, copying, asked, found)
 
 
-def _furthest(stretches: list[Stretch], path: ExecutionPath, pace: Pace) -> Stretch | None:
+def _furthest(stretches: list[Stretch], path: ExecutionPath, pace: PathPace) -> Stretch | None:
     allowed = [each for each in stretches if _why_not(each, path, pace) is None]
     return allowed[-1] if allowed else None
 
 
-def _why_not(stretch: Stretch, path: ExecutionPath, pace: Pace) -> str | None:
+def _why_not(stretch: Stretch, path: ExecutionPath, pace: PathPace) -> str | None:
     if path.most_prefilled is not None and stretch.first > path.most_prefilled:
         return f"it is given {path.most_prefilled} tokens by prefill at most"
     if (seconds := pace.expected(stretch.end)) > path.copying_seconds:
@@ -80,7 +80,11 @@ def _why_not(stretch: Stretch, path: ExecutionPath, pace: Pace) -> str | None:
 
 
 def _say_what_is_not_asked(
-    check: ArtifactCheck, path: ExecutionPath, pace: Pace, stretches: list[Stretch], asked: Stretch | None
+    check: ArtifactCheck,
+    path: ExecutionPath,
+    pace: PathPace,
+    stretches: list[Stretch],
+    asked: Stretch | None,
 ) -> None:
     for stretch in stretches:
         if (why := _why_not(stretch, path, pace)) is not None:

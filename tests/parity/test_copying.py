@@ -19,7 +19,7 @@ from exporter.formats.table import drivers_of
 from exporter.lowering.table import lowerings_for
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.reference.copying import copying_text
+from exporter.reference.copy_text import copying_text
 from exporter.reference.peak import SCORES
 from exporter.reference.peaks import Peaks
 from exporter.reference.streamed import reference_choices, reference_decisions

@@ -17,8 +17,8 @@ from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.lowering.interface import LoweringOrder
 from exporter.planning.recipe import QualityLimit
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.reference.copying import copying_text
-from exporter.reference.decisions import Decisions
+from exporter.reference.copy_text import copying_text
+from exporter.reference.leads import Decisions
 from exporter.reference.streamed import reference_decisions
 from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
@@ -34,7 +34,7 @@ from exporter.validation.copying import (
     judge_quantisation,
 )
 from exporter.validation.findings import Findings
-from exporter.validation.path_copying import Pace
+from exporter.validation.path_copying import PathPace
 from exporter.validation.report import Gate, PathExecution, ValidationReport
 from exporter.validation.verdict import Failed, Passed
 from runtimes.errors import ExecutionFailed, RuntimeUnavailable
@@ -295,5 +295,5 @@ def test_a_path_that_stops_answering_fails(release: Path, quantised: Quantised) 
 
 
 def test_a_pace_expects_no_less_than_what_was_taken() -> None:
-    assert Pace(100, 50.0).expected(300) == 150.0
-    assert Pace(100, 50.0).expected(20) == 50.0
+    assert PathPace(100, 50.0).expected(300) == 150.0
+    assert PathPace(100, 50.0).expected(20) == 50.0

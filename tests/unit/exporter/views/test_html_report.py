@@ -108,7 +108,7 @@ def test_every_gate_is_a_row_with_its_figures_or_its_reason() -> None:
     page = Page(to_html(report))
     cells = page.text_of("td")
     assert cells.count("✓ passed") == 7
-    assert cells.count("✗ failed") == 5 + len(report.paths), "both paths fail a gate"
+    assert cells.count("✗ failed") == 6 + len(report.paths), "both paths fail a gate"
     assert cells.count("– skipped") == 1
     for words in ("3.47 nats", "≤ 0.01 nats", "31.00 %", "≥ 96.00 %", "not a number", "no runtime"):
         assert words in cells
@@ -123,7 +123,7 @@ def test_every_path_is_a_row_with_what_computed_or_why_nothing_did() -> None:
 
 def test_every_kind_of_comparison_is_explained_where_it_is_used() -> None:
     text = Page(to_html(passing())).text
-    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end"):
+    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end", "copying"):
         assert MEANINGS[kind].sentence in text
 
 

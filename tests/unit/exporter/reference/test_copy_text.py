@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.reference.copying import DISTANCES, CopyText, copying_text
+from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
 from exporter.reference.texts import Texts
 from tests.tiny import RandomSource, tiny_gemma3
 

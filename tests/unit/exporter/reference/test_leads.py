@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.reference.decisions import TopTwo
+from exporter.reference.leads import TopTwo
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 50])

@@ -36,7 +36,7 @@ WORDS = ("copper", "harbor", "lantern", "meadow", "orbit", "pepper", "river", "s
 
 
 @dataclass(frozen=True)
-class Answer:
+class AskedFact:
     """Tokens begin to end of the text are a true answer; its fact stands `distance` tokens before it, or
     further where other facts did not leave so little room."""
 
@@ -61,7 +61,7 @@ class CopyText:
     answers: in order, nearer facts first."""
 
     tokens: Tokens
-    answers: tuple[Answer, ...]
+    answers: tuple[AskedFact, ...]
 
     @property
     def distances(self) -> tuple[int, ...]:
@@ -128,7 +128,7 @@ def copying_text(texts: Texts, distances: Sequence[int] = DISTANCES) -> CopyText
         used += room
         for fact in (each for each in facts if each.distance == distance):
             at = len(tokens) + len(fact.question)
-            answers.append(Answer(fact.kind, distance, at, at + len(fact.value)))
+            answers.append(AskedFact(fact.kind, distance, at, at + len(fact.value)))
             tokens += fact.tokens
     return CopyText(np.array(tokens[: answers[-1].end], np.int32), tuple(answers))
 
