@@ -56,8 +56,8 @@ class Peaks:
             # query: [batch, heads, tokens, head_dim]; key: [batch, kv_heads, tokens, head_dim]
             groups, scale = query.shape[1] // key.shape[1], named["scaling"]
             for head in range(query.shape[1]):
-                scores = query[:, head] @ key[:, head // groups].transpose(1, 2)
-                self._see(SCORES, "out", module.layer_idx, scores.mul_(scale))
+                scores = (query[:, head] * scale) @ key[:, head // groups].transpose(1, 2)
+                self._see(SCORES, "out", module.layer_idx, scores)
             return attend(module, query, key, value, mask, **named)
 
         return attended
