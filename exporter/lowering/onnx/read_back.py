@@ -190,14 +190,17 @@ def _integer_rows(file: ArtifactFile, operand: IntegerOperand) -> Iterator[Store
         for start, stop in operand.chunks(file, first, origin.rows):
             codes, zeros, scales = operand.parts(file, start, stop)
             groups = scheme.groups(codes.shape[1] * codes.shape[2])
-            taken_off, zero_points = zeros[:, :, None], None
-            if scheme.zero_points:  # else whatever is taken off a code is part of the code
-                taken_off = np.int16(1 << (scheme.bits - 1))
-                zero_points = _per_group(file, origin.weight, zeros - taken_off, groups).astype(np.int8)
+            zero_points = None
+            if scheme.zero_points:
+                middle = np.int16(1 << (scheme.bits - 1))
+                zero_points = _per_group(file, origin.weight, zeros - middle, groups).astype(np.int8)
+                codes = codes - middle
+            else:  # whatever is taken off a code is part of the code
+                codes = codes - zeros[:, :, None]
             yield StoredRows(
                 origin.weight,
                 start - first,
-                (codes - taken_off).reshape(len(codes), -1).astype(np.int8),
+                codes.reshape(len(codes), -1).astype(np.int8),
                 _per_group(file, origin.weight, scales, groups),
                 None,
                 zero_points,
