@@ -6,8 +6,9 @@ Every form of a matmul is the graph `KernelOperators` writes for it (8 bits with
 parts), or that graph with one thing changed; codes, scales and zero points are random. A shape is repeated
 with weights of its own until a call reads more than the processor's caches hold, as a decode step does.
 Each form is timed in turn with int8-channel, call by call, and the median ratio is printed: above 1.00 the
-form is faster. The last lines have the whole step by those ratios: a head of 8 bits, which `int4` keeps,
-bounds what 4 bits can gain. Not about attention, norms and caches, which cost the same in every scheme.
+form is faster. One thread is timed by the processor time it took, which other work on the machine lengthens
+little; several by the clock. The last lines have the whole step by those ratios: a head of 8 bits, which
+`int4` keeps, bounds what 4 bits can gain. Not about attention, norms and caches, which no scheme changes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from exporter.lowering.onnx.stored_tensors import DataTensor
 from exporter.quantization.store.checkpoint import IntegerMatrix
 from exporter.schemes import SCHEMES, IntegerScheme
 
-BEYOND_CACHES = 96 << 20  # bytes of codes a call reads, of the narrowest form
+BEYOND_CACHES = 64 << 20  # bytes of 4-bit codes a call reads
+MOST_ROWS = 1 << 16  # of a head: the rest takes as long, row for row
 NO_FILE = SafetensorsFile(Path("random"), {})  # a graph is built without reading
 
 
@@ -166,11 +168,14 @@ class _Timed:
     def __init__(self, shape: Shape, form: Form, threads: int) -> None:
         scheme = SCHEMES[form.scheme]
         assert isinstance(scheme, IntegerScheme)
-        self._copies = max(1, BEYOND_CACHES // (shape.rows * shape.inputs // 2))
+        self._clock = time.thread_time if threads == 1 else time.perf_counter
+        part = replace(shape, rows=min(shape.rows, MOST_ROWS))
+        copies = -(-BEYOND_CACHES // (part.rows * part.inputs // 2))
+        self._matmuls = copies * part.rows / shape.rows
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         options.add_session_config_entry("session.force_spinning_stop", "1")  # two sessions take turns
-        model, weights = _graph(shape, scheme, form, self._copies)
+        model, weights = _graph(part, scheme, form, copies)
         names, values = zip(*weights.items(), strict=True)
         options.add_external_initializers(list(names), list(values))
         self._session = onnxruntime.InferenceSession(
@@ -182,9 +187,9 @@ class _Timed:
 
     def call(self) -> float:
         """Seconds of one matmul."""
-        start = time.perf_counter()
+        start = self._clock()
         self._session.run(None, self._feeds)
-        return (time.perf_counter() - start) / self._copies
+        return (self._clock() - start) / self._matmuls
 
 
 def _graph(
