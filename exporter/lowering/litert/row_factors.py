@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FACTORS_SUFFIX = "_row_factors"  # of the constant's name, behind its weight's
-BITS = 4  # of the codes a step of which is large beside the error
+BITS = 4  # of codes, at most, a step of which is large beside the error
 
 
 def in_two(scales: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
