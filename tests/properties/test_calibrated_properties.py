@@ -46,7 +46,8 @@ def weights_of(found: FoundCodes) -> NDArray[np.float64]:
     if found.zero_points is not None:
         levels = levels - found.zero_points[:, :, None]
     values: NDArray[np.float64] = levels * found.scales[:, :, None].astype(np.float64)
-    return values.reshape(found.codes.shape)
+    flat: NDArray[np.float64] = values.reshape(found.codes.shape)
+    return flat
 
 
 def output_error(

@@ -167,7 +167,7 @@ def test_calibrated_codes_are_nearer_in_what_the_linears_put_out(tmp_path: Path)
         moments, rows = seen[name], source.tensors[name].shape[0]
         assert moments is not None
         left = [
-            source.rows(name, 0, rows) - checkpoint.matrix(name).values(0, rows)
+            source.rows(name, 0, rows) - checkpoint.matrices[name].values(0, rows)
             for checkpoint in (calibrated, nearest)
         ]
         ours, plain = (np.einsum("ri,ij,rj", error, moments.second, error) for error in left)

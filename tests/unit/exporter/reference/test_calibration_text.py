@@ -89,4 +89,4 @@ def test_alike_is_not_the_same() -> None:
     others = {Path("a.txt"): "The quick tests of a long sentence that is in both of them, word by word."}
     assert first_shared("A quick test of another long sentence.", others) is None
     shared = first_shared("So: a long sentence\n that is in both of them, word by word.", others)
-    assert shared == (Path("a.txt"), "a long sentence that is in both of them,")
+    assert shared == (Path("a.txt"), " a long sentence that is in both of them")

@@ -57,7 +57,7 @@ from tests.tiny import RandomSource, tiny_gemma3
 
 LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
 HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
-RECIPE = Recipe("tiny", "for tests", "", (), HOW, LIMIT, {"onnx": LIMIT})
+RECIPE = Recipe("tiny", "for tests", "", (), HOW, None, LIMIT, {"onnx": LIMIT})
 LINEAR = "model.layers.2.mlp.up_proj.weight"
 TOKENS = 97
 
