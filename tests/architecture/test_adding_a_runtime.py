@@ -157,9 +157,7 @@ def test_planning_estimates_and_the_doctor_know_the_toy(
     size = CalibrationSize(8, 64, 0)
     stages = {
         each.stage: each.bytes
-        for each in export_memory(
-            made.source.components["text"].spec, made.plan, 64, CalibrationSize(8, 64, 0)
-        )
+        for each in export_memory(made.source.components["text"].spec, made.plan, 64, size)
     }
     assert stages["running toy"] > 2 * made.plan.weight_bytes
     assert "lowering to toy" in stages
