@@ -28,6 +28,9 @@ MethodName = Literal["nearest", "weighted", "error-feedback"]
 least error in a linear's outputs. The last two want calibration text."""
 
 
+TOKENS_PER_INPUT = 16  # of the widest linear: more change its second moments little
+
+
 @dataclass(frozen=True)
 class Rule:
     """The first rule that matches a weight decides. patterns: shell globs over canonical names.
@@ -70,10 +73,15 @@ class Equalization:
 
 @dataclass(frozen=True)
 class Calibration:
-    """tokens: of the calibration text that passes through the model, at least."""
+    """tokens: of the calibration text that passes through the model."""
 
     tokens: int
     reason: str
+
+    def tokens_for(self, spec: ModelSpec) -> int:
+        """Fewer for a model whose widest linear has few inputs: its moments are soon known."""
+        widest = max(weight.shape[1] for weight in spec.weights() if weight.is_matrix)
+        return min(self.tokens, TOKENS_PER_INPUT * widest)
 
 
 @dataclass(frozen=True)
