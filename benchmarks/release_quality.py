@@ -1,6 +1,6 @@
 """The README's table: what each artifact of a release measured, from its report.json.
 
-python -m benchmarks.quality RELEASE [RELEASE ...]
+python -m benchmarks.release_quality RELEASE [RELEASE ...]
 """
 
 from __future__ import annotations
