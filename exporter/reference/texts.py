@@ -77,10 +77,15 @@ class Texts:
 
     def prompt(self, text: str) -> Tokens:
         """A prompt as a model is given it, [tokens]."""
-        found = self.tokenizer.encode(text, add_special_tokens=False).ids
-        tokens = np.array([self.bos_token, *found], np.int32)
+        tokens = begun(text, self.tokenizer, self.bos_token)
         self._require_rows(f"the prompt {excerpt(text)}", tokens)
         return tokens
+
+    def tokenised(self, name: str, text: str) -> TokenisedText:
+        """A text of the caller's. Raises TokenizerError for a token without a row."""
+        tokens = begun(text, self.tokenizer, self.bos_token)
+        self._require_rows(f"the {name} text", tokens)
+        return TokenisedText(name, tokens, len(tokens))
 
     def _read(self, name: str) -> TokenisedText:
         text = read_text(data_directory("samples") / name, self.tokenizer, self.bos_token)
@@ -113,6 +118,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
+def begun(text: str, tokenizer: Tokenizer, bos_token: int) -> Tokens:
+    """A text's tokens behind the beginning of text, [tokens]."""
+    return np.array([bos_token, *tokenizer.encode(text, add_special_tokens=False).ids], np.int32)
+
+
 def read_text(directory: Path, tokenizer: Tokenizer, bos_token: int) -> TokenisedText:
     """The .txt files of `directory`, joined in name order with empty lines.
 
@@ -122,5 +132,5 @@ def read_text(directory: Path, tokenizer: Tokenizer, bos_token: int) -> Tokenise
     if not pieces:
         raise UsageError(directory, "holds no .txt file to evaluate on", "name a directory that does")
     text = "\n\n".join(piece.read_text(encoding="utf-8").strip() for piece in pieces)
-    tokens = np.array([bos_token, *tokenizer.encode(text, add_special_tokens=False).ids], np.int32)
+    tokens = begun(text, tokenizer, bos_token)
     return TokenisedText(", ".join(piece.stem for piece in pieces), tokens, len(tokens))

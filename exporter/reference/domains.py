@@ -1,0 +1,126 @@
+"""The domains quality is compared on: every language, code and chat of `samples/languages`, each as tokens
+of its own.
+
+Not about what is measured on them, nor about the evaluation text of an export (`texts`): no gate and no
+choice of an export looks at these.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
+from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
+from exporter.checkpoints.tokenizer.turn_end import Turns, better, messages_of, rendered_whole
+from exporter.errors import UsageError
+from exporter.reference.texts import Texts, TokenisedText
+from runtimes.excerpt import plain_excerpt
+from runtimes.strict_json import StrictJsonError, parse_json, read_plain_file
+
+CODE, CHAT = "code.txt", "chat.json"
+SPEAKERS = {"user": "User", "assistant": "Assistant"}
+Kind = Literal["language", "code", "chat"]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """text: named as the domain is. remark: why a chat is not as the checkpoint's template writes it."""
+
+    kind: Kind
+    text: TokenisedText
+    remark: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.text.name
+
+
+def read_domains(directory: Path, source: CheckpointSource, texts: Texts) -> tuple[Domain, ...]:
+    """A domain for each .txt file of `directory`, in name order, and for its chat.json, if it has one.
+
+    Raises UsageError where there is no domain or a conversation is none, TokenizerError for a text with a
+    token that has no row in the embedding.
+    """
+    return tuple(_found(directory, source, texts))
+
+
+def _found(directory: Path, source: CheckpointSource, texts: Texts) -> Iterator[Domain]:
+    pieces = sorted(directory.glob("*.txt"))
+    chat = directory / CHAT
+    if not pieces and not chat.exists():
+        raise UsageError(directory, f"holds no .txt file and no {CHAT}", "name a directory that does")
+    for piece in pieces:
+        text = texts.tokenised(piece.stem, piece.read_text(encoding="utf-8").strip())
+        yield Domain("code" if piece.name == CODE else "language", text)
+    if chat.exists():
+        spoken, remark = _spoken(read_conversations(chat), source)
+        yield Domain("chat", texts.tokenised(chat.stem, spoken), remark)
+
+
+def read_conversations(path: Path) -> tuple[Turns, ...]:
+    """Role and content of every message, a conversation each. Raises UsageError for anything else."""
+    try:
+        found = parse_json(read_plain_file(path))
+    except (OSError, StrictJsonError) as error:
+        raise UsageError(path, f"cannot be read ({plain_excerpt(error)})", "mend the file") from error
+    conversations = [_turns(each) for each in found] if isinstance(found, list) else []
+    whole = tuple(each for each in conversations if each is not None)
+    if not whole or len(whole) < len(conversations):
+        place = "" if not conversations else f" {conversations.index(None) + 1}"
+        raise UsageError(
+            path,
+            f"conversation{place}: expected a list of messages, each a role and a content, in which user "
+            "and assistant take turns",
+            'write [[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}], …]',
+        )
+    return whole
+
+
+def _turns(conversation: object) -> Turns | None:
+    turns = []
+    for message in conversation if isinstance(conversation, list) else ():
+        match message:
+            case {"role": str(role), "content": str(content)} if len(message) == 2:
+                turns.append((role, content))
+            case _:
+                return None
+    roles = tuple(role for role, _ in turns)
+    return turns if turns and roles == (*SPEAKERS,) * (len(turns) // len(SPEAKERS)) else None
+
+
+def _spoken(conversations: Sequence[Turns], source: CheckpointSource) -> tuple[str, str | None]:
+    """All of them in one text, by the checkpoint's template, or plainly with the reason."""
+    template = source.tokens.chat_template
+    if template is None:
+        return _plain(conversations), "The checkpoint has no chat template: chat is plain text."
+    with tempfile.TemporaryDirectory() as place:
+        source.write_tokenizer(Path(place))
+        special = special_names(read_tokenizer_config(CheckpointDirectory(Path(place))))
+    forms = [
+        {**special, "bos_token": "", "messages": messages_of(turns, parts), "add_generation_prompt": False}
+        for turns in conversations  # the beginning of text stands once, before all of them
+        for parts in (False, True)
+    ]
+    shown = render_each(template, forms)
+    found: list[str] = []
+    for turns, strings, as_parts in zip(conversations, shown[::2], shown[1::2], strict=True):
+        written = better(turns, strings, as_parts)
+        if isinstance(written, Unrendered):
+            why = plain_excerpt(written.why)
+            return _plain(
+                conversations
+            ), f"The chat template does not render chat ({why}): it is plain text."
+        if not rendered_whole(turns, written):
+            return _plain(conversations), "The chat template leaves out messages: chat is plain text."
+        found.append(written)
+    return "".join(found), None
+
+
+def _plain(conversations: Sequence[Turns]) -> str:
+    return "\n\n".join(f"{SPEAKERS[role]}: {content}" for turns in conversations for role, content in turns)
