@@ -1,8 +1,8 @@
-"""llama.cpp's own quantisers, called: ggml's base library built from source and loaded through ctypes.
+"""llama.cpp's own quantisers, called: ggml's base library built from source and loaded by ctypes.
 
-The source is the sdist of llama-cpp-python on PyPI, fetched with pip; a C and C++ compiler (gcc) builds three
-of its files into one shared library in the user's cache, once. Nothing of it is copied into this tree. Not
-about which tensor gets which type (`ggml_mixes`).
+The source is the sdist of llama-cpp-python on PyPI, fetched with pip; gcc builds three of its files into
+one shared library in the user's cache, once. Nothing of it is copied into this tree. Not about which tensor
+gets which type (`ggml_mixes`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from runtimes.cache_directory import cache_directory
 VERSION = "0.3.36"  # of llama-cpp-python
 SOURCES = ("ggml.c", "ggml-quants.c", "ggml-threading.cpp")
 # ggml.h, enum ggml_type.
-TYPES = {
-    **{"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8},
-    **{"Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23},
-}
+NUMBERS = ((0, "F32"), (1, "F16"), (2, "Q4_0"), (3, "Q4_1"), (6, "Q5_0"), (7, "Q5_1"), (8, "Q8_0"))
+NUMBERS_OF_256 = ((12, "Q4_K"), (13, "Q5_K"), (14, "Q6_K"), (20, "IQ4_NL"), (23, "IQ4_XS"))
+TYPES = {name: number for number, name in (*NUMBERS, *NUMBERS_OF_256)}
 SHARE = 1 << 21  # weights a thread quantises at once
 
 Floats = NDArray[np.float32]

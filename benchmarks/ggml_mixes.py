@@ -8,7 +8,6 @@ calibration text, none for the embedding. Not about calling the library (`ggml_l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.ggml_library import Bytes, Floats, GgmlLibrary
+from benchmarks.ggml_library import Bytes, GgmlLibrary
+from benchmarks.importance import Importance
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 
@@ -25,9 +25,6 @@ from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 MIXES = {"Q4_0": "Q4_0", "IQ4_XS": "IQ4_XS", "Q4_K_M": "Q4_K", "Q5_K_M": "Q5_K", "Q8_0": "Q8_0"}
 # What takes a type's place where a row is no multiple of its block of 256.
 FALLBACKS = {"IQ4_XS": "IQ4_NL", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-
-Importance = Mapping[str, Floats]
-"""Linear's weight name to the importance of each input, [in]."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +130,3 @@ def require_the_samples_types(sample: CheckpointSource, library: GgmlLibrary) ->
         ours = Mix("Q4_K_M", important=False).type_of(spec, weight, library)
         if ours != (theirs := sample.tensors[weight.name].dtype):
             raise RuntimeError(f"{weight.name}: {ours} by our policy, {theirs} in the sample's file")
-
-
-def bits(nbytes: int, shapes: Sequence[tuple[int, ...]]) -> float:
-    """A weight, on average."""
-    return 8 * nbytes / sum(math.prod(shape) for shape in shapes)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,16 @@ CHECKED = 128  # tokens
 ROWS = 4096  # written at once
 
 
-def off_grid(source: CheckpointSource, seed: int = 0) -> EqualizedSource:
+@dataclass(frozen=True)
+class OffGridSource(EqualizedSource):
+    """Its factors were drawn; what is equalised on top of it adds its own to the digests."""
+
+    def digests(self) -> Mapping[str, str]:
+        found = dict(super().digests())
+        return {**found, "(off grid)": found.pop("(equalisation)")}
+
+
+def off_grid(source: CheckpointSource, seed: int = 0) -> OffGridSource:
     """The copy, its rows computed as they are read."""
     random = np.random.default_rng(seed)
 
@@ -67,7 +77,7 @@ def off_grid(source: CheckpointSource, seed: int = 0) -> EqualizedSource:
             row_factors[f"{p}self_attn.v_proj.weight"] = values.reshape(-1)
             shared = np.repeat(values, layer.heads // layer.kv_heads, axis=1)
             columns[f"{p}self_attn.o_proj.weight"] = shared.reshape(-1)
-    return EqualizedSource(source, columns, row_factors, gains)
+    return OffGridSource(source, columns, row_factors, gains)
 
 
 def _values_reach_their_own_output_alone(spec: ModelSpec, layer: LayerSpec) -> bool:
