@@ -166,7 +166,7 @@ class StreamedReference:
 
     def _head_rows(self, positions: int) -> int:
         """Rows of the head at once, so that neither they nor their logits take more than BLOCK_BYTES."""
-        row_bytes = 4 * max(positions, self.model.lm_head.weight.shape[1])
+        row_bytes: int = 4 * max(positions, self.model.lm_head.weight.shape[1])
         return max(1, BLOCK_BYTES // row_bytes)
 
     def watch(self, tokens: NDArray[np.integer[Any]], watch: LinearWatch) -> None:

@@ -52,7 +52,7 @@ class Agreement:
         )
 
     def positions_from(self, start: int, stop: int) -> Agreement:
-        """Those of one run of positions."""
+        """Of positions start to stop alone."""
         return Agreement(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
     def statistics(self) -> Statistics:
