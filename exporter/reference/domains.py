@@ -25,14 +25,14 @@ from runtimes.strict_json import StrictJsonError, parse_json, read_plain_file
 
 CODE, CHAT = "code.txt", "chat.json"
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
-Kind = Literal["language", "code", "chat"]
+DomainKind = Literal["language", "code", "chat"]
 
 
 @dataclass(frozen=True)
 class Domain:
     """text: named as the domain is. remark: why a chat is not as the checkpoint's template writes it."""
 
-    kind: Kind
+    kind: DomainKind
     text: TokenisedText
     remark: str | None = None
 
