@@ -21,12 +21,14 @@ from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.quantization.transforms.equalization import equalize
 from exporter.reference.activations import input_sizes
+from exporter.reference.calibration_text import calibration_text
 from exporter.reference.streamed import reference_logits
 from exporter.reference.texts import Texts, read_text
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
 from exporter.schemes import FP32
 from exporter.validation.baselines import compare_files
+from exporter.workshop import EQUALISED_ON
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
         scratch = Path(directory)
         texts = Texts.of(source)
         text = read_text(options.text, texts.tokenizer, texts.bos_token)
-        seen = input_sizes(source, texts.calibration.tokens, nothing)
+        seen = input_sizes(source, calibration_text(source, texts).first(EQUALISED_ON).sequences, nothing)
         original = reference_logits(
             OriginalWeights(source), text.tokens[:-1], scratch / "original", nothing
         )

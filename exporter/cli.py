@@ -211,6 +211,9 @@ def _show_paths(found: tuple[PathFinding, ...]) -> None:
             path.title, path.missing or "can be executed", style="yellow" if path.missing else None
         )
     console.print(table)
+    for adapter in dict.fromkeys(path.adapter for path in found if path.adapter is not None):
+        of = " and ".join(path.title for path in found if path.adapter == adapter)
+        console.print(f"Adapter of {of}: {adapter}.", highlight=False, markup=False)
     for path in found:
         console.print(f"Of {path.title}: {path.says_nothing_of}, wherever it is executed.", highlight=False)
 

@@ -62,21 +62,23 @@ class Examination:
 @dataclass(frozen=True)
 class PathFinding:
     """An execution path. missing: why it cannot be executed here and what to install, or None.
+    adapter: what it would compute on, with its driver and limits, None where that is not known beforehand.
     says_nothing_of: what a pass on it must not be taken for."""
 
     title: str
     missing: str | None
+    adapter: str | None
     says_nothing_of: str
 
 
 def examine_paths() -> tuple[PathFinding, ...]:
     """Every execution path there is, in the order of the table."""
     found = [
-        PathFinding(path.title, path.missing(), path.says_nothing_of)
+        PathFinding(path.title, path.missing(), path.adapter(), path.says_nothing_of)
         for family in FAMILIES.values()
         for path in family.paths
     ]
-    found.append(PathFinding(EMULATED, arm64_missing(), SAYS_NOTHING_OF))
+    found.append(PathFinding(EMULATED, arm64_missing(), None, SAYS_NOTHING_OF))
     return tuple(found)
 
 

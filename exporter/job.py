@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.lowering.interface import Lowering
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
+from exporter.reference.calibration_text import CalibrationText, calibration_text
+from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
 from exporter.reference.texts import Texts, TokenisedText
 from exporter.stopwatch import Stopwatch
 from runtimes.session import PrefillLogits
@@ -28,7 +31,9 @@ class Job:
     each evaluation token, four times, and for what a float twin takes (LiteRT: 2 GiB of weights and 1 MiB
     for each evaluation token). prefill_logits: positions a prefill returns logits for, where there is a
     choice. token_limit: evaluation tokens to compare at most, None for all that the context holds.
-    accelerators: execute on those that are here too. prompts: for greedy tokens.
+    accelerators: execute on those that are here too. calibration_files: the user's own text for finding
+    codes, none for what ships. prompts: for greedy tokens. distances: tokens back from which facts are
+    asked for, as far as the context holds.
     """
 
     source: CheckpointSource
@@ -41,14 +46,32 @@ class Job:
     prefill_logits: PrefillLogits = "last"
     token_limit: int | None = None
     accelerators: bool = True
+    calibration_files: tuple[Path, ...] = ()
     prompts: tuple[str, ...] = PROMPTS
+    distances: tuple[int, ...] = DISTANCES
+
+    @cached_property
+    def calibration(self) -> CalibrationText:
+        """Read when it is first asked for. Raises as `calibration_text`."""
+        return calibration_text(self.source, self.texts, self.calibration_files)
 
     def evaluation(self, context: int) -> TokenisedText:
         """The evaluation text as far as caches of `context` positions hold it."""
         room = context + 1  # the last token is only predicted
         return self.texts.evaluation.cut(room if self.token_limit is None else min(room, self.token_limit))
 
+    def copying(self, context: int) -> CopyText | None:
+        """The copy-and-extract text as far as caches of `context` positions hold it, and as long as a text
+        may be here. None where that is not even the nearest distance."""
+        room = context if self.token_limit is None else min(context, self.token_limit)
+        return copying_text(self.texts, self.distances).within(room)
+
+    @property
+    def longest_context(self) -> int:
+        """Of the variant with most room."""
+        return max(plan.variant.context for plan in self.plans)
+
     @property
     def longest_evaluation(self) -> TokenisedText:
         """What the variant with most room compares; the others compare the beginning of it."""
-        return self.evaluation(max(plan.variant.context for plan in self.plans))
+        return self.evaluation(self.longest_context)

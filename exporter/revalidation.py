@@ -20,7 +20,7 @@ from exporter.lowering.table import lowerings_for
 from exporter.packaging.agreement import require_true_of_artifacts, require_true_of_plan
 from exporter.packaging.finishing import RECIPE_NAME
 from exporter.packaging.working_directory import held_release, job_directory
-from exporter.planning.plan import Plan, make_plan
+from exporter.planning.plan import Plan, plan_as_made
 from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
 from exporter.progress import Progress
@@ -75,7 +75,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         devices=(),
         accelerators=manifest.plan["accelerators"],
     )
-    plan = make_plan(source.components, variant, source.held)
+    plan = plan_as_made(source.components, variant, source.held)
     require_true_of_plan(release, manifest, source.components, plan)
     require_true_of_artifacts(release, manifest)
     with held_release(release) as held, job_directory(held, "validate") as work:

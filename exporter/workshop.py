@@ -21,6 +21,7 @@ from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
+from exporter.quantization.calibrated_quantize import Coding, write_calibrated
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.transforms.equalization import equalize
@@ -28,6 +29,8 @@ from exporter.reference.activations import input_sizes
 from exporter.validation.baselines import Baselines
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
+
+EQUALISED_ON = 2048  # tokens: the size of an input is soon known
 
 Asked = tuple[str, str, int, frozenset[Format]]
 """What decides an artifact's bytes within a job: family, store, context, and its formats."""
@@ -121,9 +124,14 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     """Quantise the job's source by a plan, equalised first where its recipe says so."""
-    source, how = job.source, plan.variant.recipe.equalization
+    source, how = job.source, plan.equalization
     if how is not None:
-        source = equalize(source, input_sizes(source, job.texts.calibration.tokens, job.progress), how)
+        seen = job.calibration.first(EQUALISED_ON).sequences
+        source = equalize(source, input_sizes(source, seen, job.progress), how)
+    if (calibration := plan.variant.recipe.calibration) is not None:
+        coding = Coding(plan.schemes, plan.methods, plan.taken_over)
+        text = job.calibration.first(calibration.tokens)
+        return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from runtimes.excerpt import excerpt, plain_excerpt
 
@@ -76,7 +76,7 @@ def _decode(kind: Any, raw: object, at: str, absent_is_none: bool) -> Any:
             )
             for key, each in _members(raw, at).items()
         }
-    if origin is UnionType:
+    if origin in (UnionType, Union):  # `Literal[…] | None` is the latter
         return _union(arguments, raw, at, absent_is_none)
     raise TypeError(f"{at}: {kind!r} is not a type of records")
 

@@ -30,17 +30,28 @@ KINDS = ("unknown", "integrated GPU", "discrete GPU", "virtual GPU", "CPU")  # V
 @dataclass(frozen=True)
 class VulkanAdapter:
     """kind: one of `KINDS`. fp16: whether shaders can compute in it and keep it in buffers.
-    largest_buffer: bytes a shader can see at once (maxStorageBufferRange)."""
+    largest_buffer: bytes a shader can see at once (maxStorageBufferRange). driver: its name and version in
+    its own words, empty where it does not say (Vulkan before 1.2)."""
 
     name: str
     kind: str
     fp16: bool
     largest_buffer: int
+    driver: str
 
     @property
     def in_words(self) -> str:
         """Its name, and what it is where that is not a GPU."""
         return f"{self.name}, a CPU in place of a GPU" if self.kind == "CPU" else self.name
+
+    @property
+    def described(self) -> str:
+        """What decides whether a model fits, beside its name."""
+        driver = f"driver {self.driver}" if self.driver else "a driver that does not name itself"
+        return (
+            f"{self.in_words}; {driver}; fp16: {'yes' if self.fp16 else 'no'}; "
+            f"largest buffer {self.largest_buffer / 2**20:,.0f} MiB"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,15 @@ class _Features(ctypes.Structure):
     _fields_ = (("type", ctypes.c_uint32), ("next", ctypes.c_void_p), ("words", ctypes.c_uint32 * 64))
 
 
+class _Properties(ctypes.Structure):
+    """VkPhysicalDeviceProperties2, or VkPhysicalDeviceDriverProperties chained to it."""
+
+    _fields_ = (("type", ctypes.c_uint32), ("next", ctypes.c_void_p), ("content", ctypes.c_uint8 * 1024))
+
+
 FEATURES_2, SHADER_FLOAT16, STORAGE_16_BIT = 1000059000, 1000082000, 1000083000  # VkStructureType
+PROPERTIES_2, DRIVER_PROPERTIES = 1000059001, 1000196000
+DRIVER_NAME_AT, DRIVER_INFO_AT = 4, 260  # behind a word of VkDriverId, 256 bytes each
 API_1_1 = (1 << 22) | (1 << 12)
 # VkPhysicalDeviceProperties: five words, the name, a UUID of 16 bytes; then the limits, on 8 bytes.
 PROPERTIES_BYTES, KIND_AT, NAME_AT, NAME_BYTES, LIMITS_AT = 1024, 16, 20, 256, 296
@@ -132,13 +151,28 @@ def _adapter(vulkan: ctypes.CDLL, device: ctypes.c_void_p) -> VulkanAdapter:
     vulkan.vkGetPhysicalDeviceProperties(device, properties)
     (kind,) = struct.unpack_from("<I", properties, KIND_AT)
     (largest,) = struct.unpack_from("<I", properties, LIMITS_AT + 4 * MAX_STORAGE_BUFFER_RANGE)
-    name = properties.raw[NAME_AT : NAME_AT + NAME_BYTES].split(b"\0")[0].decode("utf-8", errors="replace")
+    name = _text(properties.raw, NAME_AT)
     storage = _Features(type=STORAGE_16_BIT)
     arithmetic = _Features(type=SHADER_FLOAT16, next=ctypes.addressof(storage))
     asked = _Features(type=FEATURES_2, next=ctypes.addressof(arithmetic))
     vulkan.vkGetPhysicalDeviceFeatures2(device, ctypes.byref(asked))
     fp16 = bool(arithmetic.words[0] and storage.words[0])  # shaderFloat16, storageBuffer16BitAccess
-    return VulkanAdapter(name, KINDS[kind] if kind < len(KINDS) else KINDS[0], fp16, largest)
+    known = KINDS[kind] if kind < len(KINDS) else KINDS[0]
+    return VulkanAdapter(name, known, fp16, largest, _driver(vulkan, device))
+
+
+def _driver(vulkan: ctypes.CDLL, device: ctypes.c_void_p) -> str:
+    """Name and version; a driver that does not know the structure leaves it empty."""
+    driver = _Properties(type=DRIVER_PROPERTIES)
+    asked = _Properties(type=PROPERTIES_2, next=ctypes.addressof(driver))
+    vulkan.vkGetPhysicalDeviceProperties2(device, ctypes.byref(asked))
+    said = bytes(driver.content)
+    return " ".join(word for at in (DRIVER_NAME_AT, DRIVER_INFO_AT) if (word := _text(said, at)))
+
+
+def _text(content: bytes, at: int) -> str:
+    """A C string of a fixed field."""
+    return content[at : at + NAME_BYTES].split(b"\0")[0].decode("utf-8", errors="replace")
 
 
 def has_loader() -> bool:

@@ -26,10 +26,16 @@ from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from runtimes.session import Session
 
+# The Neural Engine wants the dimensions of states in multiples of it (coremltools #2631). Every published
+# Gemma's windows and heads are; what a state holds beyond a window is masked.
+STATE_MULTIPLE = 32
+
 
 def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
-    """The window, where there is one."""
-    return context if layer.window is None else min(layer.window, context)
+    """The window in whole multiples, where there is one."""
+    if layer.window is None:
+        return context
+    return min(-(-layer.window // STATE_MULTIPLE) * STATE_MULTIPLE, context)
 
 
 def _in_fp32(directory: Path, artifact: Artifact) -> Session:
@@ -71,7 +77,11 @@ COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
     files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
-    schemes=frozenset({"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"}),
+    schemes=frozenset(
+        {"int8-channel", "int8-g32", "int8-channel-zp"}
+        | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}
+        | {"fp16"}
+    ),
     other_schemes="its values and scales are fp16, and no other scheme is written for it",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(), "NPU": AcceleratorFacts()},
     negative_scales=None,
@@ -79,7 +89,7 @@ COREML = RuntimeFamily(
     cache_slots=_cache_slots,
     cached_bytes=2,
     rewindable=None,
-    context_multiple=1,
+    context_multiple=STATE_MULTIPLE,
     stream=COREML_STREAM,
     drivers=(
         # The RoPE tables are fp16 in either arithmetic, which is nearly all of what fp32 measures: 1e-6 on

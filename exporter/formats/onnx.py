@@ -63,18 +63,25 @@ print(tokenizer.decode(generator.get_sequence(0)))
 
 
 def _run_in_transformers_js(artifact: Artifact, prompting: Prompting) -> str:
-    """Of transformers.js 4."""
+    """Of transformers.js 4: one piece for a shell. Packages go beside the release, which would not be as
+    sealed with them in it; their install scripts fetch CUDA libraries and nothing else."""
     prompt, said = json.dumps(PROMPT), "answer.generated_text"
     if prompting.chat:
         prompt = json.dumps([{"role": "user", "content": QUESTION}])
         said = "answer.generated_text.at(-1).content"
-    return f"""```js
-import {{ pipeline }} from "@huggingface/transformers"; // npm install @huggingface/transformers
+    return f"""In a shell, in this directory, with Node.js 20 or later:
+
+```sh
+npm install --prefix ../ask --ignore-scripts @huggingface/transformers@4
+cat > ../ask/ask.mjs <<'END'
+import {{ pipeline }} from "@huggingface/transformers";
 
 // This directory, with config.json, which names `{artifact.path}`. In a browser: where it is served.
 const generate = await pipeline("text-generation", "./");
 const [answer] = await generate({prompt}, {{ max_new_tokens: 24 }});
 console.log({said});
+END
+node ../ask/ask.mjs
 ```
 
 In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` computes on the GPU, and without it
@@ -88,7 +95,11 @@ ONNX = RuntimeFamily(
         FormatFacts("onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai),
         FormatFacts("onnx-web", ("onnx", "onnxruntime"), _run_in_transformers_js),
     ),
-    schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
+    schemes=frozenset(
+        {"int8-channel", "int8-g32", "int8-g16", "int8-channel-zp"}
+        | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}
+        | {"fp16", "fp32"}
+    ),
     other_schemes="no other scheme is written for MatMulNBits",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts()},
     negative_scales=None,

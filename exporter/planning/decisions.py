@@ -16,18 +16,22 @@ from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
-from exporter.planning.recipe import Recipe, Rule
+from exporter.planning.recipe import MethodName, Recipe, Rule
 from exporter.schemes import SYMMETRIC, IntegerScheme, Scheme, scheme_holding
+
+FEW_BITS = 4
 
 
 @dataclass(frozen=True)
 class Decision:
     """For one matrix. taken_over: its source's codes are kept. refusal: why codes that could have been
-    kept are not, or the recipe's scheme is not given, in words; None where neither is so."""
+    kept are not, or the recipe's scheme is not given, in words; None where neither is so. method: how its
+    codes are found, where it has any and they are not taken over."""
 
     scheme: Scheme
     taken_over: bool
     refusal: str | None
+    method: MethodName = "nearest"
 
 
 def decide(
@@ -39,8 +43,8 @@ def decide(
     recipe that is not total, and PlanError for one that keeps what is stored where nothing can be kept.
     """
     rules, every = recipe.rules_for(spec), tuple(families)
-    # Equalising rewrites the weights, so there is nothing left to take over.
-    there = held if recipe.equalization is None else {}
+    # Equalising rewrites the weights: nothing is left to take over, unless all that it is for is there.
+    there = held if recipe.equalization is None or _is_there(recipe, rules, held) else {}
     decisions = {name: _decide(rule, there.get(name), every) for name, rule in rules.items()}
     keeping = [decisions[name] for name, rule in rules.items() if rule.keep_stored]
     if keeping and not any(decision.taken_over for decision in keeping):
@@ -54,16 +58,42 @@ def decide(
     return decisions
 
 
+def _is_there(recipe: Recipe, rules: Mapping[str, Rule], held: Mapping[str, HeldCodes]) -> bool:
+    """Whether every matrix of few bits is held in the scheme asked for.
+
+    Raises PlanError where every one is held in few bits of another scheme: finding new codes for those
+    would lose what training or a better tool made of them.
+    """
+    asked = {
+        name: rule.scheme
+        for name, rule in rules.items()
+        if isinstance(rule.scheme, IntegerScheme) and rule.scheme.bits <= FEW_BITS
+    }
+    stored = {name: scheme_holding(held[name]) for name in asked if name in held}
+    if not asked or any(stored.get(name) is None for name in asked):
+        return False
+    if all(stored[name] == scheme for name, scheme in asked.items()):
+        return True
+    if all(scheme is not None and scheme.bits <= FEW_BITS for scheme in stored.values()):
+        names = sorted({scheme.name for scheme in stored.values() if scheme is not None})
+        raise PlanError(
+            f"recipe {recipe.name}",
+            f"would find new codes for a checkpoint whose matrices are {', '.join(names)} already",
+            "choose as-stored, which keeps them, or start from the weights before they were quantised",
+        )
+    return False
+
+
 def _decide(rule: Rule, held: HeldCodes | None, families: tuple[RuntimeFamily, ...]) -> Decision:
     scheme, why = _by_row(rule.scheme, families)
     stored = None if held is None else scheme_holding(held)
     if held is None or stored is None or not (rule.keep_stored or stored == rule.scheme):
-        return Decision(scheme, False, why)
+        return Decision(scheme, False, why, rule.method)
     refusals = [
         f"{family.name} {why}" for family in families if (why := _refusal(stored, held, family)) is not None
     ]
     if refusals:
-        return Decision(scheme, False, "; ".join(refusals))
+        return Decision(scheme, False, "; ".join(refusals), rule.method)
     return Decision(stored, True, None)
 
 

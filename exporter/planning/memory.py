@@ -7,6 +7,7 @@ which prints both. Not about devices (`estimates`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ CHUNKS = 0.3 * GIB  # row chunks being quantised, on every processor
 REFERENCE_BLOCKS = 0.3 * GIB  # of head rows and logits, and readers' buffers
 # Copies of a layer's activations alive at once in transformers' eager attention and MLP.
 ACTIVATIONS, SCORES = 6, 3
+MOMENTS = 6  # of the widest input: their sum, mean, order and factor, and what makes them
 ROPE_TABLES = 4  # sine and cosine, of full and sliding layers
 
 
@@ -35,13 +37,27 @@ class StageMemory:
     bytes: int
 
 
-def export_memory(spec: ModelSpec, plan: Plan, positions: int, calibration: int) -> tuple[StageMemory, ...]:
-    """Every stage of an export. positions, calibration: tokens of the evaluation and calibration text."""
+@dataclass(frozen=True)
+class CalibrationSize:
+    """What passes a layer together while a model is calibrated: sequences of tokens. spilled: bytes of what
+    waits between layers that stay in memory."""
+
+    sequences: int
+    tokens: int
+    spilled: int
+
+
+def export_memory(
+    spec: ModelSpec, plan: Plan, positions: int, calibration: CalibrationSize
+) -> tuple[StageMemory, ...]:
+    """Every stage of an export. positions: tokens of the evaluation text."""
     largest_head = max(layer.head_dim for layer in spec.layers)
     tables = ROPE_TABLES * plan.variant.context * largest_head * FP32.bits // 8
     quantise = INTERPRETER + CHUNKS
-    if plan.variant.recipe.equalization is not None:  # the calibration text runs through the reference
-        quantise = max(quantise, _reference(spec, calibration))
+    if plan.variant.recipe.calibration is not None:
+        quantise = _calibrating(spec, calibration)
+    elif plan.variant.recipe.equalization is not None:  # some text runs through the reference
+        quantise = max(quantise, _reference(spec, calibration.tokens))
     found = {"quantising": quantise}
     found |= {f"lowering to {family.name}": family.memory.lowering + tables for family in plan.families}
     found |= {"the reference": _reference(spec, positions)}
@@ -74,6 +90,22 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     heads = max(layer.heads for layer in spec.layers)
     activations = positions * 4 * (ACTIVATIONS * widest + SCORES * heads * positions)
     return LIBRARIES + largest + activations + REFERENCE_BLOCKS
+
+
+def _calibrating(spec: ModelSpec, size: CalibrationSize) -> float:
+    """A layer's weights, what passes through it, the moments of its inputs and their factors."""
+    matrices = [weight for weight in spec.weights() if weight.is_matrix]
+    by_layer = [
+        sum(math.prod(weight.shape) for weight in matrices if weight.name.startswith(layer.prefix))
+        for layer in spec.layers
+    ]
+    widest = max(
+        max(layer.intermediate_size, layer.heads * layer.head_dim, spec.hidden_size)
+        for layer in spec.layers
+    )
+    heads = max(layer.heads for layer in spec.layers)
+    passing = size.sequences * size.tokens * 4 * (ACTIVATIONS * widest + SCORES * heads * size.tokens)
+    return LIBRARIES + CHUNKS + size.spilled + max(by_layer) * 4 + passing + MOMENTS * widest * widest * 4
 
 
 def _twin(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int | None:

@@ -16,6 +16,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.planning.decisions import decide
+from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.manifest import ComponentName
@@ -27,11 +28,13 @@ PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number 
 class ComponentPlan:
     """schemes: canonical name to scheme, for every matrix of the component. weight_bytes: of them all.
 
-    taken_over: matrices whose source's codes are kept. refusals: matrices whose source's codes could
-    have been kept, or that would have the recipe's scheme, but for a runtime of the plan, and why.
+    methods: how codes are found, for each matrix of an integer scheme that gets new ones. taken_over: those
+    whose source's codes are kept. refusals: matrices whose source's codes could have been kept, or that
+    would have the recipe's scheme, but for a runtime of the plan, and why.
     """
 
     schemes: Mapping[str, Scheme]
+    methods: Mapping[str, MethodName]
     taken_over: frozenset[str]
     refusals: Mapping[str, str]
     weight_bytes: int
@@ -57,7 +60,8 @@ class Plan:
         if context == asked:
             return ()
         rounded = [each for each in self.families if each.context_multiple > 1]
-        multiples = " and ".join(f"{each.context_multiple} ({each.title})" for each in rounded)
+        met = [each for each in rounded if context % each.context_multiple == 0]
+        multiples = " and ".join(f"{each.context_multiple} ({each.title})" for each in met)
         return (f"The context is {context} tokens, {asked} rounded up to a multiple of {multiples}.",)
 
     @property
@@ -71,8 +75,18 @@ class Plan:
         return {name: scheme for each in self.components.values() for name, scheme in each.schemes.items()}
 
     @property
+    def methods(self) -> dict[str, MethodName]:
+        """How codes are found, of every matrix that gets new ones."""
+        return {name: method for each in self.components.values() for name, method in each.methods.items()}
+
+    @property
     def taken_over(self) -> frozenset[str]:
         return frozenset().union(*(each.taken_over for each in self.components.values()))
+
+    @property
+    def equalization(self) -> Equalization | None:
+        """The recipe's, unless codes are taken over, which are of weights as they are."""
+        return None if self.taken_over else self.variant.recipe.equalization
 
     @property
     def refusals(self) -> dict[str, str]:
@@ -93,16 +107,27 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
     held: the source's codes. Raises PlanError for a context beyond the model's, a scheme a target cannot
     carry, a matrix a scheme does not divide, or nothing to keep where the recipe keeps what is stored.
     """
-    asked, most = variant.context, min(each.spec.context_length for each in components.values())
-    variant = replace(variant, context=_rounded_context(variant, most))
-    return Plan(variant, asked, {name: _plan(each, variant, held) for name, each in components.items()})
+    most = min(each.spec.context_length for each in components.values())
+    rounded = replace(variant, context=_rounded_context(variant, most))
+    return replace(plan_as_made(components, rounded, held), asked_context=variant.context)
+
+
+def plan_as_made(components: Components, variant: Variant, held: Mapping[str, HeldCodes]) -> Plan:
+    """The plan of a release that is there: its context is what it is, in whatever multiples contexts were
+    when it was made. Raises as `make_plan` does."""
+    decided = {name: _plan(each, variant, held) for name, each in components.items()}
+    return Plan(variant, variant.context, decided)
 
 
 def _rounded_context(variant: Variant, most: int) -> int:
-    """The context in the multiples that the runtimes want; as asked where the model ends before that."""
-    multiple = math.lcm(*(family.context_multiple for family in families_of(variant.formats)))
-    rounded = -(-variant.context // multiple) * multiple
-    return rounded if rounded <= most else variant.context
+    """The context in the multiples that the runtimes want; in fewer of them, or as asked, where the model
+    ends before that."""
+    wanted = [family.context_multiple for family in families_of(variant.formats)]
+    for multiple in (math.lcm(*wanted), *sorted(wanted, reverse=True)):
+        rounded = -(-variant.context // multiple) * multiple
+        if rounded <= most:
+            return rounded
+    return variant.context
 
 
 def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes]) -> ComponentPlan:
@@ -133,7 +158,12 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
             weight_bytes += scheme.stored_bytes(weight.shape)
     taken_over = frozenset(name for name, decision in decisions.items() if decision.taken_over)
     refusals = {name: decision.refusal for name, decision in decisions.items() if decision.refusal}
-    return ComponentPlan(schemes, taken_over, refusals, weight_bytes)
+    methods = {
+        name: decision.method
+        for name, decision in decisions.items()
+        if isinstance(decision.scheme, IntegerScheme) and not decision.taken_over
+    }
+    return ComponentPlan(schemes, methods, taken_over, refusals, weight_bytes)
 
 
 def _accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:

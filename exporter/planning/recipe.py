@@ -10,27 +10,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 from exporter.errors import RecipeError
 from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.strict_toml import StrictTomlError, parse_toml, read_toml_text
-from exporter.schemes import SCHEMES, Scheme
+from exporter.schemes import SCHEMES, IntegerScheme, Scheme
 from runtimes.excerpt import excerpt
 from runtimes.records import RecordError, from_plain
 
 RECIPES = Path(__file__).parent / "recipes"
 
 
+MethodName = Literal["nearest", "weighted", "error-feedback"]
+"""nearest: of weights as they are. weighted: with what large inputs meet counting more. error-feedback: of
+least error in a linear's outputs. The last two want calibration text."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """The first rule that matches a weight decides. patterns: shell globs over canonical names.
 
-    keep_stored: codes the checkpoint holds already stay as they are; the scheme is for other matrices.
+    method: how codes are found. keep_stored: codes the checkpoint holds already stay as they are; the
+    scheme is for other matrices.
     """
 
     patterns: tuple[str, ...]
     scheme: Scheme
+    method: MethodName
     keep_stored: bool
     reason: str
 
@@ -61,10 +69,19 @@ class Equalization:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """tokens: of the calibration text that passes through the model, at least."""
+
+    tokens: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A named way to quantise a model. text: the TOML it was read from, which a release carries.
 
-    equalization: None to quantise the weights as they are. quantisation: limit on transformers
+    equalization: None to quantise the weights as they are. calibration: None where no rule wants it.
+    quantisation: limit on transformers
     quantised against original. end_to_end: limit by the name of a runtime family; one without is
     reported, not gated.
     """
@@ -74,6 +91,7 @@ class Recipe:
     text: str
     rules: tuple[Rule, ...]
     equalization: Equalization | None
+    calibration: Calibration | None
     quantisation: QualityLimit
     end_to_end: Mapping[str, QualityLimit]
 
@@ -147,6 +165,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         text=text,
         rules=rules,
         equalization=file.equalization,
+        calibration=file.calibration,
         quantisation=file.limits.quantisation,
         end_to_end=file.limits.end_to_end or {},
     )
@@ -156,6 +175,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
 class _RuleEntry:
     match: tuple[str, ...]
     scheme: str
+    method: MethodName | None
     keep_stored: bool | None
     reason: str
 
@@ -174,6 +194,7 @@ class _RecipeFile:
     rule: tuple[_RuleEntry, ...]
     limits: _Limits
     equalization: Equalization | None
+    calibration: Calibration | None
 
 
 def _rule(entry: _RuleEntry, at: str) -> Rule:
@@ -183,7 +204,11 @@ def _rule(entry: _RuleEntry, at: str) -> Rule:
         raise RecordError(
             f"{at}.scheme", f"expected one of {', '.join(SCHEMES)}, got {excerpt(entry.scheme)}"
         )
-    return Rule(entry.match, SCHEMES[entry.scheme], bool(entry.keep_stored), entry.reason)
+    scheme = SCHEMES[entry.scheme]
+    method = entry.method or "nearest"
+    if method != "nearest" and not isinstance(scheme, IntegerScheme):
+        raise RecordError(f"{at}.method", f"finds codes, and {scheme.name} has none")
+    return Rule(entry.match, scheme, method, bool(entry.keep_stored), entry.reason)
 
 
 def _check(file: _RecipeFile) -> None:
@@ -197,6 +222,13 @@ def _check(file: _RecipeFile) -> None:
     for name, limit in limits.items():
         _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
         _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
+    if (calibrated := file.calibration) is not None and calibrated.tokens < 1:
+        raise RecordError("$.calibration.tokens", f"expected at least 1, got {calibrated.tokens}")
+    wants = any(entry.method not in (None, "nearest") for entry in file.rule)
+    if wants and calibrated is None:
+        raise RecordError("$.calibration", "is missing, and a rule's method wants calibration text")
+    if calibrated is not None and not wants:
+        raise RecordError("$.calibration", "is there, and no rule's method wants calibration text")
     if (how := file.equalization) is not None:
         if any(entry.keep_stored for entry in file.rule):
             raise RecordError("$.equalization", "rewrites the weights that a rule with keep_stored keeps")

@@ -14,16 +14,15 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights
-from runtimes.session import Tokens
 
 
 def input_sizes(
-    source: CheckpointSource, tokens: Tokens, progress: Progress
+    source: CheckpointSource, tokens: NDArray[np.int32], progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Linear's weight name to the RMS of each input over `tokens`, [in]."""
+    """Linear's weight name to the RMS of each input over tokens [batch, length] or [length], [in]."""
     sizes = _InputSizes({})
     progress("measure activations", 0, 1)
-    StreamedReference(OriginalWeights(source)).watch(tokens[None], sizes)
+    StreamedReference(OriginalWeights(source)).watch(np.atleast_2d(tokens), sizes)
     progress("measure activations", 1, 1)
     return sizes.found
 

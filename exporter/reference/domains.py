@@ -8,7 +8,7 @@ choice of an export looks at these.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,20 +47,25 @@ def read_domains(directory: Path, source: CheckpointSource, texts: Texts) -> tup
     Raises UsageError where there is no domain or a conversation is none, TokenizerError for a text with a
     token that has no row in the embedding.
     """
-    return tuple(_found(directory, source, texts))
-
-
-def _found(directory: Path, source: CheckpointSource, texts: Texts) -> Iterator[Domain]:
-    pieces = sorted(directory.glob("*.txt"))
-    chat = directory / CHAT
-    if not pieces and not chat.exists():
+    pieces = sorted(directory.glob("*.txt")) + sorted(directory.glob(CHAT))
+    if not pieces:
         raise UsageError(directory, f"holds no .txt file and no {CHAT}", "name a directory that does")
-    for piece in pieces:
-        text = texts.tokenised(piece.stem, piece.read_text(encoding="utf-8").strip())
-        yield Domain("code" if piece.name == CODE else "language", text)
-    if chat.exists():
-        spoken, remark = _spoken(read_conversations(chat), source)
-        yield Domain("chat", texts.tokenised(chat.stem, spoken), remark)
+    return tuple(read_domain(piece, source, texts) for piece in pieces)
+
+
+def read_domain(path: Path, source: CheckpointSource, texts: Texts) -> Domain:
+    """One file's: conversations of a .json file, text of any other. Raises as `read_domains`, and
+    UsageError for a file that is no UTF-8 text."""
+    if path.suffix == ".json":
+        spoken, remark = _spoken(read_conversations(path), source)
+        return Domain("chat", texts.tokenised(path.stem, spoken), remark)
+    try:
+        text = read_plain_file(path).decode()
+    except (OSError, StrictJsonError, UnicodeDecodeError) as error:
+        raise UsageError(
+            path, f"cannot be read as text ({plain_excerpt(error)})", "name a UTF-8 file"
+        ) from error
+    return Domain("code" if path.name == CODE else "language", texts.tokenised(path.stem, text.strip()))
 
 
 def read_conversations(path: Path) -> tuple[Turns, ...]:

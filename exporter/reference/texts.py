@@ -1,7 +1,7 @@
-"""The texts a model is measured on, as tokens: evaluation and calibration, one sequence each.
+"""The text a model is measured on, as tokens of one sequence.
 
-The evaluation text is long enough to run past every small model's window. Not about what is done with
-them. The pieces ship in `samples/`.
+Long enough to run past every small model's window. Not about what is done with it. The pieces ship in
+`samples/evaluation`.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Texts:
     def evaluation(self) -> TokenisedText:
         return self._read("evaluation")
 
-    @cached_property
-    def calibration(self) -> TokenisedText:
-        return self._read("calibration")
-
     def prompt(self, text: str) -> Tokens:
         """A prompt as a model is given it, [tokens]."""
-        tokens = begun(text, self.tokenizer, self.bos_token)
+        return np.concatenate([np.array([self.bos_token], np.int32), self.piece(text)])
+
+    def piece(self, text: str) -> Tokens:
+        """A piece of a prompt, [tokens]."""
+        tokens = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
         self._require_rows(f"the prompt {excerpt(text)}", tokens)
         return tokens
 

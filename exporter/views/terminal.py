@@ -18,6 +18,7 @@ from exporter.views.wording import (
     checkpoint_sentences,
     gates_by_kind,
     headline,
+    not_checked_sentences,
     number,
     one_line,
     quantity,
@@ -55,10 +56,9 @@ def print_report(report: ValidationReport, console: Console) -> None:
             )
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
-    if report.not_checked:
-        console.print(Text("Not checked:", "bold"))
-        for each in report.not_checked:
-            console.print(Text(f"  · {one_line(each)}"))
+    console.print(Text("Not checked:", "bold"))
+    for each in not_checked_sentences(report):
+        console.print(Text(f"  · {one_line(each)}"))
     for sentence in path_sentences(report):
         console.print(Text(one_line(sentence)))
     outcome = report.outcome

@@ -80,6 +80,16 @@ def missing(arithmetic: GpuArithmetic) -> str | None:
     return None
 
 
+def adapter_here() -> str | None:
+    """The adapter LiteRT would choose, with its driver and limits, whatever else is missing; None where
+    there is none."""
+    try:
+        adapters = vulkan_adapters()
+    except BeyondAdapter:
+        return None
+    return adapters[0].described if adapters else None
+
+
 def run_on_gpu(order: GpuOrder) -> GpuAnswer:
     """Execute an order.
 

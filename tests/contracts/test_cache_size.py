@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from exporter.formats.coreml import COREML
+from exporter.formats.coreml import COREML, STATE_MULTIPLE
 from exporter.formats.onnx import ONNX
 from exporter.formats.table import family_of
 from exporter.lowering.table import lowerings_for
@@ -108,12 +108,13 @@ def test_the_cache_of_the_report_is_that_of_the_artifact(
 
 
 def test_what_lies_outside_the_windows_is_what_core_ml_leaves_out(release: Release) -> None:
+    """But for what a state's size is rounded up by, from 16 to 32 of 64."""
     whole, windows = (cache_size(release.spec, CONTEXT, CHUNK, family) for family in (ONNX, COREML))
     sliding = [layer for layer in release.spec.cache_layers if layer.window is not None]
-    numbers = sum(2 * layer.kv_heads * layer.head_dim * (CONTEXT - WINDOW) for layer in sliding)
-    assert whole.outside_windows == 4 * numbers
-    assert windows.outside_windows == 0
-    assert windows.bytes * 2 == whole.bytes - whole.outside_windows
+    position = sum(2 * layer.kv_heads * layer.head_dim for layer in sliding)
+    assert whole.outside_windows == 4 * position * (CONTEXT - WINDOW)
+    assert windows.outside_windows == 2 * position * (STATE_MULTIPLE - WINDOW)
+    assert windows.bytes * 2 == whole.bytes - 4 * position * (CONTEXT - STATE_MULTIPLE)
     assert cache_size(release.spec, WINDOW, CHUNK, ONNX) == CacheSize(
         cache_size(release.spec, WINDOW, CHUNK, COREML).bytes * 2, 0
     )

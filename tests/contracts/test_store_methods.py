@@ -50,6 +50,9 @@ class Renamed:
 
     record: MethodRecord
 
+    def tile(self, inputs: int) -> int:
+        return 1
+
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         return Nearest().find(rows, scheme, moments)
 
@@ -106,6 +109,9 @@ class ByImportance:
     seen: list[InputMoments | None] = field(default_factory=list)
     record: MethodRecord = field(default_factory=lambda: MethodRecord("by importance", 1, {"power": 0.5}))
 
+    def tile(self, inputs: int) -> int:
+        return 1
+
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         self.seen.append(moments)
         found = Nearest().find(rows, scheme, None)
@@ -136,6 +142,9 @@ class Wrong:
     @property
     def record(self) -> MethodRecord:
         return MethodRecord("wrong", 1, {"how": self.how})
+
+    def tile(self, inputs: int) -> int:
+        return 1
 
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         found = Nearest().find(rows, scheme, moments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,15 @@ from pathlib import Path
 import pytest
 
 from exporter.formats.web_paths import PACKAGES_VARIABLE
+from exporter.packaging.release import files_below
 from tests.checkpoints import write_huggingface
 from tests.web_engines import PACKAGES, require
+
+NPM = """#!/bin/sh -e
+test "$*" = "install --prefix ../ask --ignore-scripts @huggingface/transformers@4"
+mkdir -p ../ask
+ln -s "{modules}" ../ask/node_modules
+"""
 
 ENGINES = ("onnx-web-node", "onnx-web-wasm", "onnx-web-webgpu")
 
@@ -51,15 +59,26 @@ def test_every_engine_has_opened_it_before_it_was_released(release: Path) -> Non
 
 
 def test_the_snippet_of_the_card_runs(release: Path, tmp_path: Path) -> None:
-    (snippet,) = re.findall(r"```js\n(.*?)```", (release / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "node_modules").symlink_to(PACKAGES.resolve() / "node_modules")
-    script = tmp_path / "snippet.mjs"
-    script.write_text(snippet, encoding="utf-8")
+    """As it stands, by a shell; in npm's place stands what links the packages that the lock file pins."""
+    here = shutil.copytree(release, tmp_path / "downloaded")
+    (snippet,) = re.findall(r"```sh\n(.*?)```", (here / "README.md").read_text(), re.DOTALL)
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(NPM.format(modules=PACKAGES.resolve() / "node_modules"), encoding="utf-8")
+    npm.chmod(0o755)
+    path = f"{npm.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["node", str(script)], cwd=release, capture_output=True, text=True, timeout=300, check=False
+        ["sh", "-e", "-c", snippet],
+        cwd=here,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "The capital of France is" in done.stdout
+    assert files_below(here) == files_below(release), "a release stays as it was sealed"
 
 
 def test_without_the_packages_it_is_said_that_no_browser_took_part(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Matrix: {base model (the real 270M), instruct model (tiny, with the 270M's vocabulary and a template)} x
 {onnxruntime-genai's Python, LiteRT-LM's command}. Asserted: the right first tokens behind the right prompt,
 which begins with <bos> once; that running it leaves nothing in the release. Not run: the lines for Swift,
-which need a Mac, and `pip install`.
+which need a Mac, and `pip install`; those for transformers.js: tests/end_to_end/test_web_export.py.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ ASKED = "<bos><start_of_turn>user\nWhat is the capital of France?<end_of_turn>\n
 pytestmark = pytest.mark.sample
 
 
-def snippet(release: Path, language: str) -> str:
-    """The one piece of this language that the card says runs something."""
+def snippet(release: Path, language: str, package: str) -> str:
+    """The one piece of this language that the card says runs something with a package."""
     card = (release / "README.md").read_text(encoding="utf-8")
-    (found,) = re.findall(rf"```{language}\n(.*?)```", card, re.DOTALL)
+    (found,) = (
+        each for each in re.findall(rf"```{language}\n(.*?)```", card, re.DOTALL) if package in each
+    )
     return str(found)
 
 
@@ -85,7 +87,7 @@ def test_genais_lines_continue_as_our_driver_does(release: Path, prompt: list[in
     import onnxruntime_genai as genai
 
     before = files_below(release)
-    command = [sys.executable, "-c", snippet(release, "python")]
+    command = [sys.executable, "-c", snippet(release, "python", "onnxruntime_genai")]
     done = subprocess.run(command, cwd=release, capture_output=True, text=True, check=True)
     tokens = [*prompt, *driver_tokens(release / "onnx" / "model.onnx", prompt, 64 - len(prompt))]
     if any(token in (1, 106) for token in tokens[len(prompt) :]):  # it stops there, and we do not
@@ -98,7 +100,7 @@ def test_litert_lms_command_continues_as_our_driver_does(
     kind: str, release: Path, prompt: list[int]
 ) -> None:
     before = files_below(release)
-    install, command = snippet(release, "sh").splitlines()
+    install, command = snippet(release, "sh", "litert-lm").splitlines()
     assert install == "pip install litert-lm"
     assert ("--no-template" in command) == (kind == "base")
     tokenizer = Tokenizer.from_file(str(release / "tokenizer.json"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exporter.formats.coreml import STATE_MULTIPLE
 from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.lowering.coreml.package import MODEL, WEIGHTS
 from exporter.lowering.coreml.quiet import quietly
@@ -24,7 +25,6 @@ from tests.parity.coreml_packages import (
     TEMPLATE,
     lowered,
 )
-from tests.tiny import WINDOW
 
 with quietly():
     import coremltools
@@ -93,8 +93,8 @@ def test_sliding_layers_and_full_ones_of_another_shape_are_two_pairs_of_states()
     spec = coremltools.utils.load_spec(str(lowered("Gemma 4 12B").package))
     shapes = {entry.name: list(entry.type.stateType.arrayType.shape) for entry in spec.description.state}
     assert shapes == {
-        "keyCache_16x2x32": [5, 1, 2, WINDOW, 32],
-        "valueCache_16x2x32": [5, 1, 2, WINDOW, 32],
+        "keyCache_32x2x32": [5, 1, 2, STATE_MULTIPLE, 32],
+        "valueCache_32x2x32": [5, 1, 2, STATE_MULTIPLE, 32],
         "keyCache": [2, 1, 1, CONTEXT, 64],
         "valueCache": [2, 1, 1, CONTEXT, 64],
     }

@@ -1,8 +1,8 @@
 """Sliding caches of window size in the written package, against the eager decoder, however it is fed.
 
 Matrix: family x ways of splitting the whole context into calls, in fp32 arithmetic, on one package each;
-for Gemma 3 also contexts around the window's size, and Apple's driver on the same program. Not asserted
-here: fp16 (test_coreml_decoder), Apple's runtime.
+for Gemma 3 also contexts around the cache's size and windows below it, and Apple's driver on the same
+program. Not asserted here: fp16 (test_coreml_decoder), Apple's runtime.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporter.formats.coreml import STATE_MULTIPLE
 from exporter.schemes import FP16
 from runtimes.coreml.session import CoreMlSession
 from runtimes.mil.execution import Execution
@@ -35,9 +36,11 @@ from tests.tiny_releases import mean_kl
 
 FP32_LIMIT = 1e-5
 TEXT = np.random.default_rng(7).integers(6, 262, CONTEXT).astype(np.int32)
+SLOTS = STATE_MULTIPLE  # of a window of 16
 SIZES = {
     "all at once": [CONTEXT],
     "as long as the window": [WINDOW] * 4,
+    "as long as the cache": [SLOTS] * 2,
     "longer than the window": [20, 20, 20, 4],
     "shorter, then decodes": [13, 13, 13, *[1] * 25],
     "in turns": [5, 1, 1, 30, 1, 1, 20, 1, 1, 1, 1, 1],
@@ -65,7 +68,7 @@ def test_a_state_is_as_long_as_what_its_layers_see(family: str) -> None:
     built = lowered(family)
     wanted: dict[tuple[int, int, int], int] = {}
     for layer in built.checkpoint.components["text"].spec.cache_layers:
-        slots = CONTEXT if layer.window is None else layer.window
+        slots = CONTEXT if layer.window is None else SLOTS
         shape = (layer.kv_heads, slots, layer.head_dim)
         wanted[shape] = wanted.get(shape, 0) + 1
     found = states(built.package)
@@ -73,8 +76,8 @@ def test_a_state_is_as_long_as_what_its_layers_see(family: str) -> None:
         shapes = [shape for name, shape in found.items() if name.startswith(kind)]
         assert {tuple(shape[2:]): shape[0] for shape in shapes} == wanted
         assert f"{kind}Cache" in found, "the name swift-transformers looks for"
-    windows = {slots for _, slots, _ in wanted}
-    assert windows == ({CONTEXT} if family == "Gemma 1" else {WINDOW, CONTEXT})
+    sizes = {slots for _, slots, _ in wanted}
+    assert sizes == ({CONTEXT} if family == "Gemma 1" else {SLOTS, CONTEXT})
 
 
 @pytest.mark.parametrize("family", CASES)
@@ -101,11 +104,12 @@ def test_a_reset_session_knows_nothing_of_the_window_before() -> None:
         np.testing.assert_array_equal(fed(session, TEXT[:40], [30, 10]), first)
 
 
-@pytest.mark.parametrize("context", [WINDOW - 3, WINDOW, WINDOW + 1])
-def test_a_context_around_the_windows_size(context: int) -> None:
-    built = lower(Case(two_layers(), FP16, FP16), context)
+@pytest.mark.parametrize("window", [WINDOW, SLOTS - 1, SLOTS])
+@pytest.mark.parametrize("context", [SLOTS - 3, SLOTS, SLOTS + 1, CONTEXT])
+def test_contexts_around_the_size_of_a_cache_that_is_the_window_or_more(window: int, context: int) -> None:
+    built = lower(Case({**two_layers(), "sliding_window": window}, FP16, FP16), context)
     slots = {shape[3] for shape in states(built.package).values()}
-    assert slots == {min(WINDOW, context), context}
+    assert slots == {min(SLOTS, context), context}
     tokens = TEXT[:context]
     reference = eager_logits(built.checkpoint, tokens)
     with MilSession.open(built.package) as session:
@@ -140,6 +144,7 @@ def test_the_fixtures_fill_the_context_and_pass_several_windows() -> None:
     assert all(sum(sizes) == CONTEXT for sizes in SIZES.values())
     assert CONTEXT >= 4 * WINDOW
     assert max(SIZES["longer than the window"]) > WINDOW
+    assert max(SIZES["in turns"]) < SLOTS < max(SIZES["all at once"])
     kinds = {layer.window for layer in RandomSource(two_layers()).components["text"].spec.layers}
     assert kinds == {WINDOW, None}
 

@@ -1,7 +1,8 @@
 """KV caches as Core ML states: how layers share them, and which positions one call reads and writes.
 
 A layer that sees the whole context owns that many slots; a sliding one owns `window`, the least it can
-do with. A call attends to what its layers own before it and to its own tokens, then keeps the newest:
+do with, in multiples of 32. A call attends to what its layers own before it and to its own tokens, as far
+as their windows reach, then keeps the newest:
 
     slots        0 ── kept   what is there before the call, oldest first; kept = min(start, slots)
     rows         kept + tokens, the call's own keys and values behind the kept ones, in order

@@ -6,9 +6,10 @@ any one way (siblings), or about storing (`exporter.quantization.store`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from exporter.checkpoints.interface import CheckpointSource, Codes, CodeScales
 from exporter.schemes import IntegerScheme
 
+Derived = TypeVar("Derived")
 ZeroPoints = NDArray[np.int8]  # [rows, groups]
 
 
@@ -53,11 +55,22 @@ class MatrixRows:
 class InputMoments:
     """What a linear's inputs x were like over calibration text.
 
-    second: mean of x[i] * x[j], [in, in], symmetric. tokens: how many were seen.
+    second: mean of x[i] * x[j], [in, in], symmetric. tokens: how many were seen. What methods derive from
+    it is kept, as several matrices and threads ask for the same.
     """
 
     second: NDArray[np.float32]
     tokens: int
+    _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+    _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def derived(self, key: Hashable, make: Callable[[NDArray[np.float32]], Derived]) -> Derived:
+        """What `make` makes of `second`, made once for a key."""
+        with self._one_at_a_time:
+            if key not in self._derived:
+                self._derived[key] = make(self.second)
+            found: Derived = self._derived[key]
+            return found
 
 
 @dataclass(frozen=True)
@@ -74,10 +87,15 @@ class FoundCodes:
 
 
 class Method(Protocol):
-    """Pure: rows get the same codes in any company and on any thread; called from several at once."""
+    """Pure: a tile of rows gets the same codes in any company and on any thread; called from several at
+    once."""
 
     @property
     def record(self) -> MethodRecord: ...
+
+    def tile(self, inputs: int) -> int:
+        """Rows of a matrix that belong together: what `find` is given begins at a multiple of it."""
+        ...
 
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         """Codes of these rows. moments: of the matrix's inputs, where whoever drives has them.

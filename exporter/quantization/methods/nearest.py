@@ -29,6 +29,9 @@ class Nearest:
     def record(self) -> MethodRecord:
         return MethodRecord("nearest", QUANTIZER_VERSION, {})
 
+    def tile(self, inputs: int) -> int:
+        return 1
+
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         try:
             return quantize_rows(rows.values(), scheme)
@@ -36,10 +39,13 @@ class Nearest:
             raise CheckpointError(rows.name, str(error), "choose fp32 for it in the recipe") from error
 
 
-def quantize_rows(rows: NDArray[np.float32], scheme: IntegerScheme) -> FoundCodes:
+def quantize_rows(
+    rows: NDArray[np.float32], scheme: IntegerScheme, importance: NDArray[np.float32] | None = None
+) -> FoundCodes:
     """Quantise finite [rows, in]; scales are positive fp16.
 
-    The scale is that of least error Σ|w|(w - (code - zero)·scale)² a search finds, never worse than
+    importance: what a squared error in a column counts, [in]; None for |w|, each weight's own. The scale is
+    that of least error Σ|w|(w - (code - zero)·scale)² a search finds, never worse than
     absmax / 1, 7 or 127 for a symmetric scheme, or than (max - min) / 3, 15 or 255 for one with zero
     points; codes are the nearest ones for it. Symmetric 8-bit codes stay within ±127, as LiteRT wants
     them. Raises OverflowError for weights no fp16 scale reaches.
@@ -51,7 +57,7 @@ def quantize_rows(rows: NDArray[np.float32], scheme: IntegerScheme) -> FoundCode
     step = max(1, TILE // inputs)
     for start in range(0, count, step):
         stop = min(count, start + step)
-        tile = _tile(rows[start:stop], scheme)
+        tile = _tile(rows[start:stop], scheme, importance)
         if zero_points is None:
             found, levels = search_symmetric(tile, scheme)
         else:
@@ -63,8 +69,11 @@ def quantize_rows(rows: NDArray[np.float32], scheme: IntegerScheme) -> FoundCode
     return FoundCodes(codes, scales, zero_points)
 
 
-def _tile(rows: NDArray[np.float32], scheme: IntegerScheme) -> Tile:
+def _tile(rows: NDArray[np.float32], scheme: IntegerScheme, importance: NDArray[np.float32] | None) -> Tile:
     if scheme.group is None:
-        return Tile(rows, 1)
+        return Tile(rows, 1, importance)
     # Groups along the first axis: sums over a group then run through whole rows of groups.
-    return Tile(np.ascontiguousarray(rows.reshape(-1, scheme.group).T), 0)
+    grouped = np.ascontiguousarray(rows.reshape(-1, scheme.group).T)
+    if importance is None:
+        return Tile(grouped, 0)
+    return Tile(grouped, 0, np.tile(importance.reshape(-1, scheme.group).T, len(rows)))

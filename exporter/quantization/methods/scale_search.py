@@ -40,10 +40,14 @@ Bound = np.float32 | FloatRows  # a lowest or highest level: one for all, or [gr
 
 @dataclass(frozen=True)
 class Tile:
-    """Groups of weights side by side. values: [group, groups] for axis 0, [groups, group] for axis 1."""
+    """Groups of weights side by side. values: [group, groups] for axis 0, [groups, group] for axis 1.
+
+    importance: what a squared error counts, of the same shape or broadcast to it; |w| where it is None.
+    """
 
     values: FloatRows
     axis: int
+    importance: FloatRows | None = None
 
     def spread(self, by_group: FloatRows) -> FloatRows:
         """A number for each group, [groups], against `values`."""
@@ -115,13 +119,14 @@ def _search(
 ) -> tuple[Scales, FloatRows]:
     """For each starting scale plain · factor: nearest levels q, then the scale that suits them best.
 
-    That is s = Σ|w|wq / Σ|w|q². The error Σ|w|(w - sq)² is Σ|w|w² - 2sΣ|w|wq + s²Σ|w|q²; the first
-    term is the same for all. Gives the best scales, and their errors without that term.
+    That is s = Σmwq / Σmq², m being what an error counts. The error Σm(w - sq)² is Σmw² - 2sΣmwq + s²Σmq²;
+    the first term is the same for all. Gives the best scales, and their errors without that term.
     """
     sums = "gn,gn->n" if tile.axis == 0 else "ng,ng->n"
     least = np.full(plain.shape, np.inf, np.float32)
     chosen = np.full(plain.shape, SMALLEST_FP16, np.float16)
-    importance = np.abs(tile.values)
+    given = tile.importance
+    importance = np.abs(tile.values) if given is None else np.broadcast_to(given, tile.values.shape)
     weighted = tile.values * importance
     levels = np.empty_like(tile.values)
     for factor in factors:

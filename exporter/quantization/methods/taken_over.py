@@ -25,6 +25,9 @@ class TakenOver:
     def record(self) -> MethodRecord:
         return MethodRecord("taken over", 1, {})
 
+    def tile(self, inputs: int) -> int:
+        return 1
+
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         return without_zero_scales(*rows.held())
 

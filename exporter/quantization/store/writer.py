@@ -102,7 +102,8 @@ class StoreWriter:
                 return float_pieces(weight, scheme, start, rows.values())
             return integer_pieces(weight, scheme, start, self.methods[name].find(rows, scheme, moments))
 
-        chunks = _ahead(self._workers, chunk, weight.shape[0], _chunk_rows(weight, scheme))
+        step = _chunk_rows(weight, scheme, self.methods.get(name))
+        chunks = _ahead(self._workers, chunk, weight.shape[0], step)
         with _explaining(self.directory):
             pieces = _telling(chunks, told, weight.shape[1])
             write_safetensors(self._path(name), stored_tensors(weight, scheme), pieces)
@@ -200,11 +201,12 @@ def _explaining(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _chunk_rows(weight: WeightSpec, scheme: Scheme) -> int:
-    """Rows of a chunk: CHUNK_BYTES of them at most, and no fewer chunks than workers."""
+def _chunk_rows(weight: WeightSpec, scheme: Scheme, method: Method | None) -> int:
+    """Rows of a chunk: CHUNK_BYTES of them at most, and no fewer chunks than workers, in whole tiles."""
     rows, inputs = weight.shape
     step = max(1, min(CHUNK_BYTES // (inputs * 4), -(-rows // worker_count())))
-    return whole_row_step(scheme, step)
+    tile = 1 if method is None else method.tile(inputs)
+    return whole_row_step(scheme, -(-step // tile) * tile)
 
 
 def _ahead(

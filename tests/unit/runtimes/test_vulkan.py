@@ -12,8 +12,8 @@ from runtimes import vulkan
 from runtimes.errors import BeyondAdapter
 from runtimes.vulkan import VulkanAdapter, VulkanListing, has_loader, vulkan_adapters
 
-GPU = VulkanAdapter("Radeon", "discrete GPU", True, 1 << 30)
-SOFTWARE = VulkanAdapter("llvmpipe", "CPU", True, 1 << 27)
+GPU = VulkanAdapter("Radeon", "discrete GPU", False, 1 << 30, "RADV Mesa 25")
+SOFTWARE = VulkanAdapter("llvmpipe", "CPU", True, 1 << 27, "")
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,7 @@ def test_the_adapters_of_this_machine_say_what_they_take() -> None:
         assert each.name
         assert each.kind in vulkan.KINDS
         assert each.largest_buffer >= 1 << 27, "the least the specification allows"
+        assert each.driver, "every driver of Vulkan 1.2 and later names itself"
 
 
 def test_gpus_come_first_and_a_cpu_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,8 @@ def test_gpus_come_first_and_a_cpu_is_called_one(monkeypatch: pytest.MonkeyPatch
     assert vulkan_adapters() == (GPU, SOFTWARE)
     assert GPU.in_words == "Radeon"
     assert SOFTWARE.in_words == "llvmpipe, a CPU in place of a GPU"
+    assert GPU.described == "Radeon; driver RADV Mesa 25; fp16: no; largest buffer 1,024 MiB"
+    assert "; a driver that does not name itself; fp16: yes; largest buffer 128 MiB" in SOFTWARE.described
 
 
 @pytest.mark.parametrize(

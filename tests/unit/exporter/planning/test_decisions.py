@@ -40,12 +40,24 @@ POSITIVE = replace(Q4_0, negative=False)
 INT4, AS_STORED = load_recipe("int4"), load_recipe("as-stored")
 
 
-def test_codes_of_the_scheme_asked_for_are_taken_over_and_no_others() -> None:
-    decisions = decide(SPEC, INT4, {UP: Q4_0, DOWN: Q8_0, EMBEDDING: Q4_0}, [ONNX])
-    assert decisions[UP] == Decision(INT4_G32, True, None)
-    assert decisions[DOWN] == Decision(INT4_G32, False, None)
-    assert decisions[EMBEDDING] == Decision(INT8_CHANNEL, False, None)
+LINEARS = [name for name in MATRICES if "embed" not in name]
+
+
+def test_codes_of_the_scheme_asked_for_are_taken_over_where_no_matrix_lacks_them() -> None:
+    decisions = decide(SPEC, INT4, {**dict.fromkeys(LINEARS, Q4_0), EMBEDDING: Q4_0}, [ONNX])
+    found = "error-feedback"
+    assert {decisions[name] for name in LINEARS} == {Decision(INT4_G32, True, None)}
+    assert decisions[EMBEDDING] == Decision(INT8_CHANNEL, False, None, found)
     assert set(decisions) == set(MATRICES)
+    some = decide(SPEC, INT4, {UP: Q4_0}, [ONNX])
+    assert some[UP] == Decision(INT4_G32, False, None, found)
+
+
+def test_a_checkpoint_of_few_bits_in_another_scheme_is_not_quantised_again() -> None:
+    with pytest.raises(PlanError, match=r"are int4-g32 already; choose as-stored"):
+        decide(SPEC, load_recipe("int4-zp"), dict.fromkeys(LINEARS, Q4_0), [ONNX])
+    wide = decide(SPEC, INT4, dict.fromkeys(LINEARS, Q8_0), [ONNX])
+    assert not any(decision.taken_over for decision in wide.values())
 
 
 def test_a_rule_that_keeps_what_is_stored_falls_back_where_nothing_is() -> None:
@@ -59,8 +71,8 @@ def test_a_rule_that_keeps_what_is_stored_falls_back_where_nothing_is() -> None:
 
 def test_one_runtime_that_cannot_carry_the_codes_decides_for_all() -> None:
     together = [ONNX, LITERT]
-    asked = decide(SPEC, INT4, {UP: Q4_0}, together)[UP]
-    assert asked == Decision(INT4_G32, False, "litert takes no scale below 0")
+    asked = decide(SPEC, INT4, dict.fromkeys(LINEARS, Q4_0), together)[UP]
+    assert asked == Decision(INT4_G32, False, "litert takes no scale below 0", "error-feedback")
     kept = decide(SPEC, AS_STORED, {UP: Q8_0, DOWN: POSITIVE}, together)
     assert kept[UP] == Decision(INT8_CHANNEL, False, "litert cannot carry int8-g32")
     assert kept[DOWN] == Decision(INT4_G32, True, None)

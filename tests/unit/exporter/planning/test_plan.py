@@ -13,7 +13,7 @@ from exporter.formats.litert import LITERT
 from exporter.models.components import text_alone
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
-from exporter.planning.plan import make_plan
+from exporter.planning.plan import make_plan, plan_as_made
 from exporter.planning.recipe import load_recipe, parse_recipe
 from runtimes.formats import Format
 from tests.jobs import a_variant
@@ -30,28 +30,51 @@ def test_a_plan_knows_the_bytes_before_any_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "formats", "context"),
+    ("asked", "formats", "context", "multiples"),
     [
-        (100, ("tflite",), 112),
-        (112, ("tflite",), 112),
-        (100, ("coreml", "onnx"), 100),
-        (100, ("onnx", "litertlm"), 112),
-        (1, ("tflite",), 16),
+        (100, ("tflite",), 112, "16 (LiteRT)"),
+        (112, ("tflite",), 112, None),
+        (100, ("onnx",), 100, None),
+        (100, ("coreml", "onnx"), 128, "32 (Core ML)"),
+        (128, ("coreml",), 128, None),
+        (100, ("onnx", "litertlm"), 112, "16 (LiteRT)"),
+        (100, ("litertlm", "onnx", "coreml"), 128, "16 (LiteRT) and 32 (Core ML)"),
+        (1, ("tflite",), 16, "16 (LiteRT)"),
+        (1, ("coreml",), 32, "32 (Core ML)"),
     ],
 )
-def test_a_context_for_litert_is_rounded_up_and_the_plan_says_so(
-    asked: int, formats: tuple[Format, ...], context: int
+def test_a_context_is_rounded_up_to_what_its_runtimes_want_and_the_plan_says_so(
+    asked: int, formats: tuple[Format, ...], context: int, multiples: str | None
 ) -> None:
     plan = make_plan(text_alone(SPEC), a_variant("int8", formats, asked, "desktop"), {})
     assert plan.variant.context == context >= asked
-    sentence = f"The context is {context} tokens, {asked} rounded up to a multiple of 16 (LiteRT)."
-    assert plan.remarks == (() if context == asked else (sentence,))
+    sentence = f"The context is {context} tokens, {asked} rounded up to a multiple of {multiples}."
+    assert plan.remarks == (() if multiples is None else (sentence,))
 
 
-def test_a_context_is_not_rounded_past_the_models_end() -> None:
+@pytest.mark.parametrize(
+    ("asked", "formats", "context", "multiples"),
+    [
+        (497, ("tflite",), 497, None),
+        (485, ("coreml",), 485, None),
+        (470, ("coreml", "tflite"), 480, "32 (Core ML) and 16 (LiteRT)"),
+        (485, ("coreml", "tflite"), 496, "16 (LiteRT)"),
+    ],
+)
+def test_a_context_is_not_rounded_past_the_models_end(
+    asked: int, formats: tuple[Format, ...], context: int, multiples: str | None
+) -> None:
     odd = replace(SPEC, context_length=500)
-    plan = make_plan(text_alone(odd), a_variant("int8", ("tflite",), 497, "desktop"), {})
-    assert plan.variant.context == 497
+    plan = make_plan(text_alone(odd), a_variant("int8", formats, asked, "desktop"), {})
+    assert plan.variant.context == context
+    assert bool(plan.remarks) == (multiples is not None)
+    assert all(f"rounded up to a multiple of {multiples}." in each for each in plan.remarks)
+
+
+@pytest.mark.parametrize("format", ["tflite", "litertlm", "coreml"])
+def test_the_plan_of_a_release_that_is_there_keeps_its_context(format: Format) -> None:
+    plan = plan_as_made(text_alone(SPEC), a_variant("int8", (format,), 100, "desktop"), {})
+    assert plan.variant.context == plan.asked_context == 100
     assert not plan.remarks
 
 
@@ -67,7 +90,7 @@ def test_a_scheme_a_target_cannot_carry_is_refused_by_name_with_the_reason() -> 
     with pytest.raises(PlanError, match="scheme fp32, which coreml cannot carry") as caught:
         make_plan(text_alone(SPEC), a_variant(single, ("onnx", "coreml"), 64, "ios"), {})
     assert COREML.other_schemes in str(caught.value)
-    assert "choose one of fp16, int4-channel, int4-g32, int8-channel, int8-g32 for it" in str(caught.value)
+    assert f"choose one of {', '.join(sorted(COREML.schemes))} for it" in str(caught.value)
 
 
 def test_a_plan_names_its_runtimes_once_and_in_order() -> None:

@@ -111,5 +111,5 @@ def test_end_to_end_limits_are_by_runtime_and_one_may_be_left_out(tmp_path: Path
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(RecipeError, match=r"use one of as-stored, float, int4, int8"):
+    with pytest.raises(RecipeError, match=r"use one of as-stored, float, int4, int4-fast, int4-zp, int8"):
         load_recipe("int5")

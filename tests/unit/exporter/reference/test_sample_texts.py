@@ -14,7 +14,6 @@ from exporter.resources import data_directory
 
 SAMPLES = data_directory("samples")
 CALIBRATION = SAMPLES / "calibration"
-CORPUS = CALIBRATION / "corpus"
 COMPARED_ON = (SAMPLES / "evaluation", SAMPLES / "languages")
 
 WINDOW = 40
@@ -77,7 +76,7 @@ def test_nothing_a_model_is_compared_on_is_in_the_calibration_corpus(directory: 
     assert compared
     shared = {
         (ours, theirs): found
-        for ours, text in texts(CORPUS).items()
+        for ours, text in texts(CALIBRATION).items()
         for theirs, other in compared.items()
         if (found := overlaps(text, other))
     }
@@ -87,7 +86,7 @@ def test_nothing_a_model_is_compared_on_is_in_the_calibration_corpus(directory: 
 def test_a_sentence_taken_from_the_evaluation_text_would_be_found() -> None:
     evaluation = texts(SAMPLES / "evaluation")
     english, japanese = evaluation["1-english.txt"], evaluation["2-japanese.txt"]
-    ours = texts(CORPUS)["english-prose.txt"]
+    ours = texts(CALIBRATION)["english-prose.txt"]
     assert not overlaps(ours, english)
     taken = english[300 : 300 + WINDOW].replace(" ", "\n ")  # broken into lines, it is the same text
     assert overlaps(ours + taken, english)
@@ -99,7 +98,7 @@ def test_a_sentence_taken_from_the_evaluation_text_would_be_found() -> None:
 
 
 def test_the_corpus_is_in_sixteen_languages_code_mathematics_and_chat() -> None:
-    domains = {Path(name).stem.split("-")[0] for name in texts(CORPUS)}
+    domains = {Path(name).stem.split("-")[0] for name in texts(CALIBRATION)}
     assert domains > OTHER_DOMAINS | set(SCRIPTS)
     assert len(domains - OTHER_DOMAINS) == 16
 
@@ -107,12 +106,12 @@ def test_the_corpus_is_in_sixteen_languages_code_mathematics_and_chat() -> None:
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_a_language_is_written_in_its_own_script(language: str) -> None:
     first, last = SCRIPTS[language]
-    text = texts(CORPUS)[f"{language}.txt"]
+    text = texts(CALIBRATION)[f"{language}.txt"]
     assert sum(first <= letter <= last for letter in text) > len(text) / 4
 
 
 def test_no_paragraph_is_there_twice() -> None:
-    found = [paragraph for text in texts(CORPUS).values() for paragraph in paragraphs(text)]
+    found = [paragraph for text in texts(CALIBRATION).values() for paragraph in paragraphs(text)]
     long = [paragraph for paragraph in found if len(paragraph) >= WINDOW]
     assert all(found)
     assert len(long) > 250
@@ -120,7 +119,7 @@ def test_no_paragraph_is_there_twice() -> None:
 
 
 def test_the_conversations_are_turns_of_a_user_and_an_assistant() -> None:
-    found = conversations(CORPUS / "chat.json")
+    found = conversations(CALIBRATION / "chat.json")
     assert len(found) >= 12
     for conversation in found:
         roles = [message["role"] for message in conversation]
@@ -135,7 +134,7 @@ def test_the_corpus_is_as_long_in_tokens_of_gemma_3_as_its_description_says(tmp_
     tokenizer = load_tokenizer(tmp_path / TOKENIZER_NAME)
     counts = {
         name: len(tokenizer.encode(text.strip(), add_special_tokens=False).ids)
-        for name, text in texts(CORPUS).items()
+        for name, text in texts(CALIBRATION).items()
     }
     description = (CALIBRATION / "README.md").read_text(encoding="utf-8")
     assert sum(counts.values()) >= 27_000

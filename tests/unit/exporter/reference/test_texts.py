@@ -8,6 +8,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from exporter.errors import TokenizerError, UsageError
 from exporter.reference import texts as texts_module
+from exporter.reference.calibration_text import calibration_text
 from exporter.reference.texts import Texts, TokenisedText, load_tokenizer, read_text
 from exporter.resources import data_directory
 from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
@@ -53,8 +54,8 @@ def test_each_text_of_a_checkpoint_is_tokenised_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(texts_module, "read_text", noted)
     texts = Texts.of(RandomSource(tiny_gemma3()))
     for _ in range(3):
-        assert texts.evaluation.tokens[0] == texts.calibration.tokens[0] == texts.bos_token
-    assert sorted(read) == ["calibration", "evaluation"]
+        assert texts.evaluation.tokens[0] == texts.bos_token
+    assert read == ["evaluation"]
 
 
 def test_a_prompt_begins_with_the_beginning_of_text() -> None:
@@ -87,10 +88,11 @@ def test_a_token_of_the_evaluation_text_without_a_row_is_refused_before_any_work
 
 def test_a_token_without_a_row_is_refused_in_the_text_that_holds_it_alone() -> None:
     (hindi,) = (data_directory("samples") / "calibration").glob("*hindi.txt")
-    texts = Texts.of(WithoutRow(hindi.read_text(encoding="utf-8")[:3]))
+    source = WithoutRow(hindi.read_text(encoding="utf-8")[:3])
+    texts = Texts.of(source)
     assert texts.prompt("A prompt")[0] == texts.bos_token
-    with pytest.raises(TokenizerError, match="calibration text: holds token 512"):
-        _ = texts.calibration
+    with pytest.raises(TokenizerError, match="the hindi text: holds token 512"):
+        calibration_text(source, texts)
 
 
 def test_a_prompt_with_a_token_without_a_row_is_refused_by_its_words() -> None:

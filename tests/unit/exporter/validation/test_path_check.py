@@ -75,6 +75,7 @@ def test_a_path_that_agrees_passes_its_gates(
     assert compared.reference == reference
     assert compared.statistics.positions == found.result.positions == min(DECODED, (TOKENS - 1) // 2)
     assert report.outcome == "passed"
+    assert not any("Not executed" in each for each in report.not_checked)
     assert list((release.parent / "scratch").iterdir()) == [], "what the path wrote was deleted"
 
 
@@ -191,6 +192,10 @@ def not_executed(report: ValidationReport, reason: str) -> None:
     assert report.outcome == "passed", "a machine without it can publish"
     (sentence,) = path_sentences(report)
     assert reason in sentence
+    assert (
+        f"Not executed: Toy on the GPU ({run.artifact}). The reasons stand with the execution paths."
+        in report.not_checked
+    )
     assert sentence.endswith("no phone's GPU took part.")
 
 

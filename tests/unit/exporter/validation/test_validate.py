@@ -117,16 +117,17 @@ def request(
     prefill: PrefillLogits = "all",
     session: type[EagerSession] = EagerSession,
     change: Callable[[ModelSpec], ModelSpec] = lambda spec: spec,
+    context: int = 128,
 ) -> Asked:
     """An artifact lowered into `release`, and everything needed to validate it."""
     lowering = lowering or ArchiveLowering()
     checkpoint = quantised.checkpoint
     artifacts = lowering.lower(
-        LoweringOrder(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
+        LoweringOrder(checkpoint, context, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
         release,
         silent,
     )
-    plan = replace(quantised.plan, variant=a_variant(RECIPE, ("onnx",), context=128))
+    plan = replace(quantised.plan, variant=a_variant(RECIPE, ("onnx",), context=context))
     drivers = (eager_driver(change(checkpoint.components["text"].spec), session),)
     return Asked(
         a_job(quantised.source, (plan,), {"onnx": lowering}, release.parent / "scratch", TOKENS),

@@ -71,9 +71,9 @@ def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
 def test_hostile_text_stays_text() -> None:
     page = Page(to_html(failing()))
     assert "script" not in page.elements
-    assert page.text.count("<script>alert(1)</script>") == 8, (
+    assert page.text.count("<script>alert(1)</script>") == 10, (
         "left out, remark, type of a weight, greedy text, skip reason, not checked, why a path failed, "
-        "operation left over"
+        "operation left over, gate and row of facts from far back"
     )
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
@@ -108,7 +108,7 @@ def test_every_gate_is_a_row_with_its_figures_or_its_reason() -> None:
     page = Page(to_html(report))
     cells = page.text_of("td")
     assert cells.count("✓ passed") == 7
-    assert cells.count("✗ failed") == 5 + len(report.paths), "both paths fail a gate"
+    assert cells.count("✗ failed") == 6 + len(report.paths), "both paths fail a gate"
     assert cells.count("– skipped") == 1
     for words in ("3.47 nats", "≤ 0.01 nats", "31.00 %", "≥ 96.00 %", "not a number", "no runtime"):
         assert words in cells
@@ -123,7 +123,7 @@ def test_every_path_is_a_row_with_what_computed_or_why_nothing_did() -> None:
 
 def test_every_kind_of_comparison_is_explained_where_it_is_used() -> None:
     text = Page(to_html(passing())).text
-    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end"):
+    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end", "copying"):
         assert MEANINGS[kind].sentence in text
 
 
@@ -136,7 +136,17 @@ def test_every_finite_comparison_has_a_bar_and_every_other_one_says_so() -> None
 def test_what_was_not_checked_is_always_spoken_of() -> None:
     for each in passing().not_checked:
         assert each in Page(to_html(passing())).text_of("li")
-    assert "Nothing was left out on purpose" in Page(to_html(inconclusive())).text
+    assert "One gate could not be checked: the reasons stand with the gates." in Page(
+        to_html(inconclusive())
+    ).text_of("li")
+
+
+def test_an_empty_list_says_what_that_means() -> None:
+    """Not that everything was checked: where there is a path, that it was executed."""
+    whole = replace(passing(), paths=passing().paths[:1], not_checked=())
+    assert "every execution path of these artifacts was executed" in Page(to_html(whole)).text
+    alone = replace(whole, paths=())
+    assert "no execution path but this machine's CPU" in Page(to_html(alone)).text
 
 
 def test_greedy_text_is_shown_with_its_agreement_in_its_own_direction() -> None:
@@ -163,7 +173,7 @@ def test_a_report_without_gates_is_no_pass() -> None:
 
 def test_the_style_serves_dark_screens_phones_and_paper() -> None:
     css = STYLE.read_text(encoding="utf-8")
-    for query in ("prefers-color-scheme: dark", "max-width: 40rem", "@media print"):
+    for query in ("prefers-color-scheme: dark", "max-width: 48rem", "@media print"):
         assert query in css
     assert css.count("{") == css.count("}")
 

@@ -22,8 +22,8 @@ from runtimes.litert.gpu_session import GpuArithmetic
 from runtimes.own_process import Printed
 from runtimes.vulkan import VulkanAdapter
 
-LAVAPIPE = VulkanAdapter("llvmpipe (LLVM 15.0.6, 256 bits)", "CPU", True, 1 << 27)
-SWIFTSHADER = VulkanAdapter("SwiftShader Device (Subzero)", "CPU", False, 1 << 30)
+LAVAPIPE = VulkanAdapter("llvmpipe (LLVM 15.0.6, 256 bits)", "CPU", True, 1 << 27, "llvmpipe Mesa 25")
+SWIFTSHADER = VulkanAdapter("SwiftShader Device (Subzero)", "CPU", False, 1 << 30, "")
 SELECTED = (
     "I0000 00:00:1.5 24502 environment.cc:532] Selected adapter: {}, arch=software, vendor=mesa, "
     "backend=Vulkan, adapterType=CPU / Software"
@@ -73,6 +73,21 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 DONE = GpuDone("2.3.0", "fp32", True)
+
+
+def test_the_adapter_is_described_even_where_it_lacks_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "vulkan_adapters", lambda: (SWIFTSHADER, LAVAPIPE))
+    assert gpu.adapter_here() == SWIFTSHADER.described
+    monkeypatch.setattr(gpu, "vulkan_adapters", lambda: ())
+    assert gpu.adapter_here() is None
+
+
+def test_drivers_that_do_not_answer_have_no_adapter_to_describe(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> tuple[VulkanAdapter, ...]:
+        raise BeyondAdapter("the Vulkan drivers here do not answer")
+
+    monkeypatch.setattr(gpu, "vulkan_adapters", silent)
+    assert gpu.adapter_here() is None
 
 
 def test_an_answer_names_the_adapter_the_log_names(run: Run) -> None:

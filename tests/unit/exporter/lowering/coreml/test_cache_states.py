@@ -15,15 +15,15 @@ from exporter.lowering.coreml.cache_states import CacheStates, Rows, cache_group
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from tests.tiny import RandomSource, tiny_gemma1, tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
 
-CONTEXT = 40
-SLOTS = 16
+CONTEXT = 80
+SLOTS = 32  # of a window of 16, which is rounded up, and of one of 32
 SIZES = {
     "one by one": [1] * CONTEXT,
     "all at once": [CONTEXT],
-    "as long as the window": [SLOTS, SLOTS, 8],
-    "longer than the window": [17, 1, 18, 4],
-    "up to the window's edge and over": [15, 1, 1, 1, 15, 2, 5],
-    "short, then long": [3, 33, 1, 1, 2],
+    "as long as the cache": [SLOTS, SLOTS, 16],
+    "longer than the cache": [33, 1, 36, 10],
+    "up to the cache's edge and over": [31, 1, 1, 1, 31, 5, 10],
+    "short, then long": [3, 73, 1, 1, 2],
 }
 
 
@@ -57,11 +57,13 @@ class Feeding:
         return caches.append(layer, new, -new)
 
 
+@pytest.mark.parametrize("window", [SLOTS // 2, SLOTS])
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-def test_a_sliding_layer_attends_to_its_window_and_keeps_the_newest(sizes: list[int]) -> None:
-    spec = RandomSource(tiny_gemma3()).components["text"].spec
+def test_a_sliding_layer_attends_to_its_cache_and_keeps_the_newest(sizes: list[int], window: int) -> None:
+    """Of what it attends to, the mask hides what its window does not reach."""
+    spec = RandomSource({**tiny_gemma3(), "sliding_window": window}).components["text"].spec
     layer = spec.layers[1]
-    assert layer.window == SLOTS
+    assert layer.window == window
     feeding = Feeding(spec)
     (group,) = (group for group in feeding.groups if layer.index in group.layers)
     slot = group.layers.index(layer.index)
@@ -117,25 +119,25 @@ def test_caches_of_one_shape_are_one_pair_of_states() -> None:
 
 
 @pytest.mark.parametrize("context", [SLOTS - 3, SLOTS])
-def test_a_window_that_is_no_shorter_than_the_context_makes_no_sliding_cache(context: int) -> None:
+def test_a_cache_that_is_no_shorter_than_the_context_does_not_slide(context: int) -> None:
     (group,) = cache_groups(RandomSource(tiny_gemma3()).components["text"].spec, context)
     assert group.shape == (7, 1, 2, context, 32)
     assert not group.slides
 
 
-def test_sliding_layers_own_caches_of_their_window() -> None:
+def test_sliding_layers_own_caches_of_their_window_in_multiples_of_32() -> None:
     sliding, full = cache_groups(RandomSource(tiny_gemma3()).components["text"].spec, SLOTS + 1)
     assert sliding.shape == (5, 1, 2, SLOTS, 32)
     assert full.shape == (2, 1, 2, SLOTS + 1, 32)
     assert sliding.slides
     assert not full.slides
     assert (full.key_state, full.value_state) == ("keyCache", "valueCache"), "the names callers look for"
-    assert (sliding.key_state, sliding.value_state) == ("keyCache_16x2x32", "valueCache_16x2x32")
+    assert (sliding.key_state, sliding.value_state) == ("keyCache_32x2x32", "valueCache_32x2x32")
 
 
 def test_caches_of_another_head_size_are_states_of_their_own() -> None:
     sliding, full = cache_groups(RandomSource(tiny_gemma4_12b()).components["text"].spec, SLOTS)
-    assert (sliding.key_state, full.key_state) == ("keyCache", "keyCache_16x1x64")
+    assert (sliding.key_state, full.key_state) == ("keyCache", "keyCache_32x1x64")
     assert sorted(sliding.layers + full.layers) == list(range(7))
 
 

@@ -1,0 +1,108 @@
+"""`Calibrated`: codes of least error in a linear's outputs, over what entered it on calibration text.
+
+    error feedback → (scales refitted → codes improved) as often as `rounds` says
+
+Rows are worked on in tiles whose size depends on the matrix alone, each by one thread: the same bytes on
+any number of processors. Not about any of the steps (`error_feedback`, `refinement`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import CheckpointError
+from exporter.quantization.methods.error_feedback import (
+    Levels,
+    round_to_nearest,
+    round_with_feedback,
+)
+from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows, MethodRecord
+from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments
+from exporter.quantization.methods.nearest import Nearest
+from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
+from exporter.schemes import IntegerScheme
+
+VERSION = 1
+TILE_WEIGHTS = 1 << 21
+MOST_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Satisfies `Method`. text: the calibration text's digest. damping: share of the mean energy that each
+    input gets more. rounds: of refinement."""
+
+    text: str
+    damping: float = 0.01
+    rounds: int = 1
+
+    @property
+    def record(self) -> MethodRecord:
+        settings = {"text": self.text, "damping": self.damping, "rounds": self.rounds}
+        return MethodRecord("error feedback", VERSION, settings)
+
+    def tile(self, inputs: int) -> int:
+        return row_tile(inputs)
+
+    def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
+        if moments is None:  # a table that is only looked up
+            return Nearest().find(rows, scheme, None)
+        factor = self._factor(moments, scheme)
+        try:
+            return calibrated_rows(rows.values(), scheme, factor, self.rounds)
+        except OverflowError as error:
+            raise CheckpointError(rows.name, str(error), "choose fp32 for it in the recipe") from error
+
+    def _factor(self, moments: InputMoments, scheme: IntegerScheme) -> MomentsFactor:
+        """Shared by the matrices that are given the same inputs, and by all their rows."""
+        group = scheme.group or len(moments.second)
+        return moments.derived(
+            (group, self.damping), lambda second: factor_moments(second, group, self.damping)
+        )
+
+
+def row_tile(inputs: int) -> int:
+    """Rows worked on at once in a matrix of so many inputs."""
+    return max(64, min(MOST_ROWS, TILE_WEIGHTS // inputs // 64 * 64))
+
+
+def calibrated_rows(
+    rows: NDArray[np.float32], scheme: IntegerScheme, factor: MomentsFactor, rounds: int
+) -> FoundCodes:
+    """Codes of [rows, in]. Raises OverflowError for weights no fp16 scale reaches."""
+    count, inputs = rows.shape
+    codes = np.empty((count, inputs), np.int8)
+    scales = np.empty((count, scheme.groups(inputs)), np.float16)
+    zero_points = np.empty(scales.shape, np.int8) if scheme.zero_points else None
+    step = row_tile(inputs)
+    width = inputs // scales.shape[1]
+    groups = factor.order[::width] // width
+    for start in range(0, count, step):
+        tile = slice(start, min(count, start + step))
+        found = _levels(np.ascontiguousarray(rows[tile, factor.order].T), scheme, factor, rounds)
+        levels = found.levels
+        if zero_points is not None:
+            levels = levels + np.repeat(found.zero_points, width, axis=0)
+            zero_points[tile, groups] = found.zero_points.T
+        codes[tile, factor.order] = levels.T
+        scales[tile, groups] = found.scales.T
+    return FoundCodes(codes, scales, zero_points)
+
+
+def _levels(
+    targets: NDArray[np.float32], scheme: IntegerScheme, factor: MomentsFactor, rounds: int
+) -> Levels:
+    """[in, rows]. Each row's is the better of what feedback comes to and the nearest codes: few rows lose
+    by feedback, and none has to."""
+    found = round_with_feedback(targets, factor, scheme)
+    for _ in range(rounds):
+        refit_scales(targets, factor, found)
+        improve_levels(targets, factor, scheme, found)
+    plain = round_to_nearest(targets, factor, scheme)
+    worse = output_errors(targets, factor, plain) < output_errors(targets, factor, found)
+    for better, kept in zip(plain.arrays, found.arrays, strict=True):
+        kept[:, worse] = better[:, worse]
+    return found

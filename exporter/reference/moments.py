@@ -1,0 +1,57 @@
+"""Second moments of what enters each linear of transformers' model, on calibration text.
+
+A layer at a time, over every batch of it: E x[i] x[j], which says how much an error in one weight costs and
+which other weights can make up for it. Linears that are given the same tensor share one result. Not about
+what is made of it (`exporter.quantization`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SecondMoment = NDArray[np.float32]  # [in, in], symmetric
+
+
+@dataclass
+class MomentsWatch:
+    """Satisfies `LinearWatch`. For the layer in hand; another one for the next."""
+
+    _sums: dict[str, Tensor] = field(default_factory=dict)
+    _tokens: dict[str, int] = field(default_factory=dict)
+    _first_of: dict[str, str] = field(default_factory=dict)
+    _last: tuple[Tensor, str] | None = None
+
+    def enters(self, weight: str, inputs: Tensor) -> None:
+        if self._last is not None and self._last[0] is inputs:
+            self._first_of[weight] = self._last[1]
+            return
+        self._last = (inputs, weight)
+        self._first_of[weight] = weight
+        self.add(weight, inputs)
+
+    def add(self, name: str, inputs: Tensor) -> None:
+        """inputs: [..., in], added to what is known of `name`."""
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        self._first_of.setdefault(name, name)
+        if name not in self._sums:
+            self._sums[name] = torch.zeros(flat.shape[1], flat.shape[1])
+            self._tokens[name] = 0
+        self._sums[name].addmm_(flat.T, flat)
+        self._tokens[name] += len(flat)
+
+    def leaves(self, weight: str, outputs: Tensor) -> None:
+        """Nothing to measure."""
+
+    def groups(self) -> tuple[tuple[frozenset[str], SecondMoment, int], ...]:
+        """(linears that are given the same, mean of x[i] x[j], tokens it is a mean of)."""
+        found = []
+        for first, total in self._sums.items():
+            names = frozenset(name for name, owner in self._first_of.items() if owner == first)
+            tokens = self._tokens[first]
+            found.append((names, (total / tokens).numpy(), tokens))
+        return tuple(found)
