@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.evaluation.statistics import Agreement, agree
 from exporter.job import Job
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -21,7 +22,6 @@ from exporter.reference.peaks import Peaks
 from exporter.reference.streamed import reference_decisions, reference_logits
 from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.copying import Copying
-from exporter.validation.statistics import Agreement, agree
 from runtimes.session import Tokens
 
 ORIGINAL, QUANTISED = "original", "quantised"

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.evaluation.statistics import agree
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.execution_check import FAILURES, FINITE
 from exporter.validation.gates import count_gate, mean_kl_gate
 from exporter.validation.path_copying import PathPace, ask_path
 from exporter.validation.report import Comparison, PathExecution, PathFailure, PathRun
-from exporter.validation.statistics import agree
 from exporter.validation.twin_check import Twins
 from exporter.validation.verdict import Skipped
 from runtimes.errors import (

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from exporter.evaluation.statistics import Statistics
 from exporter.planning.estimates import CacheSize
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
@@ -40,28 +41,6 @@ that against the original one. template: prompts rendered by the artifact's runt
 rendering. path: the artifact on a GPU, in a browser or on an emulated processor, against its twin or this
 machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a graph holds
 them, against what half precision holds. Never merged."""
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Agreement of two sets of logits over the same tokens. KL(reference ‖ subject) in nats, float64.
-
-    top1: share of positions with the same argmax. perplexity_ratio: subject / reference, with its
-    standard error. delta_p_rms: RMS difference of the probability of the true next token.
-    """
-
-    positions: int
-    mean_kl: float
-    median_kl: float
-    kl_90: float
-    kl_99: float
-    kl_999: float
-    max_kl: float
-    top1: float
-    reference_perplexity: float
-    perplexity_ratio: float
-    perplexity_ratio_error: float
-    delta_p_rms: float
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from exporter.evaluation.statistics import Statistics
 from exporter.planning.estimates import CacheSize
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
@@ -24,7 +25,6 @@ from exporter.validation.report import (
     PathExecution,
     PathFailure,
     PathRun,
-    Statistics,
     ValidationReport,
 )
 from exporter.validation.verdict import Skipped, at_least, at_most
