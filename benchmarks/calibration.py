@@ -4,7 +4,8 @@
 
 Writes true-shaped checkpoints of random weights with the first layers only
 (`benchmarks.random_checkpoint`), quantises each in a process of its own and deletes it. What they differ by
-is the layers between; the model's other layers are reckoned at that. Peaks are of the larger checkpoint: layers come one after the other.
+is the layers between; the model's other layers are reckoned at that. Peaks are of the larger checkpoint:
+layers come one after the other.
 """
 
 from __future__ import annotations
