@@ -51,6 +51,10 @@ class Agreement:
             *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Agreement))
         )
 
+    def positions_from(self, start: int, stop: int) -> Agreement:
+        """Of positions start to stop alone."""
+        return Agreement(*(getattr(self, field.name)[start:stop] for field in fields(self)))
+
     def statistics(self) -> Statistics:
         """Figures over all positions. Any non-finite logit makes the figures it enters non-finite."""
         count = len(self.kl)
