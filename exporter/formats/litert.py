@@ -134,7 +134,7 @@ LITERT = RuntimeFamily(
         FormatFacts("tflite", ("ai-edge-litert",), _run_tflite),
         FormatFacts("litertlm", ("ai-edge-litert", "litert-lm", "litert-lm-builder"), _run_litertlm),
     ),
-    schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
+    schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "int2-channel", "fp16", "fp32"}),
     other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(BLOCKWISE, NO_BLOCKS)},
     # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).

@@ -24,7 +24,7 @@ from runtimes.litert.external_weights import place_outside
 from runtimes.litert.flatbuffer import DAMAGE, FlatbufferError, parse_model
 
 _Type = schema.TensorType
-TYPE_BITS = {_Type.INT4: 4, _Type.INT8: 8, _Type.FLOAT16: 16, _Type.FLOAT32: 32}
+TYPE_BITS = {_Type.INT2: 2, _Type.INT4: 4, _Type.INT8: 8, _Type.FLOAT16: 16, _Type.FLOAT32: 32}
 FLOAT_DTYPES = {_Type.FLOAT16: np.float16, _Type.FLOAT32: np.float32}
 
 

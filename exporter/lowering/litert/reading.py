@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
@@ -66,16 +65,17 @@ class LiteRtFile:
     def rows(self, matrix: WrittenMatrix, start: int, stop: int) -> StoredRows:
         """Rows start to stop as the file holds them."""
         inputs = matrix.shape[1]
-        row = inputs * TYPE_BITS[matrix.type] // 8
+        bits = TYPE_BITS[matrix.type]
+        row = inputs * bits // 8
         raw = self.read(matrix.span.begin + start * row, (stop - start) * row)
         if matrix.type in FLOAT_DTYPES:
             values = np.frombuffer(raw, FLOAT_DTYPES[matrix.type]).astype(np.float32)
             return StoredRows(matrix.name, start, None, None, values.reshape(-1, inputs))
         codes = np.frombuffer(raw, np.int8)
-        if matrix.type == schema.TensorType.INT4:
-            # Two's complement, low nibble first: shifting up and down again extends the sign.
-            both = np.stack([codes << 4 >> 4, codes >> 4], axis=-1)
-            codes = both.reshape(-1)
+        if bits < 8:
+            # Two's complement, the first code in the low bits: shifting up and down again extends the sign.
+            ups = range(8 - bits, -1, -bits)
+            codes = np.stack([codes << up >> (8 - bits) for up in ups], axis=-1).reshape(-1)
         return StoredRows(
             matrix.name, start, codes.reshape(-1, inputs), self._scales(matrix, start, stop), None
         )

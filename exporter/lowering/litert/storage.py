@@ -3,7 +3,8 @@
 Codes and scales are the quantised checkpoint's own; only their packing changes. Not about where in
 the file they go (`writing`) or reading them back (`reading`).
 
-    int8-channel, int4-channel   INT8 / INT4 (low nibble first), fp32 scale per row in the flatbuffer
+    int8-, int4-, int2-channel   INT8 / INT4 / INT2 (first code in the low bits), fp32 scale per row in the
+                                 flatbuffer
     int4-g32                     INT4, blockwise: a FLOAT16 tensor [rows, groups] holds the scales
     fp16                         FLOAT16; the graph widens what is read of it
     fp32                         FLOAT32
@@ -29,7 +30,7 @@ from exporter.schemes import FloatScheme, IntegerScheme
 
 SCALES_SUFFIX = "_scales"
 ALIGNMENT = 64  # XNNPACK reads weights in place with vector loads
-INTEGER_TYPES = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8}
+INTEGER_TYPES = {2: schema.TensorType.INT2, 4: schema.TensorType.INT4, 8: schema.TensorType.INT8}
 FLOAT_TYPES = {16: schema.TensorType.FLOAT16, 32: schema.TensorType.FLOAT32}
 
 Pieces = Callable[[], Iterator[NDArray[Any]]]
