@@ -1,6 +1,6 @@
 """What llama.cpp calls an importance matrix: the mean square of each input of every linear.
 
-Over the first TOKENS of each file of `samples/calibration/corpus`, which no figure is measured on. Where
+Over the first TOKENS of each file of `samples/calibration`, which no figure is measured on. Where
 columns are rescaled, so is what enters them: one measurement serves every function-preserving copy. Not
 about the types it changes (`ggml_mixes`).
 """
@@ -46,7 +46,7 @@ class _Squares:
 
 def importance(source: CheckpointSource, texts: Texts) -> dict[str, Floats]:
     """Of a checkpoint as it came."""
-    domains = read_domains(data_directory("samples") / "calibration" / "corpus", source, texts)
+    domains = read_domains(data_directory("samples") / "calibration", source, texts)
     seen = _Squares()
     model = StreamedReference(OriginalWeights(source))
     batches = [domain.text.tokens[None, :TOKENS] for domain in domains]

@@ -14,9 +14,11 @@ import click
 from exporter import __version__
 from exporter.commands.before_work import quieten, say_what_it_means
 from exporter.commands.doctor_command import doctor_command
+from exporter.commands.quantize_command import quantize_command
 from exporter.commands.shared_options import (
     ACCELERATORS,
     ADAPTER,
+    CALIBRATION,
     MODEL,
     TIMINGS,
     TRACEBACK,
@@ -25,7 +27,7 @@ from exporter.commands.shared_options import (
 )
 from exporter.commands.validate_command import validate_command
 from exporter.console import make_console, print_timings, progress_on
-from exporter.exits import exit_codes
+from exporter.exits import exit_codes, worst_exit_code
 from exporter.stopwatch import Stopwatch
 from runtimes.formats import FORMATS
 
@@ -40,8 +42,11 @@ TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="int8, int4, float, as-stored, or a .toml file. Default: the target's.",
+    help="int8, int4, int4-zp, int4-fast, float, as-stored, or a .toml file. Default: the target's. "
+    "Formats that cannot carry it get the one it names instead (int4 for int4-zp), in a release of their "
+    "own; where none of the formats can carry it, it is refused.",
 )
+@CALIBRATION
 @click.option(
     "--context",
     type=click.IntRange(min=1),
@@ -75,8 +80,15 @@ TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
     help="Refuse before any work what would need more memory than this, e.g. 8GiB.",
 )
 @ACCELERATORS
-@click.option("--output", "-o", callback=as_directory, metavar="DIR", help="Release directory.")
-@click.option("--force", is_flag=True, help="Replace the release directory if it exists.")
+@click.option(
+    "--output",
+    "-o",
+    callback=as_directory,
+    metavar="DIR",
+    help="Release directory. Where formats get different recipes, a directory for one release each, named "
+    "by its recipe: DIR/int4-zp and DIR/int4. Default: releases/MODEL-RECIPE-TARGET.",
+)
+@click.option("--force", is_flag=True, help="Replace release directories that exist.")
 @TIMINGS
 @TRACEBACK
 @click.version_option(__version__, prog_name="gemma-export")
@@ -119,17 +131,19 @@ def _export(options: dict[str, Any]) -> None:
         from exporter.views.terminal import print_report
 
     with progress_on(console) as progress:
-        result = export(request, progress, stopwatch)
-    print_report(result.report, console)
-    for sentence in result.estimates:
-        console.print(sentence, highlight=False)
+        results = export(request, progress, stopwatch)
+    for result in results:
+        print_report(result.report, console)
+        for sentence in result.estimates:
+            console.print(sentence, highlight=False)
     if timings:
         print_timings(stopwatch.timings(), console)
-    if result.published:
-        console.print(f"Release: {result.directory}")
-    else:
-        console.print(f"Not released. What was made, and why it was held back: {result.directory}")
-    sys.exit(result.report.exit_code)
+    for result in results:
+        if result.published:
+            console.print(f"Release: {result.directory}")
+        else:
+            console.print(f"Not released. What was made, and why it was held back: {result.directory}")
+    sys.exit(worst_exit_code(result.report.exit_code for result in results))
 
 
 def _given(context: click.Context, name: str) -> bool:
@@ -137,7 +151,7 @@ def _given(context: click.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-for command in (validate_command, doctor_command):
+for command in (quantize_command, validate_command, doctor_command):
     main.add_command(command)
 
 

@@ -29,7 +29,7 @@ from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
-from exporter.workshop import workshop
+from exporter.workshop import require_calibration, workshop
 from runtimes.formats import Format
 from runtimes.manifest import read_manifest
 
@@ -38,7 +38,8 @@ from runtimes.manifest import read_manifest
 class CheckAgain:
     """release: directory of a sealed release. model, adapter: what it was made from, None for the sample
     and for no adapter. validation_tokens: compare on that many at most.
-    accelerators: execute on those that are here too. cpu: an ARM64 CPU to emulate, as QEMU names it."""
+    accelerators: execute on those that are here too. calibration: the text its codes were found on, none
+    for what ships. cpu: an ARM64 CPU to emulate, as QEMU names it."""
 
     release: Path
     model: str | None = None
@@ -46,6 +47,7 @@ class CheckAgain:
     validation_tokens: int | None = None
     accelerators: bool = True
     cpu: str | None = None
+    calibration: tuple[Path, ...] = ()
 
 
 def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> ValidationReport:
@@ -88,7 +90,9 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             progress=progress,
             stopwatch=stopwatch,
             token_limit=asked.validation_tokens,
+            calibration_files=asked.calibration,
         )
+        require_calibration(job)
         with workshop(job) as shop:
             subject = ReleaseUnderTest(
                 release,

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.errors import UsageError
 from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
 from exporter.packaging.staging import Staging
@@ -133,6 +134,30 @@ def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
         text = job.calibration.first(calibration.tokens)
         return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
+
+
+def require_calibration(job: Job) -> None:
+    """Raise UsageError for calibration files that no plan of the job looks at, that are too short for one,
+    or that are not to be fitted to."""
+    if not job.calibration_files:
+        return  # what ships is enough for every recipe that ships, and is told of when it is cut
+    wanted = [_calibration_tokens(plan) for plan in job.plans]
+    if not any(wanted):
+        names = " and ".join(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
+        raise UsageError(
+            "--calibration",
+            f"recipe {names} uses no calibration text for this checkpoint",
+            "leave --calibration out, or choose a recipe that is fitted to text, such as int4",
+        )
+    job.calibration.first(max(wanted))
+
+
+def _calibration_tokens(plan: Plan) -> int:
+    """Tokens of calibration text that quantising by this plan looks at."""
+    calibration = plan.variant.recipe.calibration
+    return max(
+        0 if plan.equalization is None else EQUALISED_ON, 0 if calibration is None else calibration.tokens
+    )
 
 
 def _files(release: Path) -> dict[Path, tuple[int, int]]:

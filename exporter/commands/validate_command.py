@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from exporter.commands.before_work import quieten, say_what_it_means
-from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, as_directory
+from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, as_directory, as_files
 from exporter.console import make_console, print_timings, progress_on
 from exporter.exits import exit_codes
 from exporter.stopwatch import Stopwatch
@@ -22,6 +22,13 @@ from exporter.stopwatch import Stopwatch
 @click.argument("directory", callback=as_directory)
 @click.option("--model", metavar="REF", help="The checkpoint it was made from. Default: the sample.")
 @click.option("--adapter", callback=as_directory, metavar="DIR", help="The LoRA merged into it.")
+@click.option(
+    "--calibration",
+    multiple=True,
+    callback=as_files,
+    metavar="FILE",
+    help="The text its codes were fitted to, as the export was given it.",
+)
 @click.option("--validation-tokens", type=click.IntRange(min=32), metavar="N", help="As for an export.")
 @ACCELERATORS
 @click.option(
