@@ -141,9 +141,10 @@ def _export(options: dict[str, Any]) -> None:
         print_timings(stopwatch.timings(), console)
     for result in results:
         if result.published:
-            console.print(f"Release: {result.directory}")
+            where = f"Release: {result.directory}"
         else:
-            console.print(f"Not released. What was made, and why it was held back: {result.directory}")
+            where = f"Not released. What was made, and why it was held back: {result.directory}"
+        console.print(where, soft_wrap=True)
     sys.exit(worst_exit_code(result.report.exit_code for result in results))
 
 

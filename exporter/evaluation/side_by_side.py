@@ -43,8 +43,8 @@ def compare_weights(
 ) -> list[ByDomain]:
     """Each subject's agreement with the original, position by position, text by text.
 
-    longest: tokens of a sequence at most. Raises UsageError for a subject of another vocabulary, ReferenceModelError for weights
-    that are not those of their architecture.
+    longest: tokens of a sequence at most. Raises UsageError for a subject of another vocabulary,
+    ReferenceModelError for weights that are not those of their architecture.
     """
     models = [StreamedReference(weights) for weights in (original, *subjects)]
     for model in models[1:]:
