@@ -1,6 +1,6 @@
 """What llama.cpp calls an importance matrix: the mean square of each input of every linear.
 
-Over the first TOKENS of each file of `samples/calibration`, which no figure is measured on. Where
+Over the calibration text that ships, as our recipes are given it, on which no figure is measured. Where
 columns are rescaled, so is what enters them: one measurement serves every function-preserving copy. Not
 about the types it changes (`ggml_mixes`).
 """
@@ -16,13 +16,13 @@ from torch import Tensor
 from benchmarks.ggml_library import Floats
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.quantization.transforms.equalization import EqualizedSource
-from exporter.reference.domains import read_domains
+from exporter.reference.calibration_text import calibration_text
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
-from exporter.resources import data_directory
 
-TOKENS = 1024  # of each file
+TOKENS = 20_480
+TOGETHER = 4  # sequences
 
 Importance = Mapping[str, Floats]
 """Linear's weight name to the importance of each input, [in]."""
@@ -46,10 +46,9 @@ class _Squares:
 
 def importance(source: CheckpointSource, texts: Texts) -> dict[str, Floats]:
     """Of a checkpoint as it came."""
-    domains = read_domains(data_directory("samples") / "calibration", source, texts)
     seen = _Squares()
     model = StreamedReference(OriginalWeights(source))
-    batches = [domain.text.tokens[None, :TOKENS] for domain in domains]
+    batches = calibration_text(source, texts).first(TOKENS).batches(TOGETHER)
     with torch.inference_mode(), model.walk(*batches) as walk:
         walk.start(seen)
         for layer in walk.layers():

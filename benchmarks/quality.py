@@ -4,7 +4,7 @@
         [--importance with|without|both] [--weights COPY ...] [--json FILE] [--at-once 3]
 
 Every subject's logits are held against the original's, both in float32 by transformers, on all of
-`samples/languages` (ten languages, code, chat): 9.7 thousand positions, each text behind its own beginning.
+`samples/languages` (ten languages, code, chat): 10.5 thousand positions, each text behind its beginning.
 Prints a table of all rows and one by domain; standard errors are those of blocks of 32 neighbouring
 positions. --json keeps rows, so that a later run measures only what is missing. --at-once: subjects that
 share one pass of the original, 250 MB of memory each. What subjects are is `quality_subjects`'s to say.

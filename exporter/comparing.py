@@ -19,11 +19,10 @@ from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import UsageError
 from exporter.evaluation.compared import (
     COMPARED_SCHEMA_VERSION,
-    Compared,
+    DomainComparison,
     DomainFigures,
     SubjectFigures,
 )
-from exporter.evaluation.executed_artifacts import PlacedArtifact, compare_artifacts
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
 from exporter.progress import Progress
@@ -36,6 +35,7 @@ from exporter.reference.domains import Domain, DomainKind, read_domains
 from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
+from exporter.validation.executed_artifacts import PlacedArtifact, compare_artifacts
 from runtimes.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 EXECUTED_TOKENS = 256  # of a domain, unless told otherwise, where artifacts are run
@@ -61,7 +61,7 @@ class _Subjects:
     manifests: Mapping[Path, Manifest]
 
 
-def compare(order: CompareOrder, progress: Progress) -> Compared:
+def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
     """Raises UsageError for a directory that is neither or was made from another checkpoint, and what
     reading and running them raises."""
     subjects = _open(order.directories)
@@ -79,7 +79,7 @@ def compare(order: CompareOrder, progress: Progress) -> Compared:
         ran = compare_artifacts(original, placed, texts, longest, progress)
         found |= zip(subjects.artifacts, ran, strict=True)
     digest = hashlib.sha256("".join(text.sha256 for text in texts).encode()).hexdigest()
-    return Compared(
+    return DomainComparison(
         schema_version=COMPARED_SCHEMA_VERSION,
         model=source.name,
         text_sha256=digest,

@@ -1,6 +1,6 @@
-"""`Compared`: what a comparison of quantised checkpoints and artifacts found, as a value.
+"""`DomainComparison`: what a comparison of quantised checkpoints and artifacts found, as a value.
 
-Not about measuring (`side_by_side`, `executed_artifacts`) or showing it (`exporter.views`).
+Not about measuring (`side_by_side`, `exporter.validation.executed_artifacts`) or showing it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SubjectFigures:
 
 
 @dataclass(frozen=True)
-class Compared:
+class DomainComparison:
     """model: the original. text_sha256: of all domains' tokens. tokens: of them. longest: of a sequence.
     remarks: on the texts, a sentence each."""
 

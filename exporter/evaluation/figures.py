@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import UsageError
-from exporter.validation.report import Statistics
-from exporter.validation.statistics import Agreement
+from exporter.evaluation.statistics import Agreement, Statistics
 
 BLOCK = 32  # positions
 

@@ -2,7 +2,7 @@
 
 Logits are never together: sums over the vocabulary are carried from block to block, relative to the largest
 logit so far, as in a streamed softmax. Exponentials are float32 and sums over blocks float64, which leaves
-about 1e-7 of KL. The definitions are `exporter.validation.statistics`'s, which has whole rows.
+about 1e-7 of KL. The definitions are `exporter.evaluation.statistics`'s, which has whole rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.validation.statistics import Agreement
+from exporter.evaluation.statistics import Agreement
 
 ROWS = 128  # positions at once: their share of a block stays in the cache
 

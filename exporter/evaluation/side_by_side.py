@@ -19,11 +19,11 @@ import torch
 
 from exporter.errors import UsageError
 from exporter.evaluation.running_agreement import RunningAgreement
+from exporter.evaluation.statistics import Agreement
 from exporter.progress import Progress
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.texts import TokenisedText
 from exporter.reference.weights import ReferenceWeights
-from exporter.validation.statistics import Agreement
 from runtimes.session import Tokens
 
 LONGEST = 1024  # tokens of a sequence: past the windows of the small models

@@ -29,6 +29,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from exporter.errors import ReferenceModelError
 from exporter.progress import Progress
 from exporter.reference.layer_walk import LayerWalk, LinearWatch, token_batches
+from exporter.reference.leads import Decisions, TopTwo
 from exporter.reference.lending import Lender, as_parameter
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peaks import Peaks
@@ -115,9 +116,11 @@ class StreamedReference:
         sink: LogitsSink,
         progress: Progress,
         peaks: Peaks | None = None,
+        at: NDArray[np.int64] | None = None,
     ) -> None:
         """Logits of tokens [batch, length] into `sink`: [batch * length, n] a block. peaks: to see what
-        passes the text model's modules on the way."""
+        passes the text model's modules on the way. at: the positions of each sequence whose logits are
+        wanted, None for all: the head is the dearest of it."""
         seen = nullcontext() if peaks is None else peaks.watching(self.model.model)
         with torch.inference_mode(), self.walk(tokens) as walk, seen:
             # (1)
@@ -127,8 +130,11 @@ class StreamedReference:
                 progress(f"{self.weights.description}: layers", layer.index + 1, len(walk))
             # (2)
             computed = walk.finish(0)
-        step = self.head_rows(tokens.size)
-        for start, block in self.head(computed, step):
+            if at is not None:
+                computed.last_hidden_state = computed.last_hidden_state[:, at]
+        for start, block in self.head(
+            computed, self.head_rows(computed.last_hidden_state.shape[:2].numel())
+        ):
             sink.take(start, block.numpy())
             progress(f"{self.weights.description}: head", start + block.shape[-1], self.vocab_size)
 
@@ -210,6 +216,20 @@ def reference_choices(
     sink = TopToken(tokens.size)
     StreamedReference(weights).run(tokens, sink, progress)
     return sink.choices.reshape(tokens.shape)
+
+
+def reference_decisions(
+    weights: ReferenceWeights,
+    tokens: Tokens,
+    at: NDArray[np.int64],
+    progress: Progress,
+    peaks: Peaks | None = None,
+) -> Decisions:
+    """What the reference chooses behind positions `at` of one sequence. peaks: as `reference_logits` has
+    them, of the whole sequence."""
+    sink = TopTwo(len(at))
+    StreamedReference(weights).run(tokens[None], sink, progress, peaks, at)
+    return sink.decisions()
 
 
 class _Computed(nn.Module):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.evaluation.compared import Compared, SubjectFigures
+from exporter.evaluation.compared import DomainComparison, SubjectFigures
 from exporter.evaluation.figures import Figures
 from exporter.views.wording import number, one_line, percent, plus_minus, size
 from runtimes.records import to_plain
@@ -20,7 +20,7 @@ from runtimes.records import to_plain
 KIND_TITLES = {"language": "all languages", "code": "all code", "chat": "all chat"}
 
 
-def print_compared(compared: Compared, console: Console) -> None:
+def print_compared(compared: DomainComparison, console: Console) -> None:
     """Both tables. Text from files is never taken for markup."""
     console.print(_by_subject(compared))
     console.print(_by_domain(compared))
@@ -34,12 +34,12 @@ def print_compared(compared: Compared, console: Console) -> None:
     )
 
 
-def compared_json(compared: Compared) -> str:
+def compared_json(compared: DomainComparison) -> str:
     """All of it, in a versioned schema."""
     return json.dumps(to_plain(compared), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _by_subject(compared: Compared) -> Table:
+def _by_subject(compared: DomainComparison) -> Table:
     title = f"Held against {compared.model}, all domains together"
     table = Table(title=Text(one_line(title)), title_justify="left")
     table.add_column("Subject", overflow="fold")
@@ -65,7 +65,7 @@ def _name(subject: SubjectFigures) -> Text:
     return Text(one_line(f"{subject.name} ({how}{recipe})"))
 
 
-def _by_domain(compared: Compared) -> Table:
+def _by_domain(compared: DomainComparison) -> Table:
     table = Table(title="By language and domain", title_justify="left")
     for name in ("Domain", "Subject"):
         table.add_column(name, overflow="fold")
@@ -87,7 +87,7 @@ def _by_domain(compared: Compared) -> Table:
     return table
 
 
-def _domains(compared: Compared) -> Iterator[tuple[str, list[tuple[SubjectFigures, Figures]]]]:
+def _domains(compared: DomainComparison) -> Iterator[tuple[str, list[tuple[SubjectFigures, Figures]]]]:
     """Each text, and after the texts of a kind all of them together where there are several."""
     first = compared.subjects[0]
     for kind in first.kinds:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class LiteRtFile:
             yield start, min(rows, start + step)
 
     def rows(self, matrix: WrittenMatrix, start: int, stop: int) -> StoredRows:
-        """Rows start to stop as the file holds them."""
+        """Rows start to stop as the file holds them; scales with the factors behind the product."""
         inputs = matrix.shape[1]
         bits = TYPE_BITS[matrix.type]
         row = inputs * bits // 8
@@ -76,13 +76,14 @@ class LiteRtFile:
             # Two's complement, the first code in the low bits: shifting up and down again extends the sign.
             ups = range(8 - bits, -1, -bits)
             codes = np.stack([codes << up >> (8 - bits) for up in ups], axis=-1).reshape(-1)
-        return StoredRows(
-            matrix.name, start, codes.reshape(-1, inputs), self._scales(matrix, start, stop), None
-        )
+        scales = self._scales(matrix, start, stop)
+        if matrix.row_factors is not None:
+            scales = scales * matrix.row_factors[start:stop, None]
+        return StoredRows(matrix.name, start, codes.reshape(-1, inputs), scales, None)
 
     def values(self, matrix: WrittenMatrix, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows start to stop in float32: code times scale."""
-        stored = self.rows(matrix, start, stop)
+        """Rows start to stop in float32 as the graph multiplies with them: without factors."""
+        stored = self.rows(replace(matrix, row_factors=None), start, stop)
         if stored.values is not None:
             return stored.values
         assert stored.codes is not None  # of StoredRows, either values or both of these are set

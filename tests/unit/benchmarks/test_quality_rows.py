@@ -14,7 +14,7 @@ from benchmarks.quality_rows import (
     write_measured,
 )
 from exporter.evaluation.figures import figures
-from exporter.validation.statistics import Agreement
+from exporter.evaluation.statistics import Agreement
 
 
 def agreement(kl: float) -> Agreement:

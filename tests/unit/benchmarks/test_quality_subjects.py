@@ -23,7 +23,7 @@ TOKENS = np.random.default_rng(3).integers(6, 262, 80).astype(np.int32)
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny models are slower on two threads than on one, and learn nothing from long texts."""
-    monkeypatch.setattr(importance, "TOKENS", 40)
+    monkeypatch.setattr(importance, "TOKENS", 1024)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

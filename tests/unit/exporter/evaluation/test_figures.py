@@ -5,7 +5,7 @@ import pytest
 
 from exporter.errors import UsageError
 from exporter.evaluation.figures import figures
-from exporter.validation.statistics import Agreement
+from exporter.evaluation.statistics import Agreement
 
 
 def agreement(kl: np.ndarray, seed: int = 0) -> Agreement:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from exporter.evaluation import running_agreement
 from exporter.evaluation.running_agreement import RunningAgreement
-from exporter.validation.statistics import Agreement, agree
+from exporter.evaluation.statistics import Agreement, agree
 
 Floats = NDArray[np.float32]
 VOCABULARY = 500

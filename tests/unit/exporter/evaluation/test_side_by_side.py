@@ -11,10 +11,10 @@ import torch
 from exporter.errors import UsageError
 from exporter.evaluation import side_by_side
 from exporter.evaluation.side_by_side import compare_weights, cut_up
+from exporter.evaluation.statistics import agree
 from exporter.reference.streamed import reference_logits
 from exporter.reference.texts import TokenisedText
 from exporter.reference.weights import OriginalWeights
-from exporter.validation.statistics import agree
 from tests.fakes import silent
 from tests.tiny import TINY_CONFIGS, RandomSource, tiny_gemma3
 

@@ -22,7 +22,7 @@ from exporter.schemes import (
     FP16,
     FP32,
     INT4_G32,
-    INT4_G64_ZP,
+    INT4_G32_ZP,
     INT8_CHANNEL,
     INT8_CHANNEL_ZP,
     INT8_G32,
@@ -58,7 +58,7 @@ def every_node(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 @pytest.mark.parametrize(
     "scheme",
-    [INT8_CHANNEL, INT8_G32, INT8_CHANNEL_ZP, INT4_G32, INT4_G64_ZP],
+    [INT8_CHANNEL, INT8_G32, INT8_CHANNEL_ZP, INT4_G32, INT4_G32_ZP],
     ids=lambda scheme: scheme.name,
 )
 @pytest.mark.parametrize("config", [tiny_gemma2, tiny_gemma3, tiny_gemma4_e2b])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from exporter.errors import UsageError
 from exporter.evaluation.side_by_side import ByDomain, cut_up
+from exporter.evaluation.statistics import Agreement
 from exporter.formats.table import drivers_of
 from exporter.progress import Progress
 from exporter.reference.logits_file import LogitsFile
@@ -24,7 +25,6 @@ from exporter.reference.streamed import StreamedReference
 from exporter.reference.texts import TokenisedText
 from exporter.reference.weights import ReferenceWeights
 from exporter.validation.routes import SessionRunner, plan_routes, run_route
-from exporter.validation.statistics import Agreement
 from runtimes.manifest import Artifact
 from runtimes.session import Tokens
 
