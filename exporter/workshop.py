@@ -20,6 +20,7 @@ from pathlib import Path
 from exporter.errors import UsageError
 from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
@@ -142,7 +143,8 @@ def require_calibration(job: Job) -> None:
     or that are not to be fitted to."""
     if not job.calibration_files:
         return  # what ships is enough for every recipe that ships, and is told of when it is cut
-    wanted = [_calibration_tokens(plan) for plan in job.plans]
+    spec = job.source.components["text"].spec
+    wanted = [_calibration_tokens(plan, spec) for plan in job.plans]
     if not any(wanted):
         names = " and ".join(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
         raise UsageError(
@@ -153,11 +155,12 @@ def require_calibration(job: Job) -> None:
     job.calibration.first(max(wanted))
 
 
-def _calibration_tokens(plan: Plan) -> int:
+def _calibration_tokens(plan: Plan, spec: ModelSpec) -> int:
     """Tokens of calibration text that quantising by this plan looks at."""
     calibration = plan.variant.recipe.calibration
     return max(
-        0 if plan.equalization is None else EQUALISED_ON, 0 if calibration is None else calibration.tokens
+        0 if plan.equalization is None else EQUALISED_ON,
+        0 if calibration is None else calibration.tokens_for(spec),
     )
 
 

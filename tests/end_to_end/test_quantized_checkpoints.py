@@ -194,8 +194,8 @@ def no_conversation(place: Path) -> Path:
 @pytest.mark.parametrize(
     ("recipe", "write", "complaint"),
     [
-        ("int4", short, "and the recipe wants 25600"),
-        ("int8", short, "and the recipe wants 2048"),
+        ("int4", short, "in whole sequences of 256, and the recipe wants "),
+        ("int8", short, "in whole sequences of 256, and the recipe wants "),
         ("int4", judged_on, "holds text that releases are judged on (languages/german.txt"),
         (
             "int4",
