@@ -25,6 +25,7 @@ from exporter.evaluation.compared import (
 )
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
+from exporter.evaluation.statistics import Statistics
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
@@ -36,6 +37,7 @@ from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
 from exporter.validation.executed_artifacts import PlacedArtifact, compare_artifacts
+from exporter.views.json_report import REPORT_NAME, read_report
 from runtimes.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 EXECUTED_TOKENS = 256  # of a domain, unless told otherwise, where artifacts are run
@@ -67,6 +69,7 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
     subjects = _open(order.directories)
     source = open_checkpoint(order.model, order.adapter)
     _require_made_from(source, subjects, order)
+    sized = [_sized(name, subjects, source) for name in (*subjects.checkpoints, *subjects.artifacts)]
     domains, longest = _domains(source, subjects, order.tokens)
     texts, original = [domain.text for domain in domains], OriginalWeights(source)
     found: dict[str, ByDomain] = {}
@@ -86,10 +89,7 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
         tokens=sum(len(text.tokens) for text in texts),
         longest=longest,
         remarks=tuple(domain.remark for domain in domains if domain.remark is not None),
-        subjects=tuple(
-            _figures(_sized(name, subjects, source), domains, found[name])
-            for name in (*subjects.checkpoints, *subjects.artifacts)
-        ),
+        subjects=tuple(_figures(each, domains, found[each.name]) for each in sized),
     )
 
 
@@ -148,17 +148,27 @@ class _Sized:
     nbytes: int
     bits: float
     executed: bool
+    reported: Statistics | None
 
 
 def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:
     if (checkpoint := subjects.checkpoints.get(name)) is not None:
         size = stored_size(checkpoint)
-        return _Sized(name, None, size.nbytes, size.bits, executed=False)
+        return _Sized(name, None, size.nbytes, size.bits, executed=False, reported=None)
     placed = subjects.artifacts[name]
     manifest, path = subjects.manifests[placed.release], placed.artifact.path
     nbytes = sum(entry.size for entry in manifest.files if entry.path.startswith(path))
     parameters = sum(each.spec.parameter_count() for each in source.components.values())
-    return _Sized(name, manifest.plan["recipe"], nbytes, 8 * nbytes / parameters, executed=True)
+    report = read_report(placed.release / REPORT_NAME)
+    reported = (each for each in report.comparisons if (each.kind, each.artifact) == ("end to end", path))
+    return _Sized(
+        name,
+        manifest.plan["recipe"],
+        nbytes,
+        8 * nbytes / parameters,
+        executed=True,
+        reported=next((each.statistics for each in reported), None),
+    )
 
 
 def _figures(sized: _Sized, domains: Sequence[Domain], found: ByDomain) -> SubjectFigures:
@@ -176,4 +186,5 @@ def _figures(sized: _Sized, domains: Sequence[Domain], found: ByDomain) -> Subje
         domains=tuple(
             DomainFigures(each.name, each.kind, figures({each.name: found[each.name]})) for each in domains
         ),
+        reported=sized.reported,
     )

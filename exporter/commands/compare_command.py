@@ -36,8 +36,9 @@ def compare_command(
 
     Each of DIRECTORIES is what `gemma-export quantize` made, which is compared in transformers, or a
     release, each of whose artifacts is executed on this machine's CPU. All see the same text: ten
-    languages, code and chat that no export looks at. Bits are for each weight: of a checkpoint's tensors,
-    of an artifact's files. Nothing passes or fails: exit code 0, or 2 where it is refused.
+    languages, code and chat that no codes are fitted to. Bits are for each weight: of a checkpoint's
+    tensors, of an artifact's files. What a release's own report says stands beside. Nothing passes or
+    fails: exit code 0, or 2 where it is refused.
 
     A release takes about 1 MiB of temporary disk for each token.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.evaluation.figures import Figures
+from exporter.evaluation.statistics import Statistics
 from exporter.reference.domains import DomainKind
 
 COMPARED_SCHEMA_VERSION = 1
@@ -30,6 +31,7 @@ class SubjectFigures:
     name: its directory, and of a release the artifact in it. kind: quantised weights in transformers, or an
     artifact in its runtime. recipe: None where that is not known. nbytes: of a checkpoint's tensors, or an
     artifact's files; bits: of them for each weight. overall: over all domains; kinds: over those of a kind.
+    reported: end to end on the evaluation text, by the release's own report; None for a checkpoint.
     """
 
     name: str
@@ -40,6 +42,7 @@ class SubjectFigures:
     overall: Figures
     kinds: dict[DomainKind, Figures]
     domains: tuple[DomainFigures, ...]
+    reported: Statistics | None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def print_compared(compared: DomainComparison, console: Console) -> None:
     """Both tables. Text from files is never taken for markup."""
     console.print(_by_subject(compared))
     console.print(_by_domain(compared))
+    for sentence in _reported(compared):
+        console.print(Text(one_line(sentence)))
     for remark in compared.remarks:
         console.print(Text(one_line(remark)))
     console.print(
@@ -57,6 +59,16 @@ def _by_subject(compared: DomainComparison) -> Table:
             plus_minus(statistics.perplexity_ratio, errors.perplexity_ratio),
         )
     return table
+
+
+def _reported(compared: DomainComparison) -> Iterator[str]:
+    for subject in compared.subjects:
+        if (found := subject.reported) is not None:
+            yield (
+                f"{subject.name}, by its own report, end to end on {found.positions:,} positions of the "
+                f"evaluation text: mean KL {number(found.mean_kl)}, top-1 {percent(found.top1)}, "
+                f"perplexity ratio {plus_minus(found.perplexity_ratio, found.perplexity_ratio_error)}."
+            )
 
 
 def _name(subject: SubjectFigures) -> Text:

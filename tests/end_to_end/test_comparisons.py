@@ -68,6 +68,7 @@ def test_checkpoints_and_artifacts_are_held_against_the_original(
     assert mean_kl(plain) < 1e-4 < mean_kl(own)
     assert mean_kl(artifact) == pytest.approx(mean_kl(own), rel=0.2), "the same integers"
     assert (plain["recipe"], artifact["recipe"]) == (None, "own")
+    assert (plain["reported"], artifact["reported"]["positions"]) == (None, CONTEXT)
     assert 16 <= plain["bits"] < 16.5
     assert 4.5 < own["bits"] < 5.5
     assert artifact["nbytes"] == sum(
@@ -93,6 +94,7 @@ def test_both_tables_are_printed(place: Path, compared: tuple[Result, dict[str, 
         assert word in output
     for domain in DOMAINS:
         assert domain in output
+    assert "by its own report, end to end on 96 positions" in " ".join(output.split())
     assert f"{found['tokens']:,} tokens in sequences of at most {CONTEXT + 1}" in output
 
 

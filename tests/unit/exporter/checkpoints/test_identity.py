@@ -1,19 +1,31 @@
-"""What was made from a checkpoint is known by the digests of its files."""
+"""Which checkpoint a release or a quantised checkpoint is taken to be made from."""
 
 from __future__ import annotations
 
+import pytest
+
 from exporter.checkpoints.identity import is_made_from
 
-
-def test_the_same_files_are_the_same_checkpoint() -> None:
-    files = {"model.safetensors": "a", "config.json": "b"}
-    assert is_made_from(files, files)
-    assert not is_made_from(files, {**files, "config.json": "c"})
-    assert not is_made_from(files, {"model.safetensors": "a"})
-    assert not is_made_from(files, {**files, "model-2.safetensors": "d"})
+SEALED = {"config.json": "aa", "model.safetensors": "bb"}
 
 
-def test_files_that_earlier_versions_did_not_look_at_tell_nothing() -> None:
-    files = {"model.safetensors": "a"}
-    assert is_made_from(files, {**files, "added_tokens.json": "e"})
-    assert not is_made_from({**files, "added_tokens.json": "e"}, {**files, "added_tokens.json": "f"})
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        (SEALED, True),
+        (SEALED | {"added_tokens.json": "cc", "chat_template.json": "dd"}, True),  # not listed once
+        (SEALED | {"special_tokens_map.json": "ee"}, True),
+        (SEALED | {"model.safetensors": "ee"}, False),
+        (SEALED | {"adapter.safetensors": "ff"}, False),
+        ({"config.json": "aa"}, False),
+    ],
+)
+def test_a_release_is_of_the_checkpoint_whose_digests_it_has(found: dict[str, str], same: bool) -> None:
+    assert is_made_from(SEALED, found) is same
+
+
+def test_a_file_that_was_listed_counts() -> None:
+    listed = SEALED | {"added_tokens.json": "cc"}
+    assert is_made_from(listed, listed)
+    assert not is_made_from(listed, SEALED | {"added_tokens.json": "changed"})
+    assert not is_made_from(listed, SEALED)
