@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.errors import UsageError
 from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
@@ -134,6 +136,32 @@ def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
         text = job.calibration.first(wanted)
         return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
+
+
+def require_calibration(job: Job) -> None:
+    """Raise UsageError for calibration files that no plan of the job looks at, that are too short for one,
+    or that are not to be fitted to."""
+    if not job.calibration_files:
+        return  # what ships is enough for every recipe that ships, and is told of when it is cut
+    spec = job.source.components["text"].spec
+    wanted = [_calibration_tokens(plan, spec) for plan in job.plans]
+    if not any(wanted):
+        names = " and ".join(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
+        raise UsageError(
+            "--calibration",
+            f"recipe {names} uses no calibration text for this checkpoint",
+            "leave --calibration out, or choose a recipe that is fitted to text, such as int4",
+        )
+    job.calibration.first(max(wanted))
+
+
+def _calibration_tokens(plan: Plan, spec: ModelSpec) -> int:
+    """Tokens of calibration text that quantising by this plan looks at."""
+    calibration = plan.variant.recipe.calibration
+    return max(
+        0 if plan.equalization is None else EQUALISED_ON,
+        0 if calibration is None else calibration.tokens_for(spec),
+    )
 
 
 def _files(release: Path) -> dict[Path, tuple[int, int]]:

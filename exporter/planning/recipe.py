@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -93,9 +93,9 @@ class Recipe:
     """A named way to quantise a model. text: the TOML it was read from, which a release carries.
 
     equalization: None to quantise the weights as they are. calibration: None where no rule wants it.
-    quantisation: limit on transformers
-    quantised against original. end_to_end: limit by the name of a runtime family; one without is
-    reported, not gated.
+    quantisation: limit on transformers quantised against original. end_to_end: limit by the name of a
+    runtime family; one without is reported, not gated. instead: by the name of a family that cannot carry
+    it, the shipped recipe for that family's formats.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Recipe:
     calibration: Calibration | None
     quantisation: QualityLimit
     end_to_end: Mapping[str, QualityLimit]
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def schemes(self, spec: ModelSpec) -> dict[str, Scheme]:
         """A scheme for every matrix of a model whose checkpoint holds no codes. Raises as `rules_for`."""
@@ -180,6 +181,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         calibration=file.calibration,
         quantisation=file.limits.quantisation,
         end_to_end=file.limits.end_to_end or {},
+        instead=file.instead or {},
     )
 
 
@@ -207,6 +209,7 @@ class _RecipeFile:
     limits: _Limits
     equalization: Equalization | None
     calibration: Calibration | None
+    instead: dict[str, str] | None
 
 
 def _rule(entry: _RuleEntry, at: str) -> Rule:
@@ -227,10 +230,13 @@ def _check(file: _RecipeFile) -> None:
     """Values that have the right type and cannot be."""
     limits = {"quantisation": file.limits.quantisation}
     for family, limit in (file.limits.end_to_end or {}).items():
-        if family not in FAMILIES:
-            known = ", ".join(sorted(FAMILIES))
-            raise RecordError(f"$.limits.end_to_end.{family}", f"unknown runtime; known here: {known}")
+        _require_family(f"$.limits.end_to_end.{family}", family)
         limits[f"end_to_end.{family}"] = limit
+    for family, other in (file.instead or {}).items():
+        _require_family(f"$.instead.{family}", family)
+        if other not in recipe_names():
+            known = ", ".join(recipe_names())
+            raise RecordError(f"$.instead.{family}", f"expected one of {known}, got {excerpt(other)}")
     for name, limit in limits.items():
         _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
         _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
@@ -254,6 +260,11 @@ def _check(file: _RecipeFile) -> None:
             ("embedding", how.embedding),
         ):
             _require_within(f"$.equalization.{key}", exponent, 1.0)
+
+
+def _require_family(at: str, family: str) -> None:
+    if family not in FAMILIES:
+        raise RecordError(at, f"unknown runtime; known here: {', '.join(sorted(FAMILIES))}")
 
 
 def _require_within(at: str, value: float, most: float) -> None:

@@ -129,7 +129,7 @@ def _report(
         recipe=plan.variant.recipe.name,
         target=plan.variant.name,
         left_out=job.source.left_out,
-        remarks=(*job.source.remarks, *job.source.tokens.remarks, *plan.remarks, *findings.remarks),
+        remarks=(*job.remarks, *plan.remarks, *findings.remarks),
         weights=weight_origins(release.checkpoint, plan.refusals),
         text=text.name,
         text_tokens=len(text.tokens),
