@@ -26,6 +26,7 @@ from exporter.progress import Progress
 from exporter.quantization.calibrated_quantize import calibration_size
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
+from exporter.scheme_choice import require_choice, with_chosen_schemes
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.greedy import require_room_to_answer
@@ -56,6 +57,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     flags, variant = request.flags, request.variant
     with stopwatch.step("open and plan"):
         source = open_checkpoint(flags.model, flags.adapter)
+        require_choice(source, variant)
         plan = make_plan(source.components, variant, source.held)
         texts = Texts.of(source)
         require_room_to_answer(map(texts.prompt, PROMPTS), variant.context)
@@ -77,7 +79,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
                 token_limit=flags.validation_tokens,
                 accelerators=flags.accelerators,
             )
-            (result,) = make_releases(job, (out,), flags.force)
+            (result,) = make_releases(with_chosen_schemes(job), (out,), flags.force)
     return result
 
 
