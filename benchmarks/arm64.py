@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.checkpoints.open import open_source
+from exporter.evaluation.statistics import agree
 from exporter.formats.arm64_path import DECODED, PREFILLED, arm64_path
 from exporter.formats.execution_path import ExecutionPath, PathOrder
 from exporter.formats.family import NotOnArm64
@@ -30,7 +31,6 @@ from exporter.reference.texts import load_tokenizer, read_text
 from exporter.resources import data_directory
 from exporter.schemes import SCHEMES, Scheme
 from exporter.validation.routes import SessionRunner
-from exporter.validation.statistics import agree
 from exporter.views.wording import number, percent
 from runtimes.manifest import Artifact, Manifest, read_manifest
 from runtimes.open import open_session

@@ -1,11 +1,11 @@
-"""Digits and names from 200 to 2,000 tokens back: does a path find there what the reference finds?
+"""Facts from up to 2,000 tokens back: does each path find them as transformers does?
 
     python -m benchmarks.copying RELEASE [--model REF] [--path NAME ...] [--longest TOKENS]
 
-Facts ("The code of Marta Delgado is 48213.") stand in the evaluation text at growing distances before its
-end, where each is asked for again. Every token of the true answers is given, so that one pass answers for
-all. Counted are tokens for which transformers on the original checkpoint would have chosen the true one,
-and those for which the artifact, on the CPU and on each path, chooses what transformers chooses.
+What every validation asks (`exporter.validation.copying`), without its limit of time and without the rest
+of a validation: on the CPU from every distance, on each path from the furthest one. Printed are tokens of
+the true answers; how many of them transformers on the original checkpoint chooses itself; and for how many
+the artifact chooses what transformers does, true or not.
 """
 
 from __future__ import annotations
@@ -13,40 +13,25 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.one_variant import nothing
 from exporter.checkpoints.open import open_source
 from exporter.formats.execution_path import PathOrder
 from exporter.formats.table import drivers_of, paths_of
-from exporter.reference.streamed import reference_choices
+from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
+from exporter.reference.leads import Decisions
+from exporter.reference.streamed import reference_decisions
 from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
+from exporter.validation.copying import NO_TOKEN, Choices, answers_of, chosen
 from runtimes.errors import RuntimesError
 from runtimes.manifest import Artifact, read_manifest
-from runtimes.session import Tokens
 
-DISTANCES = (2000, 1500, 1000, 500, 200)  # tokens from a fact to the question, about
-BEFORE = 32  # tokens of text before the first fact
-FACTS = {
-    "code": (("Marta Delgado", "48213"), ("Ivo Brandt", "90577"), ("Aiko Mori", "16604"),
-             ("Leo Ruiz", "73129"), ("Nina Okafor", "35882")),
-    "deputy": (("Berlin", "Selma Aydin"), ("Lisbon", "Tomas Keller"), ("Oslo", "Grace Mbeki"),
-               ("Kyoto", "Hugo Lindqvist"), ("Quito", "Petra Novak")),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Tokens begin to end of the text are a true answer."""
-
-    kind: str
-    distance: int
-    begin: int
-    end: int
+SECONDS_LIMITS = 4  # times what a path takes at most
 
 
 def main() -> None:
@@ -54,66 +39,30 @@ def main() -> None:
     parser.add_argument("release", type=Path)
     parser.add_argument("--model")
     parser.add_argument("--path", nargs="*", help="only these; default: all that are here")
-    parser.add_argument("--longest", type=int, default=DISTANCES[0], help="tokens back, for slow paths")
+    parser.add_argument("--longest", type=int, default=DISTANCES[-1], help="tokens back, for slow paths")
     options = parser.parse_args()
     source = open_source(options.model)
+    whole = copying_text(Texts.of(source), [each for each in DISTANCES if each <= options.longest])
     for artifact in read_manifest(options.release).artifacts:
-        tokens, answers = written(Texts.of(source), artifact.context, options.longest)
-        first = answers[0].begin - 1
-        expected = reference_choices(OriginalWeights(source), tokens[None], nothing)[0]
-        print(f"{artifact.path}: {len(tokens)} tokens, answers from token {first + 1} on", flush=True)
-        for name, chosen in choices(options.release, artifact, tokens, first, options.path):
-            for answer in answers:
-                at = slice(answer.begin - 1, answer.end - 1)
-                wanted, true = expected[at], tokens[answer.begin : answer.end]
-                found = chosen[answer.begin - 1 - first : answer.end - 1 - first]
-                print(
-                    f"  {name:24} {answer.kind:6} {answer.distance:5} tokens back: the reference has "
-                    f"{(wanted == true).sum()} of {len(true)}, same as it {(found == wanted).sum()}",
-                    flush=True,
-                )
+        if (text := whole.within(artifact.context)) is None:
+            print(f"{artifact.path}: a context of {artifact.context} holds no question")
+            continue
+        print(f"{artifact.path}: {len(text.tokens)} tokens", flush=True)
+        expected = reference_decisions(OriginalWeights(source), text.tokens, text.positions, nothing)
+        for name, asked, found in answers(options.release, artifact, text, options.path):
+            print_rows(name, text, expected, asked, found)
 
 
-def written(texts: Texts, context: int, longest: int) -> tuple[Tokens, list[Answer]]:
-    """The text, no longer than it must be for facts `longest` tokens back, and where its answers are."""
-
-    def ids(text: str) -> list[int]:
-        found: list[int] = texts.tokenizer.encode(text, add_special_tokens=False).ids
-        return found
-
-    filler = [int(token) for token in texts.evaluation.tokens[1:]] * 3
-    asked = [
-        (kind, distance, ids(f"\nThe {kind} of {name} is"), ids(f" {value}"), ids("."))
-        for kind, facts in FACTS.items()
-        for distance, (name, value) in zip(DISTANCES, facts, strict=True)
-        if distance <= longest
-    ]
-    questions = sum(len(question) + len(value) + len(stop) for *_, question, value, stop in asked)
-    room = min(context - questions - 1, longest + BEFORE)
-    tokens = [texts.bos_token]
-    for distance in DISTANCES:
-        until = max(len(tokens), room - distance)
-        tokens += filler[len(tokens) : until]
-        for _, _, question, value, stop in (each for each in asked if each[1] == distance):
-            tokens += [*question, *value, *stop]
-    tokens += filler[len(tokens) : room]
-    answers = []
-    for kind, distance, question, value, stop in asked:
-        tokens += question
-        answers.append(Answer(kind, distance, len(tokens), len(tokens) + len(value)))
-        tokens += [*value, *stop]
-    return np.array(tokens, np.int32), answers
-
-
-def choices(
-    release: Path, artifact: Artifact, tokens: Tokens, first: int, only: list[str] | None
-) -> Iterator[tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]]:
-    """What the artifact would choose behind each token from `first` on, by who computes it."""
+def answers(
+    release: Path, artifact: Artifact, text: CopyText, only: list[str] | None
+) -> Iterator[tuple[str, NDArray[np.bool_], Choices]]:
+    """Who answered, which of the text's positions it was asked for, and its choices there."""
     for driver in drivers_of(artifact.format):
         with driver.open(release, artifact) as session:
-            session.prefill(tokens[:first])
-            found = [int(session.decode(int(token)).argmax()) for token in tokens[first:]]
-        yield f"CPU, {driver.arithmetic}", np.array(found)
+            found = answers_of(session, text, lambda done: None)
+        yield f"CPU, {driver.arithmetic}", np.ones(len(found), bool), found
+    *_, furthest = text.stretches()
+    asked = text.of(furthest.distance)
     for path in paths_of(artifact.format):
         if only is not None and path.name not in only:
             continue
@@ -121,11 +70,32 @@ def choices(
             print(f"  {path.title}: not executed, because {reason}")
             continue
         with tempfile.TemporaryDirectory(prefix="copying-") as scratch:
-            order = PathOrder(release, artifact, tokens, first, Path(scratch), 4 * path.seconds)
+            tokens, seconds = text.tokens[: furthest.end], SECONDS_LIMITS * path.seconds
+            order = PathOrder(release, artifact, tokens, furthest.first, Path(scratch), seconds)
             try:
-                yield path.name, path.run(order).logits.argmax(-1)
+                logits = path.run(order).logits
             except RuntimesError as error:
                 print(f"  {path.title}: {error}")
+                continue
+        rows = text.positions[asked] - furthest.first
+        yield path.name, asked, np.array([chosen(logits[row]) for row in rows])
+
+
+def print_rows(
+    name: str, text: CopyText, expected: Decisions, asked: NDArray[np.bool_], found: Choices
+) -> None:
+    """One line for each distance."""
+    whole = np.full(len(asked), NO_TOKEN)
+    whole[asked] = found
+    for distance in text.distances:
+        here = text.of(distance) & asked
+        if here.any():
+            known = (expected.choices == text.true)[here].sum()
+            print(
+                f"  {name:24} {distance:5} tokens back: {here.sum()} tokens, the original knows {known}, "
+                f"as the original {(whole == expected.choices)[here].sum()}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from exporter.lowering.interface import Lowering
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
 from exporter.reference.calibration_text import CalibrationText, calibration_text
+from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
 from exporter.reference.texts import Texts, TokenisedText
 from exporter.stopwatch import Stopwatch
 from runtimes.session import PrefillLogits
@@ -31,7 +32,8 @@ class Job:
     for each evaluation token). prefill_logits: positions a prefill returns logits for, where there is a
     choice. token_limit: evaluation tokens to compare at most, None for all that the context holds.
     accelerators: execute on those that are here too. calibration_files: the user's own text for finding
-    codes, none for what ships. prompts: for greedy tokens.
+    codes, none for what ships. prompts: for greedy tokens. distances: tokens back from which facts are
+    asked for, as far as the context holds.
     """
 
     source: CheckpointSource
@@ -46,6 +48,7 @@ class Job:
     accelerators: bool = True
     calibration_files: tuple[Path, ...] = ()
     prompts: tuple[str, ...] = PROMPTS
+    distances: tuple[int, ...] = DISTANCES
 
     @cached_property
     def calibration(self) -> CalibrationText:
@@ -57,7 +60,18 @@ class Job:
         room = context + 1  # the last token is only predicted
         return self.texts.evaluation.cut(room if self.token_limit is None else min(room, self.token_limit))
 
+    def copying(self, context: int) -> CopyText | None:
+        """The copy-and-extract text as far as caches of `context` positions hold it, and as long as a text
+        may be here. None where that is not even the nearest distance."""
+        room = context if self.token_limit is None else min(context, self.token_limit)
+        return copying_text(self.texts, self.distances).within(room)
+
+    @property
+    def longest_context(self) -> int:
+        """Of the variant with most room."""
+        return max(plan.variant.context for plan in self.plans)
+
     @property
     def longest_evaluation(self) -> TokenisedText:
         """What the variant with most room compares; the others compare the beginning of it."""
-        return self.evaluation(max(plan.variant.context for plan in self.plans))
+        return self.evaluation(self.longest_context)

@@ -24,6 +24,7 @@ from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.progress import Progress
 from exporter.quantization.calibrated_quantize import calibration_size
+from exporter.reference.copy_text import copying_text
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.scheme_choice import require_choice, with_chosen_schemes
@@ -124,6 +125,12 @@ def planned_stages(
     source: CheckpointSource, plan: Plan, texts: Texts, token_limit: int | None
 ) -> tuple[StageMemory, ...]:
     """What each stage takes of memory, for the texts in the checkpoint's own tokens."""
-    compared = len(texts.evaluation.cut(token_limit).tokens)
+    context = plan.variant.context
+    room = context if token_limit is None else min(context, token_limit)
+    copied = copying_text(texts).within(room)
+    compared = max(
+        min(len(texts.evaluation.cut(token_limit).tokens), context),
+        0 if copied is None else len(copied.tokens),
+    )
     spec, calibrated = source.components["text"].spec, calibration_size()
-    return export_memory(spec, plan, min(compared, plan.variant.context), calibrated)
+    return export_memory(spec, plan, compared, calibrated)

@@ -130,7 +130,8 @@ def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
         source, _ = equalised(job, plan)
     if (calibration := plan.variant.recipe.calibration) is not None:
         coding = Coding(plan.schemes, plan.methods, plan.taken_over)
-        text = job.calibration.first(calibration.tokens)
+        wanted = calibration.tokens_for(job.source.components["text"].spec)
+        text = job.calibration.first(wanted)
         return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
 

@@ -77,7 +77,11 @@ COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
     files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
-    schemes=frozenset({"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"}),
+    schemes=frozenset(
+        {"int8-channel", "int8-g32", "int8-channel-zp"}
+        | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}
+        | {"fp16"}
+    ),
     other_schemes="its values and scales are fp16, and no other scheme is written for it",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(), "NPU": AcceleratorFacts()},
     negative_scales=None,

@@ -17,6 +17,7 @@ from runtimes.manifest import Artifact
 from runtimes.session import Logits, Tokens
 
 DECODED = 64  # a software GPU takes a second or more for each
+COPYING_SECONDS = 900.0  # a software GPU takes a minute for 128 tokens of Gemma 3 270M
 
 PathReference = Literal["float twin", "CPU"]
 """What a path's logits are held against. float twin: the graph with dequantised weights in fp32, where the
@@ -77,7 +78,8 @@ class ExecutionPath:
     seconds: time limit of one run. says_nothing_of: what a pass must not be taken for, a clause
     ("no phone's GPU took part"). refused: names of schemes that artifacts it is not for have, and why not.
     most_prefilled: tokens given by prefill at most, None for as many as go past the sliding window.
-    decoded: tokens whose logits are compared, where the text has as many.
+    decoded: tokens whose logits are compared, where the text has as many. copying_seconds: how long asking
+    for facts from far back may take.
     formats: those of the family's it executes, None for all of them.
     adapter: what is there for it to compute on, in words, with its driver and limits; None where nothing
     is, or where only an execution tells. Answers as `missing` does.
@@ -95,6 +97,7 @@ class ExecutionPath:
     why_refused: str = ""
     most_prefilled: int | None = None
     decoded: int = DECODED
+    copying_seconds: float = COPYING_SECONDS
     formats: frozenset[Format] | None = None
     adapter: Callable[[], str | None] = lambda: None
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.residual import ScaledStream
-from exporter.models.text.spec import LayerSpec, ModelSpec
+from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from exporter.schemes import Scheme
 from runtimes.formats import Accelerator, Format
 from runtimes.manifest import Artifact
@@ -64,12 +64,13 @@ class FormatFacts:
     """One format. packages: those that take part in writing and running it, for the record in a release.
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
-    own tools.
+    own tools. apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     """
 
     name: Format
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
+    apart: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from exporter.formats.family import (
     TestedPackage,
 )
 from exporter.formats.residual import ScaledStream
-from exporter.models.text.spec import LayerSpec, ModelSpec
+from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
 
@@ -132,9 +132,14 @@ LITERT = RuntimeFamily(
     title="LiteRT",
     files=(
         FormatFacts("tflite", ("ai-edge-litert",), _run_tflite),
-        FormatFacts("litertlm", ("ai-edge-litert", "litert-lm", "litert-lm-builder"), _run_litertlm),
+        FormatFacts(
+            "litertlm",
+            ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
+            _run_litertlm,
+            apart=(Role.PER_LAYER_EMBEDDING,),
+        ),
     ),
-    schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"}),
+    schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "int2-channel", "fp16", "fp32"}),
     other_schemes="XNNPACK runs no 8-bit codes in groups, and no other scheme is written for it",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts(BLOCKWISE, NO_BLOCKS)},
     # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).

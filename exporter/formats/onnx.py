@@ -95,7 +95,11 @@ ONNX = RuntimeFamily(
         FormatFacts("onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai),
         FormatFacts("onnx-web", ("onnx", "onnxruntime"), _run_in_transformers_js),
     ),
-    schemes=frozenset({"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"}),
+    schemes=frozenset(
+        {"int8-channel", "int8-g32", "int8-g16", "int8-channel-zp"}
+        | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}
+        | {"fp16", "fp32"}
+    ),
     other_schemes="no other scheme is written for MatMulNBits",
     accelerators={"CPU": AcceleratorFacts(), "GPU": AcceleratorFacts()},
     negative_scales=None,

@@ -58,6 +58,7 @@ class StoredRows:
     """Rows of one weight as read back from a written artifact.
 
     codes: [rows, in] int8. scales: [rows, groups] float32. Both None and `values` set for floats.
+    zero_points: [rows, groups] int8, None for floats and symmetric schemes.
     """
 
     weight: str
@@ -65,6 +66,7 @@ class StoredRows:
     codes: NDArray[np.int8] | None
     scales: NDArray[np.float32] | None
     values: NDArray[np.float32] | None
+    zero_points: NDArray[np.int8] | None = None
 
 
 Call = Literal["prefill", "decode"]

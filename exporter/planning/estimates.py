@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.formats.family import RuntimeFamily
-from exporter.formats.table import family_of
+from exporter.formats.table import facts_of, family_of
 from exporter.models.text.spec import ModelSpec, Role
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import DeviceProfile, Metric, Status
@@ -122,7 +122,8 @@ def _beyond_buffer(profile: DeviceProfile, format: Format, spec: ModelSpec, plan
     limit = profile.largest_buffer
     if limit is None or profile.accelerators.by_format[format] != "GPU":
         return None
-    shapes = {weight.name: weight.shape for weight in spec.weights() if weight.is_matrix}
+    apart = facts_of(format).apart
+    shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
     sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
     largest = max(sizes, key=sizes.__getitem__)
     if sizes[largest] <= limit.bytes:

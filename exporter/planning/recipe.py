@@ -29,6 +29,9 @@ MethodName = Literal["nearest", "weighted", "error-feedback"]
 least error in a linear's outputs. The last two want calibration text."""
 
 
+TOKENS_PER_INPUT = 16  # of the widest linear: more change its second moments little
+
+
 @dataclass(frozen=True)
 class Rule:
     """The first rule that matches a weight decides. patterns: shell globs over canonical names.
@@ -49,11 +52,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class QualityLimit:
-    """What a comparison must keep: mean KL in nats at most, top-1 agreement (0 to 1) at least."""
+    """What a comparison must keep: mean KL in nats at most, top-1 agreement (0 to 1) at least.
+
+    domain_kl: mean KL of the worst language, code or chat at most; None for no such limit.
+    """
 
     mean_kl: float
     top1: float
     reason: str
+    domain_kl: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,15 @@ class Equalization:
 
 @dataclass(frozen=True)
 class Calibration:
-    """tokens: of the calibration text that passes through the model, at least."""
+    """tokens: of the calibration text that passes through the model."""
 
     tokens: int
     reason: str
+
+    def tokens_for(self, spec: ModelSpec) -> int:
+        """Fewer for a model whose widest linear has few inputs: its moments are soon known."""
+        widest = max(weight.shape[1] for weight in spec.weights() if weight.is_matrix)
+        return min(self.tokens, TOKENS_PER_INPUT * widest)
 
 
 @dataclass(frozen=True)
@@ -235,6 +247,10 @@ def _check(file: _RecipeFile) -> None:
     for name, limit in limits.items():
         _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
         _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
+        if limit.domain_kl is not None:
+            _require_within(f"$.limits.{name}.domain_kl", limit.domain_kl, math.inf)
+            if name != "quantisation":
+                raise RecordError(f"$.limits.{name}.domain_kl", "is held against quantisation alone")
     if (calibrated := file.calibration) is not None and calibrated.tokens < 1:
         raise RecordError("$.calibration.tokens", f"expected at least 1, got {calibrated.tokens}")
     wants = any(entry.method not in (None, "nearest") for entry in file.rule)

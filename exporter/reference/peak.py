@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["in", "out"]
+SCORES = "self_attn.scores"  # no module: queries times keys, where transformers computes them
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ Steps of `StreamedReference.run`:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from exporter.errors import ReferenceModelError
 from exporter.progress import Progress
 from exporter.reference.layer_walk import LayerWalk, LinearWatch, token_batches
+from exporter.reference.leads import Decisions, TopTwo
 from exporter.reference.lending import Lender, as_parameter
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peaks import Peaks
@@ -115,9 +116,11 @@ class StreamedReference:
         sink: LogitsSink,
         progress: Progress,
         peaks: Peaks | None = None,
+        at: NDArray[np.int64] | None = None,
     ) -> None:
         """Logits of tokens [batch, length] into `sink`: [batch * length, n] a block. peaks: to see what
-        passes the text model's modules on the way."""
+        passes the text model's modules on the way. at: the positions of each sequence whose logits are
+        wanted, None for all: the head is the dearest of it."""
         seen = nullcontext() if peaks is None else peaks.watching(self.model.model)
         with torch.inference_mode(), self.walk(tokens) as walk, seen:
             # (1)
@@ -126,10 +129,51 @@ class StreamedReference:
                 layer.advance()
                 progress(f"{self.weights.description}: layers", layer.index + 1, len(walk))
             # (2)
-            (ids,) = token_batches(tokens)
-            with self._text_model_replaced(walk.finish(0)):
-                for start, block in self._logits(ids, progress):
-                    sink.take(start, block)
+            computed = walk.finish(0)
+            if at is not None:
+                computed.last_hidden_state = computed.last_hidden_state[:, at]
+        for start, block in self.head(
+            computed, self._head_rows(computed.last_hidden_state.shape[:2].numel())
+        ):
+            sink.take(start, block.numpy())
+            progress(f"{self.weights.description}: head", start + block.shape[-1], self.vocab_size)
+
+    def final_states(
+        self, batches: Sequence[NDArray[np.integer[Any]]], progress: Progress
+    ) -> BaseModelOutputWithPast:
+        """(1) over several batches [batch, tokens]: the text model's result, with the last hidden states of
+        all of them one after the other, [1, positions, hidden]."""
+        with torch.inference_mode(), self.walk(*batches) as walk:
+            walk.start()
+            for layer in walk.layers():
+                layer.advance()
+                progress(f"{self.weights.description}: layers", layer.index + 1, len(walk))
+            results = [walk.finish(number) for number in range(len(batches))]
+            states = [each.last_hidden_state.flatten(0, 1) for each in results]
+            results[0].last_hidden_state = torch.cat(states)[None]
+            computed: BaseModelOutputWithPast = results[0]
+            return computed
+
+    def head(self, computed: BaseModelOutputWithPast, step: int) -> Iterator[tuple[int, Tensor]]:
+        """(2) for the text model's result, `step` tokens of the vocabulary at a time: the first of them,
+        and logits [positions, n]."""
+        batch, length, _ = computed.last_hidden_state.shape
+        ids = torch.zeros((batch, length), dtype=torch.long)  # asked for, and not looked at
+        module = self.model.lm_head
+        empty = module.weight
+        with self._text_model_replaced(computed):
+            for start in range(0, self.vocab_size, step):
+                stop = min(self.vocab_size, start + step)
+                with torch.inference_mode():
+                    module.weight = as_parameter(self.weights.rows(self.head_name, start, stop))
+                    logits = self.model(input_ids=ids, use_cache=False).logits
+                yield start, logits.reshape(batch * length, stop - start)
+        module.weight = empty
+
+    def _head_rows(self, positions: int) -> int:
+        """Rows of the head at once, so that neither they nor their logits take more than BLOCK_BYTES."""
+        row_bytes: int = 4 * max(positions, self.model.lm_head.weight.shape[1])
+        return max(1, BLOCK_BYTES // row_bytes)
 
     def watch(self, tokens: NDArray[np.integer[Any]], watch: LinearWatch) -> None:
         """Show `watch` every linear of the text model, in order, over tokens [batch, length]."""
@@ -143,19 +187,6 @@ class StreamedReference:
         """Batches [batch, tokens] to be taken layer by layer, by this model's modules."""
         with closing(Spill() if spill is None else spill) as waiting:
             yield LayerWalk(self.model.model, self._lender, token_batches(*batches), waiting)
-
-    def _logits(self, ids: Tensor, progress: Progress) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        head = self.model.lm_head
-        empty = head.weight
-        row_bytes = 4 * max(ids.numel(), empty.shape[1])
-        step = max(1, BLOCK_BYTES // row_bytes)
-        for start in range(0, self.vocab_size, step):
-            stop = min(self.vocab_size, start + step)
-            head.weight = as_parameter(self.weights.rows(self.head_name, start, stop))
-            logits = self.model(input_ids=ids, use_cache=False).logits
-            yield start, logits.reshape(ids.numel(), stop - start).numpy()
-            progress(f"{self.weights.description}: head", stop, self.vocab_size)
-        head.weight = empty
 
     @contextmanager
     def _text_model_replaced(self, computed: BaseModelOutputWithPast) -> Iterator[None]:
@@ -185,6 +216,20 @@ def reference_choices(
     sink = TopToken(tokens.size)
     StreamedReference(weights).run(tokens, sink, progress)
     return sink.choices.reshape(tokens.shape)
+
+
+def reference_decisions(
+    weights: ReferenceWeights,
+    tokens: Tokens,
+    at: NDArray[np.int64],
+    progress: Progress,
+    peaks: Peaks | None = None,
+) -> Decisions:
+    """What the reference chooses behind positions `at` of one sequence. peaks: as `reference_logits` has
+    them, of the whole sequence."""
+    sink = TopTwo(len(at))
+    StreamedReference(weights).run(tokens[None], sink, progress, peaks, at)
+    return sink.decisions()
 
 
 class _Computed(nn.Module):

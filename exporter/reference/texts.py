@@ -73,7 +73,11 @@ class Texts:
 
     def prompt(self, text: str) -> Tokens:
         """A prompt as a model is given it, [tokens]."""
-        tokens = begun(text, self.tokenizer, self.bos_token)
+        return np.concatenate([np.array([self.bos_token], np.int32), self.piece(text)])
+
+    def piece(self, text: str) -> Tokens:
+        """A piece of a prompt, [tokens]."""
+        tokens = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
         self._require_rows(f"the prompt {excerpt(text)}", tokens)
         return tokens
 

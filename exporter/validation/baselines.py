@@ -1,4 +1,5 @@
-"""`Baselines`: logits of transformers on the checkpoints of a job, kept on disk, and the peaks on the way.
+"""`Baselines`: logits of transformers on the checkpoints of a job, kept on disk, what it chooses in the
+copy-and-extract text, and the peaks on the way.
 
 Made when they are first asked for and once for a job: what several variants compare with is the same, as
 far as their contexts go. Not about artifacts.
@@ -8,16 +9,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.evaluation.statistics import Agreement, agree
 from exporter.job import Job
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.reference.copy_text import CopyText
+from exporter.reference.leads import Decisions
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peak import Peak
 from exporter.reference.peaks import Peaks
-from exporter.reference.streamed import reference_logits
+from exporter.reference.streamed import reference_decisions, reference_logits
 from exporter.reference.weights import OriginalWeights, ReferenceWeights
-from exporter.validation.statistics import Agreement, agree
+from exporter.validation.copying import Copying
 from runtimes.session import Tokens
 
 ORIGINAL, QUANTISED = "original", "quantised"
@@ -30,6 +34,7 @@ class Baselines:
     def __init__(self, job: Job, directory: Path) -> None:
         self._job, self._directory = job, directory
         self._files: dict[str, LogitsFile] = {}
+        self._decisions: dict[str, Decisions] = {}
         self._peaks: dict[str, Peaks] = {}
 
     def original(self) -> LogitsFile:
@@ -40,9 +45,23 @@ class Baselines:
         """transformers on a quantised checkpoint of the job."""
         return self._logits(_name(checkpoint), UnpackedWeights(checkpoint))
 
+    def copying(self, checkpoint: QuantizedCheckpoint, context: int) -> Copying | None:
+        """The copy-and-extract text as far as caches of `context` positions hold it, and what transformers
+        chooses in it on the original and on a quantised checkpoint; None where they hold no question."""
+        text = self._job.copying(self._job.longest_context)
+        if text is None:
+            return None
+        return Copying(
+            text,
+            self._decided(ORIGINAL, OriginalWeights(self._job.source), text),
+            self._decided(_name(checkpoint), UnpackedWeights(checkpoint), text),
+        ).within(context)
+
     def peaks(self, checkpoint: QuantizedCheckpoint) -> tuple[Peak, ...]:
-        """The largest magnitudes in transformers on a quantised checkpoint of the job."""
+        """The largest magnitudes in transformers on a quantised checkpoint of the job, over the evaluation
+        text and the copy-and-extract text."""
         self.quantised(checkpoint)
+        self.copying(checkpoint, self._job.longest_context)
         return self._peaks[_name(checkpoint)].found
 
     def _logits(self, name: str, weights: ReferenceWeights) -> LogitsFile:
@@ -50,10 +69,23 @@ class Baselines:
             job = self._job
             with job.stopwatch.step(weights.description):
                 tokens = job.longest_evaluation.tokens[:-1]
-                peaks = self._peaks[name] = Peaks()
+                peaks = self._peaks_of(name)
                 path = self._directory / name
                 self._files[name] = reference_logits(weights, tokens, path, job.progress, peaks)
         return self._files[name]
+
+    def _decided(self, name: str, weights: ReferenceWeights, text: CopyText) -> Decisions:
+        if name not in self._decisions:
+            job = self._job
+            with job.stopwatch.step(f"{weights.description}, facts from far back"):
+                self._decisions[name] = reference_decisions(
+                    weights, text.tokens, text.positions, job.progress, self._peaks_of(name)
+                )
+        return self._decisions[name]
+
+    def _peaks_of(self, name: str) -> Peaks | None:
+        """Where a checkpoint's peaks go; those of the original are nobody's: no graph computes with it."""
+        return None if name == ORIGINAL else self._peaks.setdefault(name, Peaks())
 
 
 def _name(checkpoint: QuantizedCheckpoint) -> str:

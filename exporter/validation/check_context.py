@@ -19,6 +19,7 @@ from exporter.job import Job
 from exporter.lowering.interface import Lowering, RouteRunner
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.texts import TokenisedText
+from exporter.validation.copying import Copying
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import skipped_gate
 from exporter.validation.report import Comparison, Kind
@@ -34,7 +35,8 @@ Compared = LogitsFile | Mapping[int, NDArray[np.float32]]
 @dataclass(frozen=True)
 class ArtifactCheck:
     """baselines: transformers' logits by what they are of, ORIGINAL or QUANTISED; descriptions: in words.
-    text: the evaluation text as far as it is compared. scratch: existing directory for what is big."""
+    text: the evaluation text as far as it is compared. copying: facts to ask for from far back, None where
+    the context holds none. scratch: existing directory for what is big."""
 
     job: Job
     release: ReleaseUnderTest
@@ -42,6 +44,7 @@ class ArtifactCheck:
     baselines: Mapping[str, LogitsFile]
     descriptions: Mapping[str, str]
     text: TokenisedText
+    copying: Copying | None
     scratch: Path
     findings: Findings
 

@@ -1,7 +1,8 @@
 """An artifact itself, run along both routes: what its kernels round, and what a user gets.
 
 Held against its twin (kernels), against transformers on the original checkpoint (end to end), and against
-itself fed otherwise (hand-over); greedy tokens, speed and memory are taken down on the way. Not about the
+itself fed otherwise (hand-over); greedy tokens, facts from far back, speed and memory are taken down on the
+way. Not about the
 twin (`twin_check`).
 """
 
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from exporter.formats.family import Driver
 from exporter.planning.recipe import QualityLimit
 from exporter.reference.logits_file import LogitsFile
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.check_context import ArtifactCheck, Compared
+from exporter.validation.copying import LOST, Choices, answers_of, judge_execution
 from exporter.validation.gates import (
     MEAN_KL,
     TOP_1,
@@ -72,6 +76,7 @@ class _Ran:
     turns: Route
     first: RouteResult
     second: RouteResult
+    answers: Choices | None
 
 
 def run_itself(check: ArtifactCheck, driver: Driver, twins: Twins) -> Executed | None:
@@ -83,13 +88,13 @@ def run_itself(check: ArtifactCheck, driver: Driver, twins: Twins) -> Executed |
         return ran.executed
     except RuntimeUnavailable as error:
         check.skip("execution", subject, str(error), FINITE)
-        _skip_end_to_end(check, subject, str(error))
+        _skip_what_it_gives(check, subject, str(error))
     except (ArtifactError, SessionError) as error:
         check.remark(subject, error)
         check.findings.gates.append(
             count_gate("execution", check.artifact.path, subject, FAILURES, 1, "failures")
         )
-        _skip_end_to_end(check, subject, CANNOT_RUN)
+        _skip_what_it_gives(check, subject, CANNOT_RUN)
     finally:
         if (file := twins.logits.get(driver.arithmetic)) is not None:
             file.delete()
@@ -124,10 +129,11 @@ def _run(check: ArtifactCheck, driver: Driver, twins: Twins) -> _Ran:
         inner += _inner_non_finite(session)
         compared |= {TWIN: None, ITSELF: first.kept}
         second = check.run(runner, turns, subject, compared)
+        answers = _answers(check, session)
         inner += _inner_non_finite(session)
     size = _size(check.release.directory / check.artifact.path)
     executed = Executed(check.artifact, size, facts, pace, grown, inner, continuations)
-    return _Ran(executed, whole, turns, first, second)
+    return _Ran(executed, whole, turns, first, second, answers)
 
 
 def _judge(check: ArtifactCheck, driver: Driver, twins: Twins, ran: _Ran) -> None:
@@ -135,6 +141,9 @@ def _judge(check: ArtifactCheck, driver: Driver, twins: Twins, ran: _Ran) -> Non
     non_finite = ran.first.non_finite + ran.second.non_finite
     check.findings.gates.append(count_gate("execution", path, subject, FINITE, non_finite, "logits"))
     _hand_over(check, driver, subject, ran)
+    if check.copying is not None and ran.answers is not None:
+        asked = np.ones(len(ran.answers), bool)
+        judge_execution(check.findings, path, subject, check.copying, asked, ran.answers)
     for route, result in ((ran.whole, ran.first), (ran.turns, ran.second)):
         if twins.same:
             judge_lowering(check, driver, subject, route, result)
@@ -166,11 +175,22 @@ def _twin_of_fp16(
     return twins.logits["fp16"]
 
 
+def _answers(check: ArtifactCheck, session: Session) -> Choices | None:
+    """What it chooses where facts from far back are asked for."""
+    if check.copying is None:
+        return None
+    text = check.copying.text
+    what = f"{check.artifact.path}, {_subject(session.facts)}: facts from far back"
+    return answers_of(session, text, lambda done: check.job.progress(what, done, len(text.tokens) - 1))
+
+
 def _end_to_end_limit(check: ArtifactCheck) -> QualityLimit | None:
     return check.release.plan.variant.recipe.end_to_end.get(check.family.name)
 
 
-def _skip_end_to_end(check: ArtifactCheck, subject: str, reason: str) -> None:
+def _skip_what_it_gives(check: ArtifactCheck, subject: str, reason: str) -> None:
+    if check.copying is not None:
+        check.skip("copying", subject, reason, LOST)
     if _end_to_end_limit(check) is not None:
         check.skip("end to end", subject, reason, MEAN_KL, TOP_1)
 

@@ -15,7 +15,7 @@ from exporter.formats.table import drivers_of, paths_of
 from exporter.planning.plan import Plan
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.reference.peak import Peak
-from exporter.validation.report import ArtifactRun, Comparison, Gate, PathRun
+from exporter.validation.report import ArtifactRun, Comparison, CopyRun, Gate, PathRun
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 
@@ -45,6 +45,7 @@ class Findings:
     comparisons: list[Comparison] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     runs: list[ArtifactRun] = field(default_factory=list)
+    copying: list[CopyRun] = field(default_factory=list)
     paths: list[PathRun] = field(default_factory=list)
     activations: list[Peak] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)

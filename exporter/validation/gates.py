@@ -8,8 +8,9 @@ end-to-end limit already contains it. Not about measuring.
 
 from __future__ import annotations
 
+from exporter.evaluation.statistics import Statistics
 from exporter.planning.recipe import QualityLimit
-from exporter.validation.report import Gate, Kind, Statistics
+from exporter.validation.report import Gate, Kind
 from exporter.validation.verdict import Skipped, at_least, at_most
 
 MEAN_KL, TOP_1 = "mean KL", "top-1"

@@ -2,8 +2,8 @@
 
 Prefill to past the sliding window, then decode, on the path as on what it is held against. A path that is
 not here is put down as not executed, with its reason: no gate, so that a machine without it can publish,
-and no pass (docs/adr/0018). A path that is here and crashes or hangs fails. Not about what a path is
-(`exporter.formats.execution_path`).
+and no pass (docs/adr/0018). A path that is here and crashes or hangs fails. Facts from far back are asked
+for after that (`path_copying`). Not about what a path is (`exporter.formats.execution_path`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.evaluation.statistics import agree
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.execution_check import FAILURES, FINITE
 from exporter.validation.gates import count_gate, mean_kl_gate
+from exporter.validation.path_copying import PathPace, ask_path
 from exporter.validation.report import Comparison, PathExecution, PathFailure, PathRun
-from exporter.validation.statistics import agree
 from exporter.validation.twin_check import Twins
 from exporter.validation.verdict import Skipped
 from runtimes.errors import (
@@ -100,6 +101,7 @@ def _execute(check: ArtifactCheck, path: ExecutionPath, twins: Twins, scratch: P
             f"{list(expected.shape)} were due; export again"
         )
     _judge(check, path, order, expected, answer)
+    ask_path(check, path, PathPace(len(order.tokens), seconds), scratch)
     found = PathExecution(
         runtime=answer.runtime,
         version=answer.version,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from exporter.evaluation.statistics import Statistics
 from exporter.planning.estimates import CacheSize
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
@@ -15,7 +16,7 @@ from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, o
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 5
+REPORT_SCHEMA_VERSION = 6
 
 Kind = Literal[
     "files",
@@ -25,6 +26,7 @@ Kind = Literal[
     "kernels",
     "quantisation",
     "end to end",
+    "copying",
     "template",
     "path",
     "range",
@@ -33,32 +35,12 @@ Kind = Literal[
 and returns finite numbers. weights: integers and scales read back from the artifact against the
 quantised checkpoint. lowering: float twin against transformers on the quantised checkpoint. kernels:
 artifact against its twin. quantisation: transformers on the quantised against the original
-checkpoint. end to end: artifact against transformers on the original checkpoint. template: prompts rendered
-by the artifact's runtime against transformers' rendering. path: the artifact on a GPU, in a browser or on
-an emulated processor, against its twin or this machine's CPU. range: the largest magnitudes of transformers
-on the quantised checkpoint, as a graph holds them, against what half precision holds. Never merged."""
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Agreement of two sets of logits over the same tokens. KL(reference ‖ subject) in nats, float64.
-
-    top1: share of positions with the same argmax. perplexity_ratio: subject / reference, with its
-    standard error. delta_p_rms: RMS difference of the probability of the true next token.
-    """
-
-    positions: int
-    mean_kl: float
-    median_kl: float
-    kl_90: float
-    kl_99: float
-    kl_999: float
-    max_kl: float
-    top1: float
-    reference_perplexity: float
-    perplexity_ratio: float
-    perplexity_ratio_error: float
-    delta_p_rms: float
+checkpoint. end to end: artifact against transformers on the original checkpoint. copying: what is chosen
+where facts from far back are asked for, an artifact against transformers on the quantised checkpoint and
+that against the original one. template: prompts rendered by the artifact's runtime against transformers'
+rendering. path: the artifact on a GPU, in a browser or on an emulated processor, against its twin or this
+machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a graph holds
+them, against what half precision holds. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +105,27 @@ class ArtifactRun:
 
 
 @dataclass(frozen=True)
+class CopyRun:
+    """Answers whose facts stand `distance` tokens back, as one subject gave them.
+
+    artifact: None for transformers on the quantised checkpoint. tokens: of the true answers. known: those
+    that transformers on the original checkpoint would choose itself. as_original: those where the subject
+    chooses what that does. decided: those that the reference of the gate is decided about: transformers on
+    the quantised checkpoint, and on the original one where the subject is the quantised. lost: those of the
+    decided that the subject chooses otherwise.
+    """
+
+    artifact: str | None
+    subject: str
+    distance: int
+    tokens: int
+    known: int
+    as_original: int
+    decided: int
+    lost: int
+
+
+@dataclass(frozen=True)
 class PathExecution:
     """An execution path that ran. device: what computed, in its own words. left_over: operations the
     accelerator did not take; None where the path has none to take them. seconds: of all of it, of this
@@ -162,7 +165,8 @@ class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
     remarks: how the checkpoint was read where it does not say it all itself, a sentence each.
     paths: every execution path of every artifact, those that were not executed too.
-    activations: how large values became in transformers on the quantised checkpoint, over the text.
+    copying: answers by subject and distance; empty where the context was too short to ask.
+    activations: how large values became in transformers on the quantised checkpoint, over both texts.
     weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
     not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
     went until here, for orientation."""
@@ -182,6 +186,7 @@ class ValidationReport:
     comparisons: tuple[Comparison, ...]
     gates: tuple[Gate, ...]
     runs: tuple[ArtifactRun, ...]
+    copying: tuple[CopyRun, ...]
     paths: tuple[PathRun, ...]
     activations: tuple[Peak, ...]
     not_checked: tuple[str, ...]

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.evaluation.statistics import Agreement, RowReader, agree, agree_with_each
 from exporter.lowering.interface import Call, RouteRunner, Segment
 from exporter.reference.logits_file import LogitsFile
-from exporter.validation.statistics import Agreement, RowReader, agree, agree_with_each
 from runtimes.session import Logits, Session, SessionFacts, Tokens
 
 DECODE_TAIL = 128  # steps decoded at the end, past the window of every small model

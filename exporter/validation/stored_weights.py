@@ -1,7 +1,7 @@
 """Counting the numbers in which an artifact's weights differ from the quantised checkpoint's.
 
-Exact: codes, scales and float values are compared, nothing is recomputed. Not about how they are
-stored; each lowering reads its own files back.
+Exact: codes, scales, zero points and float values are compared, nothing is recomputed. Not about how they
+are stored; each lowering reads its own files back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from exporter.quantization.store.checkpoint import IntegerMatrix, Matrix, Quanti
 
 
 def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> int:
-    """Codes, scales and values that are not the checkpoint's; 0 for a faithful artifact.
+    """Codes, scales, zero points and values that are not the checkpoint's; 0 for a faithful artifact.
 
     A row that is absent, or of a matrix the checkpoint does not have, counts with all its entries.
     """
@@ -44,7 +44,13 @@ def _differences(rows: StoredRows, matrix: Matrix) -> int:
         if rows.codes is None or rows.scales is None:
             return _entries(rows)
         scales = matrix.scales(rows.start, stop).astype(np.float32)
-        return _unequal(rows.codes, matrix.codes(rows.start, stop)) + _unequal(rows.scales, scales)
+        zero_points = matrix.zero_points(rows.start, stop)
+        if (rows.zero_points is None) != (zero_points is None):
+            return _entries(rows)
+        differing = _unequal(rows.codes, matrix.codes(rows.start, stop)) + _unequal(rows.scales, scales)
+        if rows.zero_points is not None and zero_points is not None:
+            differing += _unequal(rows.zero_points, zero_points)
+        return differing
     if rows.values is None:
         return _entries(rows)
     return _unequal(rows.values, matrix.values(rows.start, stop))

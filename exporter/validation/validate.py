@@ -2,7 +2,8 @@
 
     (1) a sealed release's files against its manifest
     (2) the evaluation text, as long as the artifacts' context allows
-    (3) the references' logits, and the price of quantisation between them
+    (3) the references' logits and their answers about facts from far back, and the price of quantisation
+        between them, as a whole and for each language
     (4) every artifact: weights, twin, execution paths, itself
     (5) whether half precision holds what the graphs compute
     (6) the references' opinion of the greedy tokens
@@ -28,6 +29,8 @@ from exporter.reference.weights import OriginalWeights
 from exporter.validation.artifact_check import check_artifact
 from exporter.validation.baselines import ORIGINAL, QUANTISED, Baselines, compare_files
 from exporter.validation.check_context import ArtifactCheck
+from exporter.validation.copying import Copying, judge_quantisation
+from exporter.validation.domain_check import check_domains
 from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import count_gate, quality_gates
@@ -68,6 +71,7 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
             QUANTISED: UnpackedWeights(release.checkpoint).description,
         }
         agreement = compare_files(logits[ORIGINAL], logits[QUANTISED], text.tokens, job.progress)
+        copying = _copying(job, release, baselines, findings)
         statistics, recipe = agreement.statistics(), release.plan.variant.recipe
         findings.comparisons.append(
             Comparison(
@@ -77,12 +81,13 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         findings.gates += quality_gates(
             "quantisation", None, f"recipe {recipe.name}", statistics, recipe.quantisation
         )
+        check_domains(job, release, findings)
         # (4)
         executed = [
             each
             for artifact in release.artifacts
             for each in check_artifact(
-                ArtifactCheck(job, release, artifact, logits, words, text, Path(scratch), findings)
+                ArtifactCheck(job, release, artifact, logits, words, text, copying, Path(scratch), findings)
             )
         ]
         # (5)
@@ -92,6 +97,26 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         with job.stopwatch.step("greedy tokens judged"):
             findings.runs += _runs(job, executed)
     return _report(job, release, text, findings)
+
+
+def _copying(
+    job: Job, release: ReleaseUnderTest, baselines: Baselines, findings: Findings
+) -> Copying | None:
+    """What to ask for from far back, what quantising costs of it, and what is not asked for."""
+    context = min(artifact.context for artifact in release.artifacts)
+    held = job.copying(context)
+    if beyond := [each for each in job.distances if held is None or each not in held.distances]:
+        findings.not_checked.append(
+            f"Facts {' and '.join(f'{each:,}' for each in sorted(beyond))} tokens back were not asked for: "
+            f"the context of {context:,} or the tokens to compare do not reach so far."
+        )
+    if held is None:
+        return None
+    copying = baselines.copying(release.checkpoint, len(held.tokens))
+    if copying is not None:
+        recipe = release.plan.variant.recipe
+        judge_quantisation(findings, recipe.name, copying, recipe.quantisation)
+    return copying
 
 
 def _report(
@@ -114,6 +139,7 @@ def _report(
         comparisons=tuple(findings.comparisons),
         gates=tuple(findings.gates),
         runs=tuple(findings.runs),
+        copying=tuple(findings.copying),
         paths=tuple(findings.paths),
         activations=tuple(findings.activations),
         not_checked=(*findings.not_checked, *left_open(findings.gates, findings.paths)),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from exporter.validation.report import ArtifactRun, Comparison, Gate, GreedyRun, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.views.copy_wording import COPY_COLUMNS, COPY_SENTENCE, COPY_TITLE, WORDS, copy_rows
 from exporter.views.kl_chart import Axis, axis_for, kl_bar, legend
 from exporter.views.markup import Html, join, tag
 from exporter.views.path_wording import PATH_COLUMNS, path_rows, path_sentences
@@ -56,6 +57,7 @@ def to_html(report: ValidationReport) -> str:
             "main",
             _gates(report),
             _agreement(report),
+            _copying(report),
             _paths(report),
             _runs(report),
             _weights(report),
@@ -195,6 +197,28 @@ def _figures_table(comparisons: list[Comparison]) -> Html:
         cells = (tag("td", each, class_="number") for each in figures)
         rows.append(tag("tr", tag("td", name), tag("td", _path(comparison.artifact)), cells))
     return tag("table", header, tag("tbody", rows))
+
+
+def _copying(report: ValidationReport) -> Html | None:
+    if not report.copying:
+        return None
+    rows = [
+        tag(
+            "tr",
+            tag("td", _path(row.artifact) or "no artifact"),
+            tag("td", row.subject),
+            (tag("td", each, class_="number") for each in row.figures),
+        )
+        for row in copy_rows(report)
+    ]
+    words, figures = COPY_COLUMNS[:WORDS], COPY_COLUMNS[WORDS:]
+    table = tag("table", _header(*words, *(f"*{each}" for each in figures)), tag("tbody", rows))
+    return tag(
+        "section",
+        tag("h2", COPY_TITLE),
+        tag("p", COPY_SENTENCE, class_="soft"),
+        tag("div", table, class_="wide"),
+    )
 
 
 def _paths(report: ValidationReport) -> Html | None:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 from exporter.validation.report import Gate, PathRun, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.views.copy_wording import copy_sentences
 from exporter.views.wording import bound, gate_name, quantity, verdict_word
 
 # What XML 1.0 cannot hold even escaped (section 2.2 of the recommendation).
@@ -36,7 +37,7 @@ def to_junit(report: ValidationReport) -> str:
     for key, value in facts.items():
         ET.SubElement(properties, "property", {"name": _clean(key), "value": _clean(value)})
     for gate in report.gates:
-        _add_gate(suite, gate)
+        _add_gate(suite, gate, copy_sentences(report, gate))
     for run, reason in not_executed:
         _add_path(suite, run, reason)
     if report.not_checked:
@@ -47,7 +48,7 @@ def to_junit(report: ValidationReport) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
 
 
-def _add_gate(suite: ET.Element, gate: Gate) -> None:
+def _add_gate(suite: ET.Element, gate: Gate, details: tuple[str, ...]) -> None:
     case = _case(suite, gate.kind, gate.artifact, f"{gate.subject}: {gate.statistic}")
     match gate.verdict:
         case Skipped(reason):
@@ -55,10 +56,11 @@ def _add_gate(suite: ET.Element, gate: Gate) -> None:
         case Failed(measured, _, unit) as verdict:
             message = f"measured {quantity(measured, unit)}, limit {bound(verdict)}"
             failure = ET.SubElement(case, "failure", {"message": message, "type": gate.kind})
-            failure.text = _clean(f"{gate_name(gate)}: {message}")
+            failure.text = _clean("\n".join((f"{gate_name(gate)}: {message}", *details)))
         case Passed(measured, _, unit) as verdict:
             out = ET.SubElement(case, "system-out")
-            out.text = f"measured {quantity(measured, unit)}, limit {bound(verdict)}"
+            message = f"measured {quantity(measured, unit)}, limit {bound(verdict)}"
+            out.text = _clean("\n".join((message, *details)))
 
 
 def _add_path(suite: ET.Element, run: PathRun, reason: str) -> None:

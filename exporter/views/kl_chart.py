@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exporter.validation.report import Statistics
+from exporter.evaluation.statistics import Statistics
 from exporter.views.markup import Html, join, tag
 from exporter.views.wording import number
 

@@ -9,6 +9,7 @@ import re
 
 from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.views.copy_wording import COPY_COLUMNS, COPY_SENTENCE, COPY_TITLE, WORDS, copy_rows
 from exporter.views.path_wording import PATH_COLUMNS, PathRow, path_rows, path_sentences
 from exporter.views.wording import (
     KINDS,
@@ -52,6 +53,8 @@ def to_markdown(report: ValidationReport) -> str:
         lines += [_gate_row(gate) for gate in gates]
     if report.comparisons:
         lines += ["", "## Agreement of the logits", "", *_comparison_table(report)]
+    if report.copying:
+        lines += ["", f"## {COPY_TITLE}", "", COPY_SENTENCE, "", *_copy_table(report)]
     if report.paths:
         lines += ["", "## Execution paths", "", *_path_table(report)]
     if report.runs:
@@ -82,6 +85,9 @@ def quality_section(report: ValidationReport) -> str:
         "\n".join(_weights(report)),
         "\n".join(_comparison_table(report)) if report.comparisons else "No logits were compared.",
         kinds,
+        "\n\n".join((f"{COPY_TITLE}. {COPY_SENTENCE}", "\n".join(_copy_table(report))))
+        if report.copying
+        else "",
         "\n".join(_path_table(report)) if report.paths else "",
         "Not checked:",
         "\n".join(_not_checked(report)),
@@ -146,6 +152,13 @@ def _path_table(report: ValidationReport) -> list[str]:
 def _path_row(row: PathRow) -> str:
     words = (_escaped(each) for each in (row.title, row.by, row.accelerated))
     return _row(_MARKS[row.what], _artifact(row.artifact), *words, row.mean_kl, row.top1)
+
+
+def _copy_table(report: ValidationReport) -> list[str]:
+    header = [_row(*COPY_COLUMNS), "|" + "---|" * WORDS + "---:|" * (len(COPY_COLUMNS) - WORDS)]
+    return header + [
+        _row(_artifact(row.artifact), _escaped(row.subject), *row.figures) for row in copy_rows(report)
+    ]
 
 
 def _run_table(runs: tuple[ArtifactRun, ...]) -> list[str]:

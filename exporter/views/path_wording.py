@@ -10,13 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
-from exporter.validation.report import (
-    PathExecution,
-    PathFailure,
-    PathRun,
-    Statistics,
-    ValidationReport,
-)
+from exporter.evaluation.statistics import Statistics
+from exporter.validation.report import PathExecution, PathFailure, PathRun, ValidationReport
 from exporter.validation.verdict import Failed, Skipped
 from exporter.views.wording import number, percent
 

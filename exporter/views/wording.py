@@ -66,6 +66,12 @@ MEANINGS: dict[Kind, Meaning] = {
         "The shipped file, run as it will run, against transformers on the original checkpoint: what a "
         "user gets.",
     ),
+    "copying": Meaning(
+        "Facts from far back",
+        "Digits, names, dates and JSON keys asked for up to 2,000 tokens after they stood in the text. On "
+        "this machine's CPU and on each path the shipped file chooses every token that transformers on the "
+        "same quantised weights is decided about; quantising may cost as many as the recipe allows.",
+    ),
     "template": Meaning(
         "Chat template",
         "Conversations as the runtime writes them into a prompt, against what transformers makes of the "
@@ -79,7 +85,7 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "range": Meaning(
         "Range",
-        "How far the largest values of the model on the evaluation text stay below what half precision "
+        "How far the largest values of the model on the texts stay below what half precision "
         "holds, kept as small as the file's graph keeps them. A phone's GPU computes in half precision.",
     ),
 }

@@ -39,7 +39,7 @@ class GpuSession(LiteRtSession):
         and RuntimeError where LiteRT refuses it, with what it thinks of it in the log."""
         directory = tempfile.TemporaryDirectory(prefix="gpu-", dir=scratch)
         embedders = open_embedders(files.embedders, Path(directory.name), path)
-        model = _compiled(files.text, arithmetic)
+        model = open_compiled(files.text, arithmetic)
         facts = session_facts(path, signatures_of(model), set(embedders), WORDS[arithmetic])
         session = cls(model, embedders, facts, directory)
         session.fully_accelerated = bool(model.is_fully_accelerated())
@@ -75,7 +75,7 @@ def _others_run() -> bool:
     return False
 
 
-def _compiled(model: Path, arithmetic: GpuArithmetic) -> Any:
+def open_compiled(model: Path, arithmetic: GpuArithmetic) -> Any:
     """What the accelerator does not take goes to the CPU, so that it can be named and not just refused."""
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.environment import Environment

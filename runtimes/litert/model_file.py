@@ -76,8 +76,8 @@ def _of_text(path: Path, runnable: Path, embedders: Mapping[str, Path]) -> Model
         except FlatbufferError as error:
             raise ArtifactError(f"{path}: {error}; export it again") from error
     kinds = schema.TensorType
-    integers = any(kind in (kinds.INT8, kinds.INT4) for kind, _ in multiplied)
-    bits = {kinds.INT8: 8, kinds.INT4: 4 + GROUP_SCALES}
+    integers = any(kind in (kinds.INT8, kinds.INT4, kinds.INT2) for kind, _ in multiplied)
+    bits = {kinds.INT8: 8, kinds.INT4: 4 + GROUP_SCALES, kinds.INT2: 2}
     weights = sum(count * bits.get(kind, 32) // 8 for kind, count in multiplied)
     return ModelFiles(runnable, embedders, MIXED if integers else FLOAT, weights + weights // 8 + BLOCKS)
 

@@ -22,7 +22,7 @@ from exporter.lowering.interface import Lowering
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.release import participating_versions, seal_release
 from exporter.planning.estimates import cache_size
-from exporter.planning.memory import export_memory
+from exporter.planning.memory import CalibrationSize, export_memory
 from exporter.planning.plan import Plan
 from exporter.planning.recipe import Recipe, parse_recipe
 from exporter.quantization.quantize import write_quantized
@@ -154,9 +154,10 @@ def test_planning_estimates_and_the_doctor_know_the_toy(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_toy(monkeypatch)
+    size = CalibrationSize(8, 64, 0)
     stages = {
         each.stage: each.bytes
-        for each in export_memory(made.source.components["text"].spec, made.plan, 64, 64)
+        for each in export_memory(made.source.components["text"].spec, made.plan, 64, size)
     }
     assert stages["running toy"] > 2 * made.plan.weight_bytes
     assert "lowering to toy" in stages

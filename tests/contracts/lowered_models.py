@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,9 +94,14 @@ class Releases:
         if key not in self._made:
             directory = self.root / "-".join(key).replace(" ", "-")
             directory.mkdir()
-            checkpoint = quantized(directory, TINY_CONFIGS[family](), SCHEMES[scheme])
+            checkpoint = quantized(directory, _config(family, scheme), SCHEMES[scheme])
             self._made[key] = lower(RUNTIMES[form], checkpoint, directory)
         return self._made[key][form]
+
+
+def _config(family: str, scheme: str) -> dict[str, Any]:
+    """A tiny model whose rows the scheme's groups divide."""
+    return TINY_CONFIGS[family]() | ({"hidden_size": 128} if "-g128" in scheme else {})
 
 
 def form_of(runtime: str) -> Format:

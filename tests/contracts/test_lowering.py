@@ -39,10 +39,12 @@ from tests.reference import transformers_logits
 from tests.tiny import TINY_CONFIGS, WINDOW, RandomSource, tiny_gemma3
 from tests.tiny_releases import CHUNK, CONTEXT, eager_logits, lowering_order
 
+GROUPS = ("channel", "g16", "g32", "g64", "g128")
+OF_4_BITS = {f"int4-{group}{zeros}" for group in GROUPS for zeros in ("", "-zp")}
 CARRIES = {
-    "litert": {"int8-channel", "int4-channel", "int4-g32", "fp16", "fp32"},
-    "onnx": {"int8-channel", "int8-g32", "int8-g16", "int4-channel", "int4-g32", "fp16", "fp32"},
-    "coreml": {"int8-channel", "int8-g32", "int4-channel", "int4-g32", "fp16"},
+    "litert": {"int8-channel", "int4-channel", "int4-g32", "int2-channel", "fp16", "fp32"},
+    "onnx": {"int8-channel", "int8-g32", "int8-g16", "int8-channel-zp", *OF_4_BITS, "fp16", "fp32"},
+    "coreml": {"int8-channel", "int8-g32", "int8-channel-zp", *OF_4_BITS, "fp16"},
 }
 CARRIED = [(form, scheme) for form in FORMATS for scheme in SCHEMES if scheme in CARRIES[RUNTIMES[form]]]
 # Their integer kernels round activations. Core ML has none, and a browser's compute in floats.
@@ -61,7 +63,7 @@ EMBEDDED = [
 FAULTS = ("scale", "rope", "mask", "norm")
 
 TWIN_LIMIT = 1e-6  # nats; the product's own gate
-KERNEL_LIMITS = {8: TWIN_LIMIT, 4: 1e-2, 16: TWIN_LIMIT, 32: TWIN_LIMIT}  # by a scheme's bits
+KERNEL_LIMITS = {8: TWIN_LIMIT, 4: 1e-2, 2: 1e-2, 16: TWIN_LIMIT, 32: TWIN_LIMIT}  # by a scheme's bits
 
 
 def carried(runtime: str) -> frozenset[str]:
@@ -144,7 +146,7 @@ def test_kernels_are_off_by_their_rounding_alone(form: Format, scheme: str, rele
     assert measured < KERNEL_LIMITS[kind.bits]
     if form in ROUNDED and isinstance(kind, IntegerScheme):
         # They do run in integers: 4-bit ones on activations of 8 bits, 8-bit ones on nearly exact ones.
-        assert measured > (TWIN_LIMIT if kind.bits == 4 else 1e-11)
+        assert measured > (TWIN_LIMIT if kind.bits < 8 else 1e-11)
     if form in ROUNDED and isinstance(kind, FloatScheme):
         at, found = zip(*lowered.logits().items(), strict=True)
         expected = eager_logits(lowered.checkpoint, TOKENS)[list(at)]
@@ -275,8 +277,12 @@ def assert_read_back(lowered: Lowered) -> None:
             assert stored.values is None
             np.testing.assert_array_equal(stored.codes, matrix.codes(stored.start, stop))
             np.testing.assert_array_equal(stored.scales, matrix.scales(stored.start, stop))
+            zero_points = matrix.zero_points(stored.start, stop)
+            assert (stored.zero_points is None) == (zero_points is None)
+            if zero_points is not None:
+                np.testing.assert_array_equal(stored.zero_points, zero_points)
         else:
-            assert (stored.codes, stored.scales) == (None, None)
+            assert (stored.codes, stored.scales, stored.zero_points) == (None, None, None)
             np.testing.assert_array_equal(stored.values, matrix.values(stored.start, stop))
         rows[stored.weight] = stop
     assert rows == {name: matrix.shape[0] for name, matrix in lowered.checkpoint.matrices.items()}

@@ -1,9 +1,9 @@
 """What half precision does to a graph on LiteRT's GPU accelerator: right as it is written, and caught where
 it is written as graphs were once.
 
-Matrix: a residual stream of a real model's size, positions of a thousand; unscaled, squared as it comes,
-with angles computed in the graph. Not asserted: families and recipes (`test_litert_gpu`), real weights
-(docs/accelerators.md).
+Matrix: a residual stream of a real model's size, positions of a thousand, 4-bit codes by row; unscaled,
+squared as it comes, with angles computed in the graph, with scales in one. Not asserted: families and
+recipes (`test_litert_gpu`), real weights (docs/accelerators.md).
 """
 
 from __future__ import annotations
@@ -24,9 +24,16 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.text.rotary import inverse_frequencies
 from exporter.models.text.spec import LayerSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.schemes import INT8_CHANNEL
+from exporter.schemes import INT4_CHANNEL, INT8_CHANNEL
 from tests.tiny import RandomSource, tiny_gemma1
-from tests.tiny_releases import TinyRelease, eager_logits, mean_kl, quantized_source, some_tokens
+from tests.tiny_releases import (
+    TinyRelease,
+    eager_logits,
+    mean_kl,
+    quantized,
+    quantized_source,
+    some_tokens,
+)
 
 PATH = {path.name: path for path in LITERT.paths}["litert-gpu-fp16"]
 NEAR, FAR, DECODED = 64, 1024, 16
@@ -102,3 +109,15 @@ def test_far_positions_are_right_by_tables_alone(
     source = RandomSource({**tiny_gemma1(), "max_position_embeddings": 1024})
     strayed = strays(tmp_path, quantized_source(tmp_path, source, INT8_CHANNEL), FAR, chunk=128)
     assert strayed <= PATH.mean_kl_limit if tables else strayed > 10 * PATH.mean_kl_limit
+
+
+@pytest.mark.parametrize("in_two", [True, False], ids=["scales in two", "scales in one"])
+def test_four_bit_rows_are_right_with_scales_in_two_alone(
+    in_two: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_two:
+        monkeypatch.setattr(
+            "exporter.lowering.litert.storage.in_two", lambda scales: (scales, np.ones_like(scales))
+        )
+    strayed = strays(tmp_path, quantized(tmp_path, tiny_gemma1(), INT4_CHANNEL), NEAR)
+    assert strayed <= PATH.mean_kl_limit if in_two else strayed > 2 * PATH.mean_kl_limit

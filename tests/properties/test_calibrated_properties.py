@@ -45,7 +45,7 @@ def weights_of(found: FoundCodes) -> NDArray[np.float64]:
     levels = found.codes.astype(np.float64).reshape(len(found.codes), groups, -1)
     if found.zero_points is not None:
         levels = levels - found.zero_points[:, :, None]
-    values: NDArray[np.float64] = levels * found.scales[:, :, None].astype(np.float64)
+    values = np.asarray(levels * found.scales[:, :, None].astype(np.float64), np.float64)
     return values.reshape(found.codes.shape)
 
 
@@ -55,7 +55,8 @@ def output_error(
     """Of each row, with the damping that the method counts too."""
     damped = second.astype(np.float64) + np.eye(len(second)) * (DAMPING * np.diagonal(second).mean() or 1.0)
     error = values.astype(np.float64) - weights_of(found)
-    return np.einsum("ri,ij,rj->r", error, damped, error)
+    errors: NDArray[np.float64] = np.einsum("ri,ij,rj->r", error, damped, error)
+    return errors
 
 
 @pytest.mark.parametrize("scheme", ALL, ids=lambda scheme: scheme.name)

@@ -2,7 +2,7 @@
 
     (1) drop the matrices from the function's inputs and from the model's description
     (2) prepend a constant of the same name for each: `const` for fp16 values,
-        `constexpr_blockwise_shift_scale` for codes and scales
+        `constexpr_blockwise_shift_scale` for codes and scales, and zero points, its "offset"
     (3) rewrite every matmul with such a matrix to `linear`
     (4) lay out the payloads: the program's own small constants, then the matrices in graph order
 
@@ -32,10 +32,11 @@ from exporter.lowering.coreml.blob_file import (
 )
 from exporter.lowering.coreml.conversion import ConvertedProgram, slot_name, weight_name
 from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
-from exporter.quantization.store.packing import as_twos_complement
+from exporter.quantization.store.packing import as_twos_complement, pack
 
 WEIGHT_FILE = "@model_path/weights/weight.bin"
 MAIN = "main"
+OFFSET_ROWS = 1 << 15  # even: such rows of 4-bit numbers fill whole bytes
 
 
 def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobWriter:
@@ -175,6 +176,11 @@ def _constant(operation: Any, slot: str, matrix: Matrix, weights: BlobWriter) ->
             shape = (rows, matrix.scheme.groups(inputs))
             scales = Blob(f"{slot} scales", Element.FLOAT16, math.prod(shape) * 2, _scales(matrix))
             _reference(_input(operation, "scale"), Element.FLOAT16, shape, weights.add(scales))
+            if matrix.scheme.zero_points:
+                nbytes = -(-math.prod(shape) * bits // 8)
+                unused = nbytes * 8 - math.prod(shape) * bits
+                offsets = Blob(f"{slot} offsets", element, nbytes, _offsets(matrix), unused)
+                _reference(_input(operation, "offset"), element, shape, weights.add(offsets))
 
 
 def _stored(matrix: FloatMatrix) -> Callable[[], Iterator[memoryview]]:
@@ -188,6 +194,22 @@ def _codes(matrix: IntegerMatrix) -> Callable[[], Iterator[memoryview]]:
 
 def _scales(matrix: IntegerMatrix) -> Callable[[], Iterator[memoryview]]:
     return lambda: (_bytes(matrix.scales(*rows)) for rows in row_chunks(matrix))
+
+
+def _offsets(matrix: IntegerMatrix) -> Callable[[], Iterator[memoryview]]:
+    """Zero points, whose rows follow each other without a gap, as those of all tensors do: a row need not
+    begin with a byte, so that `OFFSET_ROWS` are packed at once."""
+    rows, scheme = matrix.shape[0], matrix.scheme
+
+    def pieces() -> Iterator[memoryview]:
+        for start in range(0, rows, OFFSET_ROWS):
+            found = matrix.zero_points(start, min(rows, start + OFFSET_ROWS))
+            assert found is not None  # the scheme has zero points
+            filling = np.zeros(-found.size % (8 // scheme.bits), np.int8)
+            flat = np.concatenate([found.reshape(-1), filling])[None]
+            yield _bytes(as_twos_complement(pack(flat, scheme.bits), scheme.bits))
+
+    return pieces
 
 
 def _bytes(rows: NDArray[Any]) -> memoryview:

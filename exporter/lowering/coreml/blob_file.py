@@ -43,12 +43,14 @@ class Element(Enum):
 
 @dataclass(frozen=True)
 class Blob:
-    """One payload. `pieces` yields its `nbytes` bytes in order, whenever it is called."""
+    """One payload. `pieces` yields its `nbytes` bytes in order, whenever it is called. padding_bits: of the
+    last byte, above elements narrower than a byte."""
 
     name: str
     element: Element
     nbytes: int
     pieces: Callable[[], Iterator[bytes | memoryview]]
+    padding_bits: int = 0
 
 
 @dataclass
@@ -82,7 +84,8 @@ class BlobWriter:
             for record, blob in self._blobs:
                 file.write(bytes(record - file.tell()))
                 start = record + RECORD.size
-                file.write(RECORD.pack(SENTINEL, blob.element.blob, blob.nbytes, start, 0))
+                element, padding = blob.element.blob, blob.padding_bits
+                file.write(RECORD.pack(SENTINEL, element, blob.nbytes, start, padding))
                 for piece in blob.pieces():
                     file.write(piece)
                     written(file.tell())

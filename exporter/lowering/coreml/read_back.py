@@ -25,6 +25,7 @@ from runtimes.strict_json import read_json_object
 
 CHUNK_BYTES = 8 << 20  # of stored codes read at once
 FLOAT16, INT8, INT4 = 10, 21, 25  # MIL.proto, DataType
+BITS = {FLOAT16: 16, INT8: 8, INT4: 4}
 BLOB_CODES = {FLOAT16: 1, INT8: 4, INT4: 8}  # the same types in a payload record
 
 
@@ -39,15 +40,17 @@ class _Payload:
     kind: int
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop: int8 codes, or float16."""
-        row = self.columns // 2 if self.kind == INT4 else self.columns * (2 if self.kind == FLOAT16 else 1)
+        """Rows start to stop: int8 codes or zero points, or float16."""
+        bits = BITS[self.kind]
+        first, last = start * self.columns * bits // 8, -(-stop * self.columns * bits // 8)
         with self.file.open("rb") as file:
-            file.seek(self.start + start * row)
-            raw = np.frombuffer(file.read((stop - start) * row), np.uint8)
+            file.seek(self.start + first)
+            raw = np.frombuffer(file.read(last - first), np.uint8)
         if self.kind == INT4:
-            # Two's complement nibbles, the even column in the low one.
-            both = np.stack([raw << 4, raw & 0xF0], axis=-1).view(np.int8) >> 4
-            return both.reshape(stop - start, self.columns)
+            # Two's complement nibbles, the even one of the tensor in a byte's low half.
+            both = (np.stack([raw << 4, raw & 0xF0], axis=-1).view(np.int8) >> 4).reshape(-1)
+            begin = start * self.columns % 2
+            return both[begin : begin + (stop - start) * self.columns].reshape(-1, self.columns)
         kind = np.float16 if self.kind == FLOAT16 else np.int8
         return raw.view(kind).reshape(stop - start, self.columns)
 
@@ -65,7 +68,9 @@ def read_matrices(package: Path) -> Iterator[StoredRows]:
             if operation.type == "constexpr_blockwise_shift_scale":
                 data = _payload(model_path, operation.inputs["data"].arguments[0].value)
                 scale = _payload(model_path, operation.inputs["scale"].arguments[0].value)
-                yield from _integers(name, data, scale)
+                offsets = operation.inputs["offset"].arguments if "offset" in operation.inputs else ()
+                offset = _payload(model_path, offsets[0].value) if offsets else None
+                yield from _integers(name, data, scale, offset)
             elif operation.type == "const" and name.endswith(".weight"):
                 yield from _floats(name, _payload(model_path, operation.attributes["val"]))
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
@@ -115,10 +120,13 @@ def _damaged(path: Path, what: str) -> LoweringError:
     return LoweringError(path, what, "the package is damaged; export again")
 
 
-def _integers(name: str, data: _Payload, scale: _Payload) -> Iterator[StoredRows]:
+def _integers(name: str, data: _Payload, scale: _Payload, offset: _Payload | None) -> Iterator[StoredRows]:
+    if offset is not None and (offset.kind, offset.rows) != (data.kind, data.rows):
+        raise ValueError(f"{name} has offsets of MIL type {offset.kind}, [{offset.rows}, {offset.columns}]")
     for start, stop in _chunks(data):
         scales = scale.read(start, stop).astype(np.float32)
-        yield StoredRows(name, start, data.read(start, stop), scales, None)
+        zero_points = None if offset is None else offset.read(start, stop)
+        yield StoredRows(name, start, data.read(start, stop), scales, None, zero_points)
 
 
 def _floats(name: str, values: _Payload) -> Iterator[StoredRows]:
@@ -147,11 +155,11 @@ def _payload(model: Path, value: Any) -> _Payload:
             size = file.seek(0, os.SEEK_END)
     except (OSError, ValueError, OverflowError, struct.error) as error:
         raise _damaged(path, f"no record can be read at {reference.offset} ({error})") from error
-    bits = {FLOAT16: 16, INT8: 8, INT4: 4}.get(kind.dataType, 0)
+    bits = BITS.get(kind.dataType, 0)
     if (
         sentinel != 0xDEADBEEF
         or code != BLOB_CODES.get(kind.dataType)
-        or nbytes * 8 != rows * columns * bits
+        or nbytes != -(-rows * columns * bits // 8)
         or start + nbytes > size
     ):
         raise _damaged(

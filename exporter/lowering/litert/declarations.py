@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
 from exporter.lowering.litert.graph import scales_of
+from exporter.lowering.litert.row_factors import FACTORS_SUFFIX
 from runtimes.errors import ArtifactError
 from runtimes.litert.container import ModelSections
 from runtimes.litert.external_weights import place_outside
 from runtimes.litert.flatbuffer import DAMAGE, FlatbufferError, parse_model
 
 _Type = schema.TensorType
-TYPE_BITS = {_Type.INT4: 4, _Type.INT8: 8, _Type.FLOAT16: 16, _Type.FLOAT32: 32}
+TYPE_BITS = {_Type.INT2: 2, _Type.INT4: 4, _Type.INT8: 8, _Type.FLOAT16: 16, _Type.FLOAT32: 32}
 FLOAT_DTYPES = {_Type.FLOAT16: np.float16, _Type.FLOAT32: np.float32}
 
 
@@ -41,7 +42,8 @@ class WrittenMatrix:
     """A weight as the file declares it. type: schema TensorType.
 
     row_scales: [rows] where the flatbuffer holds one scale per row. block_scales: where the FLOAT16
-    scales [rows, groups] of a block-quantised weight lie.
+    scales [rows, groups] of a block-quantised weight lie. row_factors: [rows], what comes of it is
+    multiplied with; None for nothing.
     """
 
     name: str
@@ -51,6 +53,7 @@ class WrittenMatrix:
     row_scales: NDArray[np.float32] | None
     block_scales: Span | None
     groups: int
+    row_factors: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Declared:
         """Tensors whose bytes lie outside the flatbuffer, but for those that are another's scales."""
         path = self.path
         scales = {index for tensor in subgraph.tensors if (index := scales_of(tensor)) is not None}
+        factors = {text(tensor.name): tensor for tensor in subgraph.tensors if is_factors(tensor)}
         for index, tensor in enumerate(subgraph.tensors):
             span = self._span(tensor)
             if span is None or index in scales:
@@ -103,8 +107,21 @@ class Declared:
                     path, f"weight {name} has {span.nbytes} bytes, its shape {list(shape)} does not"
                 )
             yield WrittenMatrix(
-                name, (shape[0], shape[1]), tensor.type, span, *self._scales(subgraph, tensor, name)
+                name,
+                (shape[0], shape[1]),
+                tensor.type,
+                span,
+                *self._scales(subgraph, tensor, name),
+                self._factors(factors.get(name + FACTORS_SUFFIX), name, shape[0]),
             )
+
+    def _factors(self, tensor: Any, name: str, rows: int) -> NDArray[np.float32] | None:
+        if tensor is None:
+            return None
+        data = self.model.buffers[tensor.buffer].data
+        if tensor.type != _Type.FLOAT32 or data is None or len(data) != rows * np.float32().nbytes:
+            raise damaged(self.path, f"the factors of weight {name} are not one fp32 number per row")
+        return np.frombuffer(bytes(data), np.float32)
 
     def _span(self, tensor: Any) -> Span | None:
         """Where a tensor's bytes lie, None where in the flatbuffer or nowhere."""
@@ -154,11 +171,20 @@ class Declared:
 
 def same_matrix(a: WrittenMatrix, b: WrittenMatrix) -> bool:
     """Whether two tensors are the same bytes, taken for the same numbers."""
-    if a.row_scales is None or b.row_scales is None:
-        scales = a.row_scales is b.row_scales
-    else:
-        scales = np.array_equal(a.row_scales, b.row_scales)
-    return scales and (a.shape, a.type, a.span, a.block_scales) == (b.shape, b.type, b.span, b.block_scales)
+    return (
+        _same(a.row_scales, b.row_scales)
+        and _same(a.row_factors, b.row_factors)
+        and (a.shape, a.type, a.span, a.block_scales) == (b.shape, b.type, b.span, b.block_scales)
+    )
+
+
+def is_factors(tensor: Any) -> bool:
+    """Whether it is what comes of a weight is multiplied with."""
+    return tensor.name is not None and text(tensor.name).endswith(FACTORS_SUFFIX)
+
+
+def _same(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
 
 
 def text(name: bytes | str) -> str:

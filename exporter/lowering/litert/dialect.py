@@ -51,12 +51,14 @@ class LiteRtDialect(LiteRtLookup):
 
     residual_scale: how small the residual stream is kept, so that fp16 holds it.
     split: matrices whose input is given in two parts, so that XNNPACK's rounding of it costs nothing.
+    factors: what is multiplied with what comes of a matrix, row by row (`row_factors`).
     positions: [tokens] int32. context: that they lie in. caches: updated by `attend`.
     """
 
     spec: ModelSpec
     residual_scale: float
     split: frozenset[str]
+    factors: Callable[[str], Tensor | None]
     positions: Tensor
     context: int
     caches: CacheTensors
@@ -65,13 +67,14 @@ class LiteRtDialect(LiteRtLookup):
     def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
         results, parts = [], None
         for name in weights:
-            if name not in self.split:
-                results.append(self.ops.fully_connected(x, self.weight(name)))
-                continue
-            if parts is None:
-                parts = self._coarse_and_rest(x)
-            both = self.ops.fully_connected(parts, self.weight(name))
-            results.append(self.ops.sum_first(both))
+            if name in self.split:
+                if parts is None:
+                    parts = self._coarse_and_rest(x)
+                y = self.ops.sum_first(self.ops.fully_connected(parts, self.weight(name)))
+            else:
+                y = self.ops.fully_connected(x, self.weight(name))
+            factors = self.factors(name)
+            results.append(y if factors is None else self.ops.multiply(y, factors))
         return results
 
     def norm(self, x: Tensor, gain: str | None, eps: float, scale: float = 1.0) -> Tensor:

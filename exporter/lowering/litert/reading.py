@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
@@ -64,25 +63,27 @@ class LiteRtFile:
             yield start, min(rows, start + step)
 
     def rows(self, matrix: WrittenMatrix, start: int, stop: int) -> StoredRows:
-        """Rows start to stop as the file holds them."""
+        """Rows start to stop as the file holds them; scales with the factors behind the product."""
         inputs = matrix.shape[1]
-        row = inputs * TYPE_BITS[matrix.type] // 8
+        bits = TYPE_BITS[matrix.type]
+        row = inputs * bits // 8
         raw = self.read(matrix.span.begin + start * row, (stop - start) * row)
         if matrix.type in FLOAT_DTYPES:
             values = np.frombuffer(raw, FLOAT_DTYPES[matrix.type]).astype(np.float32)
             return StoredRows(matrix.name, start, None, None, values.reshape(-1, inputs))
         codes = np.frombuffer(raw, np.int8)
-        if matrix.type == schema.TensorType.INT4:
-            # Two's complement, low nibble first: shifting up and down again extends the sign.
-            both = np.stack([codes << 4 >> 4, codes >> 4], axis=-1)
-            codes = both.reshape(-1)
-        return StoredRows(
-            matrix.name, start, codes.reshape(-1, inputs), self._scales(matrix, start, stop), None
-        )
+        if bits < 8:
+            # Two's complement, the first code in the low bits: shifting up and down again extends the sign.
+            ups = range(8 - bits, -1, -bits)
+            codes = np.stack([codes << up >> (8 - bits) for up in ups], axis=-1).reshape(-1)
+        scales = self._scales(matrix, start, stop)
+        if matrix.row_factors is not None:
+            scales = scales * matrix.row_factors[start:stop, None]
+        return StoredRows(matrix.name, start, codes.reshape(-1, inputs), scales, None)
 
     def values(self, matrix: WrittenMatrix, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows start to stop in float32: code times scale."""
-        stored = self.rows(matrix, start, stop)
+        """Rows start to stop in float32 as the graph multiplies with them: without factors."""
+        stored = self.rows(replace(matrix, row_factors=None), start, stop)
         if stored.values is not None:
             return stored.values
         assert stored.codes is not None  # of StoredRows, either values or both of these are set

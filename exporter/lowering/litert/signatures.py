@@ -23,7 +23,7 @@ from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
 from exporter.lowering.litert.operations import Operations
-from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, values_in
+from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, factors_in, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.text.decoder import decode, decode_embedded
 from exporter.models.text.spec import ModelSpec
@@ -54,7 +54,11 @@ class LiteRtGraph:
 def build_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> LiteRtGraph:
     """Both signatures over one set of weights, for tokens. Holds no matrix data, only per-row scales."""
     builder = ModelBuilder()
-    stores = {name: MatrixStore.of(matrix, builder) for name, matrix in checkpoint.matrices.items()}
+    tables = _tables(checkpoint.components["text"].spec)
+    stores = {
+        name: MatrixStore.of(matrix, builder, multiplied=name not in tables)
+        for name, matrix in checkpoint.matrices.items()
+    }
     return _build(checkpoint, builder, stores, context, chunk, _tokens)
 
 
@@ -64,15 +68,24 @@ def build_embedded_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: i
     A tied embedding is here, being the head, where a section of a bundle may begin.
     """
     builder, spec = ModelBuilder(), checkpoint.components["text"].spec
-    elsewhere = {spec.per_layer_embedding_name, spec.embedding_name} - {spec.head_name}
+    tables = _tables(spec)
+    elsewhere = tables - {spec.head_name}
     stores = {
         name: MatrixStore.of(
-            matrix, builder, SECTION_ALIGNMENT if name == spec.embedding_name else ALIGNMENT
+            matrix,
+            builder,
+            SECTION_ALIGNMENT if name == spec.embedding_name else ALIGNMENT,
+            multiplied=name not in tables,
         )
         for name, matrix in checkpoint.matrices.items()
         if name not in elsewhere
     }
     return _build(checkpoint, builder, stores, context, chunk, _vectors)
+
+
+def _tables(spec: ModelSpec) -> set[str]:
+    """Matrices that are looked up, whatever else they are."""
+    return {spec.per_layer_embedding_name, spec.embedding_name}
 
 
 def _tokens(spec: ModelSpec, graph: SubgraphBuilder, count: int) -> _Decode:
@@ -148,6 +161,7 @@ def _trace(shared: _Shared, graph: SubgraphBuilder, count: int, run: _Decode) ->
         spec,
         LITERT_STREAM.scale(spec),
         split,
+        factors_in(graph, stores),
         positions,
         shared.context,
         caches,

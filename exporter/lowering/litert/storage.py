@@ -3,7 +3,8 @@
 Codes and scales are the quantised checkpoint's own; only their packing changes. Not about where in
 the file they go (`writing`) or reading them back (`reading`).
 
-    int8-channel, int4-channel   INT8 / INT4 (low nibble first), fp32 scale per row in the flatbuffer
+    int8-, int4-, int2-channel   INT8 / INT4 / INT2 (first code in the low bits), fp32 scale per row in the
+                                 flatbuffer; of INT4 and INT2 only multiplied with, in two (`row_factors`)
     int4-g32                     INT4, blockwise: a FLOAT16 tensor [rows, groups] holds the scales
     fp16                         FLOAT16; the graph widens what is read of it
     fp32                         FLOAT32
@@ -23,13 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
+from exporter.lowering.litert.row_factors import BITS, FACTORS_SUFFIX, in_two
 from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
 from exporter.quantization.store.packing import as_twos_complement
 from exporter.schemes import FloatScheme, IntegerScheme
 
 SCALES_SUFFIX = "_scales"
 ALIGNMENT = 64  # XNNPACK reads weights in place with vector loads
-INTEGER_TYPES = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8}
+INTEGER_TYPES = {2: schema.TensorType.INT2, 4: schema.TensorType.INT4, 8: schema.TensorType.INT8}
 FLOAT_TYPES = {16: schema.TensorType.FLOAT16, 32: schema.TensorType.FLOAT32}
 
 Pieces = Callable[[], Iterator[NDArray[Any]]]
@@ -50,21 +52,29 @@ class ExternalData:
 
 @dataclass
 class MatrixStore:
-    """Gives each matrix one set of buffers for all subgraphs, and each subgraph its tensor."""
+    """Gives each matrix one set of buffers for all subgraphs, and each subgraph its tensor.
+
+    factors: [rows], what comes of the matrix is to be multiplied with (`row_factors`); None for nothing.
+    """
 
     builder: ModelBuilder
     matrix: Matrix
     data: tuple[ExternalData, ...]
+    factors: NDArray[np.float32] | None
     _scale: NDArray[np.float32] | None
 
     @staticmethod
-    def of(matrix: Matrix, builder: ModelBuilder, alignment: int = ALIGNMENT) -> MatrixStore:
+    def of(
+        matrix: Matrix, builder: ModelBuilder, alignment: int = ALIGNMENT, *, multiplied: bool = False
+    ) -> MatrixStore:
         """Reserve buffers for a matrix, the first aligned so. Reads its scales where the flatbuffer
-        holds them."""
-        scale = None
+        holds them. multiplied: that it is multiplied with and nothing else."""
+        scale = factors = None
         match matrix:
             case IntegerMatrix(scheme=IntegerScheme(group=None)):
                 scale = matrix.scales(0, matrix.shape[0]).astype(np.float32).reshape(-1)
+                if multiplied and matrix.scheme.bits <= BITS:
+                    scale, factors = in_two(scale)
                 parts = [(_code_bytes(matrix), _codes(matrix))]
             case IntegerMatrix():
                 groups = matrix.scheme.groups(matrix.shape[1])
@@ -82,7 +92,7 @@ class MatrixStore:
             )
             for position, (nbytes, pieces) in enumerate(parts)
         )
-        return MatrixStore(builder, matrix, data, scale)
+        return MatrixStore(builder, matrix, data, factors, scale)
 
     def value_in(self, graph: SubgraphBuilder) -> Tensor:
         """The matrix as a value of this subgraph, [out, in]: float16 where it is stored so, else float32
@@ -101,6 +111,16 @@ class MatrixStore:
                 assert_never(self.matrix.scheme)
         dtype = torch.float16 if tensor.type == schema.TensorType.FLOAT16 else torch.float32
         return graph.adopt(graph.tensor(tensor), self.matrix.shape, dtype)
+
+    def factors_in(self, graph: SubgraphBuilder) -> Tensor | None:
+        """`factors` as a value of this subgraph; equal ones of two matrices are two, for their names."""
+        if self.factors is None:
+            return None
+        tensor = schema.TensorT()
+        tensor.name, tensor.hasRank = self.matrix.name + FACTORS_SUFFIX, True
+        tensor.type, tensor.shape = schema.TensorType.FLOAT32, np.array(self.factors.shape, np.int32)
+        tensor.buffer = self.builder.constant_buffer(self.factors.tobytes())
+        return graph.adopt(graph.tensor(tensor), self.factors.shape, torch.float32)
 
     def _quantization(self, graph: SubgraphBuilder, scheme: IntegerScheme) -> Any:
         quantization = schema.QuantizationParametersT()
@@ -132,6 +152,11 @@ def values_in(graph: SubgraphBuilder, stores: Mapping[str, MatrixStore]) -> Call
         return known[name]
 
     return value
+
+
+def factors_in(graph: SubgraphBuilder, stores: Mapping[str, MatrixStore]) -> Callable[[str], Tensor | None]:
+    """`MatrixStore.factors_in` of a matrix by name, for matrices that are multiplied with once."""
+    return lambda name: stores[name].factors_in(graph)
 
 
 def _code_bytes(matrix: IntegerMatrix) -> int:

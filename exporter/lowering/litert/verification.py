@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from exporter.errors import LoweringError
 from exporter.lowering.litert.declarations import Span, WrittenMatrix, same_matrix, text
 from exporter.lowering.litert.reading import LiteRtFile, open_models
+from exporter.lowering.litert.row_factors import FACTORS_SUFFIX
 from exporter.lowering.litert.storage import FLOAT_TYPES, INTEGER_TYPES
 from exporter.quantization.store.checkpoint import Matrix
 from exporter.schemes import IntegerScheme, Scheme
@@ -92,13 +93,20 @@ def _begin(span: Span) -> int:
 
 
 def _verify_use(path: Path, file: LiteRtFile, subgraph: Any) -> None:
-    """Weights are constants of the subgraph, and every layer takes one of them."""
+    """Weights are constants of the subgraph, every layer takes one of them, and what comes of those that
+    have factors is multiplied with these and goes nowhere else."""
     names = [text(tensor.name) for tensor in subgraph.tensors]
     inputs = {names[index] for index in subgraph.inputs}
     if left := sorted(inputs & set(file.matrices)):
         raise _wrong(path, f"weight {left[0]} was left an input of {text(subgraph.name)}")
     source = {}  # result of a DEQUANTIZE to what it reads
+    awaited: dict[int, str] = {}  # product to the name of its factors
     for node in subgraph.operators:
+        for index in set(node.inputs.tolist()) & set(awaited):
+            operands = {names[each] for each in node.inputs}
+            code = file.model.operatorCodes[node.opcodeIndex].builtinCode
+            if code != _Op.MUL or awaited[index] not in operands:
+                raise _wrong(path, f"a product of {text(subgraph.name)} is used without {awaited[index]}")
         operator = file.model.operatorCodes[node.opcodeIndex].builtinCode
         if operator == _Op.DEQUANTIZE:
             source[int(node.outputs[0])] = int(node.inputs[0])
@@ -106,6 +114,8 @@ def _verify_use(path: Path, file: LiteRtFile, subgraph: Any) -> None:
             index = int(node.inputs[WEIGHT_OPERAND])
             if names[source.get(index, index)] not in file.matrices:
                 raise _wrong(path, f"a {USERS[operator]} of {text(subgraph.name)} reads no stored weight")
+            if file.matrices[names[source.get(index, index)]].row_factors is not None:
+                awaited[int(node.outputs[0])] = names[index] + FACTORS_SUFFIX
 
 
 def _verify_broadcasts(path: Path, model: Any, subgraph: Any) -> None:

@@ -19,6 +19,7 @@ from exporter.lowering.onnx.stored_tensors import (
     CodeBytes,
     DataTensor,
     ScaleBytes,
+    StoredZeroPointBytes,
     ZeroPointBytes,
     block_size,
 )
@@ -112,11 +113,19 @@ def block_scales(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block
 
 
 def zero_points(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block: int) -> Tensor:
-    """Of matrices one below the other, [rows, bytes of a row's zero points]."""
+    """Of matrices one below the other, [rows, bytes of a row's zero points].
+
+    Matrices of a symmetric scheme that are of one shape share theirs.
+    """
+    names = tuple(matrix.name for matrix in matrices)
     rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
-    bits = matrices[0].scheme.bits
-    content, row = ZeroPointBytes(rows, blocks, bits), -(-blocks * bits // 8)
-    return graph.weight(DataTensor(f"zeros.{bits}bit.{rows}x{blocks}", "uint8", (rows, row), content))
+    scheme = matrices[0].scheme
+    shape = (rows, -(-blocks * scheme.bits // 8))
+    if scheme.zero_points:
+        content = StoredZeroPointBytes(names, block)
+        return graph.weight(DataTensor(f"{joined(names)}.zeros", "uint8", shape, content))
+    label = f"zeros.{scheme.bits}bit.{rows}x{blocks}"
+    return graph.weight(DataTensor(label, "uint8", shape, ZeroPointBytes(rows, blocks, scheme.bits)))
 
 
 def stem(name: str) -> str:

@@ -90,7 +90,7 @@ def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress)
     # (3)
     model = graph.model(
         [
-            _initializer(tensor, form.data_name, ranges[tensor.content], checkpoint)
+            initializer(tensor, form.data_name, ranges[tensor.content], checkpoint)
             for tensor in graph.stored.values()
         ]
     )
@@ -109,7 +109,7 @@ def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress)
     )
 
 
-def _initializer(
+def initializer(
     tensor: DataTensor, location: str, place: ByteRange, checkpoint: QuantizedCheckpoint
 ) -> TensorProto:
     """A tensor whose data is a range of the data file."""

@@ -1,8 +1,8 @@
 """Reading every matrix back out of a written artifact, as the graph's operators will see it.
 
-Codes are bytes minus the zero points the file holds, scales are the file's own, per block: nothing
-is taken from the checkpoint or the writer's layout. Not about whether they are right; the caller
-compares.
+Codes and zero points are bytes of the file, of a symmetric scheme one less the other; scales are the file's
+own, per block: nothing is taken from the checkpoint or the writer's layout. Not about whether they are
+right; the caller compares.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ CHUNK_BYTES = 8 << 20  # of codes read at once
 class IntegerOperand:
     """An integer matrix as one operator reads it: its initializers and their meaning.
 
-    zeros: None where the operator itself takes the middle of the codes off. halved: codes of 8 bits as
+    zeros: None where the operator itself takes the taken_off of the codes off. halved: codes of 8 bits as
     halves of 4 (`web_operators`).
     """
 
@@ -58,6 +59,12 @@ class IntegerOperand:
             case web_operators.LOOK_UP_HALVES:
                 codes, _, scales = node.input
                 return IntegerOperand(codes, scales, None, 8, given["grouping"][-1], halved=True)
+            case web_operators.LOOK_UP_HALVES_LESS_ZEROS:
+                codes, _, scales, zeros = node.input
+                return IntegerOperand(codes, scales, zeros, 8, given["grouping"][-1], halved=True)
+            case web_operators.LOOK_UP_4_BITS_LESS_ZEROS:
+                codes, _, scales, zeros = node.input
+                return IntegerOperand(codes, scales, zeros, 4, given["grouping"][-1])
             case web_operators.LOOK_UP_4_BITS:
                 codes, _, scales = node.input
                 return IntegerOperand(codes, scales, None, 4, given["grouping"][-1])
@@ -75,27 +82,33 @@ class IntegerOperand:
         self, file: ArtifactFile, start: int, stop: int
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Codes less their zero points, [rows, blocks, block], and scales, [rows, blocks], of some rows."""
-        scales = file.rows(self.scales, start, stop)
-        if not self.halved:
-            return self._less_zeros(file, start, stop, self.bits), scales
-        upper, lower = np.split(self._less_zeros(file, start, stop, 4), 2, axis=1)
-        sixteen_scales, scales = np.split(scales, 2, axis=1)
-        if (sixteen_scales != 16 * scales).any():
-            raise ValueError(f"{self.scales}: upper halves of codes have other scales than lower ones")
-        return 16 * upper + lower, scales
+        codes, zeros, scales = self.parts(file, start, stop)
+        return codes - zeros[:, :, None], scales
 
-    def _less_zeros(self, file: ArtifactFile, start: int, stop: int, bits: int) -> NDArray[np.int16]:
-        """Codes of some rows less what is taken off them, [rows, blocks, block]."""
-        stored = _unpacked(file.rows(self.codes, start, stop), bits)
+    def parts(
+        self, file: ArtifactFile, start: int, stop: int
+    ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float32]]:
+        """Codes from 0 on, [rows, blocks, block], zero points likewise and scales, [rows, blocks]."""
+        bits = 4 if self.halved else self.bits
+        stored, scales = (
+            _unpacked(file.rows(self.codes, start, stop), bits),
+            file.rows(self.scales, start, stop),
+        )
         blocks = stored.shape[1] // self.block
         codes = stored.reshape(len(stored), blocks, self.block)
         if self.zeros is not None:
-            zeros = _unpacked(file.rows(self.zeros, start, stop), bits)
-            return codes - zeros[:, :blocks, None]
-        if self.halved:
-            offsets = np.repeat(np.array([8, 0], np.int16), blocks // 2)
-            return codes - offsets[None, :, None]
-        return codes - np.int16(1 << (bits - 1))
+            zeros = _unpacked(file.rows(self.zeros, start, stop), bits)[:, :blocks]
+        elif self.halved:
+            zeros = np.tile(np.repeat(np.array([8, 0], np.int16), blocks // 2), (len(stored), 1))
+        else:
+            zeros = np.full((len(stored), blocks), 1 << (bits - 1), np.int16)
+        if not self.halved:
+            return codes, zeros, scales
+        sixteen_scales, scales = np.split(scales, 2, axis=1)
+        if (sixteen_scales != 16 * scales).any():
+            raise ValueError(f"{self.scales}: upper halves of codes have other scales than lower ones")
+        (upper, lower), (zero_upper, zero_lower) = (np.split(each, 2, axis=1) for each in (codes, zeros))
+        return 16 * upper + lower, 16 * zero_upper + zero_lower, scales
 
 
 def read_back(path: Path) -> Iterator[StoredRows]:
@@ -175,33 +188,40 @@ def _integer_rows(file: ArtifactFile, operand: IntegerOperand) -> Iterator[Store
                 "export again",
             )
         for start, stop in operand.chunks(file, first, origin.rows):
-            codes, scales = operand.blocks(file, start, stop)
-            flat = codes.reshape(len(codes), -1)
+            codes, zeros, scales = operand.parts(file, start, stop)
+            groups = scheme.groups(codes.shape[1] * codes.shape[2])
+            zero_points = None
+            if scheme.zero_points:
+                middle = np.int16(1 << (scheme.bits - 1))
+                zero_points = _per_group(file, origin.weight, zeros - middle, groups).astype(np.int8)
+                codes = codes - middle
+            else:  # whatever is taken off a code is part of the code
+                codes = codes - zeros[:, :, None]
             yield StoredRows(
                 origin.weight,
                 start - first,
-                flat.astype(np.int8),
-                _per_group(file, origin.weight, scales, scheme.groups(flat.shape[1])),
+                codes.reshape(len(codes), -1).astype(np.int8),
+                _per_group(file, origin.weight, scales, groups),
                 None,
+                zero_points,
             )
         first += origin.rows
 
 
 def _unpacked(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int16]:
-    """Elements of packed rows, two a byte, low half first, for 4 bits."""
-    if bits == 8:
-        return packed.astype(np.int16)
-    halves = np.stack([packed & 0x0F, packed >> 4], axis=-1)
-    return halves.reshape(len(packed), -1).astype(np.int16)
+    """Elements of packed rows, the first of a byte in its low bits."""
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    elements = packed[:, :, None] >> places & np.uint8((1 << bits) - 1)
+    return elements.reshape(len(packed), -1).astype(np.int16)
 
 
-def _per_group(
-    file: ArtifactFile, weight: str, scales: NDArray[np.float32], groups: int
-) -> NDArray[np.float32]:
-    """[rows, blocks] to [rows, groups]: blocks of one group must agree."""
-    grouped = scales.reshape(len(scales), groups, -1)
+def _per_group(file: ArtifactFile, weight: str, of_blocks: NDArray[Any], groups: int) -> NDArray[Any]:
+    """Scales or zero points [rows, blocks] to [rows, groups]: blocks of one group must agree."""
+    grouped = of_blocks.reshape(len(of_blocks), groups, -1)
     if (grouped != grouped[:, :, :1]).any():
         raise LoweringError(
-            file.path, f"{weight}: blocks that share a scale hold different ones", "export again"
+            file.path,
+            f"{weight}: blocks that share a scale hold different ones, or different zero points",
+            "export again",
         )
     return np.ascontiguousarray(grouped[:, :, 0])

@@ -20,6 +20,7 @@ from exporter.checkpoints.interface import CodeScales
 from exporter.errors import LoweringError
 from exporter.models.text.rotary import inverse_frequencies
 from exporter.models.text.spec import Rope
+from exporter.quantization.methods.interface import ZeroPoints
 from exporter.quantization.store.checkpoint import (
     FloatMatrix,
     IntegerMatrix,
@@ -27,7 +28,7 @@ from exporter.quantization.store.checkpoint import (
     QuantizedCheckpoint,
     row_chunks,
 )
-from exporter.schemes import IntegerScheme
+from exporter.quantization.store.packing import TOP_BITS, pack
 
 # The largest block of a scheme with one scale per row, which MatMulNBits wants repeated per block.
 # Larger is faster and smaller on disk; 256 is the largest ONNX Runtime has fast kernels for.
@@ -53,11 +54,20 @@ class ScaleBytes:
 
 @dataclass(frozen=True)
 class ZeroPointBytes:
-    """The offset of the codes, 2^(bits-1), for [rows, blocks]. Explicit: providers' defaults differ."""
+    """The offset of the codes, 2^(bits-1), for [rows, blocks]: what symmetric schemes take off them.
+    Explicit: providers' defaults differ."""
 
     rows: int
     blocks: int
     bits: int
+
+
+@dataclass(frozen=True)
+class StoredZeroPointBytes:
+    """Zero points of matrices one below the other, one per block of inputs, offset binary as the codes."""
+
+    weights: tuple[str, ...]
+    block: int
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,14 @@ class HalvedZeroPointBytes:
 
     rows: int
     blocks: int
+
+
+@dataclass(frozen=True)
+class HalvedStoredZeroPointBytes:
+    """Zero points of 8 bits of `HalvedCodeBytes`: the upper halves of each block's, then the lower ones."""
+
+    weights: tuple[str, ...]
+    block: int
 
 
 @dataclass(frozen=True)
@@ -120,9 +138,11 @@ Content = (
     CodeBytes
     | ScaleBytes
     | ZeroPointBytes
+    | StoredZeroPointBytes
     | HalvedCodeBytes
     | HalvedScaleBytes
     | HalvedZeroPointBytes
+    | HalvedStoredZeroPointBytes
     | FloatBytes
     | Gain
     | Ones
@@ -178,6 +198,10 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
         case ZeroPointBytes(rows, blocks, bits):
             row = -(-blocks * bits // 8)
             yield np.full((rows, row), _zero_byte(bits), np.uint8)
+        case StoredZeroPointBytes(weights, block):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    yield _block_zero_points(matrix, matrix.zero_points(start, stop), block)
         case HalvedCodeBytes(weights):
             for matrix in _integer(checkpoint, weights):
                 for start, stop in row_chunks(matrix):
@@ -190,6 +214,11 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
         case HalvedZeroPointBytes(rows, blocks):
             offsets = np.repeat(np.array([8, 0], np.uint8), blocks)
             yield np.tile(offsets[0::2] | offsets[1::2] << 4, (rows, 1))
+        case HalvedStoredZeroPointBytes(weights, block):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    zero_points = matrix.zero_points(start, stop)
+                    yield _halves(_block_zero_points(matrix, zero_points, block))
         case FloatBytes(weights):
             for name in weights:
                 values = checkpoint.matrices[name]
@@ -223,9 +252,24 @@ def _other_scheme(matrix: Matrix, expected: str) -> LoweringError:
 
 def _block_scales(matrix: IntegerMatrix, scales: CodeScales, block: int) -> NDArray[np.float32]:
     """[rows, groups] to [rows, blocks]: a group's scale once for each of its blocks."""
-    scheme: IntegerScheme = matrix.scheme
-    repeats = matrix.shape[1] // block // scheme.groups(matrix.shape[1])
-    return np.repeat(scales.astype(np.float32), repeats, axis=1)
+    return np.repeat(scales.astype(np.float32), _blocks_of_a_group(matrix, block), axis=1)
+
+
+def _block_zero_points(
+    matrix: IntegerMatrix, zero_points: ZeroPoints | None, block: int
+) -> NDArray[np.uint8]:
+    """[rows, groups] to the bytes of [rows, blocks], each row's last one filled up with the lowest code."""
+    if zero_points is None:
+        raise _other_scheme(matrix, "a scheme with zero points")
+    scheme = matrix.scheme
+    by_block = np.repeat(zero_points, _blocks_of_a_group(matrix, block), axis=1)
+    missing = -by_block.shape[1] % (8 // scheme.bits)
+    filling = np.full((len(by_block), missing), scheme.lowest, np.int8)
+    return pack(np.concatenate([by_block, filling], axis=1), scheme.bits)
+
+
+def _blocks_of_a_group(matrix: IntegerMatrix, block: int) -> int:
+    return matrix.shape[1] // block // matrix.scheme.groups(matrix.shape[1])
 
 
 def _halves(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -236,7 +280,7 @@ def _halves(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _zero_byte(bits: int) -> int:
-    return 0x80 if bits == 8 else 0x88
+    return TOP_BITS[bits]  # of every code in a byte: the middle of 0 to 2^bits - 1
 
 
 def _rope_rows(table: RopeTable) -> Iterator[NDArray[np.float32]]:

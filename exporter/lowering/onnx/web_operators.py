@@ -7,7 +7,8 @@ c + 128 = 16 h + l with h and l from 0 to 15:
     scale * c  =  16 scale * (h - 8)  +  scale * (l - 0)
 
 A row of codes holds all its h, then all its l, so the product with x is one 4-bit product with x twice,
-of as many bytes as before. The same bytes are a table: looking a row up takes Gather, Cast and arithmetic.
+of as many bytes as before; a zero point of 8 bits is in halves too, in place of 8 and 0. The same bytes are
+a table: looking a row up takes Gather, Cast and arithmetic.
 What is more than one operator is a function the graph brings along, which a runtime expands when it opens
 the graph; who reads the file finds one operator per matrix.
 Why: docs/adr/0020-the-web-has-a-graph-of-its-own.md.
@@ -35,6 +36,7 @@ from exporter.lowering.onnx.stored_tensors import (
     DataTensor,
     HalvedCodeBytes,
     HalvedScaleBytes,
+    HalvedStoredZeroPointBytes,
     HalvedZeroPointBytes,
     block_size,
 )
@@ -42,6 +44,7 @@ from exporter.quantization.store.checkpoint import IntegerMatrix
 
 DOMAIN = "gemma_export"
 MULTIPLY_HALVES, LOOK_UP_HALVES, LOOK_UP_4_BITS = "MatMulHalves", "GatherHalves", "Gather4Bits"
+LOOK_UP_HALVES_LESS_ZEROS, LOOK_UP_4_BITS_LESS_ZEROS = "GatherHalvesLessZeros", "Gather4BitsLessZeros"
 ACCURACY_FP32 = 1  # activations are not rounded
 
 _HEADER = f'<opset_import: ["" : {OPSETS[""]}, "{CONTRIB}" : 1], domain: "{DOMAIN}">'
@@ -95,6 +98,56 @@ _LOOK_UP_4_BITS = f"""{_HEADER}
    numbers = Sub (halves, offset){_SCALE}
 }}"""
 
+# Zero points of a row's blocks lie as its codes do.
+_UNPACK_ZEROS = """
+   packed_zeros = Gather <axis = 0> (zeros, tokens)
+   zero_bytes = Cast <to = 1> (packed_zeros)
+   zero_quotient = Div (zero_bytes, sixteen)
+   zero_high = Floor (zero_quotient)
+   zero_times = Mul (zero_high, sixteen)
+   zero_low = Sub (zero_bytes, zero_times)
+   zero_low_of_pair = Unsqueeze (zero_low, last)
+   zero_high_of_pair = Unsqueeze (zero_high, last)
+   zero_pairs = Concat <axis = -1> (zero_low_of_pair, zero_high_of_pair)
+   zero_halves = Reshape (zero_pairs, flat)"""
+_SHIFT_AND_SCALE = """
+   grouping = Constant <value_ints: ints = @grouping> ()
+   by_block = Reshape (numbers, grouping)
+   zero_of_block = Unsqueeze (zero, last)
+   shifted = Sub (by_block, zero_of_block)
+   scale_of_block = Unsqueeze (scale, last)
+   scaled = Mul (shifted, scale_of_block)
+   rows = Reshape (scaled, flat)"""
+_LOOK_UP_HALVES_LESS_ZEROS = f"""{_HEADER}
+{LOOK_UP_HALVES_LESS_ZEROS} <grouping, widths, blocks> (codes, tokens, scales, zeros) => (rows)
+{{{_UNPACK}{_UNPACK_ZEROS}
+   two_widths = Constant <value_ints: ints = @widths> ()
+   h, l = Split <axis = -1> (halves, two_widths)
+   sixteen_h = Mul (h, sixteen)
+   numbers = Add (sixteen_h, l)
+   two_blocks = Constant <value_ints: ints = @blocks> ()
+   zero_h, zero_l = Split <axis = -1> (zero_halves, two_blocks)
+   sixteen_zero_h = Mul (zero_h, sixteen)
+   zero = Add (sixteen_zero_h, zero_l)
+   sixteen_scale, scale = Split <axis = -1> (all_scales, two_blocks){_SHIFT_AND_SCALE}
+}}"""
+_LOOK_UP_4_BITS_LESS_ZEROS = f"""{_HEADER}
+{LOOK_UP_4_BITS_LESS_ZEROS} <grouping, blocks> (codes, tokens, scales, zeros) => (rows)
+{{{_UNPACK}{_UNPACK_ZEROS}
+   scale = Identity (all_scales)
+   numbers = Identity (halves)
+   first = Constant <value_ints = [0]> ()
+   count = Constant <value_ints: ints = @blocks> ()
+   zero = Slice (zero_halves, first, count, last){_SHIFT_AND_SCALE}
+}}"""
+# By a scheme's bits and whether it has zero points.
+_LOOK_UPS = {
+    (8, False): _LOOK_UP_HALVES,
+    (8, True): _LOOK_UP_HALVES_LESS_ZEROS,
+    (4, False): _LOOK_UP_4_BITS,
+    (4, True): _LOOK_UP_4_BITS_LESS_ZEROS,
+}
+
 
 @dataclass(frozen=True)
 class WebOperators:
@@ -108,12 +161,17 @@ class WebOperators:
         names = (matrix.name,)
         content = HalvedCodeBytes(names) if bits == 8 else CodeBytes(names)
         codes = DataTensor(f"{matrix.name}.rows", "uint8", (rows, width * bits // 8), content)
-        scales = _scales(graph, (matrix,), block)
-        kind = graph.function(_function(_LOOK_UP_HALVES if bits == 8 else _LOOK_UP_4_BITS))
+        with_zeros, blocks = matrix.scheme.zero_points, width // block
+        kind = graph.function(_function(_LOOK_UPS[bits, with_zeros]))
         attributes: dict[str, tuple[int, ...]] = {"grouping": (0, 0, -1, block)}
         if bits == 8:
-            attributes |= {"widths": (width, width), "blocks": (width // block, width // block)}
-        operands, shape = (graph.weight(codes), tokens, scales), (*tokens.shape, width)
+            attributes |= {"widths": (width, width), "blocks": (blocks, blocks)}
+        elif with_zeros:
+            attributes |= {"blocks": (blocks,)}
+        operands = [graph.weight(codes), tokens, _scales(graph, (matrix,), block)]
+        if with_zeros:
+            operands.append(_zeros(graph, (matrix,), block))
+        shape = (*tokens.shape, width)
         return graph.op(kind, operands, shape, attributes, name=f"{stem(matrix.name)}.lookup")
 
     def multiply(self, graph: GraphBuilder, x: Tensor, matrices: tuple[IntegerMatrix, ...]) -> Tensor:
@@ -159,5 +217,9 @@ def _zeros(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block: int)
     if matrices[0].scheme.bits != 8:
         return zero_points(graph, matrices, block)
     rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
+    if matrices[0].scheme.zero_points:
+        names = tuple(matrix.name for matrix in matrices)
+        stored = HalvedStoredZeroPointBytes(names, block)
+        return graph.weight(DataTensor(f"{joined(names)}.zeros", "uint8", (rows, blocks), stored))
     content = HalvedZeroPointBytes(rows, blocks)
     return graph.weight(DataTensor(f"zeros.halves.{rows}x{blocks}", "uint8", (rows, blocks), content))

@@ -47,7 +47,8 @@ def refit_scales(targets: Columns, factor: MomentsFactor, found: Levels) -> None
 def _error(system: NDArray[np.float32], wanted: Columns, scales: Columns) -> NDArray[np.float32]:
     """The error of each row at these scales, but for what all scales have in common, [rows]."""
     errors: NDArray[np.float32] = np.einsum("ghr,gr,hr->r", system, scales, scales, optimize=True)
-    return errors - 2 * np.einsum("gr,gr->r", wanted, scales)
+    errors -= 2 * np.einsum("gr,gr->r", wanted, scales)
+    return errors
 
 
 def improve_levels(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme, found: Levels) -> None:

@@ -139,7 +139,7 @@ def test_a_bad_checkpoint_is_refused(
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (("--recipe", "int5"), "use one of as-stored, float, int4, int8"),
+        (("--recipe", "int5"), "use one of as-stored, float, int4, int4-fast, int4-zp, int8"),
         (("--context", "4096"), "choose a context from 1 to 512"),
         (("--adapter", "/nonexistent"), "give a PEFT adapter directory"),
     ],

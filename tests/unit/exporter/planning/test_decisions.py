@@ -17,7 +17,7 @@ from exporter.models.components import text_alone
 from exporter.models.text.families import read_spec
 from exporter.planning.decisions import Decision, decide
 from exporter.planning.plan import make_plan
-from exporter.planning.recipe import load_recipe, parse_recipe
+from exporter.planning.recipe import MethodName, load_recipe, parse_recipe
 from exporter.schemes import (
     INT4_G32,
     INT4_G128,
@@ -45,7 +45,7 @@ LINEARS = [name for name in MATRICES if "embed" not in name]
 
 def test_codes_of_the_scheme_asked_for_are_taken_over_where_no_matrix_lacks_them() -> None:
     decisions = decide(SPEC, INT4, {**dict.fromkeys(LINEARS, Q4_0), EMBEDDING: Q4_0}, [ONNX])
-    found = "error-feedback"
+    found: MethodName = "error-feedback"
     assert {decisions[name] for name in LINEARS} == {Decision(INT4_G32, True, None)}
     assert decisions[EMBEDDING] == Decision(INT8_CHANNEL, False, None, found)
     assert set(decisions) == set(MATRICES)

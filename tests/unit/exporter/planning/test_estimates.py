@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ from exporter.planning.estimates import (
 from exporter.planning.plan import make_plan
 from exporter.planning.profiles import load_profile
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL
+from runtimes.formats import Format
 from tests.jobs import a_variant
 from tests.tiny import tiny_gemma3
 
@@ -112,6 +114,16 @@ def test_a_matrix_larger_than_a_gpu_s_buffer_is_named() -> None:
     assert "a buffer 134,217,728 at most" in beyond
     desktop = load_profile("default-desktop")
     assert not [each for each in device_estimates(spec, plan, [desktop], {"onnx": 1}) if "buffer" in each]
+
+
+@pytest.mark.parametrize(("format", "named"), [("litertlm", False), ("tflite", True)])
+def test_a_table_outside_the_graph_a_gpu_is_given_asks_for_no_buffer(format: Format, named: bool) -> None:
+    spec, phone = published_spec("gemma-4-e2b"), load_profile("galaxy-s25")
+    on_gpu = replace(phone.accelerators, by_format={"litertlm": "GPU", "tflite": "GPU"})
+    phone = replace(phone, formats=(format,), accelerators=on_gpu)
+    plan = make_plan(text_alone(spec), a_variant("int8", (format,), 2048, "android"), {})
+    sentences = device_estimates(spec, plan, [phone], {format: 1})
+    assert any("embed_tokens_per_layer" in each and "1,073,741,824" in each for each in sentences) == named
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

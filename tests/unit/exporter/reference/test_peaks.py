@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from exporter.reference.peak import Peak
+from exporter.reference.peak import SCORES, Peak
 from exporter.reference.peaks import Peaks
 
 
@@ -72,3 +74,42 @@ def test_nothing_is_seen_once_it_is_over() -> None:
         pass
     model(torch.ones(1, 1))
     assert peaks.found == ()
+
+
+def eager_attention_forward(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **named: Any
+) -> Tensor:
+    """As transformers' modelling files have it: `Peaks` looks for it beside the model's class."""
+    return query
+
+
+class Attention(nn.Module):
+    """Four query heads over two of keys, one token; head 2 meets the second head of keys."""
+
+    layer_idx = 6
+
+    def forward(self, keys: Tensor) -> Tensor:
+        query = torch.tensor([1.0, 2.0, -30.0, 4.0]).reshape(1, 4, 1, 1)
+        return eager_attention_forward(self, query, keys, keys, None, scaling=0.5)
+
+
+def test_scores_are_queries_times_the_keys_of_their_group_before_the_softmax() -> None:
+    model, peaks = Attention(), Peaks()
+    with peaks.watching(model):
+        model(torch.tensor([100.0, 7.0]).reshape(1, 2, 1, 1))
+    assert peaks.found == (Peak(SCORES, "out", 6, 105.0),)
+
+
+def test_transformers_attention_is_its_own_again_once_it_is_over() -> None:
+    before = sys.modules[__name__].eager_attention_forward
+    with Peaks().watching(Attention()):
+        assert sys.modules[__name__].eager_attention_forward is not before
+    assert sys.modules[__name__].eager_attention_forward is before
+
+
+def test_a_score_that_is_no_number_is_never_forgotten() -> None:
+    model, peaks = Attention(), Peaks()
+    with peaks.watching(model):
+        model(torch.tensor([math.nan, 7.0]).reshape(1, 2, 1, 1))
+        model(torch.tensor([100.0, 7.0]).reshape(1, 2, 1, 1))
+    assert math.isnan(peaks.found[0].largest)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.evaluation.statistics import Statistics
 from exporter.planning.recipe import QualityLimit
 from exporter.validation.gates import (
     count_gate,
@@ -12,7 +13,6 @@ from exporter.validation.gates import (
     quality_gates,
     skipped_gate,
 )
-from exporter.validation.report import Statistics
 from exporter.validation.verdict import Failed, Passed, Skipped, outcome
 
 GOOD = Statistics(100, 0.005, 0, 0, 0, 0, 0, 0.97, 10, 1, 0, 0)

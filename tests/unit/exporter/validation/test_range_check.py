@@ -14,11 +14,11 @@ from exporter.formats.residual import LARGEST_FP16
 from exporter.lowering.table import lowerings_for
 from exporter.models.published import published_spec
 from exporter.quantization.quantize import write_quantized
-from exporter.reference.peak import Peak, Side
+from exporter.reference.peak import SCORES, Peak, Side
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.range_check import range_gates
 from exporter.validation.report import Gate
-from exporter.validation.verdict import Failed, Passed
+from exporter.validation.verdict import Failed, Passed, Skipped
 from tests.fakes import silent
 from tests.jobs import a_job, a_plan, a_variant, validated
 from tests.tiny import RandomSource, tiny_gemma1
@@ -31,12 +31,12 @@ def peak(module: str, side: Side, largest: float) -> Peak:
     return Peak(module, side, 3, largest)
 
 
-def gates(model: str, *peaks: Peak, scaled: bool = True) -> tuple[Gate, Gate]:
-    """The stream's and the others'; there is always one of each."""
-    plain = (peak("norm", "in", 1.0), peak("mlp.up_proj", "out", 1.0))
+def gates(model: str, *peaks: Peak, scaled: bool = True) -> tuple[Gate, Gate, Gate]:
+    """The stream's, the others' and the scores'; there is always one of each."""
+    plain = (peak("norm", "in", 1.0), peak("mlp.up_proj", "out", 1.0), peak(SCORES, "out", 1.0))
     stream = LITERT_STREAM if scaled else UNSCALED
-    first, second = range_gates("model.tflite", published_spec(model), stream, (*plain, *peaks))
-    return first, second
+    first, second, third = range_gates("model.tflite", published_spec(model), stream, (*plain, *peaks))
+    return first, second, third
 
 
 @pytest.mark.parametrize(("model", "known"), [("gemma-3-270m", 1.04e5), ("gemma-3-4b", 2.9e5)])
@@ -59,6 +59,20 @@ def test_everything_else_has_to_fit() -> None:
         for module, side in (("mlp.down_proj", "in"), ("mlp.down_proj", "out"), ("self_attn.k_norm", "in")):
             verdict = gates("gemma-3-270m", peak(module, side, largest))[1].verdict  # type: ignore[arg-type]
             assert isinstance(verdict, expected)
+
+
+def test_attention_scores_have_to_fit_and_are_judged_by_themselves() -> None:
+    for largest, expected in ((6e4, Passed), (7e4, Failed), (math.nan, Failed)):
+        stream, others, scores = gates("gemma-3-270m", peak(SCORES, "out", largest))
+        assert isinstance(scores.verdict, expected)
+        assert isinstance(stream.verdict, Passed)
+        assert isinstance(others.verdict, Passed)
+
+
+def test_scores_that_were_not_seen_are_not_passed() -> None:
+    seen = (peak("norm", "in", 1.0), peak("mlp.up_proj", "out", 1.0))
+    *_, scores = range_gates("model.tflite", published_spec("gemma-3-270m"), LITERT_STREAM, seen)
+    assert isinstance(scores.verdict, Skipped)
 
 
 def test_what_joins_the_stream_is_held_at_its_scale() -> None:
@@ -93,7 +107,13 @@ def test_a_litert_release_is_judged_by_what_transformers_computes(
     artifacts = lowerings["litert"].lower(lowering_order(checkpoint, release, context=64), release, silent)
     job = a_job(source, (plan,), lowerings, tmp_path / "scratch", 40)
     report = validated(job, ReleaseUnderTest(release, artifacts, plan, checkpoint, paths=lambda _: ()))
-    stream, others = (gate for gate in report.gates if gate.kind == "range")
+    stream, others, scores = (gate for gate in report.gates if gate.kind == "range")
     assert isinstance(stream.verdict, expected)
     assert isinstance(others.verdict, Passed)
-    assert {each.module for each in report.activations} >= {"input_layernorm", "mlp.down_proj", "norm"}
+    assert isinstance(scores.verdict, Passed)
+    assert {each.module for each in report.activations} >= {
+        "input_layernorm",
+        "mlp.down_proj",
+        "norm",
+        SCORES,
+    }

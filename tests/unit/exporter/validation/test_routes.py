@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporter.evaluation.statistics import Agreement, RowReader, agree_with_each
 from exporter.lowering.interface import Segment
 from exporter.reference.logits_file import LogitsFile
 from exporter.validation import routes
 from exporter.validation.routes import Keeping, Pace, Route, SessionRunner, plan_routes, run_route
-from exporter.validation.statistics import Agreement, RowReader, agree_with_each
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 from tests.fakes import FAKE_PREFILLS, EagerSession
 from tests.tiny import RandomSource, tiny_gemma3

@@ -71,7 +71,7 @@ def checked(tmp_path: Path, lowering: ArchiveLowering, source: RandomSource | No
     job = a_job(source, (plan,), {"onnx": lowering}, tmp_path / "work")
     text = TokenisedText("text", np.zeros(2, np.int32), 2)
     findings = Findings()
-    check_template(ArtifactCheck(job, release, artifact, {}, {}, text, tmp_path, findings))
+    check_template(ArtifactCheck(job, release, artifact, {}, {}, text, None, tmp_path, findings))
     return findings
 
 

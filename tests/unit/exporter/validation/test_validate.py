@@ -57,7 +57,7 @@ from tests.tiny import RandomSource, tiny_gemma3
 
 LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
 HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
-RECIPE = Recipe("tiny", "for tests", "", (), HOW, LIMIT, {"onnx": LIMIT})
+RECIPE = Recipe("tiny", "for tests", "", (), HOW, None, LIMIT, {"onnx": LIMIT})
 LINEAR = "model.layers.2.mlp.up_proj.weight"
 TOKENS = 97
 
@@ -117,16 +117,17 @@ def request(
     prefill: PrefillLogits = "all",
     session: type[EagerSession] = EagerSession,
     change: Callable[[ModelSpec], ModelSpec] = lambda spec: spec,
+    context: int = 128,
 ) -> Asked:
     """An artifact lowered into `release`, and everything needed to validate it."""
     lowering = lowering or ArchiveLowering()
     checkpoint = quantised.checkpoint
     artifacts = lowering.lower(
-        LoweringOrder(checkpoint, 128, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
+        LoweringOrder(checkpoint, context, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
         release,
         silent,
     )
-    plan = replace(quantised.plan, variant=a_variant(RECIPE, ("onnx",), context=128))
+    plan = replace(quantised.plan, variant=a_variant(RECIPE, ("onnx",), context=context))
     drivers = (eager_driver(change(checkpoint.components["text"].spec), session),)
     return Asked(
         a_job(quantised.source, (plan,), {"onnx": lowering}, release.parent / "scratch", TOKENS),

@@ -71,9 +71,9 @@ def test_elements_nest_and_nothing_comes_from_elsewhere(make: type) -> None:
 def test_hostile_text_stays_text() -> None:
     page = Page(to_html(failing()))
     assert "script" not in page.elements
-    assert page.text.count("<script>alert(1)</script>") == 8, (
+    assert page.text.count("<script>alert(1)</script>") == 10, (
         "left out, remark, type of a weight, greedy text, skip reason, not checked, why a path failed, "
-        "operation left over"
+        "operation left over, gate and row of facts from far back"
     )
     assert "\x1b" not in page.text
     assert 'gemma <3> & "co"' in page.text_of("h1")
@@ -108,7 +108,7 @@ def test_every_gate_is_a_row_with_its_figures_or_its_reason() -> None:
     page = Page(to_html(report))
     cells = page.text_of("td")
     assert cells.count("✓ passed") == 7
-    assert cells.count("✗ failed") == 5 + len(report.paths), "both paths fail a gate"
+    assert cells.count("✗ failed") == 6 + len(report.paths), "both paths fail a gate"
     assert cells.count("– skipped") == 1
     for words in ("3.47 nats", "≤ 0.01 nats", "31.00 %", "≥ 96.00 %", "not a number", "no runtime"):
         assert words in cells
@@ -123,7 +123,7 @@ def test_every_path_is_a_row_with_what_computed_or_why_nothing_did() -> None:
 
 def test_every_kind_of_comparison_is_explained_where_it_is_used() -> None:
     text = Page(to_html(passing())).text
-    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end"):
+    for kind in ("files", "execution", "weights", "lowering", "quantisation", "end to end", "copying"):
         assert MEANINGS[kind].sentence in text
 
 

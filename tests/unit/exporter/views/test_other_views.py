@@ -46,7 +46,7 @@ def test_junit_has_one_case_per_gate_and_counts_that_add_up(name: str) -> None:
 def test_junit_counts_a_skip_as_a_skip_and_a_failure_as_a_failure() -> None:
     suite = ET.fromstring(to_junit(failing()).encode()).find("testsuite")
     assert suite is not None
-    assert (suite.get("failures"), suite.get("skipped")) == ("5", "1")
+    assert (suite.get("failures"), suite.get("skipped")) == ("6", "1")
     suite = ET.fromstring(to_junit(passing()).encode()).find("testsuite")
     assert suite is not None
     assert suite.get("skipped") == "1", "a path that was not executed"
@@ -134,7 +134,7 @@ def test_markdown_text_cannot_close_its_fence_or_become_html() -> None:
 
 def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
     text = quality_section(passing())
-    for words in ("**Passed.** All 15 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
+    for words in ("**Passed.** All 17 gates hold.", "0.0042", "97.02 %", *passing().not_checked):
         assert words in text
     assert "LiteRT on the GPU, fp16 (model.litertlm)" in passing().not_checked[-1]
     assert "**Inconclusive.**" in quality_section(inconclusive())
@@ -143,12 +143,12 @@ def test_the_quality_section_says_verdict_figures_and_gaps() -> None:
 
 def test_the_terminal_shows_verdict_last_and_takes_no_text_for_markup() -> None:
     text = terminal(failing())
-    assert text.rstrip().endswith("FAILED 5 of 13 gates do not hold. 1 could not be checked.")
+    assert text.rstrip().endswith("FAILED 6 of 14 gates do not hold. 1 could not be checked.")
     assert "[red]" in text
     assert "\x1b" not in text
     for words in ("≤ 0.01 nats", "≥ 96.00 %", "not a number", "skipped", "Not checked:"):
         assert words in text
-    assert "PASSED All 15 gates hold." in terminal(passing())
+    assert "PASSED All 17 gates hold." in terminal(passing())
     assert "INCONCLUSIVE 1 of 2 gates could not be checked, which is not a pass." in terminal(
         inconclusive()
     )
@@ -188,3 +188,23 @@ def test_all_views_are_written_under_their_names(tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in written}
     write_views(failing(), tmp_path)
     assert first == {path.name: path.read_bytes() for path in written}, "views must be deterministic"
+
+
+@pytest.mark.parametrize("view", [to_html, to_markdown, quality_section])
+def test_facts_from_far_back_have_a_row_for_each_distance(view: Callable[[ValidationReport], str]) -> None:
+    text = " ".join(re.sub("<[^>]+>", " ", view(passing())).split())
+    for row in (
+        "recipe int8 | 1,900 | 11 of 12 | 12 of 12 | 11 | 0",
+        "artifact | 1,900 | 11 of 12 | 11 of 12",
+    ):
+        assert row.replace("| ", "") in text.replace("| ", "")
+    assert "1,900" not in view(replace(passing(), copying=()))
+
+
+def test_junit_has_the_distances_beside_their_gate() -> None:
+    (suite,) = ET.fromstring(to_junit(passing()))
+    (case,) = [each for each in suite if each.get("classname") == "copying.model_litertlm"]
+    assert "1,900 tokens back: 11 of 12 as the original" in (case.findtext("system-out") or "")
+    (suite,) = ET.fromstring(to_junit(failing()))
+    (case,) = [each for each in suite if each.get("classname") == "copying.model_litertlm"]
+    assert "3 lost of 8 decided" in (case.findtext("failure") or "")

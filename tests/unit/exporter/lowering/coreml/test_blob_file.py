@@ -59,6 +59,20 @@ def test_apples_writer_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "ours.bin").read_bytes() == (tmp_path / "theirs.bin").read_bytes()
 
 
+def test_a_number_of_nibbles_that_fills_no_byte_is_padded_as_apple_pads_it(tmp_path: Path) -> None:
+    file = BlobWriter()
+    nibbles = bytes([*NIBBLES[:2], int(CODES[4]) & 15])
+    offset = file.add(Blob("five", Element.INT4, 3, one_piece(nibbles), padding_bits=4))
+    file.write(tmp_path / "ours.bin", unheard)
+    writer = _BlobStorageWriter(str(tmp_path / "theirs.bin"))
+    assert offset == writer.write_int4_data(CODES[:5])
+    del writer
+    assert (tmp_path / "ours.bin").read_bytes() == (tmp_path / "theirs.bin").read_bytes()
+    np.testing.assert_array_equal(
+        _BlobStorageReader(str(tmp_path / "ours.bin")).read_int4_data(offset), CODES[:5]
+    )
+
+
 def test_records_and_data_lie_on_64_bytes(tmp_path: Path) -> None:
     offsets = write(tmp_path / "weight.bin")
     raw = (tmp_path / "weight.bin").read_bytes()

@@ -17,7 +17,7 @@ from exporter.lowering.litert.reading import LiteRtFile
 from exporter.lowering.litert.storage import MatrixStore
 from exporter.lowering.litert.writing import write_tflite
 from exporter.quantization.quantize import write_quantized
-from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
+from exporter.schemes import FP16, INT2_CHANNEL, INT4_CHANNEL, INT4_G32, INT8_CHANNEL, Scheme
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3
@@ -27,7 +27,9 @@ ROWS = np.random.default_rng(2).integers(0, 512, 64).astype(np.int32)
 
 
 @pytest.mark.parametrize(
-    "scheme", [INT8_CHANNEL, INT4_CHANNEL, INT4_G32, FP16], ids=lambda scheme: str(scheme.name)
+    "scheme",
+    [INT8_CHANNEL, INT4_CHANNEL, INT2_CHANNEL, INT4_G32, FP16],
+    ids=lambda scheme: str(scheme.name),
 )
 def test_a_looked_up_row_is_code_times_scale(scheme: Scheme, tmp_path: Path) -> None:
     source = RandomSource(tiny_gemma3())

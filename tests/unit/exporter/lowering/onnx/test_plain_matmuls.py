@@ -17,7 +17,7 @@ from exporter.lowering.onnx.external_data import ALIGNMENT
 from exporter.lowering.onnx.float_twin import MATRICES_NAME, float_twin
 from exporter.lowering.onnx.twin_run import OnnxTwin
 from exporter.models.text.spec import Role
-from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, INT8_G32, Scheme
+from exporter.schemes import FP16, INT4_G32, INT4_G32_ZP, INT8_CHANNEL, INT8_G32, Scheme
 from runtimes.session import Logits
 from tests.tiny import TINY_CONFIGS
 from tests.tiny_releases import CHUNK, CONTEXT, quantized, some_tokens
@@ -67,7 +67,9 @@ def initializer_of(release: TinyRelease, end: str) -> tuple[Path, int, int]:
 
 
 @pytest.mark.usefixtures("unpacked")
-@pytest.mark.parametrize("scheme", [INT8_CHANNEL, INT8_G32, INT4_G32, FP16], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "scheme", [INT8_CHANNEL, INT8_G32, INT4_G32, INT4_G32_ZP, FP16], ids=lambda each: each.name
+)
 @pytest.mark.parametrize("family", sorted(TINY_CONFIGS))
 def test_both_forms_compute_the_same_logits_to_the_last_bit(
     family: str, scheme: Scheme, tmp_path: Path
@@ -118,8 +120,11 @@ def test_the_bound_chooses_the_form(int8_release: TinyRelease, tmp_path: Path) -
     assert not (tmp_path / "above" / "onnx" / MATRICES_NAME).exists()
 
 
-@pytest.mark.parametrize("end", ["codes", "scales"])
-@pytest.mark.parametrize("name", ["int8_release", "int4_release"])
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [(name, end) for name in ("int8_release", "int4_release") for end in ("codes", "scales")]
+    + [("int4_zp_release", "zeros")],
+)
 def test_a_fault_in_the_bytes_shows_as_it_does_in_the_other_form(
     name: str, end: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

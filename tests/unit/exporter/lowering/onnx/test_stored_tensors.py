@@ -16,6 +16,7 @@ from exporter.lowering.onnx.stored_tensors import (
     Ones,
     RopeTable,
     ScaleBytes,
+    StoredZeroPointBytes,
     ZeroPointBytes,
     block_size,
     pieces,
@@ -75,6 +76,16 @@ def test_zero_points_are_the_offset_of_the_codes(
     np.testing.assert_array_equal(found, np.full(shape, byte, np.uint8))
 
 
+def test_zero_points_of_a_row_lie_two_a_byte_as_the_codes_do(int4_zp_release: TinyRelease) -> None:
+    matrix = _integer(int4_zp_release.checkpoint, Q)
+    (found,) = pieces(StoredZeroPointBytes((Q,), 32), int4_zp_release.checkpoint)
+    zero_points = matrix.zero_points(0, matrix.shape[0])
+    assert zero_points is not None
+    assert len(np.unique(zero_points)) > 1
+    np.testing.assert_array_equal(found & 0x0F, zero_points[:, 0::2] + 8)
+    np.testing.assert_array_equal(found >> 4, zero_points[:, 1::2] + 8)
+
+
 def test_a_rope_table_turns_position_by_frequency(int8_release: TinyRelease) -> None:
     rope = Rope(theta=1e4, linear_factor=2.0, rotated=0.5)
     cos, sin = (
@@ -93,6 +104,8 @@ def test_a_graph_of_another_recipe_is_refused(int8_release: TinyRelease, tmp_pat
         list(pieces(FloatBytes((Q,)), int8_release.checkpoint))
     with pytest.raises(LoweringError, match="fp32"):
         list(pieces(CodeBytes((Q,)), floats))
+    with pytest.raises(LoweringError, match="int8-channel, the graph expects a scheme with zero points"):
+        list(pieces(StoredZeroPointBytes((Q,), 64), int8_release.checkpoint))
 
 
 def test_equal_contents_share_a_range_and_others_start_on_pages() -> None:

@@ -18,7 +18,16 @@ from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.lowering.onnx.read_back import read_back
 from exporter.lowering.onnx.web_attention import LENGTHS
 from exporter.quantization.store.checkpoint import IntegerMatrix
-from exporter.schemes import FP16, FP32, INT4_G32, INT8_CHANNEL, INT8_G32, Scheme
+from exporter.schemes import (
+    FP16,
+    FP32,
+    INT4_G32,
+    INT4_G32_ZP,
+    INT8_CHANNEL,
+    INT8_CHANNEL_ZP,
+    INT8_G32,
+    Scheme,
+)
 from runtimes.onnx import transformers_js
 from tests.corruption.onnx import OpenGraph
 from tests.fakes import silent
@@ -47,7 +56,11 @@ def every_node(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return plain + [node for function in model.functions for node in function.node]
 
 
-@pytest.mark.parametrize("scheme", [INT8_CHANNEL, INT8_G32, INT4_G32], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize(
+    "scheme",
+    [INT8_CHANNEL, INT8_G32, INT8_CHANNEL_ZP, INT4_G32, INT4_G32_ZP],
+    ids=lambda scheme: scheme.name,
+)
 @pytest.mark.parametrize("config", [tiny_gemma2, tiny_gemma3, tiny_gemma4_e2b])
 def test_nothing_but_a_4_bit_matmul_is_of_onnx_runtime_alone(
     config: type, scheme: Scheme, tmp_path: Path

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from exporter.validation import statistics
-from exporter.validation.statistics import Agreement, RowReader, agree, agree_with_each
+from exporter.evaluation import statistics
+from exporter.evaluation.statistics import Agreement, RowReader, agree, agree_with_each
 
 Floats = NDArray[np.float32]
 rows = arrays(np.float32, (3, 7), elements=st.floats(-30, 30, width=32))

@@ -23,13 +23,34 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.validation.report import Statistics
 from runtimes.session import Logits
 
 RowReader = Callable[[int, int], Logits]
 """Logits of positions from one to another, counted as the subject's are, [n, vocab]."""
 
 BLOCK_BYTES = 4 << 20  # of one float64 block of logits: small enough for the cache
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Agreement of two sets of logits over the same tokens. KL(reference ‖ subject) in nats, float64.
+
+    top1: share of positions with the same argmax. perplexity_ratio: subject / reference, with its
+    standard error. delta_p_rms: RMS difference of the probability of the true next token.
+    """
+
+    positions: int
+    mean_kl: float
+    median_kl: float
+    kl_90: float
+    kl_99: float
+    kl_999: float
+    max_kl: float
+    top1: float
+    reference_perplexity: float
+    perplexity_ratio: float
+    perplexity_ratio_error: float
+    delta_p_rms: float
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,10 @@ class Agreement:
         return Agreement(
             *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Agreement))
         )
+
+    def positions_from(self, start: int, stop: int) -> Agreement:
+        """Of positions start to stop alone."""
+        return Agreement(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
     def statistics(self) -> Statistics:
         """Figures over all positions. Any non-finite logit makes the figures it enters non-finite."""

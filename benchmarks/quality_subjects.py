@@ -1,0 +1,137 @@
+"""What `quality` compares: recipes of ours and llama.cpp's mixes, each of several copies of one checkpoint.
+
+The copies compute one function: "original" as it came, "off-grid" jittered (`off_grid`), "equalised" the
+jittered one with the columns of its linears equalised as our recipes do. The embedding stays as it is
+there, for nobody else's format has a place for its vector. A recipe of ours equalises for itself, so it is
+not made of the last. Not about measuring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from benchmarks.ggml_library import GgmlLibrary, ggml_library
+from benchmarks.ggml_mixes import mixed, require_the_samples_types
+from benchmarks.importance import Importance, importance, importance_in
+from benchmarks.off_grid import OffGridSource, off_grid
+from benchmarks.one_variant import job_for, plan_for
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.open import open_source
+from exporter.planning.recipe import load_recipe
+from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.quantization.transforms.equalization import EqualizedSource, equalize
+from exporter.reference.texts import Texts
+from exporter.reference.weights import ReferenceWeights
+from exporter.workshop import quantize
+
+Copy = Literal["original", "off-grid", "equalised"]
+COPIES: tuple[Copy, ...] = get_args(Copy)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """name: as the table has it. weights: the copy it is made of. recipe: ours, or None for a mix of
+    llama.cpp's, with an importance matrix where `important` says so."""
+
+    name: str
+    weights: Copy
+    recipe: str | None
+    mix: str
+    important: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.weights
+
+
+def of_recipe(recipe: str, weights: Copy) -> Subject:
+    return Subject(load_recipe(recipe).name, weights, recipe, "", important=False)
+
+
+def of_mix(mix: str, important: bool, weights: Copy) -> Subject:
+    name = f"llama.cpp {mix}" + (", imatrix" if important else "")
+    return Subject(name, weights, None, mix, important)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A subject's weights, and the bytes of each tensor."""
+
+    weights: ReferenceWeights
+    stored: Mapping[str, int]
+
+    def bytes_and_linear_bits(self, source: CheckpointSource) -> tuple[int, float]:
+        """Of everything; and of the linears, a weight."""
+        shapes = {name: each.shape for name, each in source.tensors.items()}
+        linears = [name for name, shape in shapes.items() if len(shape) == 2 and ".layers." in name]
+        weights = sum(math.prod(shapes[name]) for name in linears)
+        return sum(self.stored.values()), 8 * sum(self.stored[name] for name in linears) / weights
+
+
+class Makers:
+    """The copies of one checkpoint and what is made of them. Whatever is asked for twice is made once."""
+
+    def __init__(self, source: CheckpointSource, texts: Texts) -> None:
+        self.source, self.texts = source, texts
+
+    def make(self, subject: Subject, scratch: Path) -> Made:
+        """A subject. scratch: a directory of its own, for what a recipe writes."""
+        source = self.copy(subject.weights)
+        if subject.recipe is None:
+            seen = self._importance_of(subject.weights) if subject.important else None
+            found = mixed(source, subject.mix, seen, self._library)
+            return Made(found, {name: found.stored_bytes(name) for name in source.tensors})
+        plan = plan_for(source, subject.recipe, (), context=128)
+        checkpoint = quantize(job_for(source, plan, scratch), plan, scratch / "store")
+        stored = {name: each.scheme.stored_bytes(each.shape) for name, each in checkpoint.matrices.items()}
+        vectors = {name: values.nbytes for name, values in checkpoint.vectors.items()}
+        return Made(UnpackedWeights(checkpoint), stored | vectors)
+
+    def copy(self, weights: Copy) -> CheckpointSource:
+        """The checkpoint in one of its copies."""
+        match weights:
+            case "original":
+                return self.source
+            case "off-grid":
+                return self._off_grid
+            case "equalised":
+                return self._equalised
+
+    @cached_property
+    def _off_grid(self) -> OffGridSource:
+        return off_grid(self.source)
+
+    @cached_property
+    def _equalised(self) -> EqualizedSource:
+        how = load_recipe("int8").equalization
+        assert how is not None
+        sizes = {name: np.sqrt(each) for name, each in self._importance_of("off-grid").items()}
+        found = equalize(self._off_grid, sizes, how)
+        embedding = self.source.components["text"].spec.embedding_name
+        return replace(found, columns={name: c for name, c in found.columns.items() if name != embedding})
+
+    @cached_property
+    def _importance(self) -> Importance:
+        return importance(self.source, self.texts)
+
+    def _importance_of(self, weights: Copy) -> Importance:
+        match weights:
+            case "original":
+                return self._importance
+            case "off-grid":
+                return importance_in(self._off_grid, self._importance)
+            case "equalised":
+                return importance_in(self._equalised, self._importance_of("off-grid"))
+
+    @cached_property
+    def _library(self) -> GgmlLibrary:
+        library = ggml_library()
+        require_the_samples_types(open_source(None), library)
+        return library

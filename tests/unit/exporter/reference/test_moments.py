@@ -1,0 +1,39 @@
+"""Second moments: the mean of products of inputs, shared where linears are given the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from exporter.reference.moments import MomentsWatch
+
+
+def test_moments_are_the_mean_of_products_over_all_batches() -> None:
+    random = np.random.default_rng(1)
+    batches = [random.standard_normal((2, 5, 8)).astype(np.float32) for _ in range(3)]
+    watch = MomentsWatch()
+    for batch in batches:
+        watch.enters("down", torch.from_numpy(batch))
+    ((names, second, tokens),) = watch.groups()
+    rows = np.concatenate([batch.reshape(-1, 8) for batch in batches])
+    assert (names, tokens) == (frozenset({"down"}), 30)
+    np.testing.assert_allclose(second, rows.T @ rows / 30, rtol=1e-5)
+
+
+def test_linears_that_are_given_the_same_tensor_share_one_result() -> None:
+    watch = MomentsWatch()
+    for _ in range(2):  # batches
+        shared, other = torch.randn(1, 4, 6), torch.randn(1, 4, 6)
+        for name in ("q", "k", "v"):
+            watch.enters(name, shared)
+        watch.enters("o", other)
+    found = {names: tokens for names, _, tokens in watch.groups()}
+    assert found == {frozenset({"q", "k", "v"}): 8, frozenset({"o"}): 8}
+
+
+def test_equal_tensors_are_not_the_same() -> None:
+    watch = MomentsWatch()
+    values = torch.randn(1, 4, 6)
+    watch.enters("gate", values)
+    watch.enters("other", values.clone())
+    assert len(watch.groups()) == 2
