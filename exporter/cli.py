@@ -75,7 +75,8 @@ def _directory(context: click.Context, parameter: click.Parameter, value: str | 
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="int8, int4, float, as-stored, or a .toml file. Default: the target's.",
+    help="int8, int4, float, as-stored, mixed:SIZE (mixed:246MB, or bits a weight: mixed:4.8), or a .toml "
+    "file. Default: the target's.",
 )
 @click.option(
     "--context",

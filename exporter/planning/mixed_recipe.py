@@ -171,12 +171,11 @@ def _size(count: int) -> str:
 
 def _limit(most: QualityLimit, predicted: float) -> QualityLimit:
     mean_kl = min(most.mean_kl, round(MARGIN * predicted + ALLOWANCE, 4))
-    return QualityLimit(
-        mean_kl,
-        most.top1,
+    reason = (
         f"KL {predicted:.3g} is predicted; {MARGIN:g} times that and {ALLOWANCE:g} are allowed, and never "
-        f"more than {most.mean_kl:g}.",
+        f"more than {most.mean_kl:g}."
     )
+    return replace(most, mean_kl=mean_kl, reason=reason)
 
 
 def _rule(match: str, scheme: str, reason: str) -> str:
@@ -187,10 +186,11 @@ def _rule(match: str, scheme: str, reason: str) -> str:
     )
 
 
-def _table(name: str, **entries: float | str) -> str:
+def _table(name: str, **entries: float | str | None) -> str:
     lines = (
         f"{key} = {_quoted(value) if isinstance(value, str) else repr(value)}"
         for key, value in entries.items()
+        if value is not None
     )
     return "\n".join([f"[{name}]", *lines])
 

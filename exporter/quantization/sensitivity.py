@@ -37,9 +37,9 @@ from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.schemes import INT8_CHANNEL, Scheme
 
 VERSION = 1  # another one wherever the same matrix would measure otherwise
-SEQUENCES, TOKENS = 8, 64
-EVERY = 8  # positions between those whose logits are compared
-BRANCHES = 32  # that wait together: a walk's worth, after which what was measured is written down
+SEQUENCES, TOKENS = 8, 32
+EVERY = 4  # positions between those whose logits are compared
+BRANCHES = 16  # that wait together: a walk's worth, after which what was measured is written down
 HEAD_ROWS = 16384
 
 Subject = tuple[str, Scheme]
