@@ -43,9 +43,10 @@ TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="int8, int4, int4-zp, int4-fast, float, as-stored, or a .toml file. Default: the target's. "
-    "Formats that cannot carry it get the one it names instead (int4 for int4-zp), in a release of their "
-    "own; where none of the formats can carry it, it is refused.",
+    help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE (mixed:246MB, or bits a weight: "
+    "mixed:4.8), or a .toml file. Default: the target's. Formats that cannot carry it get the one it names "
+    "instead (int4 for int4-zp), in a release of their own; where none of the formats can carry it, it is "
+    "refused.",
 )
 @CALIBRATION
 @click.option(

@@ -27,6 +27,7 @@ from exporter.quantization.calibrated_quantize import calibration_size
 from exporter.reference.copy_text import copying_text
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
+from exporter.scheme_choice import require_choice, with_chosen_schemes
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.greedy import require_room_to_answer
@@ -57,6 +58,8 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     flags = request.flags
     with stopwatch.step("open and plan"):
         source = open_checkpoint(flags.model, flags.adapter)
+        for each in request.variants:
+            require_choice(source, each)
         plans = tuple(make_plan(source.components, each, source.held) for each in request.variants)
         texts = Texts.of(source)
         for plan in plans:
@@ -82,7 +85,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
                 calibration_files=flags.calibration,
             )
             require_calibration(job)
-            return make_releases(job, outputs, flags.force)
+            return make_releases(with_chosen_schemes(job), outputs, flags.force)
 
 
 def release_directories(model: str, request: ExportRequest) -> tuple[Path, ...]:

@@ -23,6 +23,7 @@ from exporter.planning.variants import Variant
 from exporter.progress import Progress
 from exporter.quantization.store.stored_size import StoredSize, stored_size
 from exporter.reference.texts import Texts
+from exporter.scheme_choice import require_choice, with_chosen_schemes
 from exporter.stopwatch import Stopwatch
 from exporter.workshop import Workshop, require_calibration, store_name, workshop
 
@@ -64,6 +65,7 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
         source = open_checkpoint(order.model, order.adapter)
         context = min(each.spec.context_length for each in source.components.values())
         variant = Variant("quantised checkpoint", recipe, context, formats=(), devices=())
+        require_choice(source, variant)
         plan = make_plan(source.components, variant, source.held)
         texts = Texts.of(source)
     with held_output(order.output) as held:
@@ -80,12 +82,14 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
                 calibration_files=order.calibration,
             )
             require_calibration(job)
+            job = with_chosen_schemes(job)
+            (plan,) = job.plans
             with workshop(job) as shop:
                 size = _write(job, shop)
             put_in_place(work / store_name(plan), order.output, order.force)
     return QuantizedAlone(
         model=source.name,
-        recipe=recipe.name,
+        recipe=plan.variant.recipe.name,
         directory=order.output,
         size=size,
         scheme_counts=plan.scheme_counts(),

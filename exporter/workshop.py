@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
@@ -26,7 +27,7 @@ from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.transforms.equalization import equalize
+from exporter.quantization.transforms.equalization import Activations, equalize
 from exporter.reference.activations import input_sizes
 from exporter.validation.baselines import Baselines
 from runtimes.formats import Format
@@ -126,16 +127,22 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     """Quantise the job's source by a plan, equalised first where its recipe says so."""
-    source, how = job.source, plan.equalization
-    if how is not None:
-        seen = job.calibration.first(EQUALISED_ON).sequences
-        source = equalize(source, input_sizes(source, seen, job.progress), how)
+    source: CheckpointSource = job.source
+    if plan.equalization is not None:
+        source, _ = equalised(job, plan)
     if (calibration := plan.variant.recipe.calibration) is not None:
         coding = Coding(plan.schemes, plan.methods, plan.taken_over)
         wanted = calibration.tokens_for(job.source.components["text"].spec)
         text = job.calibration.first(wanted)
         return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
+
+
+def equalised(job: Job, plan: Plan) -> tuple[CheckpointSource, Activations]:
+    """The job's source, rescaled where a plan says so, and the sizes of what enters its linears."""
+    sizes = input_sizes(job.source, job.calibration.first(EQUALISED_ON).sequences, job.progress)
+    how = plan.equalization
+    return (job.source if how is None else equalize(job.source, sizes, how)), sizes
 
 
 def require_calibration(job: Job) -> None:

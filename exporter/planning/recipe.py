@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,9 @@ from typing import Literal
 from exporter.errors import RecipeError
 from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
+from exporter.planning.budget import MIXED, Budget, parse_budget
 from exporter.planning.strict_toml import StrictTomlError, parse_toml, read_toml_text
-from exporter.schemes import SCHEMES, IntegerScheme, Scheme
+from exporter.schemes import INT8_CHANNEL, SCHEMES, IntegerScheme, Scheme
 from runtimes.excerpt import excerpt
 from runtimes.records import RecordError, from_plain
 
@@ -95,7 +96,9 @@ class Recipe:
     equalization: None to quantise the weights as they are. calibration: None where no rule wants it.
     quantisation: limit on transformers quantised against original. end_to_end: limit by the name of a
     runtime family; one without is reported, not gated. instead: by the name of a family that cannot carry
-    it, the shipped recipe for that family's formats.
+    it, the shipped recipe for that family's formats. budget: within which schemes are still to be chosen
+    for the model in hand (`mixed_recipe`), its rules saying until then what they are where it is ample;
+    None once they are whole.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Recipe:
     quantisation: QualityLimit
     end_to_end: Mapping[str, QualityLimit]
     instead: Mapping[str, str] = field(default_factory=dict)
+    budget: Budget | None = None
 
     def schemes(self, spec: ModelSpec) -> dict[str, Scheme]:
         """A scheme for every matrix of a model whose checkpoint holds no codes. Raises as `rules_for`."""
@@ -142,10 +146,12 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(reference: str) -> Recipe:
-    """A shipped recipe by name, or a recipe file by path (anything ending in .toml).
+    """A shipped recipe by name, a recipe file by path (anything ending in .toml), or "mixed:" and a budget.
 
     Raises RecipeError naming the file and the key.
     """
+    if reference.startswith(MIXED):
+        return _to_be_chosen(parse_budget(reference))
     path = Path(reference) if reference.endswith(".toml") else RECIPES / f"{reference}.toml"
     try:
         text = read_toml_text(path)
@@ -155,11 +161,19 @@ def load_recipe(reference: str) -> Recipe:
         raise RecipeError(
             f"recipe {excerpt(reference)}",
             "there is none by this name",
-            f"use one of {', '.join(recipe_names())}, or the path of a .toml file",
+            f"use one of {', '.join(recipe_names())}, mixed:BUDGET (mixed:246MB, mixed:4.8), or the "
+            "path of a .toml file",
         ) from error
     except (OSError, ValueError) as error:
         raise RecipeError(path, f"cannot be read ({error})", "correct the file") from error
     return parse_recipe(text, path.stem, str(path))
+
+
+def _to_be_chosen(budget: Budget) -> Recipe:
+    """int4's equalisation, calibration and limits, for whatever schemes a budget comes to."""
+    ample = Rule(("*",), INT8_CHANNEL, "error-feedback", False, "The budget holds everything in 8 bits.")
+    name = f"mixed-{budget.asked}"
+    return replace(load_recipe("int4"), name=name, description="", text="", rules=(ample,), budget=budget)
 
 
 def parse_recipe(text: str, name: str, where: str) -> Recipe:
