@@ -12,6 +12,7 @@ from torch import Tensor
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
+from exporter.reference.finite_inputs import require_finite
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights
 
@@ -19,7 +20,10 @@ from exporter.reference.weights import OriginalWeights
 def input_sizes(
     source: CheckpointSource, tokens: NDArray[np.int32], progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Linear's weight name to the RMS of each input over tokens [batch, length] or [length], [in]."""
+    """Linear's weight name to the RMS of each input over tokens [batch, length] or [length], [in].
+
+    Raises ReferenceModelError for the first linear whose inputs are not finite.
+    """
     sizes = _InputSizes({})
     progress("measure activations", 0, 1)
     StreamedReference(OriginalWeights(source)).watch(np.atleast_2d(tokens), sizes)
@@ -35,7 +39,9 @@ class _InputSizes:
 
     def enters(self, weight: str, inputs: Tensor) -> None:
         flat = inputs.reshape(-1, inputs.shape[-1])
-        self.found[weight] = flat.square().mean(dim=0).sqrt().numpy().copy()
+        squares = flat.square().mean(dim=0)
+        require_finite(weight, squares)
+        self.found[weight] = squares.sqrt().numpy().copy()
 
     def leaves(self, weight: str, outputs: Tensor) -> None:
         """Nothing to measure."""

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.reference.finite_inputs import require_finite
+
 SecondMoment = NDArray[np.float32]  # [in, in], symmetric
 
 
@@ -48,9 +50,13 @@ class MomentsWatch:
         """Nothing to measure."""
 
     def groups(self) -> tuple[tuple[frozenset[str], SecondMoment, int], ...]:
-        """(linears that are given the same, mean of x[i] x[j], tokens it is a mean of)."""
+        """(linears that are given the same, mean of x[i] x[j], tokens it is a mean of).
+
+        Raises ReferenceModelError for the first linear whose inputs are not finite.
+        """
         found = []
         for first, total in self._sums.items():
+            require_finite(first, total.diagonal())
             names = frozenset(name for name, owner in self._first_of.items() if owner == first)
             tokens = self._tokens[first]
             found.append((names, (total / tokens).numpy(), tokens))
