@@ -34,10 +34,10 @@ def make_console() -> Any:
 
 
 @contextmanager
-def progress_on(console: Any) -> Iterator[Progress]:
-    """A `Progress` that this console shows."""
+def progress_on(console: Any, part_by_part: frozenset[str] = frozenset()) -> Iterator[Progress]:
+    """A `Progress` that this console shows. part_by_part: work whose every part gets a line on a pipe."""
     if not console.is_terminal:
-        yield LinePerStep(console)
+        yield LinePerStep(console, part_by_part)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -54,21 +54,29 @@ def progress_on(console: Any) -> Iterator[Progress]:
 
 
 class LinePerStep:
-    """Satisfies `Progress`: "  12.3 s  quantise", once each kind of work is done."""
+    """Satisfies `Progress`: "  12.3 s  quantise", once each kind of work is done, and for some of them
+    "  12.3 s  quantise: layers, 3 of 18" as each part is."""
 
-    def __init__(self, console: Any) -> None:
+    def __init__(self, console: Any, part_by_part: frozenset[str] = frozenset()) -> None:
         self._console, self._begin = console, time.monotonic()
+        self._part_by_part = part_by_part
         self._ended: set[str] = set()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        if what in self._part_by_part:
+            self._line(f"{what}, {done} of {total}")
+            return
         if done < total:
             self._ended.discard(what)  # the same work may come again
             return
         if what not in self._ended:
             self._ended.add(what)
-            elapsed = time.monotonic() - self._begin
-            self._console.print(f"{elapsed:7.1f} s  {what}", highlight=False, markup=False, soft_wrap=True)
-            self._console.file.flush()
+            self._line(what)
+
+    def _line(self, words: str) -> None:
+        elapsed = time.monotonic() - self._begin
+        self._console.print(f"{elapsed:7.1f} s  {words}", highlight=False, markup=False, soft_wrap=True)
+        self._console.file.flush()
 
 
 def print_timings(timings: tuple[Timing, ...], console: Any) -> None:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import FrameType
@@ -24,7 +24,7 @@ from typing import NoReturn
 
 import click
 
-REFUSED, DEFECT = 2, 70
+GATE_FAILED, REFUSED, NOT_CHECKED, DEFECT = 1, 2, 3, 70
 INTERRUPTED, UNREAD, TERMINATED = (128 + each for each in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM))
 CLEARING_UP = 10.0  # seconds after a signal in which more of them change nothing
 MOST_ECHOED = 200  # characters of an unexpected error's own words
@@ -32,6 +32,12 @@ MOST_ECHOED = 200  # characters of an unexpected error's own words
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which unwinds as Ctrl-C does."""
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """Of several reports': a gate that failed counts for more than one that could not be checked."""
+    found = set(codes)
+    return next(code for code in (GATE_FAILED, NOT_CHECKED, 0) if code in found)
 
 
 def silence_farewells() -> None:

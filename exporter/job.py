@@ -18,6 +18,7 @@ from exporter.reference.calibration_text import CalibrationText, calibration_tex
 from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
 from exporter.reference.texts import Texts, TokenisedText
 from exporter.stopwatch import Stopwatch
+from runtimes.excerpt import plain_excerpt
 from runtimes.session import PrefillLogits
 
 PROMPTS = ("The capital of France is",)
@@ -54,6 +55,18 @@ class Job:
     def calibration(self) -> CalibrationText:
         """Read when it is first asked for. Raises as `calibration_text`."""
         return calibration_text(self.source, self.texts, self.calibration_files)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever releases what it makes should know of where it starts from, a sentence each."""
+        own: tuple[str, ...] = ()
+        if self.calibration_files:
+            names = ", ".join(plain_excerpt(file.name) for file in self.calibration_files)
+            own = (
+                f"Codes were fitted to text of the user's ({names}; SHA-256 of its tokens "
+                f"{self.calibration.sha256[:16]}…), which `validate` wants again with --calibration.",
+            )
+        return (*self.source.remarks, *self.source.tokens.remarks, *own)
 
     def evaluation(self, context: int) -> TokenisedText:
         """The evaluation text as far as caches of `context` positions hold it."""

@@ -18,7 +18,7 @@ from exporter.job import PROMPTS, Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.staging import require_free, staged_release
-from exporter.packaging.working_directory import held_output, job_directory
+from exporter.packaging.working_directory import held_outputs, job_directory
 from exporter.planning.estimates import device_estimates
 from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.plan import Plan, make_plan
@@ -27,6 +27,7 @@ from exporter.quantization.calibrated_quantize import calibration_size
 from exporter.reference.copy_text import copying_text
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
+from exporter.scheme_choice import require_choice, with_chosen_schemes
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.greedy import require_room_to_answer
@@ -35,7 +36,7 @@ from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
 from exporter.views.markdown import quality_section
 from exporter.views.release_files import write_views
-from exporter.workshop import Workshop, workshop
+from exporter.workshop import Workshop, require_calibration, workshop
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,31 @@ class ExportResult:
     estimates: tuple[str, ...]
 
 
-def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> ExportResult:
-    """Make a release and publish it if every gate passed.
+def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> tuple[ExportResult, ...]:
+    """Make a release of every variant and publish those of which every gate passed.
 
-    Raises ExportError, before any work where the plan can tell, and leaves nothing half-written.
+    Raises ExportError, before any work where the plans can tell, and leaves nothing half-written.
     """
-    flags, variant = request.flags, request.variant
+    flags = request.flags
     with stopwatch.step("open and plan"):
         source = open_checkpoint(flags.model, flags.adapter)
-        plan = make_plan(source.components, variant, source.held)
+        for each in request.variants:
+            require_choice(source, each)
+        plans = tuple(make_plan(source.components, each, source.held) for each in request.variants)
         texts = Texts.of(source)
-        require_room_to_answer(map(texts.prompt, PROMPTS), variant.context)
-        if flags.max_ram is not None:
-            require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
-    out = flags.output or Path("releases") / f"{source.name}-{variant.recipe.name}-{variant.name}"
-    with held_output(out) as held:
-        require_free(out, flags.force)
-        with job_directory(held, "export") as work:
+        for plan in plans:
+            require_room_to_answer(map(texts.prompt, PROMPTS), plan.variant.context)
+            if flags.max_ram is not None:
+                require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
+    outputs = release_directories(source.name, request)
+    with held_outputs(outputs, flags.output) as held:
+        for out in outputs:
+            require_free(out, flags.force)
+        with job_directory(held[0], "export") as work:
             job = Job(
                 source=source,
-                plans=(plan,),
-                lowerings=lowerings_for(plan.variant.formats),
+                plans=plans,
+                lowerings=lowerings_for([each for plan in plans for each in plan.variant.formats]),
                 texts=texts,
                 work=work,
                 progress=progress,
@@ -77,9 +82,19 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
                 prefill_logits=flags.prefill_logits,
                 token_limit=flags.validation_tokens,
                 accelerators=flags.accelerators,
+                calibration_files=flags.calibration,
             )
-            (result,) = make_releases(job, (out,), flags.force)
-    return result
+            require_calibration(job)
+            return make_releases(with_chosen_schemes(job), outputs, flags.force)
+
+
+def release_directories(model: str, request: ExportRequest) -> tuple[Path, ...]:
+    """Where each variant's release goes: --output, below it under the recipes' names where there are
+    several, or a name made of model, recipe and target."""
+    output, variants = request.flags.output, request.variants
+    if output is None:
+        return tuple(Path("releases") / f"{model}-{each.recipe.name}-{each.name}" for each in variants)
+    return (output,) if len(variants) == 1 else tuple(output / each.recipe.name for each in variants)
 
 
 def make_releases(job: Job, outputs: Sequence[Path], force: bool) -> tuple[ExportResult, ...]:

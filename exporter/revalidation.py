@@ -5,11 +5,11 @@ Not about making one (`exporter.pipeline`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.checkpoints.files.hub_layout import ADDED_TOKENS, PROCESSOR_TEMPLATE, SPECIAL_TOKENS_MAP
+from exporter.checkpoints.identity import is_made_from
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
 from exporter.formats.arm64_path import arm64_path
@@ -29,7 +29,7 @@ from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
-from exporter.workshop import workshop
+from exporter.workshop import require_calibration, workshop
 from runtimes.formats import Format
 from runtimes.manifest import read_manifest
 
@@ -38,7 +38,8 @@ from runtimes.manifest import read_manifest
 class CheckAgain:
     """release: directory of a sealed release. model, adapter: what it was made from, None for the sample
     and for no adapter. validation_tokens: compare on that many at most.
-    accelerators: execute on those that are here too. cpu: an ARM64 CPU to emulate, as QEMU names it."""
+    accelerators: execute on those that are here too. calibration: the text its codes were found on, none
+    for what ships. cpu: an ARM64 CPU to emulate, as QEMU names it."""
 
     release: Path
     model: str | None = None
@@ -46,6 +47,7 @@ class CheckAgain:
     validation_tokens: int | None = None
     accelerators: bool = True
     cpu: str | None = None
+    calibration: tuple[Path, ...] = ()
 
 
 def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> ValidationReport:
@@ -57,7 +59,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     release = asked.release
     manifest = read_manifest(release)
     source = open_checkpoint(asked.model, asked.adapter)
-    if not _is_made_from(manifest.source["sha256"], source.digests()):
+    if not is_made_from(manifest.source["sha256"], source.digests()):
         raise UsageError(
             f"--model {asked.model or 'sample'}",
             f"is not the checkpoint {release} was made from ({manifest.source['name']})",
@@ -88,7 +90,9 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             progress=progress,
             stopwatch=stopwatch,
             token_limit=asked.validation_tokens,
+            calibration_files=asked.calibration,
         )
+        require_calibration(job)
         with workshop(job) as shop:
             subject = ReleaseUnderTest(
                 release,
@@ -111,9 +115,3 @@ def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionP
         *others(format),
         arm64_path(family_of(format), cpu, schemes, plan.weight_bytes),
     )
-
-
-def _is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:
-    """Whether these are the digests a release has sealed; it may be older than some of the names."""
-    since = {PROCESSOR_TEMPLATE, ADDED_TOKENS, SPECIAL_TOKENS_MAP} - sealed.keys()
-    return dict(sealed) == {name: digest for name, digest in found.items() if name not in since}

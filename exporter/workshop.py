@@ -17,14 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.checkpoints.interface import CheckpointSource
+from exporter.errors import UsageError
 from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.transforms.equalization import equalize
+from exporter.quantization.transforms.equalization import Activations, equalize
 from exporter.reference.activations import input_sizes
 from exporter.validation.baselines import Baselines
 from runtimes.formats import Format
@@ -124,16 +127,48 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     """Quantise the job's source by a plan, equalised first where its recipe says so."""
-    source, how = job.source, plan.equalization
-    if how is not None:
-        seen = job.calibration.first(EQUALISED_ON).sequences
-        source = equalize(source, input_sizes(source, seen, job.progress), how)
+    source: CheckpointSource = job.source
+    if plan.equalization is not None:
+        source, _ = equalised(job, plan)
     if (calibration := plan.variant.recipe.calibration) is not None:
         coding = Coding(plan.schemes, plan.methods, plan.taken_over)
         wanted = calibration.tokens_for(job.source.components["text"].spec)
         text = job.calibration.first(wanted)
         return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
+
+
+def equalised(job: Job, plan: Plan) -> tuple[CheckpointSource, Activations]:
+    """The job's source, rescaled where a plan says so, and the sizes of what enters its linears."""
+    sizes = input_sizes(job.source, job.calibration.first(EQUALISED_ON).sequences, job.progress)
+    how = plan.equalization
+    return (job.source if how is None else equalize(job.source, sizes, how)), sizes
+
+
+def require_calibration(job: Job) -> None:
+    """Raise UsageError for calibration files that no plan of the job looks at, that are too short for one,
+    or that are not to be fitted to."""
+    if not job.calibration_files:
+        return  # what ships is enough for every recipe that ships, and is told of when it is cut
+    spec = job.source.components["text"].spec
+    wanted = [_calibration_tokens(plan, spec) for plan in job.plans]
+    if not any(wanted):
+        names = " and ".join(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
+        raise UsageError(
+            "--calibration",
+            f"recipe {names} uses no calibration text for this checkpoint",
+            "leave --calibration out, or choose a recipe that is fitted to text, such as int4",
+        )
+    job.calibration.first(max(wanted))
+
+
+def _calibration_tokens(plan: Plan, spec: ModelSpec) -> int:
+    """Tokens of calibration text that quantising by this plan looks at."""
+    calibration = plan.variant.recipe.calibration
+    return max(
+        0 if plan.equalization is None else EQUALISED_ON,
+        0 if calibration is None else calibration.tokens_for(spec),
+    )
 
 
 def _files(release: Path) -> dict[Path, tuple[int, int]]:

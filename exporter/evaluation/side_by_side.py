@@ -39,11 +39,12 @@ def compare_weights(
     subjects: Sequence[ReferenceWeights],
     texts: Sequence[TokenisedText],
     progress: Progress,
+    longest: int = LONGEST,
 ) -> list[ByDomain]:
     """Each subject's agreement with the original, position by position, text by text.
 
-    Raises UsageError for a subject of another vocabulary, ReferenceModelError for weights that are not
-    those of their architecture.
+    longest: tokens of a sequence at most. Raises UsageError for a subject of another vocabulary,
+    ReferenceModelError for weights that are not those of their architecture.
     """
     models = [StreamedReference(weights) for weights in (original, *subjects)]
     for model in models[1:]:
@@ -54,7 +55,7 @@ def compare_weights(
                 "compare checkpoints of one model",
             )
     # (0)
-    sequences = {text.name: cut_up(text.tokens) for text in texts}
+    sequences = {text.name: cut_up(text.tokens, longest) for text in texts}
     every = [each for pieces in sequences.values() for each in pieces]
     following = np.concatenate([each[1:] for each in every])
     # (1) The last token of a sequence is only predicted.

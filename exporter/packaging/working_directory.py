@@ -1,7 +1,7 @@
 """One job at a time per output, in a directory beside it for what is not shipped.
 
     .NAME.work/             locked from the first byte to the last, and marked as ours
-        export/ validate/   what the job is making; an interrupted one leaves it to the next
+        export/ validate/ quantize/   what the job is making; an interrupted one leaves it to the next
 
 The lock goes with the process, however that ends. Not about the release itself (`staging`).
 """
@@ -11,17 +11,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from exporter.errors import ExportError, ReleaseError
 from exporter.packaging.disks import of_full_disk
 from exporter.packaging.ownership import MARK_NAME, Lock, hold, is_marked, mark
+from exporter.packaging.staging import HELD_BACK
 from runtimes.errors import RuntimesError
 
-Purpose = Literal["export", "validate"]
+Purpose = Literal["export", "validate", "quantize"]
 
 
 @contextmanager
@@ -39,6 +40,38 @@ def held_output(out: Path) -> Iterator[Path]:
         raise ReleaseError(
             out, f"cannot be written ({error.reason})", "give an --output in a directory you may write to"
         ) from error
+
+
+@contextmanager
+def held_outputs(outputs: Sequence[Path], around: Path | None) -> Iterator[tuple[Path, ...]]:
+    """`held_output` of each. around: the directory that was asked for, below which several lie; nothing
+    else may be in it, and it goes where nothing came of them."""
+    several = around is not None and around not in outputs
+    if several and around is not None:
+        _require_only(around, {out.name for out in outputs})
+    try:
+        with ExitStack() as stack:
+            yield tuple(stack.enter_context(held_output(out)) for out in outputs)
+    finally:
+        if several and around is not None:
+            with suppress(OSError):  # something came of them, or is kept
+                around.rmdir()
+
+
+def _require_only(around: Path, names: Collection[str]) -> None:
+    """Raise ReleaseError for a directory that holds more than these releases and what exports leave."""
+    if not os.path.lexists(around):
+        return
+    if around.is_symlink() or not around.is_dir():
+        raise ReleaseError(around, "is there and is not a directory", "give another --output")
+    for path in sorted(around.iterdir()):
+        if path.name.startswith(".") or path.name.removesuffix(HELD_BACK) in names:
+            continue  # work under way, a release or what was held back: asked about one by one
+        raise ReleaseError(
+            around,
+            f"holds {path.name!r}, and the releases {', '.join(sorted(names))} are to be all that is in it",
+            "give another --output, or move it away",
+        )
 
 
 @contextmanager
@@ -139,7 +172,7 @@ def _require_ours(work: Path) -> None:
     found = set(os.listdir(work))
     if found and not is_marked(work):
         raise _in_the_way(work, "is there and was not made by gemma-export")
-    if others := sorted(found - {MARK_NAME, "export", "validate"}):
+    if others := sorted(found - {MARK_NAME, *get_args(Purpose)}):
         raise _in_the_way(work, f"holds {others[0]!r}, which gemma-export did not put there")
 
 

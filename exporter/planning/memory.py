@@ -59,6 +59,8 @@ def export_memory(
     elif plan.variant.recipe.equalization is not None:  # some text runs through the reference
         quantise = max(quantise, _reference(spec, calibration.tokens))
     found = {"quantising": quantise}
+    if plan.variant.recipe.budget is not None:
+        found |= {"choosing schemes": _choosing(spec, calibration)}
     found |= {f"lowering to {family.name}": family.memory.lowering + tables for family in plan.families}
     found |= {"the reference": _reference(spec, positions)}
     for family in plan.families:
@@ -83,29 +85,44 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     """One module's weights, the activations of the sequence, a block of the head."""
     linears = (weight for weight in spec.weights() if weight.role is Role.LINEAR)
     largest = max(weight.shape[0] * weight.shape[1] * 4 for weight in linears)
-    widest = max(
-        max(layer.intermediate_size, layer.heads * layer.head_dim, spec.hidden_size)
-        for layer in spec.layers
-    )
     heads = max(layer.heads for layer in spec.layers)
-    activations = positions * 4 * (ACTIVATIONS * widest + SCORES * heads * positions)
+    activations = positions * 4 * (ACTIVATIONS * _widest(spec) + SCORES * heads * positions)
     return LIBRARIES + largest + activations + REFERENCE_BLOCKS
 
 
 def _calibrating(spec: ModelSpec, size: CalibrationSize) -> float:
     """A layer's weights, what passes through it, the moments of its inputs and their factors."""
+    moments = MOMENTS * _widest(spec) ** 2 * 4
+    return LIBRARIES + CHUNKS + size.spilled + max(_layer_bytes(spec)) + _passing(spec, size) + moments
+
+
+def _choosing(spec: ModelSpec, size: CalibrationSize) -> float:
+    """A layer's weights, one matrix as it is rounded and as it comes back, and what passes and waits."""
+    most = max(_layer_bytes(spec))
+    return LIBRARIES + CHUNKS + size.spilled + 2 * most + _passing(spec, size) + REFERENCE_BLOCKS
+
+
+def _layer_bytes(spec: ModelSpec) -> list[int]:
+    """Of each layer's matrices, in float32."""
     matrices = [weight for weight in spec.weights() if weight.is_matrix]
-    by_layer = [
-        sum(math.prod(weight.shape) for weight in matrices if weight.name.startswith(layer.prefix))
+    return [
+        sum(4 * math.prod(weight.shape) for weight in matrices if weight.name.startswith(layer.prefix))
         for layer in spec.layers
     ]
-    widest = max(
+
+
+def _passing(spec: ModelSpec, size: CalibrationSize) -> int:
+    """Activations of the sequences that pass a layer together."""
+    heads = max(layer.heads for layer in spec.layers)
+    return size.sequences * size.tokens * 4 * (ACTIVATIONS * _widest(spec) + SCORES * heads * size.tokens)
+
+
+def _widest(spec: ModelSpec) -> int:
+    """Inputs of the widest linear."""
+    return max(
         max(layer.intermediate_size, layer.heads * layer.head_dim, spec.hidden_size)
         for layer in spec.layers
     )
-    heads = max(layer.heads for layer in spec.layers)
-    passing = size.sequences * size.tokens * 4 * (ACTIVATIONS * widest + SCORES * heads * size.tokens)
-    return LIBRARIES + CHUNKS + size.spilled + max(by_layer) * 4 + passing + MOMENTS * widest * widest * 4
 
 
 def _twin(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int | None:

@@ -138,7 +138,7 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
         )
-    families = _accelerated(variant)
+    families = accelerated(variant)
     decisions = decide(spec, recipe, held, families)
     schemes = {name: decision.scheme for name, decision in decisions.items()}
     for family in families:
@@ -166,7 +166,7 @@ def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes])
     return ComponentPlan(schemes, methods, taken_over, refusals, weight_bytes)
 
 
-def _accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:
+def accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:
     """The runtimes, each as it is on what its formats are meant for. Raises PlanError for an accelerator
     that no artifact of a runtime is written for."""
     found = {family.name: family for family in families_of(variant.formats)}
@@ -185,12 +185,19 @@ def _accelerated(variant: Variant) -> tuple[RuntimeFamily, ...]:
 
 def require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None:
     """Raise PlanError unless a matrix's inputs divide into the scheme's groups and packed words."""
-    if not isinstance(scheme, IntegerScheme):
-        return
-    per = max(scheme.group or 1, 32 // scheme.bits)
-    if shape[1] % per:
+    if not divides(shape, scheme):
+        assert isinstance(scheme, IntegerScheme)
         raise PlanError(
             name,
-            f"its {shape[1]} inputs do not divide into {scheme.name}'s {per}",
+            f"its {shape[1]} inputs do not divide into {scheme.name}'s {_inputs_together(scheme)}",
             "choose another scheme for it in the recipe",
         )
+
+
+def divides(shape: tuple[int, ...], scheme: Scheme) -> bool:
+    """Whether a matrix's inputs divide into the scheme's groups and packed words."""
+    return not isinstance(scheme, IntegerScheme) or shape[1] % _inputs_together(scheme) == 0
+
+
+def _inputs_together(scheme: IntegerScheme) -> int:
+    return max(scheme.group or 1, 32 // scheme.bits)

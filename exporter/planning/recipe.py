@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,9 @@ from typing import Literal
 from exporter.errors import RecipeError
 from exporter.formats.table import FAMILIES
 from exporter.models.text.spec import ModelSpec
+from exporter.planning.budget import MIXED, Budget, parse_budget
 from exporter.planning.strict_toml import StrictTomlError, parse_toml, read_toml_text
-from exporter.schemes import SCHEMES, IntegerScheme, Scheme
+from exporter.schemes import INT8_CHANNEL, SCHEMES, IntegerScheme, Scheme
 from runtimes.excerpt import excerpt
 from runtimes.records import RecordError, from_plain
 
@@ -51,11 +52,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class QualityLimit:
-    """What a comparison must keep: mean KL in nats at most, top-1 agreement (0 to 1) at least."""
+    """What a comparison must keep: mean KL in nats at most, top-1 agreement (0 to 1) at least.
+
+    domain_kl: mean KL of the worst language, code or chat at most; None for no such limit.
+    """
 
     mean_kl: float
     top1: float
     reason: str
+    domain_kl: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,11 @@ class Recipe:
     """A named way to quantise a model. text: the TOML it was read from, which a release carries.
 
     equalization: None to quantise the weights as they are. calibration: None where no rule wants it.
-    quantisation: limit on transformers
-    quantised against original. end_to_end: limit by the name of a runtime family; one without is
-    reported, not gated.
+    quantisation: limit on transformers quantised against original. end_to_end: limit by the name of a
+    runtime family; one without is reported, not gated. instead: by the name of a family that cannot carry
+    it, the shipped recipe for that family's formats. budget: within which schemes are still to be chosen
+    for the model in hand (`mixed_recipe`), its rules saying until then what they are where it is ample;
+    None once they are whole.
     """
 
     name: str
@@ -102,6 +109,8 @@ class Recipe:
     calibration: Calibration | None
     quantisation: QualityLimit
     end_to_end: Mapping[str, QualityLimit]
+    instead: Mapping[str, str] = field(default_factory=dict)
+    budget: Budget | None = None
 
     def schemes(self, spec: ModelSpec) -> dict[str, Scheme]:
         """A scheme for every matrix of a model whose checkpoint holds no codes. Raises as `rules_for`."""
@@ -137,10 +146,12 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(reference: str) -> Recipe:
-    """A shipped recipe by name, or a recipe file by path (anything ending in .toml).
+    """A shipped recipe by name, a recipe file by path (anything ending in .toml), or "mixed:" and a budget.
 
     Raises RecipeError naming the file and the key.
     """
+    if reference.startswith(MIXED):
+        return _to_be_chosen(parse_budget(reference))
     path = Path(reference) if reference.endswith(".toml") else RECIPES / f"{reference}.toml"
     try:
         text = read_toml_text(path)
@@ -150,11 +161,19 @@ def load_recipe(reference: str) -> Recipe:
         raise RecipeError(
             f"recipe {excerpt(reference)}",
             "there is none by this name",
-            f"use one of {', '.join(recipe_names())}, or the path of a .toml file",
+            f"use one of {', '.join(recipe_names())}, mixed:BUDGET (mixed:246MB, mixed:4.8), or the "
+            "path of a .toml file",
         ) from error
     except (OSError, ValueError) as error:
         raise RecipeError(path, f"cannot be read ({error})", "correct the file") from error
     return parse_recipe(text, path.stem, str(path))
+
+
+def _to_be_chosen(budget: Budget) -> Recipe:
+    """int4's equalisation, calibration and limits, for whatever schemes a budget comes to."""
+    ample = Rule(("*",), INT8_CHANNEL, "error-feedback", False, "The budget holds everything in 8 bits.")
+    name = f"mixed-{budget.asked}"
+    return replace(load_recipe("int4"), name=name, description="", text="", rules=(ample,), budget=budget)
 
 
 def parse_recipe(text: str, name: str, where: str) -> Recipe:
@@ -176,6 +195,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         calibration=file.calibration,
         quantisation=file.limits.quantisation,
         end_to_end=file.limits.end_to_end or {},
+        instead=file.instead or {},
     )
 
 
@@ -203,6 +223,7 @@ class _RecipeFile:
     limits: _Limits
     equalization: Equalization | None
     calibration: Calibration | None
+    instead: dict[str, str] | None
 
 
 def _rule(entry: _RuleEntry, at: str) -> Rule:
@@ -223,13 +244,20 @@ def _check(file: _RecipeFile) -> None:
     """Values that have the right type and cannot be."""
     limits = {"quantisation": file.limits.quantisation}
     for family, limit in (file.limits.end_to_end or {}).items():
-        if family not in FAMILIES:
-            known = ", ".join(sorted(FAMILIES))
-            raise RecordError(f"$.limits.end_to_end.{family}", f"unknown runtime; known here: {known}")
+        _require_family(f"$.limits.end_to_end.{family}", family)
         limits[f"end_to_end.{family}"] = limit
+    for family, other in (file.instead or {}).items():
+        _require_family(f"$.instead.{family}", family)
+        if other not in recipe_names():
+            known = ", ".join(recipe_names())
+            raise RecordError(f"$.instead.{family}", f"expected one of {known}, got {excerpt(other)}")
     for name, limit in limits.items():
         _require_within(f"$.limits.{name}.mean_kl", limit.mean_kl, math.inf)
         _require_within(f"$.limits.{name}.top1", limit.top1, 1.0)
+        if limit.domain_kl is not None:
+            _require_within(f"$.limits.{name}.domain_kl", limit.domain_kl, math.inf)
+            if name != "quantisation":
+                raise RecordError(f"$.limits.{name}.domain_kl", "is held against quantisation alone")
     if (calibrated := file.calibration) is not None and calibrated.tokens < 1:
         raise RecordError("$.calibration.tokens", f"expected at least 1, got {calibrated.tokens}")
     wants = any(entry.method not in (None, "nearest") for entry in file.rule)
@@ -246,6 +274,11 @@ def _check(file: _RecipeFile) -> None:
             ("embedding", how.embedding),
         ):
             _require_within(f"$.equalization.{key}", exponent, 1.0)
+
+
+def _require_family(at: str, family: str) -> None:
+    if family not in FAMILIES:
+        raise RecordError(at, f"unknown runtime; known here: {', '.join(sorted(FAMILIES))}")
 
 
 def _require_within(at: str, value: float, most: float) -> None:

@@ -20,6 +20,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.planning.memory import CalibrationSize
 from exporter.planning.recipe import MethodName
 from exporter.progress import Progress
+from exporter.quantization.layer_progress import LayerProgress
 from exporter.quantization.methods.calibrated import Calibrated
 from exporter.quantization.methods.interface import InputMoments, Method
 from exporter.quantization.methods.nearest import Nearest
@@ -123,6 +124,9 @@ class _Order:
             if weight.is_matrix
         }
         self._done = sum(size for name, size in self._sizes.items() if store.has(name))
+        self._layers = LayerProgress(self._sizes, progress)
+        for name in filter(store.has, self._sizes):
+            self._layers.written(name)
 
     def missing(self, prefix: str) -> bool:
         return any(name.startswith(prefix) and not self._store.has(name) for name in self._sizes)
@@ -156,6 +160,7 @@ class _Order:
         with _products_on_one_thread():
             self._store.write(name, self._telling(), moments)
         self._done += self._sizes[name]
+        self._layers.written(name)
 
     def _telling(self) -> WeightsDone:
         total, before = sum(self._sizes.values()), self._done

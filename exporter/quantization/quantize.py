@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
+from exporter.quantization.layer_progress import LayerProgress
 from exporter.quantization.methods.interface import Method
 from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.taken_over import TakenOver, require_held
@@ -55,11 +56,13 @@ def _write_in_order(store: StoreWriter, progress: Progress) -> None:
         if weight.is_matrix
     }
     total, before = sum(sizes.values()), 0
+    layers = LayerProgress(sizes, progress)
     for name, size in sizes.items():
         if not store.has(name):
             store.write(name, _telling(progress, before, total))
         before += size
         progress("quantise", before, total)
+        layers.written(name)
 
 
 def _telling(progress: Progress, before: int, total: int) -> WeightsDone:

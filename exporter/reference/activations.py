@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
-from exporter.reference.finite_inputs import require_finite
+from exporter.reference.moments import require_finite_inputs
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights
 
@@ -22,7 +22,7 @@ def input_sizes(
 ) -> dict[str, NDArray[np.float32]]:
     """Linear's weight name to the RMS of each input over tokens [batch, length] or [length], [in].
 
-    Raises ReferenceModelError for the first linear whose inputs are not finite.
+    Raises ReferenceModelError for a linear whose inputs are not finite.
     """
     sizes = _InputSizes({})
     progress("measure activations", 0, 1)
@@ -39,9 +39,9 @@ class _InputSizes:
 
     def enters(self, weight: str, inputs: Tensor) -> None:
         flat = inputs.reshape(-1, inputs.shape[-1])
-        squares = flat.square().mean(dim=0)
-        require_finite(weight, squares)
-        self.found[weight] = squares.sqrt().numpy().copy()
+        sizes = flat.square().mean(dim=0).sqrt()
+        require_finite_inputs(weight, sizes)
+        self.found[weight] = sizes.numpy().copy()
 
     def leaves(self, weight: str, outputs: Tensor) -> None:
         """Nothing to measure."""

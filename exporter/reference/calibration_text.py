@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
-from exporter.reference.domains import Domain, read_domain, read_domains
+from exporter.reference.domains import (
+    Domain,
+    read_conversations,
+    read_domain,
+    read_domains,
+    read_plain_text,
+)
 from exporter.reference.overlap import first_shared
 from exporter.reference.texts import Texts
 from exporter.resources import data_directory
@@ -99,8 +105,7 @@ def _require_unseen(file: Path) -> None:
         for pattern in ("*.txt", "*.json")
         for path in sorted((data_directory("samples") / name).glob(pattern))
     ]
-    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    found = first_shared(text, {path: path.read_text(encoding="utf-8") for path in judged})
+    found = first_shared(_words(file), {path: _words(path) for path in judged})
     if found is not None:
         path, passage = found
         raise UsageError(
@@ -108,3 +113,10 @@ def _require_unseen(file: Path) -> None:
             f"holds text that releases are judged on ({path.parent.name}/{path.name}: {passage!r})",
             "take it out: figures on text that codes were fitted to say nothing",
         )
+
+
+def _words(file: Path) -> str:
+    """What a file says: of conversations the messages, however JSON spells them. Raises UsageError."""
+    if file.suffix == ".json":
+        return "\n".join(content for turns in read_conversations(file) for _, content in turns)
+    return read_plain_text(file)

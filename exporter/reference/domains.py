@@ -59,13 +59,18 @@ def read_domain(path: Path, source: CheckpointSource, texts: Texts) -> Domain:
     if path.suffix == ".json":
         spoken, remark = _spoken(read_conversations(path), source)
         return Domain("chat", texts.tokenised(path.stem, spoken), remark)
+    text = texts.tokenised(path.stem, read_plain_text(path).strip())
+    return Domain("code" if path.name == CODE else "language", text)
+
+
+def read_plain_text(path: Path) -> str:
+    """A file's UTF-8 text. Raises UsageError for anything else."""
     try:
-        text = read_plain_file(path).decode()
+        return read_plain_file(path).decode()
     except (OSError, StrictJsonError, UnicodeDecodeError) as error:
         raise UsageError(
             path, f"cannot be read as text ({plain_excerpt(error)})", "name a UTF-8 file"
         ) from error
-    return Domain("code" if path.name == CODE else "language", texts.tokenised(path.stem, text.strip()))
 
 
 def read_conversations(path: Path) -> tuple[Turns, ...]:

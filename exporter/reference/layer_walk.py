@@ -13,9 +13,10 @@ its later layers share. Not about the head (`streamed`) or about what is made of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -53,8 +54,10 @@ class LayerWalk:
 
     def __init__(self, text_model: Any, lender: Lender, batches: Sequence[Tensor], spill: Spill) -> None:
         self._text_model, self._lender, self._spill = text_model, lender, spill
-        self._batches = tuple(batches)
+        self._batches = list(batches)
         self._calls: list[list[_LayerCall]] = []
+        self._from = [0] * len(self._batches)  # the first layer a batch passes by itself
+        self._trunk = list(range(len(self._batches)))  # the batch whose own inputs it is given
         self._layers: tuple[nn.Module, ...] = tuple(text_model.layers)
 
     def __len__(self) -> int:
@@ -94,16 +97,38 @@ class LayerWalk:
 
     def run_layer(self, index: int, watch: LinearWatch | None, keep: bool) -> None:
         """All batches through layer `index`; keep: their results take the place of what went in."""
-        layer = self._layers[index]
         several = len(self._batches) > 1
-        with self._lender.keeping(several), self._watched(layer, f"model.layers.{index}", watch):
-            for number in range(len(self._batches)):
-                call = self._calls[number][index]
-                own = (self._spill.get(("own", number, index)),) if call.per_layer else ()
-                found = layer(self.hidden(number), *own, **call.named)
+        with self._lender.keeping(several):
+            for number in [each for each, first in enumerate(self._from) if first <= index]:
+                found = self._pass(number, index, watch)
                 if keep:
                     self._spill.put(("hidden", number), found)
-                    self._spill.drop(("own", number, index))
+        if keep:
+            for number in range(len(self._batches)):
+                self._spill.drop(("own", number, index))
+
+    def branch(self, index: int, trunk: int, watches: Iterable[LinearWatch]) -> tuple[int, ...]:
+        """A batch once more through layer `index` for each watch; what comes of it goes on from there as a
+        batch of its own. Their numbers."""
+        made = []
+        with self._lender.keeping(True):
+            for watch in watches:
+                number = len(self._batches)
+                self._batches.append(self._batches[trunk])
+                self._calls.append(_calls_apart(self._calls[trunk]))
+                self._from.append(index + 1)
+                self._trunk.append(self._trunk[trunk])
+                self._spill.put(("hidden", number), self.hidden(trunk))
+                self._spill.put(("hidden", number), self._pass(number, index, watch))
+                made.append(number)
+        return tuple(made)
+
+    def _pass(self, number: int, index: int, watch: LinearWatch | None) -> Tensor:
+        layer, call = self._layers[index], self._calls[number][index]
+        own = (self._spill.get(("own", self._trunk[number], index)),) if call.per_layer else ()
+        with self._watched(layer, f"model.layers.{index}", watch):
+            found: Tensor = layer(self.hidden(number), *own, **call.named)
+        return found
 
     def _note(self, number: int, seen: dict[tuple[int, ...], Mapping[str, Any]], ids: Tensor) -> Take:
         def take(hidden: Tensor, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
@@ -146,10 +171,25 @@ class LayerInHand:
         """All batches through the layer; what comes out of it is forgotten."""
         self.walk.run_layer(self.index, watch, keep=False)
 
+    def branch(self, trunk: int, watches: Iterable[LinearWatch]) -> tuple[int, ...]:
+        """Batch `trunk` through the layer for each watch, as batches of their own from here on; before the
+        layer is advanced. Their numbers."""
+        return self.walk.branch(self.index, trunk, watches)
+
     def advance(self, watch: LinearWatch | None = None) -> None:
-        """All batches through the layer, on to the next."""
+        """All batches through the layer, on to the next; those that branched in it are there already."""
         self.walk.run_layer(self.index, watch, keep=True)
         self.advanced = True
+
+
+def _calls_apart(calls: Sequence[_LayerCall]) -> list[_LayerCall]:
+    """The same calls, with a copy of what layers write into: keys and values that later ones share."""
+    copies: dict[int, Any] = {}
+
+    def apart(value: Any) -> Any:
+        return copies.setdefault(id(value), copy(value)) if isinstance(value, MutableMapping) else value
+
+    return [replace(call, named={key: apart(value) for key, value in call.named.items()}) for call in calls]
 
 
 class _StandIn(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.reference.finite_inputs import require_finite
+from exporter.errors import ReferenceModelError
 
 SecondMoment = NDArray[np.float32]  # [in, in], symmetric
 
@@ -52,12 +52,25 @@ class MomentsWatch:
     def groups(self) -> tuple[tuple[frozenset[str], SecondMoment, int], ...]:
         """(linears that are given the same, mean of x[i] x[j], tokens it is a mean of).
 
-        Raises ReferenceModelError for the first linear whose inputs are not finite.
+        Raises ReferenceModelError for one whose inputs are not finite, or too large to square.
         """
         found = []
         for first, total in self._sums.items():
-            require_finite(first, total.diagonal())
             names = frozenset(name for name, owner in self._first_of.items() if owner == first)
             tokens = self._tokens[first]
+            require_finite_inputs(first, total)
             found.append((names, (total / tokens).numpy(), tokens))
         return tuple(found)
+
+
+def require_finite_inputs(weight: str, measured: Tensor) -> None:
+    """measured: anything made of what enters the linear of this weight. Raises ReferenceModelError."""
+    if not bool(torch.isfinite(measured).all()):
+        layer = weight.removeprefix("model.layers.").partition(".")[0]
+        where = f" of layer {layer}" if layer.isdecimal() else ""
+        raise ReferenceModelError(
+            f"{weight}{where}",
+            "what enters it on calibration text is not finite, or too large for float32",
+            "look for weights of the layers before it that are out of range; a broken checkpoint is not "
+            "quantised",
+        )

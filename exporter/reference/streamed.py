@@ -133,7 +133,7 @@ class StreamedReference:
             if at is not None:
                 computed.last_hidden_state = computed.last_hidden_state[:, at]
         for start, block in self.head(
-            computed, self._head_rows(computed.last_hidden_state.shape[:2].numel())
+            computed, self.head_rows(computed.last_hidden_state.shape[:2].numel())
         ):
             sink.take(start, block.numpy())
             progress(f"{self.weights.description}: head", start + block.shape[-1], self.vocab_size)
@@ -170,7 +170,7 @@ class StreamedReference:
                 yield start, logits.reshape(batch * length, stop - start)
         module.weight = empty
 
-    def _head_rows(self, positions: int) -> int:
+    def head_rows(self, positions: int) -> int:
         """Rows of the head at once, so that neither they nor their logits take more than BLOCK_BYTES."""
         row_bytes: int = 4 * max(positions, self.model.lm_head.weight.shape[1])
         return max(1, BLOCK_BYTES // row_bytes)

@@ -3,7 +3,7 @@
     (1) a sealed release's files against its manifest
     (2) the evaluation text, as long as the artifacts' context allows
     (3) the references' logits and their answers about facts from far back, and the price of quantisation
-        between them
+        between them, as a whole and for each language
     (4) every artifact: weights, twin, execution paths, itself
     (5) whether half precision holds what the graphs compute
     (6) the references' opinion of the greedy tokens
@@ -30,6 +30,7 @@ from exporter.validation.artifact_check import check_artifact
 from exporter.validation.baselines import ORIGINAL, QUANTISED, Baselines, compare_files
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.copying import Copying, judge_quantisation
+from exporter.validation.domain_check import check_domains
 from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import count_gate, quality_gates
@@ -80,6 +81,7 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         findings.gates += quality_gates(
             "quantisation", None, f"recipe {recipe.name}", statistics, recipe.quantisation
         )
+        check_domains(job, release, findings)
         # (4)
         executed = [
             each
@@ -127,7 +129,7 @@ def _report(
         recipe=plan.variant.recipe.name,
         target=plan.variant.name,
         left_out=job.source.left_out,
-        remarks=(*job.source.remarks, *job.source.tokens.remarks, *plan.remarks, *findings.remarks),
+        remarks=(*job.remarks, *plan.remarks, *findings.remarks),
         weights=weight_origins(release.checkpoint, plan.refusals),
         text=text.name,
         text_tokens=len(text.tokens),

@@ -243,3 +243,28 @@ def test_a_layer_is_read_once_for_all_batches_and_anew_each_time_it_runs() -> No
         number for number, (each, _) in enumerate(first.left) if each.endswith("0.self_attn.q_proj.weight")
     ]
     assert torch.allclose(first.left[at[0]][1] * 2, second.left[at[0]][1], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", TINY_CONFIGS)
+def test_a_branch_is_the_batch_with_that_layer_watched_and_the_trunk_stays_what_it_is(family: str) -> None:
+    model, (batch,) = reference(family), batches(1)
+    at = len(TINY_CONFIGS[family]()["layer_types"]) // 3 if family != "Gemma 1" else 1
+    owned = [f"{LAYER}{at}.self_attn.k_proj.weight", f"{LAYER}{at}.mlp.up_proj.weight"]
+    changes = [Scaled(name, 1.0, 2.0) for name in owned]
+    with model.walk(batch) as walk:
+        walk.start()
+        for layer in walk.layers():
+            if layer.index == at:
+                assert layer.branch(0, changes) == (1, 2)
+            layer.advance()
+        trunk, *branches = [final(walk, number) for number in range(3)]
+    with model.walk(batch) as walk:
+        through(walk)
+        assert torch.equal(final(walk, 0), trunk)
+    for change, branch in zip(changes, branches, strict=True):
+        with model.walk(batch) as walk:
+            walk.start()
+            for layer in walk.layers():
+                layer.advance(change)
+            assert torch.equal(final(walk, 0), branch)
+        assert not torch.equal(branch, trunk), change.weight

@@ -28,12 +28,13 @@ from exporter.schemes import IntegerScheme
 VERSION = 1
 TILE_WEIGHTS = 1 << 21
 MOST_ROWS = 1024
+BYTE = 8  # bits
 
 
 @dataclass(frozen=True)
 class Calibrated:
     """Satisfies `Method`. text: the calibration text's digest. damping: share of the mean energy that each
-    input gets more. rounds: of refinement."""
+    input gets more. rounds: of refinement, of codes below 8 bits; those gain nothing by it."""
 
     text: str
     damping: float = 0.01
@@ -52,7 +53,8 @@ class Calibrated:
             return Nearest().find(rows, scheme, None)
         factor = self._factor(moments, scheme)
         try:
-            return calibrated_rows(rows.values(), scheme, factor, self.rounds)
+            rounds = self.rounds if scheme.bits < BYTE else 0
+            return calibrated_rows(rows.values(), scheme, factor, rounds)
         except OverflowError as error:
             raise CheckpointError(rows.name, str(error), "choose fp32 for it in the recipe") from error
 

@@ -36,6 +36,7 @@ Activations = Mapping[str, Vector]
 """Linear's weight name to the RMS of each of its inputs, [in]."""
 
 CHUNK_BYTES = 32 << 20
+DIGEST_NAME = "(equalisation)"  # among the digests of a source's files
 SMALLEST = np.float32(1e-6)  # below it, a column or input is as good as absent
 LARGEST_EXPONENT = 8
 
@@ -81,7 +82,7 @@ class EqualizedSource(DerivedSource):
             for name in sorted(table):
                 digest.update(name.encode())
                 digest.update(table[name].tobytes())
-        return {**self.base.digests(), "(equalisation)": digest.hexdigest()}
+        return {**self.base.digests(), DIGEST_NAME: digest.hexdigest()}
 
 
 def equalize(source: CheckpointSource, activations: Activations, how: Equalization) -> EqualizedSource:

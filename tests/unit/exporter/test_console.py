@@ -36,6 +36,19 @@ def test_work_that_comes_again_gets_a_line_again_and_is_told_once_each_time() ->
     assert len(out.getvalue().splitlines()) == 2
 
 
+def test_work_asked_for_part_by_part_gets_a_line_for_each() -> None:
+    console, out = on_a_pipe()
+    with progress_on(console, frozenset({"layers"})) as progress:
+        for done in (1, 2):
+            progress("layers", done, 2)
+            progress("matrices", done, 2)
+    assert [line.partition(" s  ")[2] for line in out.getvalue().splitlines()] == [
+        "layers, 1 of 2",
+        "layers, 2 of 2",
+        "matrices",
+    ]
+
+
 def test_parts_of_a_step_stand_below_it() -> None:
     console, out = on_a_pipe()
     print_timings((Timing("validate", 12.3), Timing("validate / float twin", 4.56)), console)

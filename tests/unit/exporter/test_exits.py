@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from exporter.errors import UsageError
-from exporter.exits import exit_codes
+from exporter.exits import exit_codes, worst_exit_code
 from runtimes.errors import ArtifactError
 
 
@@ -177,3 +177,10 @@ print("error: said", file=sys.stderr, end="")
 def test_what_litert_says_when_all_is_over_is_not_heard(litert: str, said: str) -> None:
     command = [sys.executable, "-c", FAREWELL, litert]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == said
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"), [((0, 0), 0), ((0, 3), 3), ((3, 1, 0), 1), ((1, 0), 1), ((3,), 3)]
+)
+def test_of_several_releases_the_worst_decides_the_exit_code(codes: tuple[int, ...], worst: int) -> None:
+    assert worst_exit_code(codes) == worst

@@ -49,7 +49,7 @@ def test_a_linear_whose_inputs_are_not_finite_is_named(value: float) -> None:
     watch = MomentsWatch()
     watch.enters("model.layers.1.mlp.down_proj.weight", torch.tensor([[1.0, value]]))
     with pytest.raises(
-        ReferenceModelError, match=r"model\.layers\.1\.mlp\.down_proj\.weight: what enters it"
+        ReferenceModelError, match=r"model\.layers\.1\.mlp\.down_proj\.weight of layer \d: what enters it"
     ):
         watch.groups()
 
@@ -58,6 +58,6 @@ def test_equalising_names_a_linear_whose_inputs_are_not_finite() -> None:
     source = RandomSource(tiny_gemma3())
     source.weights["model.layers.0.mlp.gate_proj.weight"][3] = 3e38
     with pytest.raises(
-        ReferenceModelError, match=r"model\.layers\.0\.mlp\.down_proj\.weight: what enters it"
+        ReferenceModelError, match=r"model\.layers\.0\.mlp\.down_proj\.weight of layer \d: what enters it"
     ):
         input_sizes(source, np.arange(10, dtype=np.int32), silent)

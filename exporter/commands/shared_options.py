@@ -1,0 +1,83 @@
+"""Flags that several commands have, and how what was given becomes a path or a size.
+
+Not about what a command does with them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from exporter.byte_size import parse_bytes
+from runtimes.excerpt import plain_excerpt
+
+
+def as_bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """A size such as 8GiB."""
+    try:
+        return None if value is None else parse_bytes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def as_directory(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """A path: not an empty one, which would be the current directory, and in UTF-8, as all names in a
+    release are and vendors' runtimes want."""
+    return None if value is None else _path(value, "a directory")
+
+
+def as_directories(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[Path, ...]:
+    """The same, of each."""
+    return tuple(_path(value, "a directory") for value in values)
+
+
+def as_file(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """The same, of a file's."""
+    return None if value is None else _path(value, "a file")
+
+
+def as_files(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[Path, ...]:
+    """The same, of each."""
+    return tuple(_path(value, "a file") for value in values)
+
+
+def _path(value: str, what: str) -> Path:
+    if not value:
+        raise click.BadParameter(f"is empty; name {what}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter(f"{plain_excerpt(value)} is not UTF-8; give another name") from error
+    return Path(value)
+
+
+ACCELERATORS = click.option(
+    "--accelerators/--no-accelerators",
+    default=True,
+    help="Execute on the GPU and other paths that are here too, or on the CPU alone, which the report then "
+    "says. Default: with them; `doctor --accelerators` lists them.",
+)
+ADAPTER = click.option(
+    "--adapter", callback=as_directory, metavar="DIR", help="A PEFT LoRA directory to merge into it."
+)
+CALIBRATION = click.option(
+    "--calibration",
+    multiple=True,
+    callback=as_files,
+    metavar="FILE",
+    help="Text that codes are fitted to, instead of what ships: UTF-8, or conversations in a .json; may be "
+    "given again. Never text you judge the result on.",
+)
+MODEL = click.option(
+    "--model",
+    metavar="REF",
+    help="A Hugging Face directory, a .gguf file, or a published Gemma to fetch from the Hugging Face Hub: "
+    "2b, 9b, gemma-3-4b-it, google/gemma-4-E2B@REVISION and the like. Default: the sample, Gemma 3 270M.",
+)
+TIMINGS = click.option("--timings", is_flag=True, help="Say where the time went, step by step.")
+TRACEBACK = click.option("--traceback", is_flag=True, help="Show where an unexpected error came from.")
