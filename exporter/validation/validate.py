@@ -107,7 +107,7 @@ def _copying(
     held = job.copying(context)
     if beyond := [each for each in job.distances if held is None or each not in held.distances]:
         findings.not_checked.append(
-            f"Facts {' and '.join(f'{each:,}' for each in sorted(beyond))} tokens back were not asked for: "
+            f"Facts {_listed(sorted(beyond))} tokens back were not asked for: "
             f"the context of {context:,} or the tokens to compare do not reach so far."
         )
     if held is None:
@@ -117,6 +117,12 @@ def _copying(
         recipe = release.plan.variant.recipe
         judge_quantisation(findings, recipe.name, copying, recipe.quantisation)
     return copying
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """200, 500 and 1000."""
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _report(

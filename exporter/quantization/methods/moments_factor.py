@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+# Below it float32 does not hold what is computed with it: as good as no input at all.
+SMALLEST_ENERGY = 1e-30
+
 
 @dataclass(frozen=True)
 class MomentsFactor:
@@ -42,7 +45,7 @@ def factor_moments(second: NDArray[np.float32], group: int, damping: float) -> M
     order = (groups[:, None] * group + within[groups]).reshape(-1)
     ordered = second[np.ix_(order, order)]
     mean = float(energy.mean())
-    ordered[np.diag_indices_from(ordered)] += np.float32(damping * mean if mean > 0 else 1.0)
+    ordered[np.diag_indices_from(ordered)] += np.float32(damping * mean if mean > SMALLEST_ENERGY else 1.0)
     # Cholesky of the reversed matrix, reversed again: an upper factor R of H = R Rᵀ.
     lower = torch.linalg.cholesky(torch.from_numpy(np.ascontiguousarray(ordered[::-1, ::-1])))
     upper = np.ascontiguousarray(lower.numpy()[::-1, ::-1])

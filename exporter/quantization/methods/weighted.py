@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.errors import CheckpointError
 from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows, MethodRecord
+from exporter.quantization.methods.moments_factor import SMALLEST_ENERGY
 from exporter.quantization.methods.nearest import QUANTIZER_VERSION, quantize_rows
 from exporter.schemes import IntegerScheme
 
@@ -32,12 +34,17 @@ class Weighted:
         return 1
 
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
-        """As nearest codes where the text did not reach the matrix: a table that is only looked up."""
-        importance = None
-        if moments is not None:
-            energy = np.diagonal(moments.second)
-            importance = np.maximum(energy, np.float32(SMALLEST_SHARE * energy.mean()))
+        importance = None if moments is None else _importance(moments.second)
         try:
             return quantize_rows(rows.values(), scheme, importance)
         except OverflowError as error:
             raise CheckpointError(rows.name, str(error), "choose fp32 for it in the recipe") from error
+
+
+def _importance(second: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """None, for nearest codes, where the text says next to nothing of the matrix."""
+    energy = np.diagonal(second)
+    mean = energy.mean()
+    if mean < SMALLEST_ENERGY:
+        return None
+    return np.maximum(energy, np.float32(SMALLEST_SHARE * mean))

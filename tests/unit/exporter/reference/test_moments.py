@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from exporter.errors import ReferenceModelError
+from exporter.reference.activations import input_sizes
 from exporter.reference.moments import MomentsWatch
+from tests.fakes import silent
+from tests.tiny import RandomSource, tiny_gemma3
 
 
 def test_moments_are_the_mean_of_products_over_all_batches() -> None:
@@ -37,3 +42,22 @@ def test_equal_tensors_are_not_the_same() -> None:
     watch.enters("gate", values)
     watch.enters("other", values.clone())
     assert len(watch.groups()) == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_a_linear_whose_inputs_are_not_finite_is_named(value: float) -> None:
+    watch = MomentsWatch()
+    watch.enters("model.layers.1.mlp.down_proj.weight", torch.tensor([[1.0, value]]))
+    with pytest.raises(
+        ReferenceModelError, match=r"model\.layers\.1\.mlp\.down_proj\.weight of layer \d: what enters it"
+    ):
+        watch.groups()
+
+
+def test_equalising_names_a_linear_whose_inputs_are_not_finite() -> None:
+    source = RandomSource(tiny_gemma3())
+    source.weights["model.layers.0.mlp.gate_proj.weight"][3] = 3e38
+    with pytest.raises(
+        ReferenceModelError, match=r"model\.layers\.0\.mlp\.down_proj\.weight of layer \d: what enters it"
+    ):
+        input_sizes(source, np.arange(10, dtype=np.int32), silent)
