@@ -75,7 +75,7 @@ def _directory(context: click.Context, parameter: click.Parameter, value: str | 
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="int8, int4, float, as-stored, or a .toml file. Default: the target's.",
+    help="int8, int4, int4-zp, int4-fast, float, as-stored, or a .toml file. Default: the target's.",
 )
 @click.option(
     "--context",
