@@ -104,9 +104,11 @@ def _copying(
     context = min(artifact.context for artifact in release.artifacts)
     held = job.copying(context)
     if beyond := [each for each in job.distances if held is None or each not in held.distances]:
+        *nearer, furthest = (f"{each:,}" for each in sorted(beyond))
+        distances = f"{', '.join(nearer)} and {furthest}" if nearer else furthest
         findings.not_checked.append(
-            f"Facts {' and '.join(f'{each:,}' for each in sorted(beyond))} tokens back were not asked for: "
-            f"the context of {context:,} or the tokens to compare do not reach so far."
+            f"Facts {distances} tokens back were not asked for: the context of {context:,} or the tokens "
+            "to compare do not reach so far."
         )
     if held is None:
         return None
