@@ -344,4 +344,6 @@ def _path(path: str | None) -> Html | None:
 
 
 def _speed(value: float | None) -> str:
-    return "not measured" if value is None else f"{number(value)} tokens/s"
+    if value is None:
+        return "not measured"
+    return f"{number(value if value < 1000 else round(value))} tokens/s"
