@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.byte_size import GIB
@@ -10,6 +12,7 @@ from exporter.models.components import text_alone
 from exporter.models.published import published_spec
 from exporter.planning.memory import LIBRARIES, CalibrationSize, StageMemory, export_memory, require_memory
 from exporter.planning.plan import make_plan
+from exporter.planning.recipe import Recipe, load_recipe
 from runtimes.formats import Format
 from tests.jobs import a_variant
 
@@ -17,7 +20,9 @@ CALIBRATION = CalibrationSize(sequences=8, tokens=256, spilled=GIB // 2)
 FORMATS: tuple[Format, ...] = ("litertlm", "onnx", "coreml")
 
 
-def stages(model: str, recipe: str = "int4", context: int = 2048, positions: int = 64) -> dict[str, int]:
+def stages(
+    model: str, recipe: str | Recipe = "int4", context: int = 2048, positions: int = 64
+) -> dict[str, int]:
     spec = published_spec(model)
     plan = make_plan(text_alone(spec), a_variant(recipe, FORMATS, context, "all"), {})
     return {stage.stage: stage.bytes for stage in export_memory(spec, plan, positions, CALIBRATION)}
@@ -70,8 +75,15 @@ def test_the_fp32_matrices_of_a_small_models_onnx_twin_are_counted() -> None:
 
 
 def test_equalising_runs_the_reference() -> None:
-    found = stages("gemma-2-9b", recipe="int8", positions=CALIBRATION.tokens)
+    equalised = replace(load_recipe("int8"), calibration=None)
+    found = stages("gemma-2-9b", equalised, positions=CALIBRATION.tokens)
     assert found["quantising"] == found["the reference"]
+
+
+def test_choosing_schemes_takes_a_layer_and_not_its_moments() -> None:
+    found = stages("gemma-2-9b", "mixed:5.0")
+    assert 3 * GIB < found["choosing schemes"] < found["quantising"]
+    assert "choosing schemes" not in stages("gemma-2-9b", "int4")
 
 
 def test_what_exceeds_the_limit_is_named() -> None:
