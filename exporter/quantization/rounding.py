@@ -18,13 +18,13 @@ from torch import Tensor
 
 from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.quantization.methods.nearest import quantize_rows
+from exporter.quantization.methods.scale_search import FloatRows
 from exporter.quantization.methods.weighted import SMALLEST_SHARE
 from exporter.quantization.transforms.equalization import EqualizedSource
 from exporter.reference.weights import ReferenceWeights
 from exporter.schemes import IntegerScheme, Scheme
 
 SAMPLES, SAMPLE_ROWS = 8, 16  # of a matrix whose error is only estimated
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Rounding:
     source: CheckpointSource
     sizes: Mapping[str, Vector]
 
-    def rows(self, name: str, scheme: Scheme, start: int, stop: int) -> Rows:
+    def rows(self, name: str, scheme: Scheme, start: int, stop: int) -> FloatRows:
         """Rows start to stop as they come back, [rows, in]."""
         stored = self.source.rows(name, start, stop)
         return self._restored(name, self._rounded(name, stored, scheme), np.arange(start, stop))
 
-    def gather(self, name: str, scheme: Scheme, wanted: Sequence[int]) -> Rows:
+    def gather(self, name: str, scheme: Scheme, wanted: Sequence[int]) -> FloatRows:
         """Some rows, likewise."""
         stored = np.concatenate([self.source.rows(name, row, row + 1) for row in wanted])
         return self._restored(name, self._rounded(name, stored, scheme), np.asarray(wanted))
@@ -57,14 +57,14 @@ class Rounding:
             found.append((np.square(apart) * energy).sum(axis=1).mean())
         return float(np.mean(found))
 
-    def _rounded(self, name: str, stored: Rows, scheme: Scheme) -> Rows:
+    def _rounded(self, name: str, stored: FloatRows, scheme: Scheme) -> FloatRows:
         if not isinstance(scheme, IntegerScheme):
             return stored.astype(np.float16 if scheme.bits == 16 else np.float32).astype(np.float32)
         found = quantize_rows(stored, scheme, self._importance(name))
         codes = found.codes.reshape(*found.scales.shape, -1).astype(np.float32)
         if found.zero_points is not None:
             codes = codes - found.zero_points[:, :, None]
-        weights: Rows = (codes * found.scales.astype(np.float32)[:, :, None]).reshape(stored.shape)
+        weights: FloatRows = (codes * found.scales.astype(np.float32)[:, :, None]).reshape(stored.shape)
         return weights
 
     def _importance(self, name: str) -> Vector | None:
@@ -79,7 +79,7 @@ class Rounding:
         equalised = isinstance(source, EqualizedSource) and name in source.columns
         return source.columns[name] if equalised else np.float32(1)  # type: ignore[attr-defined]  # above
 
-    def _restored(self, name: str, rows: Rows, which: NDArray[Any]) -> Rows:
+    def _restored(self, name: str, rows: FloatRows, which: NDArray[Any]) -> FloatRows:
         """From the terms of what is stored."""
         rows = rows * self._columns(name)
         if isinstance(self.source, EqualizedSource) and name in self.source.row_factors:

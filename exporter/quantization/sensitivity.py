@@ -35,6 +35,7 @@ from exporter.reference.divergence import Divergences
 from exporter.reference.streamed import StreamedReference
 from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.schemes import INT8_CHANNEL, Scheme
+from runtimes.strict_json import read_json_object
 
 VERSION = 1  # another one wherever the same matrix would measure otherwise
 SEQUENCES, TOKENS = 8, 32
@@ -43,7 +44,7 @@ BRANCHES = 16  # that wait together: a walk's worth, after which what was measur
 HEAD_ROWS = 16384
 
 Subject = tuple[str, Scheme]
-Tokens = NDArray[np.int32]
+_Tokens = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def measure_losses(order: SensitivityOrder, progress: Progress) -> Losses:
     }
 
 
-def short_text(text: CalibrationText) -> Tokens:
+def short_text(text: CalibrationText) -> _Tokens:
     """A few sequences of as many domains, [sequences, tokens]."""
     turn = text.sequences[: len(text.names)]
     chosen = np.unique(np.linspace(0, len(turn) - 1, SEQUENCES).astype(int))
@@ -134,7 +135,7 @@ def _losses(order: SensitivityOrder, subjects: Sequence[Subject]) -> list[float]
     return found.means()
 
 
-def _branches(order: SensitivityOrder, subjects: Sequence[Subject], tokens: Tokens) -> list[Tensor]:
+def _branches(order: SensitivityOrder, subjects: Sequence[Subject], tokens: _Tokens) -> list[Tensor]:
     """(1): final hidden states [positions, hidden] of the original, and with each linear rounded."""
     reference = StreamedReference(OriginalWeights(order.source))
     numbers: list[int] = [0]
@@ -147,7 +148,7 @@ def _branches(order: SensitivityOrder, subjects: Sequence[Subject], tokens: Toke
         return [_compared(walk.finish(number).last_hidden_state) for number in numbers]
 
 
-def _final(weights: ReferenceWeights, tokens: Tokens) -> Tensor:
+def _final(weights: ReferenceWeights, tokens: _Tokens) -> Tensor:
     """(2): final hidden states of the text with these weights."""
     with StreamedReference(weights).walk(tokens) as walk:
         walk.start()
@@ -175,7 +176,7 @@ class _Measured:
     def of(order: SensitivityOrder) -> _Measured:
         """With what an earlier run of the same order left."""
         path = order.kept / f"sensitivities-{_digest(order)}.json"
-        return _Measured(path, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
+        return _Measured(path, dict(read_json_object(path)) if path.is_file() else {})
 
     @property
     def count(self) -> int:

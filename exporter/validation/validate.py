@@ -120,8 +120,8 @@ def _copying(
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """200, 500 and 1000."""
-    *others, last = map(str, numbers)
+    """200, 500 and 1,000."""
+    *others, last = (f"{each:,}" for each in numbers)
     return f"{', '.join(others)} and {last}" if others else last
 
 

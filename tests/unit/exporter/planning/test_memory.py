@@ -80,6 +80,12 @@ def test_equalising_alone_runs_the_reference() -> None:
     assert found["quantising"] == found["the reference"]
 
 
+def test_choosing_schemes_takes_a_layer_and_not_its_moments() -> None:
+    found = stages("gemma-2-9b", "mixed:5.0")
+    assert 3 * GIB < found["choosing schemes"] < found["quantising"]
+    assert "choosing schemes" not in stages("gemma-2-9b", "int4")
+
+
 def test_what_exceeds_the_limit_is_named() -> None:
     needs = (StageMemory("the reference", 2 * GIB), StageMemory("running onnx", 5 * GIB))
     require_memory(needs, 5 * GIB)
