@@ -53,7 +53,8 @@ def decide(
             f"recipe {recipe.name}",
             "keeps the integer codes a checkpoint holds, and this one "
             + ("holds none that a scheme has exactly" if why is None else f"holds none to keep: {why}"),
-            "choose int8 or int4 for it" + ("" if why is None else ", or other formats"),
+            "choose int8 or int4 for it, or take keep_stored out of a recipe of your own"
+            + ("" if why is None else ", or choose other formats"),
         )
     return decisions
 

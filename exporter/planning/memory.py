@@ -17,6 +17,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec, Role
 from exporter.planning.estimates import cache_size
 from exporter.planning.plan import Plan
+from exporter.planning.recipe import Calibration
 from exporter.schemes import FP32, IntegerScheme
 
 INTERPRETER = 0.7 * GIB  # Python, numpy and torch
@@ -54,8 +55,8 @@ def export_memory(
     largest_head = max(layer.head_dim for layer in spec.layers)
     tables = ROPE_TABLES * plan.variant.context * largest_head * FP32.bits // 8
     quantise = INTERPRETER + CHUNKS
-    if plan.variant.recipe.calibration is not None:
-        quantise = _calibrating(spec, calibration)
+    if (calibrated := plan.variant.recipe.calibration) is not None:
+        quantise = _calibrating(spec, calibration, calibrated)
     elif plan.variant.recipe.equalization is not None:  # some text runs through the reference
         quantise = max(quantise, _reference(spec, calibration.tokens))
     found = {"quantising": quantise}
@@ -90,10 +91,13 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     return LIBRARIES + largest + activations + REFERENCE_BLOCKS
 
 
-def _calibrating(spec: ModelSpec, size: CalibrationSize) -> float:
+def _calibrating(spec: ModelSpec, size: CalibrationSize, calibration: Calibration) -> float:
     """A layer's weights, what passes through it, the moments of its inputs and their factors."""
     moments = MOMENTS * _widest(spec) ** 2 * 4
-    return LIBRARIES + CHUNKS + size.spilled + max(_layer_bytes(spec)) + _passing(spec, size) + moments
+    layer_inputs = spec.per_layer_embedding
+    width = spec.hidden_size + (0 if layer_inputs is None else len(spec.layers) * layer_inputs.width)
+    waiting = min(size.spilled, calibration.tokens_for(spec) * width * 4)
+    return LIBRARIES + CHUNKS + waiting + max(_layer_bytes(spec)) + _passing(spec, size) + moments
 
 
 def _choosing(spec: ModelSpec, size: CalibrationSize) -> float:

@@ -190,7 +190,7 @@ def require_divisible(name: str, shape: tuple[int, ...], scheme: Scheme) -> None
         raise PlanError(
             name,
             f"its {shape[1]} inputs do not divide into {scheme.name}'s {_inputs_together(scheme)}",
-            "choose another scheme for it in the recipe",
+            "choose recipe int8, or another scheme for it in a recipe of your own",
         )
 
 

@@ -97,14 +97,19 @@ def judge_execution(
 
 
 def judge_quantisation(findings: Findings, recipe: str, copying: Copying, limit: QualityLimit) -> None:
-    """Put down what quantising costs. Nothing decided, nothing to keep: then there is no gate."""
+    """Put down what quantising costs. Nothing decided, nothing to keep: then that is said."""
     everywhere = np.ones(len(copying.text.positions), bool)
     subject, found = f"recipe {recipe}", copying.quantised.choices
     findings.copying += _runs(None, subject, copying, copying.original, everywhere, found)
     decided = copying.original.leads >= DECIDED
-    if decided.any():
-        kept = float((found == copying.original.choices)[decided].mean())
-        findings.gates.append(Gate("copying", None, subject, KEPT, at_least(kept, limit.top1, SHARE)))
+    if not decided.any():
+        findings.not_checked.append(
+            f"{subject}: transformers on the original checkpoint is decided about no answer of the "
+            "copy-and-extract text, so that quantising could lose none."
+        )
+        return
+    kept = float((found == copying.original.choices)[decided].mean())
+    findings.gates.append(Gate("copying", None, subject, KEPT, at_least(kept, limit.top1, SHARE)))
 
 
 def _runs(

@@ -105,7 +105,9 @@ def test_keeping_what_is_stored_of_a_float_checkpoint_is_an_error() -> None:
 
 def test_keeping_what_is_stored_where_no_runtime_can_is_an_error_that_says_why() -> None:
     held = dict.fromkeys(MATRICES, Q4_0)
-    with pytest.raises(PlanError, match=r"none to keep: litert takes no scale below 0.* or other formats"):
+    with pytest.raises(
+        PlanError, match=r"none to keep: litert takes no scale below 0.* choose other formats"
+    ):
         decide(SPEC, AS_STORED, held, [ONNX, LITERT])
 
 
