@@ -19,6 +19,7 @@ from exporter.reference.copy_text import DISTANCES, CopyText, copying_text
 from exporter.reference.texts import Texts, TokenisedText
 from exporter.stopwatch import Stopwatch
 from runtimes.excerpt import plain_excerpt
+from runtimes.manifest import CalibrationEntry
 from runtimes.session import PrefillLogits
 
 PROMPTS = ("The capital of France is",)
@@ -55,6 +56,14 @@ class Job:
     def calibration(self) -> CalibrationText:
         """Read when it is first asked for. Raises as `calibration_text`."""
         return calibration_text(self.source, self.texts, self.calibration_files)
+
+    def calibration_of(self, plan: Plan) -> CalibrationEntry | None:
+        """The text that a plan's codes are found on, None where its recipe wants none."""
+        wanted = plan.variant.recipe.calibration
+        if wanted is None:
+            return None
+        text = self.calibration.first(wanted.tokens_for(self.source.components["text"].spec))
+        return CalibrationEntry(text.names, text.tokens, text.sha256)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ Not about how any step works: each is a package of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
@@ -107,6 +107,7 @@ def make_releases(job: Job, outputs: Sequence[Path], force: bool) -> tuple[Expor
 
 def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> ExportResult:
     spec = job.source.components["text"].spec
+    plan = replace(plan, calibration=job.calibration_of(plan))
     with staged_release(out, force) as staging:
         release = staging.directory
         job.source.write_tokenizer(release)

@@ -108,12 +108,23 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class CalibrationEntry:
+    """The text that codes were found on. names: of its domains. sha256: of its tokens as little-endian
+    int32."""
+
+    names: tuple[str, ...]
+    tokens: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The release's table of contents.
 
     schema_version: always SCHEMA_VERSION, of whichever schema the file was.
     components: what the model is made of; every artifact is one's.
-    versions: package → version that took part.
+    versions: package → version that took part. calibration: None where codes were found without text,
+    and in releases made before it was kept.
     """
 
     schema_version: int
@@ -124,9 +135,11 @@ class Manifest:
     plan: PlanEntry
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]
+    calibration: CalibrationEntry | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        plain = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_manifest(release: Path) -> Manifest:
@@ -139,7 +152,7 @@ def read_manifest(release: Path) -> Manifest:
     try:
         match raw.get("schema_version"):
             case 2:
-                manifest = from_plain(Manifest, raw)
+                manifest = from_plain(Manifest, raw, absent_is_none=True)
             case 1:
                 manifest = _in_schema_2(from_plain(_ManifestOfSchema1, raw))
             case other:

@@ -114,6 +114,7 @@ def seal_release(
         source={"name": source.name, "sha256": dict(sorted(source.digests().items()))},
         components={name: _described(component) for name, component in source.components.items()},
         versions=dict(versions),
+        calibration=plan.calibration,
         plan={
             "recipe": plan.variant.recipe.name,
             "target": plan.variant.name,

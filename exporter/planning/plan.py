@@ -19,7 +19,7 @@ from exporter.planning.decisions import decide
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
-from runtimes.manifest import ComponentName
+from runtimes.manifest import CalibrationEntry, ComponentName
 
 PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them
 
@@ -43,11 +43,13 @@ class ComponentPlan:
 @dataclass(frozen=True)
 class Plan:
     """variant: as asked for, its context rounded up where a runtime wants that. asked_context: as it was.
-    components: what becomes of each of the model's, no two of which have a weight of one name."""
+    components: what becomes of each of the model's, no two of which have a weight of one name. calibration:
+    the text codes are found on, once a job has it."""
 
     variant: Variant
     asked_context: int
     components: Mapping[ComponentName, ComponentPlan]
+    calibration: CalibrationEntry | None = None
 
     @property
     def prefill_chunk(self) -> int:
@@ -55,7 +57,21 @@ class Plan:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is done otherwise than asked, a sentence each."""
+        """What is done otherwise than asked, and on what text codes are found, a sentence each."""
+        return (*self._of_context, *self._of_text)
+
+    @property
+    def _of_text(self) -> tuple[str, ...]:
+        if self.calibration is None:
+            return ()
+        text = self.calibration
+        return (
+            f"Codes were found on {text.tokens:,} tokens of calibration text in {len(text.names)} domains "
+            f"(SHA-256 of the tokens {text.sha256[:16]}…).",
+        )
+
+    @property
+    def _of_context(self) -> tuple[str, ...]:
         context, asked = self.variant.context, self.asked_context
         if context == asked:
             return ()

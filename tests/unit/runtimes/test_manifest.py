@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ import pytest
 
 from runtimes.errors import ManifestError
 from runtimes.formats import FORMATS, SUFFIXES
-from runtimes.manifest import Artifact, ComponentEntry, FileEntry, Manifest, read_manifest
+from runtimes.manifest import (
+    Artifact,
+    CalibrationEntry,
+    ComponentEntry,
+    FileEntry,
+    Manifest,
+    read_manifest,
+)
 
 TEXT = ComponentEntry("gemma3_text", 379136, ("tokens",), ("logits",))
 MANIFEST = Manifest(
@@ -305,3 +313,12 @@ def test_schema_1_is_read_as_strictly(
     change(raw)
     with pytest.raises(ManifestError, match=re.escape(said)):
         read_manifest(written(raw, tmp_path))
+
+
+def test_the_text_codes_were_found_on_is_kept_where_there_was_one(tmp_path: Path) -> None:
+    entry = CalibrationEntry(("hindi", "code"), 8192, "0" * 64)
+    for calibration in (None, entry):
+        manifest = replace(MANIFEST, calibration=calibration)
+        (tmp_path / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+        assert ("calibration" in json.loads(manifest.to_json())) == (calibration is not None)
+        assert read_manifest(tmp_path).calibration == calibration
