@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from exporter.planning.mixed_recipe import base
 from exporter.planning.recipe import load_recipe
 from exporter.quantization import sensitivity
 from exporter.quantization.sensitivity import EVERY, SensitivityOrder, measure_losses, short_text
 from exporter.scheme_choice import sensitivity_order
-from exporter.schemes import FP32, INT4_G32, INT8_CHANNEL
+from exporter.schemes import FP32, INT8_CHANNEL, Scheme
 from tests.fakes import silent
 from tests.jobs import a_job, a_plan, a_variant
 from tests.reference import transformers_logits
@@ -29,6 +30,13 @@ def an_order(work: Path, family: str = "Gemma 3") -> SensitivityOrder:
     return sensitivity_order(a_job(source, (plan,), {}, work), plan)
 
 
+def few_bits(order: SensitivityOrder, name: str) -> Scheme:
+    """The scheme a matrix is measured in."""
+    found = base(order.schemes[name])
+    assert found is not None
+    return found
+
+
 def logits(order: SensitivityOrder, rounded: str | None = None) -> Tensor:
     """Of transformers' own model at the positions that are compared, [positions, vocab]."""
     source = order.source
@@ -36,7 +44,7 @@ def logits(order: SensitivityOrder, rounded: str | None = None) -> Tensor:
     weights = dict(source.weights)
     if rounded is not None:
         count = len(weights[rounded])
-        weights[rounded] = order.rounding.rows(rounded, INT4_G32, 0, count)
+        weights[rounded] = order.rounding.rows(rounded, few_bits(order, rounded), 0, count)
     found = [
         transformers_logits(source.architecture, weights, torch.from_numpy(sequence).long())
         for sequence in short_text(order.text)
@@ -62,7 +70,7 @@ def test_a_loss_is_the_divergence_of_transformers_with_that_matrix_rounded(
     for name in named:
         other = logits(order, name).log_softmax(-1)
         expected = float((plain.exp() * (plain - other)).sum(-1).mean())
-        assert losses[name]["int4-g32"] == pytest.approx(expected, rel=2e-2, abs=2e-6), name
+        assert losses[name][few_bits(order, name).name] == pytest.approx(expected, rel=2e-2, abs=2e-6), name
 
 
 def test_more_bits_are_put_down_for_the_share_of_their_squared_error(tmp_path: Path) -> None:
