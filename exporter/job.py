@@ -57,13 +57,17 @@ class Job:
         """Read when it is first asked for. Raises as `calibration_text`."""
         return calibration_text(self.source, self.texts, self.calibration_files)
 
-    def calibration_of(self, plan: Plan) -> CalibrationEntry | None:
+    def text_for(self, plan: Plan) -> CalibrationText | None:
         """The text that a plan's codes are found on, None where its recipe wants none."""
         wanted = plan.variant.recipe.calibration
         if wanted is None:
             return None
-        text = self.calibration.first(wanted.tokens_for(self.source.components["text"].spec))
-        return CalibrationEntry(text.names, text.tokens, text.sha256)
+        return self.calibration.first(wanted.tokens_for(self.source.components["text"].spec))
+
+    def calibration_of(self, plan: Plan) -> CalibrationEntry | None:
+        """The same as a manifest has it."""
+        text = self.text_for(plan)
+        return None if text is None else CalibrationEntry(text.names, text.tokens, text.sha256)
 
     @property
     def remarks(self) -> tuple[str, ...]:

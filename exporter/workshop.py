@@ -130,10 +130,8 @@ def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     source: CheckpointSource = job.source
     if plan.equalization is not None:
         source, _ = equalised(job, plan)
-    if (calibration := plan.variant.recipe.calibration) is not None:
+    if (text := job.text_for(plan)) is not None:
         coding = Coding(plan.schemes, plan.methods, plan.taken_over)
-        wanted = calibration.tokens_for(job.source.components["text"].spec)
-        text = job.calibration.first(wanted)
         return write_calibrated(source, coding, text, directory, job.progress)
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
 

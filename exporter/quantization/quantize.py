@@ -6,18 +6,17 @@ about how a store is kept (`store.writer`) or codes are found (`methods`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
-from exporter.quantization.layer_progress import LayerProgress
 from exporter.quantization.methods.interface import Method
 from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.taken_over import TakenOver, require_held
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.store.writer import StoreWriter, WeightsDone
+from exporter.quantization.store.writer import StoreWriter
+from exporter.quantization.writing_order import WritingOrder
 from exporter.schemes import IntegerScheme, Scheme
 
 
@@ -44,26 +43,5 @@ def write_quantized(
     }
     with StoreWriter.begin(directory, source, schemes, methods) as store:
         if not store.finished:
-            _write_in_order(store, progress)
+            WritingOrder(store, progress).write_rest()
         return store.finish()
-
-
-def _write_in_order(store: StoreWriter, progress: Progress) -> None:
-    sizes = {
-        weight.name: math.prod(weight.shape)
-        for component in store.source.components.values()
-        for weight in component.weights
-        if weight.is_matrix
-    }
-    total, before = sum(sizes.values()), 0
-    layers = LayerProgress(sizes, progress)
-    for name, size in sizes.items():
-        if not store.has(name):
-            store.write(name, _telling(progress, before, total))
-        before += size
-        progress("quantise", before, total)
-        layers.written(name)
-
-
-def _telling(progress: Progress, before: int, total: int) -> WeightsDone:
-    return lambda done: progress("quantise", before + done, total)

@@ -25,7 +25,7 @@ from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
 from exporter.schemes import IntegerScheme
 
-VERSION = 1
+VERSION = 2  # 1 refitted 8-bit codes too
 TILE_WEIGHTS = 1 << 21
 MOST_ROWS = 1024
 BYTE = 8  # bits
