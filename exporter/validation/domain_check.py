@@ -46,7 +46,9 @@ def check_domains(job: Job, release: ReleaseUnderTest, findings: Findings) -> No
         (found,) = compare_weights(original, [quantised], texts, job.progress)
     statistics = {name: agreement.statistics() for name, agreement in found.items()}
     findings.comparisons += [
-        Comparison("quantisation", None, quantised.description, original.description, name, each)
+        Comparison(
+            "quantisation", None, f"{quantised.description}, {name}", original.description, name, each
+        )
         for name, each in statistics.items()
     ]
     worst = max(statistics, key=lambda name: statistics[name].mean_kl)

@@ -60,6 +60,7 @@ def test_every_domain_is_compared_and_the_worst_one_gated(tmp_path: Path) -> Non
     findings = found(tmp_path, recipe_with(0.5))
     measured = {each.route: each.statistics.mean_kl for each in findings.comparisons}
     assert {"hindi", "japanese", "code", "chat"} <= set(measured)
+    assert all(each.subject.endswith(f", {each.route}") for each in findings.comparisons)  # rows of a table
     (gate,) = findings.gates
     assert isinstance(gate.verdict, Passed)
     assert gate.verdict.measured == max(measured.values())
