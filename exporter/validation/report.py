@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.evaluation.statistics import Statistics
+from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.estimates import CacheSize
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
@@ -16,7 +17,7 @@ from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, o
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 6
+REPORT_SCHEMA_VERSION = 7
 
 Kind = Literal[
     "files",
@@ -164,6 +165,7 @@ class PathRun:
 class ValidationReport:
     """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
     remarks: how the checkpoint was read where it does not say it all itself, a sentence each.
+    devices: what is predicted of the devices it is meant for, none where a release is checked again.
     paths: every execution path of every artifact, those that were not executed too.
     copying: answers by subject and distance; empty where the context was too short to ask.
     activations: how large values became in transformers on the quantised checkpoint, over both texts.
@@ -175,6 +177,7 @@ class ValidationReport:
     model: str
     recipe: str
     target: str
+    devices: tuple[DeviceVerdict, ...]
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
     weights: tuple[WeightOrigin, ...]

@@ -134,6 +134,7 @@ def _report(
         model=job.source.name,
         recipe=plan.variant.recipe.name,
         target=plan.variant.name,
+        devices=(),
         left_out=job.source.left_out,
         remarks=(*job.remarks, *plan.remarks, *findings.remarks),
         weights=weight_origins(release.checkpoint, plan.refusals),

@@ -147,6 +147,7 @@ def passing() -> ValidationReport:
         model="gemma-3-270m",
         recipe="int8",
         target="all",
+        devices=(),
         left_out=(),
         remarks=(),
         weights=(WeightOrigin("quantised", "BF16", "int8-channel", 183, None),),
