@@ -1,4 +1,5 @@
-"""What `quality` compares: recipes of ours and llama.cpp's mixes, each of several copies of one checkpoint.
+"""What `quality` compares: recipes of ours, llama.cpp's mixes and what the runtimes' own quantisers make,
+each of several copies of one checkpoint.
 
 The copies compute one function: "original" as it came, "off-grid" jittered (`off_grid`), "equalised" the
 jittered one with the columns of its linears equalised as our recipes do. The embedding stays as it is
@@ -22,6 +23,7 @@ from benchmarks.ggml_mixes import mixed, require_the_samples_types
 from benchmarks.importance import Importance, importance, importance_in
 from benchmarks.off_grid import OffGridSource, off_grid
 from benchmarks.one_variant import job_for, plan_for
+from benchmarks.vendor_quantizers import quantized_by
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
 from exporter.planning.recipe import load_recipe
@@ -36,15 +38,34 @@ COPIES: tuple[Copy, ...] = get_args(Copy)
 
 
 @dataclass(frozen=True)
+class OfRecipe:
+    """A recipe of ours, by name or file."""
+
+    recipe: str
+
+
+@dataclass(frozen=True)
+class OfMix:
+    """A mix of llama.cpp's, with an importance matrix or without."""
+
+    mix: str
+    important: bool
+
+
+@dataclass(frozen=True)
+class OfVendor:
+    """A runtime's own quantiser, one of `vendor_quantizers.VENDORS`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Subject:
-    """name: as the table has it. weights: the copy it is made of. recipe: ours, or None for a mix of
-    llama.cpp's, with an importance matrix where `important` says so."""
+    """name: as the table has it. weights: the copy it is made of."""
 
     name: str
     weights: Copy
-    recipe: str | None
-    mix: str
-    important: bool
+    maker: OfRecipe | OfMix | OfVendor
 
     @property
     def key(self) -> tuple[str, str]:
@@ -52,12 +73,16 @@ class Subject:
 
 
 def of_recipe(recipe: str, weights: Copy) -> Subject:
-    return Subject(load_recipe(recipe).name, weights, recipe, "", important=False)
+    return Subject(load_recipe(recipe).name, weights, OfRecipe(recipe))
 
 
 def of_mix(mix: str, important: bool, weights: Copy) -> Subject:
     name = f"llama.cpp {mix}" + (", imatrix" if important else "")
-    return Subject(name, weights, None, mix, important)
+    return Subject(name, weights, OfMix(mix, important))
+
+
+def of_vendor(name: str, weights: Copy) -> Subject:
+    return Subject(name, weights, OfVendor(name))
 
 
 @dataclass(frozen=True)
@@ -84,11 +109,19 @@ class Makers:
     def make(self, subject: Subject, scratch: Path) -> Made:
         """A subject. scratch: a directory of its own, for what a recipe writes."""
         source = self.copy(subject.weights)
-        if subject.recipe is None:
-            seen = self._importance_of(subject.weights) if subject.important else None
-            found = mixed(source, subject.mix, seen, self._library)
-            return Made(found, {name: found.stored_bytes(name) for name in source.tensors})
-        plan = plan_for(source, subject.recipe, (), context=128)
+        match subject.maker:
+            case OfRecipe(recipe):
+                return self._by_recipe(source, recipe, scratch)
+            case OfMix(mix, important):
+                seen = self._importance_of(subject.weights) if important else None
+                mixture = mixed(source, mix, seen, self._library)
+                return Made(mixture, {name: mixture.stored_bytes(name) for name in source.tensors})
+            case OfVendor(name):
+                vendors = quantized_by(source, name)
+                return Made(vendors, {name: vendors.stored_bytes(name) for name in source.tensors})
+
+    def _by_recipe(self, source: CheckpointSource, recipe: str, scratch: Path) -> Made:
+        plan = plan_for(source, recipe, (), context=128)
         checkpoint = quantize(job_for(source, plan, scratch), plan, scratch / "store")
         stored = {name: each.scheme.stored_bytes(each.shape) for name, each in checkpoint.matrices.items()}
         vectors = {name: values.nbytes for name, values in checkpoint.vectors.items()}
