@@ -72,7 +72,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mix", nargs="*", default=list(MIXES), choices=list(MIXES))
     parser.add_argument("--vendor", nargs="*", default=list(VENDORS), choices=list(VENDORS))
     parser.add_argument("--importance", choices=list(IMPORTANCE), default="both")
-    parser.add_argument("--weights", nargs="*", default=list(COPIES), choices=COPIES)
+    parser.add_argument(
+        "--weights", nargs="*", default=["original", "off-grid", "equalised"], choices=COPIES
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--at-once", type=int, default=3)
     return parser.parse_args()

@@ -2,9 +2,10 @@
 each of several copies of one checkpoint.
 
 The copies compute one function: "original" as it came, "off-grid" jittered (`off_grid`), "equalised" the
-jittered one with the columns of its linears equalised as our recipes do. The embedding stays as it is
-there, for nobody else's format has a place for its vector. A recipe of ours equalises for itself, so it is
-not made of the last. Not about measuring.
+jittered one with the columns of its linears equalised as our recipes do, "rotated" the original with values
+turned within each head (`rotated`). The embedding stays as it is in all of them, for nobody else's format
+has a place for its vector. A recipe of ours equalises for itself, so it is not made of the equalised one.
+Not about measuring.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.ggml_mixes import mixed, require_the_samples_types
 from benchmarks.importance import Importance, importance, importance_in
 from benchmarks.off_grid import OffGridSource, off_grid
 from benchmarks.one_variant import job_for, plan_for
+from benchmarks.rotated import RotatedSource, rotated
 from benchmarks.vendor_quantizers import quantized_by
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
@@ -33,7 +35,7 @@ from exporter.reference.texts import Texts
 from exporter.reference.weights import ReferenceWeights
 from exporter.workshop import quantize
 
-Copy = Literal["original", "off-grid", "equalised"]
+Copy = Literal["original", "off-grid", "equalised", "rotated"]
 COPIES: tuple[Copy, ...] = get_args(Copy)
 
 
@@ -136,6 +138,12 @@ class Makers:
                 return self._off_grid
             case "equalised":
                 return self._equalised
+            case "rotated":
+                return self._rotated
+
+    @cached_property
+    def _rotated(self) -> RotatedSource:
+        return rotated(self.source)
 
     @cached_property
     def _off_grid(self) -> OffGridSource:
@@ -162,6 +170,8 @@ class Makers:
                 return importance_in(self._off_grid, self._importance)
             case "equalised":
                 return importance_in(self._equalised, self._importance_of("off-grid"))
+            case "rotated":
+                return importance(self._rotated, self.texts)
 
     @cached_property
     def _library(self) -> GgmlLibrary:
