@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from benchmarks.auto_round import STORED_NAME
 from benchmarks.ggml_library import GgmlLibrary, ggml_library
 from benchmarks.ggml_mixes import mixed, require_the_samples_types
 from benchmarks.importance import Importance, importance, importance_in
@@ -32,8 +33,9 @@ from exporter.planning.recipe import load_recipe
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.quantization.transforms.equalization import EqualizedSource, equalize
 from exporter.reference.texts import Texts
-from exporter.reference.weights import ReferenceWeights
+from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.workshop import quantize
+from runtimes.strict_json import read_json_object
 
 Copy = Literal["original", "off-grid", "equalised", "rotated"]
 COPIES: tuple[Copy, ...] = get_args(Copy)
@@ -62,12 +64,19 @@ class OfVendor:
 
 
 @dataclass(frozen=True)
+class OfCheckpoint:
+    """A Hugging Face directory of what another tool's codes come back as, with `stored.json`."""
+
+    directory: Path
+
+
+@dataclass(frozen=True)
 class Subject:
     """name: as the table has it. weights: the copy it is made of."""
 
     name: str
     weights: Copy
-    maker: OfRecipe | OfMix | OfVendor
+    maker: OfRecipe | OfMix | OfVendor | OfCheckpoint
 
     @property
     def key(self) -> tuple[str, str]:
@@ -85,6 +94,11 @@ def of_mix(mix: str, important: bool, weights: Copy) -> Subject:
 
 def of_vendor(name: str, weights: Copy) -> Subject:
     return Subject(name, weights, OfVendor(name))
+
+
+def of_checkpoint(directory: Path) -> Subject:
+    """Of the original: what it was made of is not the benchmark's to choose."""
+    return Subject(directory.name, "original", OfCheckpoint(directory))
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,9 @@ class Makers:
             case OfVendor(name):
                 vendors = quantized_by(source, name)
                 return Made(vendors, {name: vendors.stored_bytes(name) for name in source.tensors})
+            case OfCheckpoint(directory):
+                stored = read_json_object(directory / STORED_NAME)
+                return Made(OriginalWeights(open_source(str(directory))), stored)
 
     def _by_recipe(self, source: CheckpointSource, recipe: str, scratch: Path) -> Made:
         plan = plan_for(source, recipe, (), context=128)
