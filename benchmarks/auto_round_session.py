@@ -1,4 +1,4 @@
-"""What `auto_round` runs in auto-round's own environment: a checkpoint in, its rounded weights out.
+"""What `auto_rounding` runs in auto-round's own environment: a checkpoint in, its rounded weights out.
 
     python auto_round_session.py CHECKPOINT TOKENS.npy OUT ITERATIONS {symmetric|zero-points}
 

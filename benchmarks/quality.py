@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--recipe", nargs="*", default=["int8", "int4"], help="names or .toml files")
     parser.add_argument("--mix", nargs="*", default=list(MIXES), choices=list(MIXES))
     parser.add_argument("--vendor", nargs="*", default=list(VENDORS), choices=list(VENDORS))
-    parser.add_argument("--checkpoint", nargs="*", default=[], type=Path, help="made by `auto_round`")
+    parser.add_argument("--checkpoint", nargs="*", default=[], type=Path, help="made by `auto_rounding`")
     parser.add_argument("--importance", choices=list(IMPORTANCE), default="both")
     parser.add_argument(
         "--weights", nargs="*", default=["original", "off-grid", "equalised"], choices=COPIES

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from benchmarks.auto_round import STORED_NAME
+from benchmarks.auto_rounding import STORED_NAME
 from benchmarks.ggml_library import GgmlLibrary, ggml_library
 from benchmarks.ggml_mixes import mixed, require_the_samples_types
 from benchmarks.importance import Importance, importance, importance_in

@@ -1,6 +1,6 @@
 """What auto-round makes of a checkpoint in four bits, as an oracle for our own codes.
 
-    python -m benchmarks.auto_round OUT [--model REF] [--kind zero-points] [--iterations 50]
+    python -m benchmarks.auto_rounding OUT [--model REF] [--kind zero-points] [--iterations 50]
                                     [--tokens 25600]
     python -m benchmarks.quality --checkpoint OUT ...
 
