@@ -157,7 +157,7 @@ def test_an_honest_artifact_passes_every_gate(
 ) -> None:
     report = request(release, quantised, prefill=prefill).report()
     assert {gate.kind for gate in report.gates} == {
-        "weights", "lowering", "quantisation", "end to end", "execution"
+        "weights", "lowering", "quantisation", "end to end", "execution", "degenerate", "boundaries"
     }  # fmt: skip
     assert all(isinstance(gate.verdict, Passed) for gate in report.gates), report.gates
     assert (report.outcome, report.exit_code) == ("passed", 0)
@@ -319,7 +319,7 @@ def test_a_runtime_that_is_not_installed_is_a_skip(release: Path, quantised: Qua
 
     drivers = (replace(ONNX.drivers[0], open=absent),)
     report = request(release, quantised).of_release(drivers=lambda _: drivers).report()
-    assert set(skipped(report)) == {"lowering", "execution", "end to end"}
+    assert set(skipped(report)) == {"lowering", "execution", "boundaries", "end to end"}
     assert report.exit_code == 3
 
 
