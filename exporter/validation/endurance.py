@@ -23,7 +23,7 @@ from runtimes.memory import process_memory
 from runtimes.session import Logits, SessionFacts, Tokens
 
 WANTED = 1000  # steps
-FEWEST = 400  # less says nothing of a slow leak or a slow drift
+FEWEST = 256  # less says nothing of a slow leak or a slow drift
 SETTLED = 100  # steps after which everything that is made once has been made
 
 DRIFT, GROWTH = "KL of the last quarter of the steps by the first's", "growth of anonymous memory"
@@ -62,7 +62,7 @@ class WatchedMemory:
     def growth(self) -> int | None:
         """Bytes, None where the system does not say or too little was run."""
         before, after = self.found.get(SETTLED), self.found.get(self.until)
-        if before is None or after is None or self.until - SETTLED < FEWEST - SETTLED:
+        if before is None or after is None or self.until < FEWEST:
             return None
         return after - before
 
