@@ -70,9 +70,14 @@ def name_first_layer(check: ArtifactCheck) -> None:
 
 
 def _put_down(check: ArtifactCheck, driver: Driver, wrong: WrongState) -> None:
-    subject = f"{driver.arithmetic}: {FIRST}: {layer_before(check.spec, wrong.number)}"
+    layer, path = layer_before(check.spec, wrong.number), check.artifact.path
     verdict = at_most(wrong.error, driver.state_limit, "")
-    check.findings.gates.append(Gate("lowering", check.artifact.path, subject, STATISTIC, verdict))
+    subject = f"{driver.arithmetic}: {FIRST}: {layer}"
+    check.findings.gates.append(Gate("lowering", path, subject, STATISTIC, verdict))
+    check.findings.remarks.append(
+        f"{path}, {driver.arithmetic}: {FIRST}: {layer}. What leaves it strays by {wrong.error:.2g} of its "
+        f"size from transformers on the quantised checkpoint, and {driver.state_limit:g} is allowed."
+    )
 
 
 def layer_before(spec: ModelSpec, number: int) -> str:
