@@ -209,7 +209,11 @@ def _endurance(check: ArtifactCheck, driver: Driver, subject: str, ran: _Ran) ->
     closest = next(name for name in (TWIN, QUANTISED, ORIGINAL) if name in agreements)
     routes = (ran.whole, ran.turns)
     judge_endurance(findings, path, subject, routes, agreements[closest], driver.lowering_limit)
-    if ran.growth is not None:
+    if ran.growth is None:
+        findings.not_checked.append(
+            f"{path}, {subject}: whether memory grows with decode steps was not measured."
+        )
+    else:
         rows = len(ran.first.kept) * ran.executed.facts.vocab_size * FLOAT_BYTES
         judge_memory(findings, path, subject, ran.growth, rows + CACHE_COPIES * check.cache.bytes)
 

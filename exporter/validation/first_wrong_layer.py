@@ -22,7 +22,7 @@ from exporter.formats.family import Driver
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, ShowsHiddenStates
 from exporter.models.text.spec import ModelSpec
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.reference.hidden_states import reference_states
+from exporter.reference.reference_states import reference_states
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.report import Gate
 from exporter.validation.routes import turns_of

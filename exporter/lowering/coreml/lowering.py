@@ -25,10 +25,10 @@ from exporter.errors import LoweringError
 from exporter.formats.coreml import COREML, COREML_STREAM
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
-from exporter.lowering.coreml.hidden_states import coreml_hidden_states
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.tokenizer_beside import TOKENIZER_FILES, write_beside
+from exporter.lowering.coreml.watched_program import coreml_hidden_states
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress

@@ -27,10 +27,10 @@ from exporter.lowering.onnx.artifact_file import WEIGHTS_KEY
 from exporter.lowering.onnx.external_data import ByteRange, lay_out, write_external_data
 from exporter.lowering.onnx.genai_prompts import genai_prompts
 from exporter.lowering.onnx.graph_form import DIRECTORY, GraphForm, form_of
-from exporter.lowering.onnx.hidden_states import onnx_hidden_states
 from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBytes, HalvedCodeBytes
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
+from exporter.lowering.onnx.watched_body import onnx_hidden_states
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import IntegerScheme

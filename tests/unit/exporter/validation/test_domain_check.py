@@ -79,8 +79,9 @@ def test_a_language_whose_tokens_are_lost_fails_and_is_named(tmp_path: Path) -> 
     lost = tuple(sorted(seen["hindi"] - others))
     assert lost
     findings = found(tmp_path, recipe_with(0.02), lost=lost)
-    (failed,) = (gate for gate in findings.gates if isinstance(gate.verdict, Failed))
-    assert "hindi, the worst of 12 domains" in failed.subject
+    failed = [gate.subject for gate in findings.gates if isinstance(gate.verdict, Failed)]
+    assert any("hindi, the worst of 12 domains" in subject for subject in failed)
+    assert len(failed) < len(findings.gates)
 
 
 def test_without_a_limit_that_nothing_was_compared_is_said(tmp_path: Path) -> None:
