@@ -28,7 +28,7 @@ SETTLED = 100  # steps after which everything that is made once has been made
 
 DRIFT, GROWTH = "KL of the last quarter of the steps by the first's", "growth of anonymous memory"
 
-# Text is not alike everywhere: the evaluation text begins in English and ends in C.
+# Text is not alike everywhere: the evaluation text has four languages and code.
 MOST_DRIFT = 10.0
 # Of logits being compared, on every thread, and what allocators keep: 1,000 leaked rows would be 1 GiB.
 MOST_GROWTH = 96 << 20

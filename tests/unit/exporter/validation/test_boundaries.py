@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from exporter.reference.special_prompt import special_text, special_tokens
 from exporter.reference.texts import Texts
 from exporter.validation.boundaries import OFFSETS, chosen_boundaries
@@ -14,15 +12,12 @@ from exporter.validation.verdict import Failed, Passed
 from runtimes.session import Logits, Tokens
 from tests.fakes import EagerSession
 from tests.tiny import WINDOW, RandomSource, tiny_gemma3
-from tests.unit.exporter.validation.whole_validations import Quantised, gates, quantised_model, request
+from tests.unit.exporter.validation.whole_validations import Quantised, gates, quantised, release, request
+
+__all__ = ["quantised", "release"]  # fixtures
 
 PAD, UNKNOWN = 0, 3
 ASKED = [(8 + by, f"{how}a chunk") for by, how in OFFSETS]
-
-
-@pytest.fixture(scope="module")
-def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
-    return quantised_model(RandomSource(tiny_gemma3()), tmp_path_factory.mktemp("quantised"))
 
 
 def test_what_returns_logits_is_given_each_length_by_prefill() -> None:
@@ -78,11 +73,9 @@ class OffByOneSession(EagerSession):
 
 
 def test_wrong_answers_at_one_length_and_to_special_tokens_fail_and_are_named(
-    tmp_path: Path, quantised: Quantised
+    release: Path, quantised: Quantised
 ) -> None:
-    for name in ("release", "scratch"):
-        (tmp_path / name).mkdir()
-    report = request(tmp_path / "release", quantised, session=OffByOneSession).report()
+    report = request(release, quantised, session=OffByOneSession).report()
     length, special = gates(report, "boundaries")
     assert isinstance(length.verdict, Failed)
     assert "16 tokens prefilled, the window, the worst of 7 prompts" in length.subject
@@ -92,10 +85,8 @@ def test_wrong_answers_at_one_length_and_to_special_tokens_fail_and_are_named(
     assert all(isinstance(gate.verdict, Passed) for gate in others), "nothing else sees it"
 
 
-def test_an_artifact_without_prefill_logits_is_tried_too(tmp_path: Path, quantised: Quantised) -> None:
-    for name in ("release", "scratch"):
-        (tmp_path / name).mkdir()
-    report = request(tmp_path / "release", quantised, prefill="none").report()
+def test_an_artifact_without_prefill_logits_is_tried_too(release: Path, quantised: Quantised) -> None:
+    report = request(release, quantised, prefill="none").report()
     found: list[Gate] = gates(report, "boundaries")
     assert len(found) == 2
     assert all(isinstance(gate.verdict, Passed) for gate in found)

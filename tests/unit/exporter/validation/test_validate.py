@@ -39,7 +39,6 @@ from tests.fakes import (
     change_archive,
     eager_driver,
 )
-from tests.tiny import RandomSource, tiny_gemma3
 from tests.unit.exporter.validation.whole_validations import (
     RECIPE,
     TOKENS,
@@ -47,24 +46,15 @@ from tests.unit.exporter.validation.whole_validations import (
     failed,
     gates,
     gates_passed,
-    quantised_model,
+    quantised,
+    release,
     request,
     skipped,
 )
 
+__all__ = ["quantised", "release"]  # fixtures
+
 LINEAR = "model.layers.2.mlp.up_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
-    return quantised_model(RandomSource(tiny_gemma3()), tmp_path_factory.mktemp("quantised"))
-
-
-@pytest.fixture
-def release(tmp_path: Path) -> Path:
-    (tmp_path / "release").mkdir()
-    (tmp_path / "scratch").mkdir()
-    return tmp_path / "release"
 
 
 @pytest.mark.parametrize("prefill", FAKE_PREFILLS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from exporter.job import Job
 from exporter.lowering.interface import LoweringOrder
@@ -26,7 +27,7 @@ from exporter.validation.verdict import Failed, Passed, Skipped
 from runtimes.session import PrefillLogits
 from tests.fakes import ArchiveLowering, EagerSession, eager_driver, silent
 from tests.jobs import a_job, a_plan, a_variant, validated
-from tests.tiny import RandomSource
+from tests.tiny import RandomSource, tiny_gemma3
 
 LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
 HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
@@ -49,6 +50,18 @@ def quantised_model(source: RandomSource, directory: Path) -> Quantised:
     seen = input_sizes(source, np.arange(6, 70, dtype=np.int32), silent)
     checkpoint = write_quantized(equalize(source, seen, HOW), plan.schemes, directory / "q", silent)
     return Quantised(source, plan, checkpoint, directory)
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
+    return quantised_model(RandomSource(tiny_gemma3()), tmp_path_factory.mktemp("quantised"))
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "release"
 
 
 @dataclass(frozen=True)
