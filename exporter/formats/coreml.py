@@ -73,6 +73,8 @@ print(try await model.generate(config: config, prompt: "{PROMPT}"))
 # a row of zeros by it.
 COREML_STREAM = ScaledStream(headroom=2.0, smallest=2.0**-4)
 
+EVALUATED_TOKENS = 768  # of prompts tried alone: the MIL evaluator is slow
+
 COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
@@ -94,8 +96,22 @@ COREML = RuntimeFamily(
     drivers=(
         # The RoPE tables are fp16 in either arithmetic, which is nearly all of what fp32 measures: 1e-6 on
         # the 270M, up to 8e-6 on tiny random models whose attention is far sharper than any trained one's.
-        Driver("fp32", _in_fp32, lowering_limit=1e-5, hand_over_limit=1e-5),
-        Driver("fp16", _in_fp16, lowering_limit=1e-3, hand_over_limit=1e-3),
+        Driver(
+            "fp32",
+            _in_fp32,
+            lowering_limit=1e-5,
+            hand_over_limit=1e-5,
+            state_limit=3e-2,
+            boundary_tokens=EVALUATED_TOKENS,
+        ),
+        Driver(
+            "fp16",
+            _in_fp16,
+            lowering_limit=1e-3,
+            hand_over_limit=1e-3,
+            state_limit=1e-1,
+            boundary_tokens=EVALUATED_TOKENS,
+        ),
     ),
     paths=(),
     arm64=NotOnArm64("Core ML's runtime is macOS' and iOS' own, and the MIL evaluator is on no phone"),

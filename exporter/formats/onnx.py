@@ -109,7 +109,7 @@ ONNX = RuntimeFamily(
     rewindable=None,
     context_multiple=1,
     stream=None,
-    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2),),
+    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-2, state_limit=1e-4),),
     paths=WEB_PATHS,
     # Gemma 3 270M measures 1e-7 (int8) and 0.0065 (int4) on a Cortex-A76, 0.0069 (int4) on x86-64.
     arm64=Arm64Limits(of_4_bits=2e-2, others=1e-5),

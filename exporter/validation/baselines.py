@@ -19,6 +19,7 @@ from exporter.reference.leads import Decisions
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peak import Peak
 from exporter.reference.peaks import Peaks
+from exporter.reference.special_prompt import SpecialPrompt, special_prompt
 from exporter.reference.streamed import reference_decisions, reference_logits
 from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.copying import Copying
@@ -36,6 +37,7 @@ class Baselines:
         self._files: dict[str, LogitsFile] = {}
         self._decisions: dict[str, Decisions] = {}
         self._peaks: dict[str, Peaks] = {}
+        self._special: dict[str, SpecialPrompt] = {}
 
     def original(self) -> LogitsFile:
         """transformers on the checkpoint as it came."""
@@ -56,6 +58,19 @@ class Baselines:
             self._decided(ORIGINAL, OriginalWeights(self._job.source), text),
             self._decided(_name(checkpoint), UnpackedWeights(checkpoint), text),
         ).within(context)
+
+    def special(self, checkpoint: QuantizedCheckpoint) -> SpecialPrompt:
+        """What transformers makes of a prompt of special tokens on a quantised checkpoint."""
+        name = f"{_name(checkpoint)}-special"
+        if name not in self._special:
+            job, facts = self._job, self._job.source.tokens
+            weights = UnpackedWeights(checkpoint)
+            known = (facts.pad_token, facts.eos_token, *facts.stop_tokens)
+            with job.stopwatch.step(f"{weights.description}, special tokens"):
+                self._special[name] = special_prompt(
+                    weights, job.texts, known, self._directory / name, job.progress
+                )
+        return self._special[name]
 
     def peaks(self, checkpoint: QuantizedCheckpoint) -> tuple[Peak, ...]:
         """The largest magnitudes in transformers on a quantised checkpoint of the job, over the evaluation

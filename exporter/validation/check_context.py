@@ -17,7 +17,10 @@ from exporter.formats.family import Driver, RuntimeFamily
 from exporter.formats.table import family_of
 from exporter.job import Job
 from exporter.lowering.interface import Lowering, RouteRunner
+from exporter.models.text.spec import ModelSpec
+from exporter.planning.estimates import CacheSize, cache_size
 from exporter.reference.logits_file import LogitsFile
+from exporter.reference.special_prompt import SpecialPrompt
 from exporter.reference.texts import TokenisedText
 from exporter.validation.copying import Copying
 from exporter.validation.findings import Findings, ReleaseUnderTest
@@ -36,7 +39,8 @@ Compared = LogitsFile | Mapping[int, NDArray[np.float32]]
 class ArtifactCheck:
     """baselines: transformers' logits by what they are of, ORIGINAL or QUANTISED; descriptions: in words.
     text: the evaluation text as far as it is compared. copying: facts to ask for from far back, None where
-    the context holds none. scratch: existing directory for what is big."""
+    the context holds none. special: a prompt of special tokens. scratch: existing directory for what is
+    big."""
 
     job: Job
     release: ReleaseUnderTest
@@ -45,12 +49,22 @@ class ArtifactCheck:
     descriptions: Mapping[str, str]
     text: TokenisedText
     copying: Copying | None
+    special: SpecialPrompt
     scratch: Path
     findings: Findings
 
     @property
     def family(self) -> RuntimeFamily:
         return family_of(self.artifact.format)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.job.source.components[self.artifact.component].spec
+
+    @property
+    def cache(self) -> CacheSize:
+        """Of the opened artifact."""
+        return cache_size(self.spec, self.artifact.context, self.artifact.prefill_chunk, self.family)
 
     @property
     def lowering(self) -> Lowering:

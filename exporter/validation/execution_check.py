@@ -14,13 +14,27 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.formats.family import Driver
 from exporter.planning.recipe import QualityLimit
 from exporter.reference.logits_file import LogitsFile
 from exporter.validation.baselines import ORIGINAL, QUANTISED
+from exporter.validation.boundaries import (
+    KL,
+    Boundaries,
+    Boundary,
+    boundaries_of,
+    judge_boundaries,
+    judge_special,
+    say_what_was_not_tried,
+    special_logits,
+    try_boundaries,
+)
 from exporter.validation.check_context import ArtifactCheck, Compared
 from exporter.validation.copying import LOST, Choices, answers_of, judge_execution
+from exporter.validation.degenerate import LOOKED_AT, judge_artifact
+from exporter.validation.endurance import WatchedMemory, judge_endurance, judge_memory
 from exporter.validation.gates import (
     MEAN_KL,
     TOP_1,
@@ -39,10 +53,12 @@ from exporter.validation.routes import Keeping, Pace, Route, RouteResult, Sessio
 from exporter.validation.twin_check import TWIN, Twins, judge_lowering, twin_logits
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
-from runtimes.session import Session, SessionFacts
+from runtimes.session import Logits, Session, SessionFacts
 
 ITSELF = "the artifact, every position"
 FINITE, FAILURES = "non-finite logits", "failures to run"
+FLOAT_BYTES = 4
+CACHE_COPIES = 2  # one that grows is given and returned
 CANNOT_RUN = "the artifact cannot be run"
 
 
@@ -77,6 +93,10 @@ class _Ran:
     first: RouteResult
     second: RouteResult
     answers: Choices | None
+    growth: int | None
+    boundaries: Boundaries
+    prompts: Mapping[Boundary, NDArray[np.float32]]
+    special: Logits
 
 
 def run_itself(check: ArtifactCheck, driver: Driver, twins: Twins) -> Executed | None:
@@ -124,23 +144,46 @@ def _run(check: ArtifactCheck, driver: Driver, twins: Twins) -> _Ran:
         }
         whole, turns = check.routes(facts)
         write = _twin_of_fp16(check, driver, facts, twins)
+        boundaries = boundaries_of(check, driver, facts.prefill_chunk, facts.prefill_logits)
+        at = [*turns.decoded().tolist(), *(each.position for each in boundaries.chosen)]
         runner = SessionRunner(session, pace)
-        first = check.run(runner, whole, subject, compared, Keeping(turns.decoded(), write))
+        watched = WatchedMemory(runner, until=check.positions - turns.segments[-1].tokens)
+        first = check.run(watched, whole, subject, compared, Keeping(np.array(at), write))
         inner += _inner_non_finite(session)
-        compared |= {TWIN: None, ITSELF: first.kept}
+        compared |= {TWIN: None, ITSELF: {each: first.kept[each] for each in turns.decoded().tolist()}}
         second = check.run(runner, turns, subject, compared)
+        inner += _inner_non_finite(session)
+        with job.stopwatch.step("boundaries"):
+            prompts = try_boundaries(check, session, boundaries)
+            special = special_logits(session, check.special)
         answers = _answers(check, session)
         inner += _inner_non_finite(session)
     size = _size(check.release.directory / check.artifact.path)
     executed = Executed(check.artifact, size, facts, pace, grown, inner, continuations)
-    return _Ran(executed, whole, turns, first, second, answers)
+    return _Ran(
+        executed,
+        whole,
+        turns,
+        first,
+        second,
+        answers,
+        watched.growth,
+        boundaries,
+        prompts,
+        special,
+    )
 
 
 def _judge(check: ArtifactCheck, driver: Driver, twins: Twins, ran: _Ran) -> None:
     subject, path = _subject(ran.executed.facts), check.artifact.path
     non_finite = ran.first.non_finite + ran.second.non_finite
     check.findings.gates.append(count_gate("execution", path, subject, FINITE, non_finite, "logits"))
+    judge_artifact(check.findings, path, subject, _some(ran.first.kept))
     _hand_over(check, driver, subject, ran)
+    judge_boundaries(check, driver, subject, ran.prompts, ran.first.kept)
+    judge_special(check, subject, check.special, ran.special)
+    say_what_was_not_tried(check, subject, ran.boundaries)
+    _endurance(check, driver, subject, ran)
     if check.copying is not None and ran.answers is not None:
         asked = np.ones(len(ran.answers), bool)
         judge_execution(check.findings, path, subject, check.copying, asked, ran.answers)
@@ -152,6 +195,27 @@ def _judge(check: ArtifactCheck, driver: Driver, twins: Twins, ran: _Ran) -> Non
     if (limit := _end_to_end_limit(check)) is not None:
         statistics = ran.first.agreements[ORIGINAL].statistics()
         check.findings.gates += quality_gates("end to end", path, subject, statistics, limit)
+
+
+def _some(kept: Mapping[int, NDArray[np.float32]]) -> Logits:
+    """Logits of some positions that are spread over the text, in order."""
+    at = sorted(kept)
+    return np.stack([kept[each] for each in at[:: max(1, len(at) // LOOKED_AT)]])
+
+
+def _endurance(check: ArtifactCheck, driver: Driver, subject: str, ran: _Ran) -> None:
+    """Of the first route, against the most exact reference it was compared with."""
+    agreements, findings, path = ran.first.agreements, check.findings, check.artifact.path
+    closest = next(name for name in (TWIN, QUANTISED, ORIGINAL) if name in agreements)
+    routes = (ran.whole, ran.turns)
+    judge_endurance(findings, path, subject, routes, agreements[closest], driver.lowering_limit)
+    if ran.growth is None:
+        findings.not_checked.append(
+            f"{path}, {subject}: whether memory grows with decode steps was not measured."
+        )
+    else:
+        rows = len(ran.first.kept) * ran.executed.facts.vocab_size * FLOAT_BYTES
+        judge_memory(findings, path, subject, ran.growth, rows + CACHE_COPIES * check.cache.bytes)
 
 
 def _hand_over(check: ArtifactCheck, driver: Driver, subject: str, ran: _Ran) -> None:
@@ -189,6 +253,7 @@ def _end_to_end_limit(check: ArtifactCheck) -> QualityLimit | None:
 
 
 def _skip_what_it_gives(check: ArtifactCheck, subject: str, reason: str) -> None:
+    check.skip("boundaries", subject, reason, KL)
     if check.copying is not None:
         check.skip("copying", subject, reason, LOST)
     if _end_to_end_limit(check) is not None:

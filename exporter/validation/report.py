@@ -24,6 +24,9 @@ Kind = Literal[
     "execution",
     "weights",
     "lowering",
+    "degenerate",
+    "boundaries",
+    "endurance",
     "kernels",
     "quantisation",
     "end to end",
@@ -33,15 +36,18 @@ Kind = Literal[
     "range",
 ]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
-and returns finite numbers. weights: integers and scales read back from the artifact against the
-quantised checkpoint. lowering: float twin against transformers on the quantised checkpoint. kernels:
-artifact against its twin. quantisation: transformers on the quantised against the original
-checkpoint. end to end: artifact against transformers on the original checkpoint. copying: what is chosen
-where facts from far back are asked for, an artifact against transformers on the quantised checkpoint and
-that against the original one. template: prompts rendered by the artifact's runtime against transformers'
-rendering. path: the artifact on a GPU, in a browser or on an emulated processor, against its twin or this
-machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a graph holds
-them, against what half precision holds. Never merged."""
+and returns finite numbers. weights: integers and scales read back from the artifact against the quantised
+checkpoint. lowering: float twin against transformers on the quantised checkpoint. degenerate: logits that
+are constant, not finite or what they were before, of the references too. boundaries: prompts that end
+where a chunk, a window or a ring does, against the artifact given the whole text. endurance: a thousand
+decode steps in a row, whether they drift and whether memory grows. kernels: artifact against its twin.
+quantisation: transformers on the quantised against the original checkpoint. end to end: artifact against
+transformers on the original checkpoint. copying: what is chosen where facts from far back are asked for,
+an artifact against transformers on the quantised checkpoint and that against the original one. template:
+prompts rendered by the artifact's runtime against transformers' rendering. path: the artifact on a GPU,
+in a browser or on an emulated processor, against its twin or this machine's CPU. range: the largest
+magnitudes of transformers on the quantised checkpoint, as a graph holds them, against what half precision
+holds. Never merged."""
 
 
 @dataclass(frozen=True)

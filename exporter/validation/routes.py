@@ -57,8 +57,13 @@ class Route:
 
 def plan_routes(facts: SessionFacts, positions: int) -> tuple[Route, Route]:
     """The two routes for `positions` tokens; the first one covers every position."""
-    chunk = facts.prefill_chunk
     whole: Call = "prefill" if facts.prefill_logits == "all" else "decode"
+    chunk = facts.prefill_chunk
+    return Route((Segment(whole, positions),), chunk), turns_of(positions, chunk)
+
+
+def turns_of(positions: int, chunk: int) -> Route:
+    """The second route, which the logits that come back make no difference to."""
     tail = min(DECODE_TAIL, positions // 2)
     interlude = min(INTERLUDE, positions // 8)
     first = _off_boundary((positions - tail) // 2, chunk)
@@ -69,7 +74,7 @@ def plan_routes(facts: SessionFacts, positions: int) -> tuple[Route, Route]:
         Segment("prefill", second),
         Segment("decode", positions - first - interlude - second),
     )
-    return Route((Segment(whole, positions),), chunk), Route(turns, chunk)
+    return Route(turns, chunk)
 
 
 def _off_boundary(tokens: int, chunk: int) -> int:

@@ -6,6 +6,7 @@ are stored; each lowering reads its own files back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,23 +18,28 @@ from exporter.quantization.store.checkpoint import IntegerMatrix, Matrix, Quanti
 
 
 def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> int:
-    """Codes, scales, zero points and values that are not the checkpoint's; 0 for a faithful artifact.
+    """Codes, scales, zero points and values that are not the checkpoint's; 0 for a faithful artifact."""
+    return differing_by_matrix(stored, checkpoint).total()
+
+
+def differing_by_matrix(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> Counter[str]:
+    """How many numbers differ in each matrix that is not wholly the checkpoint's.
 
     A row that is absent, or of a matrix the checkpoint does not have, counts with all its entries.
     """
     seen = {name: np.zeros(matrix.shape[0], np.bool_) for name, matrix in checkpoint.matrices.items()}
-    differing = 0
+    differing = Counter[str]()
     for rows in stored:
         matrix = checkpoint.matrices.get(rows.weight)
         if matrix is None:
             # Norms may come too: they are not matrices, and lowerings fold them in their own ways.
-            differing += 0 if rows.weight in checkpoint.vectors else _entries(rows)
+            differing[rows.weight] += 0 if rows.weight in checkpoint.vectors else _entries(rows)
             continue
-        differing += _differences(rows, matrix)
+        differing[rows.weight] += _differences(rows, matrix)
         seen[rows.weight][rows.start : rows.start + _count(rows)] = True
     for name, matrix in checkpoint.matrices.items():
-        differing += int((~seen[name]).sum()) * matrix.shape[1]
-    return differing
+        differing[name] += int((~seen[name]).sum()) * matrix.shape[1]
+    return +differing
 
 
 def _differences(rows: StoredRows, matrix: Matrix) -> int:

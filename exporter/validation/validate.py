@@ -30,6 +30,7 @@ from exporter.validation.artifact_check import check_artifact
 from exporter.validation.baselines import ORIGINAL, QUANTISED, Baselines, compare_files
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.copying import Copying, judge_quantisation
+from exporter.validation.degenerate import judge_reference
 from exporter.validation.domain_check import check_domains
 from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
@@ -70,7 +71,10 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
             ORIGINAL: OriginalWeights(job.source).description,
             QUANTISED: UnpackedWeights(release.checkpoint).description,
         }
+        for name in (ORIGINAL, QUANTISED):
+            judge_reference(findings, words[name], logits[name])
         agreement = compare_files(logits[ORIGINAL], logits[QUANTISED], text.tokens, job.progress)
+        special = baselines.special(release.checkpoint)
         copying = _copying(job, release, baselines, findings)
         statistics, recipe = agreement.statistics(), release.plan.variant.recipe
         findings.comparisons.append(
@@ -87,7 +91,9 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
             each
             for artifact in release.artifacts
             for each in check_artifact(
-                ArtifactCheck(job, release, artifact, logits, words, text, copying, Path(scratch), findings)
+                ArtifactCheck(
+                    job, release, artifact, logits, words, text, copying, special, Path(scratch), findings
+                )
             )
         ]
         # (5)

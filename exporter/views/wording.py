@@ -51,6 +51,22 @@ MEANINGS: dict[Kind, Meaning] = {
         "The file's own graph with its weights as floating point, against transformers on the same "
         "quantised weights. It catches conversion bugs: a wrong mask, norm, cache or rotary embedding.",
     ),
+    "degenerate": Meaning(
+        "Logits that say something",
+        "Predictions are not constant over the vocabulary and not the same whatever came before, in the "
+        "references as in the shipped file. A file of zeros agrees perfectly with a model of zeros.",
+    ),
+    "boundaries": Meaning(
+        "Boundaries",
+        "Prompts whose length is where an index goes wrong: nothing but the beginning of text, a chunk, "
+        "the sliding window, each also one shorter and longer, and special tokens. The shipped file "
+        "answers as it does to the whole text.",
+    ),
+    "endurance": Meaning(
+        "Endurance",
+        "A thousand tokens decoded in a row: the shipped file strays no further at the end than at the "
+        "beginning, and takes no more memory.",
+    ),
     "kernels": Meaning(
         "Kernels",
         "The shipped file against that floating-point twin: what the runtime's own rounding costs, "

@@ -49,8 +49,9 @@ class Execution:
         *,
         function: str | None = None,
         weight_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        watched: Sequence[str] = (),
     ) -> Self:
-        """Open a package.
+        """Open a package. watched: names of values inside it to return with the outputs of every run.
 
         Raises ArtifactError where its files are damaged or it asks for what is not implemented.
         """
@@ -58,7 +59,7 @@ class Execution:
         files = BlobFiles(package.directory)
         rounding = HalfRounding() if arithmetic == "fp16" else None
         constants = Constants(str(path), files, WeightMemory(weight_cache_bytes), rounding)
-        return cls(build_program(package, function, constants), files, rounding)
+        return cls(build_program(package, function, constants, watched), files, rounding)
 
     def reset(self) -> None:
         """Zero every state and forget what was counted. Raises ArtifactError where one has no size."""

@@ -7,7 +7,7 @@ type than the operation gives. How steps are executed is in `execution`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from runtimes.errors import ArtifactError
@@ -40,8 +40,11 @@ class Program:
     steps: tuple[Step, ...]
 
 
-def build_program(package: Package, function: str | None, constants: Constants) -> Program:
-    """Resolve one function (the default one for None) of a package.
+def build_program(
+    package: Package, function: str | None, constants: Constants, watched: Sequence[str] = ()
+) -> Program:
+    """Resolve one function (the default one for None) of a package. watched: values to return beside the
+    outputs.
 
     Raises ArtifactError naming the package, the operation and what it does not fit.
     """
@@ -56,7 +59,7 @@ def build_program(package: Package, function: str | None, constants: Constants) 
             f"{source}: operation set {body.opset!r}, this evaluator runs {OPSET}; export again"
         )
     try:
-        return _Builder(source, body, constants).program(interface, body.blocks[body.opset])
+        return _Builder(source, body, constants).program(interface, body.blocks[body.opset], watched)
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
         # Shapes and values of a damaged program contradict each other in more ways than can be listed.
         reason = plain_excerpt(error)
@@ -73,10 +76,10 @@ class _Builder:
         self._states = {i.name: i.type for i in function.inputs if i.is_state}
         self._types = dict(self._inputs)
 
-    def program(self, interface: Interface, block: Block) -> Program:
+    def program(self, interface: Interface, block: Block, watched: Sequence[str]) -> Program:
         steps = [step for operation in block.operations for step in self._step(operation)]
         outputs: dict[str, TensorType] = {}
-        for name in block.outputs:
+        for name in (*block.outputs, *watched):
             if name not in self._types:
                 raise ArtifactError(f"{self._source}: no operation makes the output {name!r}")
             outputs[name] = self._types[name]

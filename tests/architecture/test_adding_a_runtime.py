@@ -120,7 +120,8 @@ def test_the_toy_goes_from_plan_to_verdict_and_passes_every_gate(
     made.lower(release)
     report = made.report(release)
     assert {gate.kind for gate in report.gates} == {
-        "files", "weights", "lowering", "quantisation", "end to end", "execution"
+        "files", "weights", "lowering", "degenerate", "boundaries", "quantisation", "end to end",
+        "execution",
     }  # fmt: skip
     assert all(isinstance(gate.verdict, Passed) for gate in report.gates), report.gates
     assert report.outcome == "passed"

@@ -65,10 +65,18 @@ def corrupt(package: Path, fault: Fault) -> None:
     model_path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _scale(package: OpenPackage) -> None:
-    """The first scale of the first down projection, 32 times as large."""
+def corrupt_layer(package: Path, layer: int) -> None:
+    """A scale of one layer's down projection, 32 times as large. Raises LookupError without one."""
+    model_path = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
+    model = Model_pb2.Model()
+    model.ParseFromString(model_path.read_bytes())
+    _scale(OpenPackage(model_path, model), f"layers__{layer}__mlp__down_proj")
+
+
+def _scale(package: OpenPackage, of: str = "down_proj") -> None:
+    """The first scale of the first such projection, 32 times as large."""
     for operation in package.operations:
-        if operation.type.startswith("constexpr") and "down_proj" in operation.outputs[0].name:
+        if operation.type.startswith("constexpr") and of in operation.outputs[0].name:
             scales = package.halves(operation.inputs["scale"].arguments[0].value)
             scales[0, 0] = min(float(scales[0, 0]) * 32, 6e4)
             return

@@ -38,6 +38,13 @@ def corrupt(path: Path, fault: Fault) -> None:
         raise LookupError(f"{path} holds nothing that a {fault!r} fault could change")
 
 
+def corrupt_layer(path: Path, layer: int) -> None:
+    """One scale of one layer's down projection, times 64, in place. Raises LookupError without one."""
+    name = f"model.layers.{layer}.mlp.down_proj.weight"
+    if not sum(_corrupt_model(path, begin, end, "scale", name) for begin, end in _models(path)):
+        raise LookupError(f"{path} holds no {name} with scales")
+
+
 def flatten_row_constants(path: Path) -> int:
     """Give integer constants [1, 1, 1, n] the shape [n], and return how many there were. XNNPACK broadcasts
     them all the same; the GPU accelerator takes the first entry of them for all. Releases of 0.1.0 had
@@ -72,8 +79,8 @@ def _models(path: Path) -> list[tuple[int, int]]:
     ]
 
 
-def _corrupt_model(path: Path, start: int, end: int, fault: Fault) -> int:
-    """How many tensors were changed."""
+def _corrupt_model(path: Path, start: int, end: int, fault: Fault, scaled: str = FIRST_DOWN) -> int:
+    """How many tensors were changed. scaled: the weight whose scale is."""
     with path.open("r+b") as file:
         # Left to the garbage collector: the arrays edited below are views of it.
         data = mmap.mmap(file.fileno(), end - start, offset=start)
@@ -82,7 +89,7 @@ def _corrupt_model(path: Path, start: int, end: int, fault: Fault) -> int:
     for name, tensor, subgraph in _tensors(model):
         match fault:
             case "scale":
-                if name == FIRST_DOWN and tensor.Quantization() is not None:
+                if name == scaled and tensor.Quantization() is not None:
                     changed += _scale(data, model, subgraph, tensor)
             case "rope":
                 if name == SINES and tensor.Buffer() not in edited:  # one buffer for all subgraphs

@@ -45,10 +45,18 @@ def corrupt(path: Path, fault: Fault) -> None:
     path.write_bytes(graph.model.SerializeToString(deterministic=True))
 
 
-def _scale(graph: OpenGraph) -> None:
-    """The scale of the first down projection's first row, 32 times as large."""
+def corrupt_layer(path: Path, layer: int) -> None:
+    """A scale of one layer's down projection, 32 times as large. Raises LookupError without one."""
+    _scale(
+        OpenGraph(path, onnx.load(str(path), load_external_data=False)),
+        f"model.layers.{layer}.mlp.down_proj",
+    )
+
+
+def _scale(graph: OpenGraph, of: str = "down_proj") -> None:
+    """The scale of the first such projection's first row, 32 times as large."""
     for node in graph.nodes("MatMulNBits", "MatMulHalves"):
-        if "down_proj" in node.name:
+        if of in node.name:
             graph.data(node.input[2])[0] *= 32  # every block of the row, where they share a scale
             return
     raise LookupError("no integer down projection")

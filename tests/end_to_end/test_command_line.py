@@ -20,6 +20,7 @@ from exporter.packaging.release import verify_release
 from exporter.views.json_report import read_report
 from runtimes.manifest import read_manifest
 from tests.checkpoints import write_huggingface
+from tests.corruption.onnx import corrupt_layer
 from tests.unit.exporter.checkpoints.adapters.written_adapters import write_adapter
 
 RECIPE = """
@@ -120,16 +121,18 @@ def test_a_text_that_outgrows_the_context_is_printed_as_far_as_it_came(
     assert all_of_it.stderr == "The context of 96 tokens ended here.\n"
 
 
-def test_checking_again_finds_a_changed_byte(
+def test_checking_again_names_the_changed_file_its_matrix_and_the_layer(
     exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(exported[0], tmp_path / "release")
-    with (tmp_path / "release" / "onnx" / "model.onnx.data").open("r+b") as file:
-        file.seek(5000)
-        file.write(b"\xff\x00\xff\x00")
+    corrupt_layer(tmp_path / "release" / "onnx" / "model.onnx", 2)
     result = run("validate", tmp_path / "release", "--model", checkpoint)
+    said = " ".join(result.output.split())
     assert result.exit_code == 1, result.output
-    assert "files unlike the manifest" in " ".join(result.output.split())
+    assert "files unlike the manifest" in said
+    assert "onnx/model.onnx.data: " in said
+    assert "onnx/model.onnx, fp32: first layer outside tolerance: model.layers.2." in said
+    assert "model.layers.2.mlp.down_proj.weight" in said
 
 
 def test_a_release_without_its_recipe_says_that_it_is_missing(

@@ -1,4 +1,4 @@
-"""Validation is able to fail: one fault in one artifact, and the release is held back.
+"""Validation is able to fail: one fault in one artifact, and the release is held back, the layer named.
 
 Matrix: format × fault (scale, RoPE base, mask, norm), on a tiny model in every format, and LiteRT's two
 formats × a per-layer embedding; LiteRT's float twin is run in many stages. Each fault leaves a file that
@@ -23,6 +23,7 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.lowering.table import lowerings_for
 from exporter.quantization.quantize import write_quantized
 from exporter.validation.findings import ReleaseUnderTest
+from exporter.validation.first_wrong_layer import STATISTIC
 from exporter.validation.report import Gate, ValidationReport
 from exporter.validation.verdict import Failed
 from runtimes.formats import Format
@@ -35,6 +36,12 @@ from tests.tiny_releases import lowering_order
 FORMATS: tuple[Format, ...] = ("tflite", "onnx", "coreml")
 TABLE_FORMATS: tuple[Format, ...] = ("tflite", "litertlm")
 FAULTS = ("scale", "rope", "mask", "norm")
+WRONG_LAYER = 2  # of a scale; all other faults are in layer 0
+CORRUPT_LAYER: dict[str, Callable[[Path, int], None]] = {
+    "litert": litert.corrupt_layer,
+    "onnx": onnx.corrupt_layer,
+    "coreml": coreml.corrupt_layer,
+}
 CORRUPT: dict[str, Callable[..., None]] = {
     "litert": litert.corrupt,
     "onnx": onnx.corrupt,
@@ -93,12 +100,17 @@ def test_the_honest_release_with_tables_is_what_its_checkpoint_says(
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_fails_a_comparison_of_logits(
+def test_a_fault_fails_a_comparison_of_logits_and_its_layer_is_named(
     honest: Honest, format: Format, fault: str, tmp_path: Path
 ) -> None:
     report = _validated_with_fault(honest, format, fault, tmp_path)
     assert report.outcome == "failed"
     assert "mean KL" in {gate.statistic for gate in _failed(report)}, _failed(report)
+    layer = WRONG_LAYER if fault == "scale" else 0
+    assert _named(report) == [f"model.layers.{layer}"]
+    if fault == "scale":
+        (weights,) = (gate for gate in _failed(report) if gate.kind == "weights")
+        assert weights.subject == f"stored weights: model.layers.{layer}.mlp.down_proj.weight"
 
 
 @pytest.mark.parametrize("format", TABLE_FORMATS)
@@ -114,8 +126,17 @@ def _validated_with_fault(honest: Honest, format: Format, fault: str, tmp_path: 
     release = tmp_path / "release"
     shutil.copytree(honest.release.directory, release)
     (artifact,) = (each for each in honest.release.artifacts if each.format == format)
-    CORRUPT[family_of(format).name](release / artifact.path, fault)
+    family = family_of(format).name
+    if fault == "scale":
+        CORRUPT_LAYER[family](release / artifact.path, WRONG_LAYER)
+    else:
+        CORRUPT[family](release / artifact.path, fault)
     return validated(honest.job, replace(honest.release, directory=release, artifacts=(artifact,)))
+
+
+def _named(report: ValidationReport) -> list[str]:
+    """The layers that failed gates say are the first to be wrong."""
+    return [gate.subject.rsplit(": ", 1)[1] for gate in _failed(report) if gate.statistic == STATISTIC]
 
 
 def _in_stages(lowering: Lowering) -> Lowering:

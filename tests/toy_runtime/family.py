@@ -46,7 +46,7 @@ TOY = RuntimeFamily(
     rewindable=None,
     context_multiple=1,
     stream=None,
-    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6),),
+    drivers=(Driver("fp32", open_session, lowering_limit=1e-6, hand_over_limit=1e-6, state_limit=1e-4),),
     paths=(),
     arm64=NotOnArm64("the toy is computed by numpy"),
     packages=(TestedPackage("numpy", "Toy: reading the archive", "2"),),

@@ -28,6 +28,8 @@ from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.tokenizer_beside import TOKENIZER_FILES, write_beside
+from exporter.lowering.coreml.watched_program import coreml_hidden_states
+from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress
 from runtimes.manifest import Artifact
@@ -95,6 +97,16 @@ class CoreMlLowering:
         twin.parent.mkdir(parents=True, exist_ok=True)
         twin.symlink_to((release / artifact.path).resolve(), target_is_directory=True)
         return artifact
+
+    def hidden_states(
+        self,
+        release: Path,
+        artifact: Artifact,
+        out: Path,
+        order: HiddenStatesOrder,
+        into: HiddenStates,
+    ) -> Seen:
+        return coreml_hidden_states(release / artifact.path, artifact.prefill_chunk, order, into)
 
     def _check(self, order: LoweringOrder) -> None:
         order.require_carried_by(COREML)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 from exporter.errors import LoweringError
 from exporter.formats.litert import LITERT
 from exporter.lowering.conversations import Conversation, Prompts
+from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
 from exporter.lowering.litert.bundle_models import embedded_models, token_model
@@ -30,6 +31,7 @@ from exporter.lowering.litert.metadata import ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
 from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
+from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.progress import Progress
@@ -98,6 +100,20 @@ class LiteRtLowering:
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> LiteRtTwin:
         return LiteRtTwin.of(release / artifact.path, out, self.twin_stage_bytes)
+
+    def hidden_states(
+        self,
+        release: Path,
+        artifact: Artifact,
+        out: Path,
+        order: HiddenStatesOrder,
+        into: HiddenStates,
+    ) -> Seen:
+        twin = self.float_twin(release, artifact, out)
+        watched = Watched.of(twin.graph, order.norms, into)
+        for _ in twin.run(order.segments, order.tokens, lambda done: None, watched):
+            pass
+        return watched.seen
 
 
 def _graph_writer(order: LoweringOrder, progress: Progress) -> Callable[[BinaryIO], None]:

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 from exporter.errors import LoweringError
 from exporter.formats.onnx import ONNX
 from exporter.lowering.conversations import Conversation, Prompts
+from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.artifact_file import WEIGHTS_KEY
@@ -29,6 +30,7 @@ from exporter.lowering.onnx.graph_form import DIRECTORY, GraphForm, form_of
 from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBytes, HalvedCodeBytes
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
+from exporter.lowering.onnx.watched_body import onnx_hidden_states
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import IntegerScheme
@@ -72,6 +74,16 @@ class OnnxLowering:
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> OnnxTwin:
         return float_twin.float_twin(release, artifact, out)
+
+    def hidden_states(
+        self,
+        release: Path,
+        artifact: Artifact,
+        out: Path,
+        order: HiddenStatesOrder,
+        into: HiddenStates,
+    ) -> Seen:
+        return onnx_hidden_states(self.float_twin(release, artifact, out), order, into)
 
 
 def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress) -> Artifact:

@@ -34,7 +34,8 @@ from exporter.lowering.litert.twin.crossing import Crossing
 from exporter.lowering.litert.twin.float_graph import FloatGraph, FloatSignature, float_graph
 from exporter.lowering.litert.twin.stage_file import write_stage
 from exporter.lowering.litert.twin.stage_run import StageCall, run_stage
-from exporter.lowering.litert.twin.stages import Stage, cut
+from exporter.lowering.litert.twin.stages import NOTHING_WATCHED, Stage, cut
+from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.twin.widening import calls_at_once, widened
 from runtimes.errors import ArtifactError
 from runtimes.litert.calls import DECODE, PREFILL, GraphCall, call_inputs, prefill_calls
@@ -77,19 +78,25 @@ class LiteRtTwin:
         return LiteRtTwin(graph, scratch, stage_bytes, facts)
 
     def run(
-        self, segments: Sequence[Segment], tokens: Tokens, tell: Callable[[int], None]
+        self,
+        segments: Sequence[Segment],
+        tokens: Tokens,
+        tell: Callable[[int], None],
+        watched: Watched | None = None,
     ) -> Generator[tuple[int, Logits]]:
+        """As `RouteRunner` has it. watched: what to put down beside the logits."""
         tokens = self.facts.tokens_at(0, tokens)
         try:
-            yield from self._run(_calls(segments, tokens, self.facts), tell)
+            yield from self._run(_calls(segments, tokens, self.facts), tell, watched)
         except OSError as error:
             raise _no_room(self.scratch, str(error.strerror)) from error
 
     def _run(
-        self, calls: Sequence[StageCall], tell: Callable[[int], None]
+        self, calls: Sequence[StageCall], tell: Callable[[int], None], watched: Watched | None
     ) -> Generator[tuple[int, Logits]]:
         # (1)
-        stages = cut(self.graph, {each.key for each in calls}, self.stage_bytes)
+        tensors = NOTHING_WATCHED if watched is None else watched.tensors
+        stages = cut(self.graph, {each.key for each in calls}, self.stage_bytes, tensors)
         tokens = sum(each.call.count for each in calls)
         steps = len(stages) * len(calls)
         with (
@@ -108,6 +115,8 @@ class LiteRtTwin:
                         at += count
                         tell(tokens * (number * len(calls) + at) // steps)
                 # (5)
+                if watched is not None:
+                    watched.take(stage, calls, crossing)
                 crossing.keep(_wanted(stages[number + 1 :]))
 
     def _stage(

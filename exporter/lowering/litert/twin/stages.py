@@ -19,10 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from exporter.errors import LoweringError
 from exporter.lowering.litert.twin.float_graph import FloatGraph, FloatSignature
+
+NOTHING_WATCHED: Mapping[str, Collection[int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,14 @@ def crossing_name(tensor: int) -> str:
     return f"t{tensor}"
 
 
-def cut(graph: FloatGraph, keys: Collection[str], budget: int) -> tuple[Stage, ...]:
-    """Stages for the signatures `keys`, each of `budget` bytes of weights or one weight.
+def cut(
+    graph: FloatGraph,
+    keys: Collection[str],
+    budget: int,
+    watched: Mapping[str, Collection[int]] = NOTHING_WATCHED,
+) -> tuple[Stage, ...]:
+    """Stages for the signatures `keys`, each of `budget` bytes of weights or one weight. watched: by
+    signature, tensors that the stage which makes them gives out as if a later one read them.
 
     Raises LoweringError for a graph whose signatures multiply with their weights in different orders.
     """
@@ -83,6 +92,7 @@ def cut(graph: FloatGraph, keys: Collection[str], budget: int) -> tuple[Stage, .
     for each in used:
         key = each.signature.key
         given = {index for share in shares[key] for index in each.given_to(share)}
+        given.update(watched.get(key, ()))
         for stage in stages:
             if shares[key][stage]:
                 parts[stage][key] = each.part(stage, shares[key][stage], given)

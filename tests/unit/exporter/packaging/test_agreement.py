@@ -42,7 +42,7 @@ def opening(what: OpenedArtifact | Exception) -> tuple[Driver, ...]:
             raise what
         return cast(Session, what)
 
-    return (Driver("fp32", open_it, 0.0, 0.0),)
+    return (Driver("fp32", open_it, 0.0, 0.0, 0.0),)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from runtimes.errors import ExecutionFailed, RuntimeUnavailable
 from runtimes.session import Logits, PrefillLogits
 from tests.fakes import FAKE_PREFILLS, ArchiveLowering, EagerSession, silent
 from tests.tiny import WINDOW
-from tests.unit.exporter.validation.test_validate import (
+from tests.unit.exporter.validation.whole_validations import (
     Asked,
     Quantised,
     failed,

@@ -27,7 +27,7 @@ from exporter.views.path_wording import path_sentences
 from runtimes.errors import ArtifactError, BeyondAdapter, ExecutionFailed, RuntimeUnavailable, SessionError
 from tests.fakes import EagerSession, TwinlessLowering
 from tests.tiny import WINDOW
-from tests.unit.exporter.validation.test_validate import TOKENS, Quantised, quantised, release, request
+from tests.unit.exporter.validation.whole_validations import TOKENS, Quantised, quantised, release, request
 
 __all__ = ["quantised", "release"]  # fixtures
 

@@ -12,6 +12,8 @@ import pytest
 from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.template_rendering import Cause, Unrendered
 from exporter.lowering.conversations import Conversation, Prompts
+from exporter.reference.logits_file import LogitsFile
+from exporter.reference.special_prompt import SpecialPrompt
 from exporter.reference.texts import TokenisedText
 from exporter.schemes import INT8_CHANNEL
 from exporter.validation.check_context import ArtifactCheck
@@ -71,7 +73,8 @@ def checked(tmp_path: Path, lowering: ArchiveLowering, source: RandomSource | No
     job = a_job(source, (plan,), {"onnx": lowering}, tmp_path / "work")
     text = TokenisedText("text", np.zeros(2, np.int32), 2)
     findings = Findings()
-    check_template(ArtifactCheck(job, release, artifact, {}, {}, text, None, tmp_path, findings))
+    special = SpecialPrompt(text.tokens, 1, 0, LogitsFile(tmp_path / "unused", 1, 512))
+    check_template(ArtifactCheck(job, release, artifact, {}, {}, text, None, special, tmp_path, findings))
     return findings
 
 

@@ -6,31 +6,20 @@ Each gate is shown to pass where nothing is wrong and to fail or be skipped wher
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from exporter.errors import LoweringError
 from exporter.formats.coreml import COREML
 from exporter.formats.onnx import ONNX
-from exporter.job import Job
-from exporter.lowering.interface import LoweringOrder
 from exporter.models.text.spec import ModelSpec
 from exporter.packaging.release import seal_release
 from exporter.planning.estimates import cache_size
-from exporter.planning.plan import Plan
-from exporter.planning.recipe import Equalization, QualityLimit, Recipe
-from exporter.quantization.quantize import write_quantized
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.quantization.transforms.equalization import equalize
-from exporter.reference.activations import input_sizes
-from exporter.validation.findings import ReleaseUnderTest
+from exporter.planning.recipe import QualityLimit
 from exporter.validation.greedy import FEWER_GREEDY_TOKENS
-from exporter.validation.report import Gate, Kind, ValidationReport
-from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.validation.verdict import Failed, Passed
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
 from runtimes.session import PrefillLogits, Session
@@ -38,7 +27,6 @@ from tests.fakes import (
     ARCHIVE,
     FAKE_PREFILLS,
     SCALES,
-    ArchiveLowering,
     EagerSession,
     ForgetfulSession,
     NotANumberSession,
@@ -50,105 +38,23 @@ from tests.fakes import (
     another_rope,
     change_archive,
     eager_driver,
-    silent,
 )
-from tests.jobs import a_job, a_plan, a_variant, validated
-from tests.tiny import RandomSource, tiny_gemma3
+from tests.unit.exporter.validation.whole_validations import (
+    RECIPE,
+    TOKENS,
+    Quantised,
+    failed,
+    gates,
+    gates_passed,
+    quantised,
+    release,
+    request,
+    skipped,
+)
 
-LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
-HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
-RECIPE = Recipe("tiny", "for tests", "", (), HOW, None, LIMIT, {"onnx": LIMIT})
+__all__ = ["quantised", "release"]  # fixtures
+
 LINEAR = "model.layers.2.mlp.up_proj.weight"
-TOKENS = 97
-
-
-@dataclass(frozen=True)
-class Quantised:
-    source: RandomSource
-    plan: Plan
-    checkpoint: QuantizedCheckpoint
-    tokenizer: Path
-
-
-@pytest.fixture(scope="module")
-def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
-    directory = tmp_path_factory.mktemp("quantised")
-    source = RandomSource(tiny_gemma3())
-    plan = a_plan(source, a_variant("int8", ("onnx",)))
-    source.write_tokenizer(directory)
-    seen = input_sizes(source, np.arange(6, 70, dtype=np.int32), silent)
-    checkpoint = write_quantized(equalize(source, seen, HOW), plan.schemes, directory / "q", silent)
-    return Quantised(source, plan, checkpoint, directory)
-
-
-@pytest.fixture
-def release(tmp_path: Path) -> Path:
-    (tmp_path / "release").mkdir()
-    (tmp_path / "scratch").mkdir()
-    return tmp_path / "release"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A job of one variant and a release to validate by it."""
-
-    job: Job
-    release: ReleaseUnderTest
-
-    def report(self) -> ValidationReport:
-        return validated(self.job, self.release)
-
-    def of_recipe(self, recipe: Recipe) -> Asked:
-        variant = replace(self.release.plan.variant, recipe=recipe)
-        return self.of_release(plan=replace(self.release.plan, variant=variant))
-
-    def of_release(self, **changes: Any) -> Asked:
-        return replace(self, release=replace(self.release, **changes))
-
-    def of_job(self, **changes: Any) -> Asked:
-        return replace(self, job=replace(self.job, **changes))
-
-
-def request(
-    release: Path,
-    quantised: Quantised,
-    *,
-    lowering: ArchiveLowering | None = None,
-    prefill: PrefillLogits = "all",
-    session: type[EagerSession] = EagerSession,
-    change: Callable[[ModelSpec], ModelSpec] = lambda spec: spec,
-    context: int = 128,
-) -> Asked:
-    """An artifact lowered into `release`, and everything needed to validate it."""
-    lowering = lowering or ArchiveLowering()
-    checkpoint = quantised.checkpoint
-    artifacts = lowering.lower(
-        LoweringOrder(checkpoint, context, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
-        release,
-        silent,
-    )
-    plan = replace(quantised.plan, variant=a_variant(RECIPE, ("onnx",), context=context))
-    drivers = (eager_driver(change(checkpoint.components["text"].spec), session),)
-    return Asked(
-        a_job(quantised.source, (plan,), {"onnx": lowering}, release.parent / "scratch", TOKENS),
-        ReleaseUnderTest(release, artifacts, plan, checkpoint, drivers=lambda _: drivers),
-    )
-
-
-def gates(report: ValidationReport, kind: Kind) -> list[Gate]:
-    return [gate for gate in report.gates if gate.kind == kind]
-
-
-def gates_passed(report: ValidationReport, kind: Kind) -> list[Gate]:
-    return [gate for gate in gates(report, kind) if isinstance(gate.verdict, Passed)]
-
-
-def failed(report: ValidationReport) -> set[Kind]:
-    return {gate.kind for gate in report.gates if isinstance(gate.verdict, Failed)}
-
-
-def skipped(report: ValidationReport) -> dict[Kind, str]:
-    return {gate.kind: gate.verdict.reason for gate in report.gates if isinstance(gate.verdict, Skipped)}
 
 
 @pytest.mark.parametrize("prefill", FAKE_PREFILLS)
@@ -157,7 +63,7 @@ def test_an_honest_artifact_passes_every_gate(
 ) -> None:
     report = request(release, quantised, prefill=prefill).report()
     assert {gate.kind for gate in report.gates} == {
-        "weights", "lowering", "quantisation", "end to end", "execution"
+        "weights", "lowering", "quantisation", "end to end", "execution", "degenerate", "boundaries"
     }  # fmt: skip
     assert all(isinstance(gate.verdict, Passed) for gate in report.gates), report.gates
     assert (report.outcome, report.exit_code) == ("passed", 0)
@@ -319,7 +225,7 @@ def test_a_runtime_that_is_not_installed_is_a_skip(release: Path, quantised: Qua
 
     drivers = (replace(ONNX.drivers[0], open=absent),)
     report = request(release, quantised).of_release(drivers=lambda _: drivers).report()
-    assert set(skipped(report)) == {"lowering", "execution", "end to end"}
+    assert set(skipped(report)) == {"lowering", "execution", "boundaries", "end to end"}
     assert report.exit_code == 3
 
 
