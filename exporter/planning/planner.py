@@ -176,10 +176,11 @@ class Planner:
         meant: tuple[Accelerator, ...] = tuple(
             variant.accelerators.get(each, "CPU") for each in variant.formats
         )
-        key = (variant.name, variant.recipe.name, variant.context, variant.formats, meant)
+        key = (variant.recipe.name, variant.recipe.text, variant.context, variant.formats, meant)
         if key not in self._plans:
             self._plans[key] = make_plan(self.model.components, variant, self.model.held)
-        return self._plans[key]
+        made = self._plans[key]
+        return replace(made, variant=replace(variant, context=made.variant.context))
 
     def _misses(
         self,
