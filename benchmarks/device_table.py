@@ -1,4 +1,4 @@
-"""docs/devices.md: what `gemma-export plan` says of four published models on every device there is a profile of.
+"""docs/devices.md: what `gemma-export plan` says of four published models on every device with a profile.
 
     python -m benchmarks.device_table
 
@@ -20,11 +20,13 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "devices.md"
 MODELS = ("2b", "9b", "gemma-4-E2B", "gemma-4-12B")
 HEAD = """# What fits which device
 
-Written by `python -m benchmarks.device_table` from the profiles in `device_profiles/`; do not edit. {nobody}
-Recipes compete in the order of the profile or its kind, then contexts become shorter; what is in the rows below is the best that
-fits, or the last that was tried where nothing does. "peak" counts what the device's own metric counts (docs/adr/0029), against what an
-app may use, in brackets with the increased-memory-limit entitlement. Decode is what published measurements reach of the bandwidth
-(`python -m benchmarks.decode_speed`), below what weights alone allow. {share}
+Written by `python -m benchmarks.device_table` from the profiles in `device_profiles/`; do not edit.
+{nobody}
+Recipes compete in the order of the profile or its kind, then contexts become shorter; what is in the rows
+below is the best that fits, or the last that was tried where nothing does. "peak" counts what the device's
+own metric counts (docs/adr/0029), against what an app may use, in brackets with the increased-memory-limit
+entitlement. Decode is what published measurements reach of the bandwidth (`python -m
+benchmarks.decode_speed`), below what weights alone allow. {share}
 """
 
 

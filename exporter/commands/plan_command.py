@@ -57,8 +57,8 @@ def plan_command(
 
     Exit codes: 0 every device is served, 1 on some nothing fits, 2 refused.
     """
+    refuse_blanks(asked["profiles"], words)
     with exit_codes(traceback):
-        refuse_blanks(asked["profiles"], words)
         quieten()
         from exporter.planning.candidates import AskedFor
         from exporter.planning.outlook import PlanOrder, look_ahead

@@ -30,9 +30,8 @@ def write_profile(directory: Path, name: str, context: int, app: str | None = No
     """The default desktop of another name, context and memory for an app."""
     text = (data_directory("device_profiles") / "default-desktop.toml").read_text(encoding="utf-8")
     text = text.replace('name = "default-desktop"', f'name = "{name}"')
-    text = text.replace("context = 4096", f"context = {context}").replace(
-        "context = 1024", f"context = {context}"
-    )
+    for usual in (4096, 1024):
+        text = text.replace(f"context = {usual}", f"context = {context}")
     if app is not None:
         text = text.replace("bytes = 8_589_934_592", f"bytes = {app}")
     path = directory / f"{name}.toml"

@@ -12,10 +12,10 @@ def test_intervals_are_fitted_and_not_written_by_hand() -> None:
     assert {accelerator: fitted(accelerator) for accelerator in EFFICIENCY} == EFFICIENCY
 
 
-def test_most_rows_lie_within_their_interval_and_none_is_far_off() -> None:
+def test_most_rows_lie_within_a_tenth_of_their_interval_and_none_is_far_off() -> None:
     off = [abs(row.off()) for row in published()]
-    assert sum(each == 0 for each in off) >= len(off) / 2
-    assert max(off) < 0.35
+    assert sum(each < 0.11 for each in off) >= 0.9 * len(off)
+    assert 0 < max(off) < 0.35
 
 
 def test_every_row_is_printed_with_how_far_off_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,14 +64,12 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
         "android-8gb: litertlm on the CPU fits: 3,395 MB at the peak of the 4,295 MB an app may use",
         "not int8 at 2,048: litertlm on the CPU takes",
         "weights, packed and mapped",
-        "Release int4-2048",
-        "Release int8-4096",
+        "Release int4 for android-8gb: litertlm 1,769 MB, onnx 1,901 MB.",
+        "Release int8 for macbook-m3-pro",
         "The export takes up to",
         "no device took part",
     ):
-        assert words in result.output.replace("Release int4 ", "Release int4-2048").replace(
-            "Release int8 ", "Release int8-4096"
-        ), words
+        assert words in result.output, words
 
 
 def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() -> None:
@@ -128,8 +126,8 @@ def test_a_profile_of_ones_own_is_planned_for_and_a_contradiction_in_it_refused(
 def test_profiles_are_listed_with_how_much_of_them_is_sourced() -> None:
     result = run("profiles")
     assert result.exit_code == 0
-    for words in ("pixel-8", "litertlm (GPU), onnx", "int8, int4", "GeForce RTX 3060", " of "):
-        assert words in " ".join(result.output.split())
+    for words in ("pixel-8", "litertlm (GPU)", "int8, int4", "GeForce RTX 3060", " of "):
+        assert words in result.output
 
 
 def test_profiles_as_json_have_every_fact_with_its_source() -> None:

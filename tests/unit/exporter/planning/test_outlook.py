@@ -54,19 +54,20 @@ def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:
 
 
 def test_the_key_changes_with_what_decides_and_with_nothing_else() -> None:
-    key = outlook("gemma-3-270m", "pixel-8").cache_key
-    assert key == outlook("gemma-3-270m", "pixel-8").cache_key
-    assert key == outlook("gemma-3-270m-it@main", "pixel-8").cache_key, "the name that means the same"
+    key = outlook("gemma-3-270m-it", "pixel-8").cache_key
+    assert key == outlook("gemma-3-270m-it", "pixel-8").cache_key
+    assert key == outlook("google/gemma-3-270m-it@main", "pixel-8").cache_key, "a name that means the same"
     others = {
         outlook("gemma-3-1b", "pixel-8").cache_key,
-        outlook("gemma-3-270m@v2", "pixel-8").cache_key,
-        outlook("gemma-3-270m", "pixel-9").cache_key,
-        outlook("gemma-3-270m", "pixel-8", context=1024).cache_key,
-        outlook("gemma-3-270m", "pixel-8", recipe=load_recipe("int4")).cache_key,
-        outlook("gemma-3-270m", "pixel-8", formats=("onnx",)).cache_key,
+        outlook("gemma-3-270m", "pixel-8").cache_key,
+        outlook("gemma-3-270m-it@v2", "pixel-8").cache_key,
+        outlook("gemma-3-270m-it", "pixel-9").cache_key,
+        outlook("gemma-3-270m-it", "pixel-8", context=1024).cache_key,
+        outlook("gemma-3-270m-it", "pixel-8", recipe=load_recipe("int4")).cache_key,
+        outlook("gemma-3-270m-it", "pixel-8", formats=("onnx",)).cache_key,
     }
     assert key not in others
-    assert len(others) == 6
+    assert len(others) == 7
 
 
 def test_it_can_be_written_and_read_again() -> None:

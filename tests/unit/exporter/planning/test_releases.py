@@ -1,4 +1,4 @@
-"""Several devices: one release for each variant that differs, names that tell them apart, rows for the rest."""
+"""Several devices: a release for each variant that differs, names that tell them apart, a row for the rest."""
 
 from __future__ import annotations
 
