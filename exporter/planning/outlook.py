@@ -16,8 +16,6 @@ from pathlib import Path
 from exporter import __version__
 from exporter.checkpoints.open import open_checkpoint, published_name
 from exporter.formats.table import facts_of
-from exporter.models.components import text_alone
-from exporter.models.published import published_spec
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_verdict import DeviceVerdict
@@ -25,14 +23,16 @@ from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
 from exporter.planning.planner import PlannedModel
 from exporter.planning.profiles import Target
+from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 
 OUTLOOK_SCHEMA_VERSION = 1
 
-LONGEST_TEXT = 2112  # tokens of the evaluation text and of that with facts from far back, in any vocabulary
-LOGITS_FILES = 4  # of each evaluation token, beside each other
+LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
+EVALUATED = 1400  # tokens of the one whose logits are kept
+LOGITS_FILES = 4  # of each of them, beside each other
 OF_ANY_FORMAT = ("accelerate", "compressed-tensors", "safetensors", "tokenizers", "torch", "transformers")
 
 
@@ -110,10 +110,8 @@ class PlanOrder:
 def look_ahead(order: PlanOrder) -> Outlook:
     """Raises as opening a checkpoint and as `plan_releases`."""
     name = published_name(order.reference)
-    if name is not None and order.adapter is None:
-        spec = published_spec(name.model)
-        model = PlannedModel(name.model, text_alone(spec), {})
-    else:
+    model = published_model(order.reference, order.adapter)
+    if model is None:
         source = open_checkpoint(order.reference, order.adapter)
         model = PlannedModel(source.name, source.components, source.held)
     planned = plan_releases(model, order.targets, order.asked)
@@ -181,7 +179,7 @@ def _needs(spec: ModelSpec, planned: PlannedReleases) -> ExportNeeds | None:
         for each in planned.releases
         for artifact in {a.format: a for verdict in each.verdicts for a in verdict.artifacts}.values()
     )
-    positions = min(max(plan.variant.context for plan in plans), LONGEST_TEXT)
+    positions = min(max(plan.variant.context for plan in plans), EVALUATED)
     logits = LOGITS_FILES * positions * spec.vocab_size * 4
     families = {family.name: family for plan in plans for family in plan.families}.values()
     twins = max((family.memory.twin or family.memory.twin_matrices for family in families), default=0)

@@ -85,7 +85,7 @@ def test_a_device_on_which_nothing_fits_is_refused_before_work_unless_it_is_want
     tiny = write_profile(tmp_path, "tiny", 64, "1_000_000")
     refused = export(checkpoint, "--profile", tiny, "-o", tmp_path / "release")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith("error: tiny: tiny: Nothing fits: onnx on the CPU takes")
+    assert refused.stderr.startswith("error: tiny: Nothing fits: onnx on the CPU takes")
     assert "--anyway" in refused.stderr
     assert names(tmp_path) == {"tiny.toml"}
     made = export(checkpoint, "--profile", tiny, "--anyway", "-o", tmp_path / "release")

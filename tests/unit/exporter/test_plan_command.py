@@ -63,7 +63,7 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
         "2b means gemma-2-2b",
         "android-8gb: litertlm on the CPU fits: 3,395 MB at the peak of the 4,295 MB an app may use",
         "not int8 at 2,048: litertlm on the CPU takes",
-        "weights, packed and mapped",
+        "weights (packed)",
         "Release int4 for android-8gb: litertlm 1,769 MB, onnx 1,901 MB.",
         "Release int8 for macbook-m3-pro",
         "The export takes up to",
@@ -134,3 +134,11 @@ def test_profiles_as_json_have_every_fact_with_its_source() -> None:
     found = json.loads(run("profiles", "--json").stdout)
     assert [each["name"] for each in found] == list(profile_names())
     assert found[0]["memory"]["app"]["source"]
+
+
+def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    result = run("--model", "9b", "--profile", "pixel-8", "-o", str(tmp_path / "release"))
+    assert result.exit_code == 2
+    assert "error: pixel-8: Nothing fits: " in result.stderr
+    assert "or export it with --anyway" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Several devices: a release for each variant that differs, names that tell them apart, a row for the rest."""
+"""Several devices: one release for each variant that differs, names to tell them apart, devices left out."""
 
 from __future__ import annotations
 
