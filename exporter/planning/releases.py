@@ -55,7 +55,7 @@ def plan_releases(
     left_out = (
         _left_out(planner, each, profile)
         for each in planned
-        if each not in made
+        if not (each.fits or anyway)
         for profile in each.target.profiles
     )
     rows = tuple(row for row in left_out if row is not None)

@@ -1,4 +1,4 @@
-"""Several devices: one release for each variant that differs, names to tell them apart, devices left out."""
+"""Several devices: a release for each variant that differs, its name, and a row for who gets none."""
 
 from __future__ import annotations
 
