@@ -21,7 +21,7 @@ from exporter.planning.candidates import AskedFor
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PlannedModel
+from exporter.planning.planner import PlannedModel, Rejected
 from exporter.planning.profiles import Target
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases
@@ -37,21 +37,12 @@ OF_ANY_FORMAT = ("accelerate", "compressed-tensors", "safetensors", "tokenizers"
 
 
 @dataclass(frozen=True)
-class RejectedRow:
-    """A recipe and a context that were better by order, and why they are out."""
-
-    recipe: str
-    context: int
-    why: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class DeviceOutlook:
     """release: label of the one for it, None where nothing fits. nearest: what would then, a sentence."""
 
     verdict: DeviceVerdict
     release: str | None
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[Rejected, ...]
     nearest: str | None
 
 
@@ -142,11 +133,10 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
         found |= {verdict.profile: (verdict, each.label) for verdict in each.verdicts}
     rows = []
     for target in planned.targets:
-        rejected = tuple(RejectedRow(out.recipe, out.context, out.why) for out in target.rejected)
         for profile in target.target.profiles:
             if profile.name in found:
                 verdict, release = found[profile.name]
-                rows.append(DeviceOutlook(verdict, release, rejected, target.nearest))
+                rows.append(DeviceOutlook(verdict, release, target.rejected, target.nearest))
     return list({each.verdict.profile: each for each in rows}.values())
 
 

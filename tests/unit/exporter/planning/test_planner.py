@@ -115,7 +115,7 @@ def test_a_gate_on_the_file_counts_too() -> None:
     small = replace(profile, gates=replace(profile.gates, artifact_bytes=2 * GB))
     found = planned(small)
     assert recipe_of(found) == ("int4-zp", 4096)
-    assert found.rejected[0].sentence() == ("int8 at 4,096: onnx has 2,671 MB on disk of 2,000 MB at most.")
+    assert found.rejected[0].why == ("onnx has 2,671 MB on disk of 2,000 MB at most",)
 
 
 def test_a_format_no_device_requires_is_left_out_where_it_does_not_fit() -> None:

@@ -74,6 +74,14 @@ def test_a_verdict_says_what_decided_and_what_else_to_know() -> None:
     )
 
 
+def test_a_format_that_was_left_out_for_want_of_room_is_named() -> None:
+    (release,) = planned("pixel-8", of="gemma-4-e2b").releases
+    assert release.plan.variant.formats == ("litertlm",)
+    assert "Without onnx: onnx on the CPU takes" in release.verdicts[0].reason
+    (whole,) = planned("pixel-8", of="gemma-3-270m").releases
+    assert "Without" not in whole.verdicts[0].reason
+
+
 def test_a_recipe_below_the_class_says_so_where_it_was_asked_for() -> None:
     (release,) = planned("android-8gb", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
     assert (
