@@ -2,7 +2,7 @@
 
 Upper estimates of a process's total resident memory, mapped files included, from shapes alone; the
 constants, and those of each runtime (`exporter.formats`), stand above what `benchmarks/family.py` measures,
-which prints both. Not about devices (`estimates`).
+which prints both. Not about devices (`exporter.formats.held_memory`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class CalibrationSize:
     sequences: int
     tokens: int
     spilled: int
+
+
+# As quantising does it, for who plans without its packages; a test holds it to `calibration_size`.
+CALIBRATION = CalibrationSize(sequences=8, tokens=256, spilled=GIB // 2)
 
 
 def export_memory(

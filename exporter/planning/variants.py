@@ -1,6 +1,6 @@
 """`Variant`: one way to ship a checkpoint.
 
-A job may have several. Not about whether it can be done (`plan`), or fits a device (`estimates`).
+A job may have several. Not about whether it can be done (`plan`), or fits a device (`planner`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.planning.profiles import DeviceProfile
+from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.recipe import Recipe
 from runtimes.formats import Accelerator, Format
 
