@@ -76,6 +76,8 @@ def _of_page(written: str) -> str:
         r'<svg[^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1
     )
     svg = svg.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
     for colour, variable in _NAMES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg

@@ -36,7 +36,7 @@ def test_a_figure_is_in_the_bin_that_holds_it() -> None:
 
 
 def test_means_run_along_the_text() -> None:
-    found = spread_of(np.arange(130.0), along=True)
+    found = spread_of(np.arange(130, dtype=np.float64), along=True)
     assert found.step == 3
     assert found.means[0] == 1.0
     assert found.means[-1] == 129.0, "the last has what is left"
