@@ -55,14 +55,24 @@ def fit_sentences(report: ValidationReport) -> tuple[str, ...]:
 
 
 def device_sentences(report: ValidationReport) -> tuple[str, ...]:
-    """What the table of devices rests on; where there is none, why."""
+    """What the table of devices rests on, and why one does not simply fit; where there is none, why."""
     if report.devices:
-        return (NO_DEVICE, *(f"{each.title}: {one_line(each.reason)}" for each in report.devices))
+        unlike = [each for each in report.devices if each.fit != "fits"]
+        return (NO_DEVICE, *map(_reason, unlike))
     if any(gate.kind == "files" for gate in report.gates):
         why = "This release was checked again, which asks about no device: its own report.json does."
     else:
         why = "It was made for no device in particular, so none was asked about."
     return (f"No device took part. {why}",)
+
+
+def device_reasons(report: ValidationReport) -> tuple[str, ...]:
+    """What decided for each device, a sentence each."""
+    return tuple(map(_reason, report.devices))
+
+
+def _reason(device: DeviceVerdict) -> str:
+    return f"{device.title}: {one_line(device.reason)}"
 
 
 def device_table(report: ValidationReport) -> Table:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.validation.report import ValidationReport
 from exporter.views.answer import (
+    device_reasons,
     device_sentences,
     device_table,
     domain_table,
@@ -109,6 +110,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "non_finite": [
             sentence for run in report.runs if (sentence := non_finite_sentence(run)) is not None
         ],
+        "device_reasons": device_reasons(report),
         "memory": memory_table(report),
         "weight_sentences": weight_sentences(report),
         "weight_errors": weight_error_table(report),

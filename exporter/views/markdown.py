@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from exporter.validation.report import ValidationReport
 from exporter.views.answer import (
     KeyFigure,
+    device_reasons,
     device_sentences,
     device_table,
     domain_table,
@@ -119,6 +120,11 @@ def _details(report: ValidationReport, names: ShortNames) -> list[str]:
         _legend(names),
         *_section(COPY_TITLE, copy_table(report, names), COPY_SENTENCE),
         *_section("Execution paths", path_table(report, names)),
+        *(
+            ("## What decided for each device", _list(reasons))
+            if (reasons := device_reasons(report))
+            else ()
+        ),
         *_section("Memory by component", memory_table(report)),
         *_section("Artifacts that were run", run_table(report, names)),
     ]

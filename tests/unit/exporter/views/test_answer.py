@@ -11,6 +11,7 @@ from exporter.planning.device_verdict import DecodeSpeed
 from exporter.validation.report import ValidationReport
 from exporter.validation.verdict import Failed, Skipped
 from exporter.views.answer import (
+    device_reasons,
     device_sentences,
     device_table,
     domain_table,
@@ -64,6 +65,12 @@ def test_where_no_device_was_asked_about_the_reason_is_told() -> None:
     assert "for no device in particular" in device_sentences(inconclusive())[0]
     assert fit_sentences(inconclusive()) == ()
     assert fit_sentences(failing()) == ("By prediction it fits 1 of 2 devices.",)
+
+
+def test_why_a_device_does_not_simply_fit_is_told_at_once_and_the_rest_later() -> None:
+    _, *first = device_sentences(passing())
+    assert first == [f"iPhone 15 Pro: {IPHONE.reason}"]
+    assert device_reasons(passing()) == (f"Pixel 8 (Tensor G3): {PIXEL.reason}", *first)
 
 
 @pytest.mark.parametrize("name", REPORTS)
