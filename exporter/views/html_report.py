@@ -2,7 +2,7 @@
 
 No script, no font, no image from elsewhere. It opens with the answer: verdict, devices, five figures,
 languages; what was not checked has a section of its own. What it says is made in other modules, how it
-looks in `templates` and report.css, and the plots in `figures`.
+looks in `templates` and report.css, and the plots in `report_plots`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from exporter.views.detail_tables import (
     run_table,
     weight_error_table,
 )
-from exporter.views.figures import plots
 from exporter.views.path_wording import path_sentences
+from exporter.views.report_plots import plots
 from exporter.views.short_names import ShortNames, short_names
 from exporter.views.wording import (
     GLOSSARY,
@@ -65,18 +65,16 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 def to_html(report: ValidationReport) -> str:
     """The whole report as one HTML document."""
-    from markupsafe import Markup
-
     names = short_names(report)
-    drawn = [(each, Markup(each.svg)) for each in plots(report, names)]  # matplotlib's
-    page = _environment().get_template("report.html.j2").render(
+    page = _environment().get_template("report.html.j2")
+    written = page.render(
         report=report,
-        style=Markup(STYLE.read_text(encoding="utf-8")),
-        plots=drawn,
+        style=STYLE.read_text(encoding="utf-8"),
+        plots=tuple(plots(report, names)),
         **_answer(report, names),
         **_details(report, names),
-    )  # fmt: skip
-    return f"{page}\n"
+    )
+    return f"{written}\n"
 
 
 def _answer(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
@@ -128,7 +126,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
 
 @cache
 def _environment() -> Environment:
-    """Every expression is escaped unless it is markup of our own; a name that is not there is an error."""
+    """Every expression is escaped but style and plots, which are ours; an unknown name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -1,6 +1,6 @@
 """KL divergence of a few comparisons: along the text, and as a distribution. Both on logarithmic axes.
 
-Not about which comparisons (`exporter.views.figures`).
+Not about which comparisons (`exporter.views.report_plots`).
 """
 
 from __future__ import annotations

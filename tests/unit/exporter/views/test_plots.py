@@ -13,10 +13,10 @@ import numpy as np
 
 from exporter.evaluation.kl_spread import spread_of
 from exporter.validation.weight_errors import WeightError
-from exporter.views.figures import plots
 from exporter.views.plots.kl_plots import kl_along, kl_distribution
 from exporter.views.plots.memory_plot import components_of, memory_by_component
 from exporter.views.plots.weight_plot import weight_errors_by_layer
+from exporter.views.report_plots import plots
 from exporter.views.short_names import short_names
 from tests.golden.reports import HOSTILE, IPHONE, PIXEL, passing
 
@@ -35,7 +35,7 @@ def texts(svg: str) -> list[str]:
 def test_the_same_figures_give_the_same_bytes_in_another_process() -> None:
     code = (
         "from tests.golden.reports import passing\n"
-        "from exporter.views.figures import plots\n"
+        "from exporter.views.report_plots import plots\n"
         "from exporter.views.short_names import short_names\n"
         "import hashlib\n"
         "drawn = ''.join(each.svg for each in plots(passing(), short_names(passing())))\n"
