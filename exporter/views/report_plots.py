@@ -16,7 +16,10 @@ from exporter.views.plots.memory_plot import components_of, memory_by_component
 from exporter.views.plots.weight_plot import parts_of_layers, weight_errors_by_layer
 from exporter.views.short_names import ShortNames
 
-DRAWN: tuple[Kind, ...] = ("quantisation", "end to end", "kernels")
+DRAWN: tuple[Kind, ...] = (
+    "quantisation",
+    "end to end",
+)  # what is lost; the others are hardly to be seen beside
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,21 @@ def plots(report: ValidationReport, names: ShortNames) -> Iterator[Plot]:
         (f"{name}, {names.artifact(each.artifact)}" if each.artifact else name, each.kl)
         for name, each in by_kind(report, names)
         if each.kind in DRAWN and each.kl.means and each.kl.counts
-    ][: len(SERIES)]
+    ]
     if series:
-        legend = _numbered(name for name, _ in series)
-        spreads = [spread for _, spread in series]
+        shown = series[: len(SERIES)]
+        more = f" {len(series) - len(shown)} more are in the table." if len(series) > len(shown) else ""
+        legend = _numbered(tuple(name for name, _ in shown))
+        spreads = [spread for _, spread in shown]
         yield Plot(
             "KL along the text",
-            "Every position was compared; a rise to the right would be drift.",
+            f"Every position was compared; a rise to the right would be drift.{more}",
             kl_along(spreads),
             legend,
         )
         yield Plot(
             "KL as a distribution",
-            "Further left is closer. What runs out to the right is in few positions, and far off there.",
+            f"Further left is closer; what runs out to the right are few positions, far off.{more}",
             kl_distribution(spreads),
             legend,
         )
@@ -67,5 +72,5 @@ def plots(report: ValidationReport, names: ShortNames) -> Iterator[Plot]:
         )
 
 
-def _numbered(labels: Iterator[str] | tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+def _numbered(labels: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
     return tuple((at % len(SERIES) + 1, label) for at, label in enumerate(labels))

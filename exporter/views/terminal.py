@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Shown
 from rich.text import Text
 
-from exporter.validation.report import ValidationReport
+from exporter.validation.report import GreedyRun, ValidationReport
 from exporter.validation.verdict import Passed
 from exporter.views.answer import (
     device_sentences,
@@ -24,7 +24,7 @@ from exporter.views.answer import (
 )
 from exporter.views.detail_tables import run_table
 from exporter.views.path_wording import path_sentences
-from exporter.views.short_names import short_names
+from exporter.views.short_names import ShortNames, short_names
 from exporter.views.table import Row, Table
 from exporter.views.wording import (
     checkpoint_sentences,
@@ -69,21 +69,29 @@ def print_report(report: ValidationReport, console: Console) -> None:
         console.print(Text.assemble(*words))
     console.print(Text(_held(report)))
     _print_table(run_table(report, names), "Artifacts that were run", console)
-    for run in report.runs:
-        for greedy in run.greedy:
-            console.print(
-                Text.assemble(
-                    (f"{names.artifact(run.artifact)}: ", "bold"),
-                    (f"{greedy_sentence(greedy)} ", "dim"),
-                    visible(greedy.prompt),
-                    (visible(greedy.text), "cyan"),
-                )
+    for greedy, artifacts in _continuations(report, names):
+        console.print(
+            Text.assemble(
+                (f"{', '.join(artifacts)}: ", "bold"),
+                (f"{greedy_sentence(greedy)} ", "dim"),
+                visible(greedy.prompt),
+                (visible(greedy.text), "cyan"),
             )
+        )
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
     console.print(Text("Not checked:", "bold"))
     for each in not_checked_sentences(report):
         console.print(Text(f"  · {one_line(each)}"))
+
+
+def _continuations(report: ValidationReport, names: ShortNames) -> Iterator[tuple[GreedyRun, list[str]]]:
+    """What was written after a prompt, once for all artifacts that wrote the same."""
+    found: dict[GreedyRun, dict[str, None]] = {}
+    for run in report.runs:
+        for greedy in run.greedy:
+            found.setdefault(greedy, {})[names.artifact(run.artifact)] = None
+    yield from ((greedy, list(artifacts)) for greedy, artifacts in found.items())
 
 
 def _held(report: ValidationReport) -> str:
