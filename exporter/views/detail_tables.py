@@ -11,7 +11,7 @@ from exporter.validation.report import Comparison, Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.copy_wording import COPY_COLUMNS, WORDS, copy_rows
 from exporter.views.path_wording import PATH_COLUMNS, path_rows
-from exporter.views.short_names import ShortNames
+from exporter.views.short_names import ShortNames, run_subject
 from exporter.views.table import Row, Table, columns
 from exporter.views.wording import (
     KINDS,
@@ -120,8 +120,7 @@ def run_table(report: ValidationReport, names: ShortNames) -> Table:
         Row(
             (
                 names.artifact(run.artifact),
-                f"{run.runtime} {run.version}",
-                run.arithmetic,
+                names.subject(run_subject(run)),
                 size(run.bytes),
                 number(run.context),
                 cache_words(run.cache),
@@ -132,7 +131,7 @@ def run_table(report: ValidationReport, names: ShortNames) -> Table:
         )
         for run in report.runs
     )
-    return Table(columns(("Artifact", "Runtime", "Arithmetic"), figures), tuple(rows))
+    return Table(columns(("Artifact", "Runtime and arithmetic"), figures), tuple(rows))
 
 
 def memory_table(report: ValidationReport) -> Table:

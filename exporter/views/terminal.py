@@ -102,7 +102,7 @@ def _held(report: ValidationReport) -> str:
             held = sum(isinstance(gate.verdict, Passed) for gate in gates)
             yield f"{kind} {held} of {len(gates)}"
 
-    return f"Gates that hold: {', '.join(counted()) or 'there is none'}."
+    return f"Gates by kind: {', '.join(counted()) or 'there is none'}."
 
 
 def _print_table(table: Table, title: str, console: Console) -> None:
