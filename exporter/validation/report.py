@@ -12,7 +12,7 @@ from exporter.evaluation.kl_spread import KlSpread
 from exporter.evaluation.statistics import Statistics
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.estimates import CacheSize
-from exporter.reference.domains import DomainKind
+from exporter.reference.domain_kind import DomainKind
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
 from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, outcome

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -187,6 +189,14 @@ def test_the_terminal_shows_caches_and_what_of_them_is_outside_windows() -> None
 def test_a_prompt_like_a_markup_tag_is_printed_as_it_is() -> None:
     run = replace(passing().runs[0], greedy=(GreedyRun("[bold]x[/bold]", "[/]", 1, 1),))
     assert "[bold]x[/bold][/]" in terminal(replace(passing(), runs=(run,)))
+
+
+def test_nothing_heavy_is_imported_before_a_page_is_drawn() -> None:
+    heavy = "{'torch', 'tokenizers', 'jinja2', 'matplotlib', 'safetensors', 'transformers'}"
+    modules = "exporter.views.release_files, exporter.views.terminal"
+    code = f"import sys, {modules}; print({heavy} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "set()\n"
 
 
 def test_all_views_are_written_under_their_names(tmp_path: Path) -> None:
