@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,10 @@ import onnx
 from numpy.typing import NDArray
 
 from benchmarks.onnx_webgpu_attention import SUBGROUPS, one_attention, right, shader
+from benchmarks.own_environment import environment
 from exporter.formats.table import family_of
 from exporter.lowering.table import lowerings_for
 from exporter.schemes import SCHEMES
-from runtimes.cache_directory import cache_directory
 from runtimes.formats import Format
 from tests.tiny import TINY_CONFIGS
 from tests.tiny_releases import TinyRelease, eager_logits, mean_kl, quantized, some_tokens
@@ -52,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--icd", nargs="+", default=[each for each in DRIVERS if Path(each).exists()])
     options = parser.parse_args()
-    python = environment()
+    python = environment((PACKAGE, "numpy"))
     with tempfile.TemporaryDirectory(prefix="onnx-webgpu-") as place:
         graphs = [Written.of(*each, Path(place)) for each in GRAPHS]
         for icd in options.icd:
@@ -63,17 +62,6 @@ def main() -> None:
             print("\n| GroupQueryAttention | largest difference |\n|---|---|", flush=True)
             for words, difference in attention(runner):
                 print(f"| {words} | {difference:.1e} |", flush=True)
-
-
-def environment() -> Path:
-    """The interpreter of the environment with `PACKAGE`."""
-    directory = cache_directory() / PACKAGE.replace("==", "-")
-    python, made = directory / "bin" / "python", directory / "made"
-    if not made.exists():
-        venv.create(directory, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE, "numpy"], check=True)
-        made.touch()
-    return python
 
 
 @dataclass(frozen=True)

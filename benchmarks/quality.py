@@ -1,7 +1,8 @@
-"""What quantisation costs a model, ours beside llama.cpp's, at equal bytes and on equal weights.
+"""What quantisation costs a model, ours beside others', at equal bytes and on equal weights.
 
-    python -m benchmarks.quality [--model REF] [--recipe NAME ...] [--mix NAME ...]
-        [--importance with|without|both] [--weights COPY ...] [--json FILE] [--at-once 3]
+    python -m benchmarks.quality [--model REF] [--recipe NAME ...] [--mix NAME ...] [--vendor NAME ...]
+        [--checkpoint DIR ...] [--importance with|without|both] [--weights COPY ...] [--json FILE]
+        [--at-once 3]
 
 Every subject's logits are held against the original's, both in float32 by transformers, on all of
 `samples/languages` (ten languages, code, chat): 10.5 thousand positions, each text behind its beginning.
@@ -24,7 +25,8 @@ from pathlib import Path
 from benchmarks.ggml_mixes import MIXES
 from benchmarks.one_variant import nothing
 from benchmarks.quality_rows import Measured, Row, read_measured, table, table_of_domains, write_measured
-from benchmarks.quality_subjects import COPIES, Makers, Subject, of_mix, of_recipe
+from benchmarks.quality_subjects import COPIES, Makers, Subject, of_checkpoint, of_mix, of_recipe, of_vendor
+from benchmarks.vendor_quantizers import VENDORS
 from exporter.checkpoints.open import open_source
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import compare_weights
@@ -69,17 +71,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--recipe", nargs="*", default=["int8", "int4"], help="names or .toml files")
     parser.add_argument("--mix", nargs="*", default=list(MIXES), choices=list(MIXES))
+    parser.add_argument("--vendor", nargs="*", default=list(VENDORS), choices=list(VENDORS))
+    parser.add_argument("--checkpoint", nargs="*", default=[], type=Path, help="made by `auto_rounding`")
     parser.add_argument("--importance", choices=list(IMPORTANCE), default="both")
-    parser.add_argument("--weights", nargs="*", default=list(COPIES), choices=COPIES)
+    parser.add_argument(
+        "--weights", nargs="*", default=["original", "off-grid", "equalised"], choices=COPIES
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--at-once", type=int, default=3)
     return parser.parse_args()
 
 
 def _subjects(options: argparse.Namespace) -> Iterator[Subject]:
+    yield from map(of_checkpoint, options.checkpoint)
     for weights in options.weights:
         if weights != "equalised":
             yield from (of_recipe(recipe, weights) for recipe in options.recipe)
+        yield from (of_vendor(vendor, weights) for vendor in options.vendor)
         for mix in options.mix:
             for important in IMPORTANCE[options.importance]:
                 if not (important and mix == "Q8_0"):  # whose quantiser does not look at it

@@ -1,9 +1,11 @@
-"""What `quality` compares: recipes of ours and llama.cpp's mixes, each of several copies of one checkpoint.
+"""What `quality` compares: recipes of ours, llama.cpp's mixes and what the runtimes' own quantisers make,
+each of several copies of one checkpoint.
 
 The copies compute one function: "original" as it came, "off-grid" jittered (`off_grid`), "equalised" the
-jittered one with the columns of its linears equalised as our recipes do. The embedding stays as it is
-there, for nobody else's format has a place for its vector. A recipe of ours equalises for itself, so it is
-not made of the last. Not about measuring.
+jittered one with the columns of its linears equalised as our recipes do, "rotated" the original with values
+turned within each head (`rotated`). The embedding stays as it is in all of them, for nobody else's format
+has a place for its vector. A recipe of ours equalises for itself, so it is not made of the equalised one.
+Not about measuring.
 """
 
 from __future__ import annotations
@@ -17,34 +19,64 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from benchmarks.auto_rounding import STORED_NAME
 from benchmarks.ggml_library import GgmlLibrary, ggml_library
 from benchmarks.ggml_mixes import mixed, require_the_samples_types
 from benchmarks.importance import Importance, importance, importance_in
 from benchmarks.off_grid import OffGridSource, off_grid
 from benchmarks.one_variant import job_for, plan_for
+from benchmarks.rotated import RotatedSource, rotated
+from benchmarks.vendor_quantizers import quantized_by
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
 from exporter.planning.recipe import load_recipe
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.quantization.transforms.equalization import EqualizedSource, equalize
 from exporter.reference.texts import Texts
-from exporter.reference.weights import ReferenceWeights
+from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.workshop import quantize
+from runtimes.strict_json import read_json_object
 
-Copy = Literal["original", "off-grid", "equalised"]
+Copy = Literal["original", "off-grid", "equalised", "rotated"]
 COPIES: tuple[Copy, ...] = get_args(Copy)
 
 
 @dataclass(frozen=True)
+class OfRecipe:
+    """A recipe of ours, by name or file."""
+
+    recipe: str
+
+
+@dataclass(frozen=True)
+class OfMix:
+    """A mix of llama.cpp's, with an importance matrix or without."""
+
+    mix: str
+    important: bool
+
+
+@dataclass(frozen=True)
+class OfVendor:
+    """A runtime's own quantiser, one of `vendor_quantizers.VENDORS`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class OfCheckpoint:
+    """A Hugging Face directory of what another tool's codes come back as, with `stored.json`."""
+
+    directory: Path
+
+
+@dataclass(frozen=True)
 class Subject:
-    """name: as the table has it. weights: the copy it is made of. recipe: ours, or None for a mix of
-    llama.cpp's, with an importance matrix where `important` says so."""
+    """name: as the table has it. weights: the copy it is made of."""
 
     name: str
     weights: Copy
-    recipe: str | None
-    mix: str
-    important: bool
+    maker: OfRecipe | OfMix | OfVendor | OfCheckpoint
 
     @property
     def key(self) -> tuple[str, str]:
@@ -52,12 +84,21 @@ class Subject:
 
 
 def of_recipe(recipe: str, weights: Copy) -> Subject:
-    return Subject(load_recipe(recipe).name, weights, recipe, "", important=False)
+    return Subject(load_recipe(recipe).name, weights, OfRecipe(recipe))
 
 
 def of_mix(mix: str, important: bool, weights: Copy) -> Subject:
     name = f"llama.cpp {mix}" + (", imatrix" if important else "")
-    return Subject(name, weights, None, mix, important)
+    return Subject(name, weights, OfMix(mix, important))
+
+
+def of_vendor(name: str, weights: Copy) -> Subject:
+    return Subject(name, weights, OfVendor(name))
+
+
+def of_checkpoint(directory: Path) -> Subject:
+    """Of the original: what it was made of is not the benchmark's to choose."""
+    return Subject(directory.name, "original", OfCheckpoint(directory))
 
 
 @dataclass(frozen=True)
@@ -84,11 +125,22 @@ class Makers:
     def make(self, subject: Subject, scratch: Path) -> Made:
         """A subject. scratch: a directory of its own, for what a recipe writes."""
         source = self.copy(subject.weights)
-        if subject.recipe is None:
-            seen = self._importance_of(subject.weights) if subject.important else None
-            found = mixed(source, subject.mix, seen, self._library)
-            return Made(found, {name: found.stored_bytes(name) for name in source.tensors})
-        plan = plan_for(source, subject.recipe, (), context=128)
+        match subject.maker:
+            case OfRecipe(recipe):
+                return self._by_recipe(source, recipe, scratch)
+            case OfMix(mix, important):
+                seen = self._importance_of(subject.weights) if important else None
+                mixture = mixed(source, mix, seen, self._library)
+                return Made(mixture, {name: mixture.stored_bytes(name) for name in source.tensors})
+            case OfVendor(name):
+                vendors = quantized_by(source, name)
+                return Made(vendors, {name: vendors.stored_bytes(name) for name in source.tensors})
+            case OfCheckpoint(directory):
+                stored = read_json_object(directory / STORED_NAME)
+                return Made(OriginalWeights(open_source(str(directory))), stored)
+
+    def _by_recipe(self, source: CheckpointSource, recipe: str, scratch: Path) -> Made:
+        plan = plan_for(source, recipe, (), context=128)
         checkpoint = quantize(job_for(source, plan, scratch), plan, scratch / "store")
         stored = {name: each.scheme.stored_bytes(each.shape) for name, each in checkpoint.matrices.items()}
         vectors = {name: values.nbytes for name, values in checkpoint.vectors.items()}
@@ -103,6 +155,12 @@ class Makers:
                 return self._off_grid
             case "equalised":
                 return self._equalised
+            case "rotated":
+                return self._rotated
+
+    @cached_property
+    def _rotated(self) -> RotatedSource:
+        return rotated(self.source)
 
     @cached_property
     def _off_grid(self) -> OffGridSource:
@@ -129,6 +187,8 @@ class Makers:
                 return importance_in(self._off_grid, self._importance)
             case "equalised":
                 return importance_in(self._equalised, self._importance_of("off-grid"))
+            case "rotated":
+                return importance(self._rotated, self.texts)
 
     @cached_property
     def _library(self) -> GgmlLibrary:

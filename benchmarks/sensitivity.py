@@ -1,12 +1,12 @@
 """What each matrix costs in few bits, and what a mixed recipe makes of it: predicted, and as it comes out.
 
     python -m benchmarks.sensitivity [--model REF] [--budget 246MB] [--format onnx] [--accelerator GPU]
-                                     [--kept DIR] [--check]
+                                     [--kept DIR] [--check] [--write FILE]
 
 Prints the KL every matrix costs alone in each scheme its formats carry, by kind and one by one, and the
 recipe within the budget. --check: quantises by that recipe and measures mean KL and top-1 of transformers
 on samples/evaluation, beside the sum that was predicted. --kept: a directory for what was measured and
-quantised; the same command goes on from there.
+quantised; the same command goes on from there. --write: the recipe, for `quality --recipe FILE`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--accelerator", default="CPU")
     parser.add_argument("--kept", type=Path)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     source = open_source(options.model)
     variant = Variant(
@@ -64,6 +65,8 @@ def main() -> None:
         recipe = mixed_recipe(variant.recipe, weights_of(source), losses)
         print_losses(losses)
         print(recipe.text)
+        if options.write is not None:
+            options.write.write_text(recipe.text, encoding="utf-8")
         if options.check:
             made = make_plan(source.components, replace(variant, recipe=recipe), source.held)
             check(job, made, losses)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.checkpoints.interface import HeldCodes
@@ -73,12 +73,19 @@ class Plan:
     @property
     def _of_context(self) -> tuple[str, ...]:
         context, asked = self.variant.context, self.asked_context
-        if context == asked:
-            return ()
-        rounded = [each for each in self.families if each.context_multiple > 1]
-        met = [each for each in rounded if context % each.context_multiple == 0]
-        multiples = " and ".join(f"{each.context_multiple} ({each.title})" for each in met)
-        return (f"The context is {context} tokens, {asked} rounded up to a multiple of {multiples}.",)
+        wanting = [each for each in self.families if each.context_multiple > 1]
+        met = [each for each in wanting if context % each.context_multiple == 0]
+        found = []
+        if context != asked:
+            found.append(
+                f"The context is {context} tokens, {asked} rounded up to a multiple of {_multiples(met)}."
+            )
+        if unmet := [each for each in wanting if each not in met]:
+            found.append(
+                f"The context of {context} tokens is no multiple of {_multiples(unmet)}, which their "
+                "accelerators want: what those make of it is not known from here."
+            )
+        return tuple(found)
 
     @property
     def families(self) -> tuple[RuntimeFamily, ...]:
@@ -133,6 +140,10 @@ def plan_as_made(components: Components, variant: Variant, held: Mapping[str, He
     when it was made. Raises as `make_plan` does."""
     decided = {name: _plan(each, variant, held) for name, each in components.items()}
     return Plan(variant, variant.context, decided)
+
+
+def _multiples(families: Iterable[RuntimeFamily]) -> str:
+    return " and ".join(f"{each.context_multiple} ({each.title})" for each in families)
 
 
 def _rounded_context(variant: Variant, most: int) -> int:

@@ -53,29 +53,32 @@ def test_a_context_is_rounded_up_to_what_its_runtimes_want_and_the_plan_says_so(
 
 
 @pytest.mark.parametrize(
-    ("asked", "formats", "context", "multiples"),
+    ("asked", "formats", "context", "met", "unmet"),
     [
-        (497, ("tflite",), 497, None),
-        (485, ("coreml",), 485, None),
-        (470, ("coreml", "tflite"), 480, "32 (Core ML) and 16 (LiteRT)"),
-        (485, ("coreml", "tflite"), 496, "16 (LiteRT)"),
+        (497, ("tflite",), 497, None, "16 (LiteRT)"),
+        (485, ("coreml",), 485, None, "32 (Core ML)"),
+        (470, ("coreml", "tflite"), 480, "32 (Core ML) and 16 (LiteRT)", None),
+        (485, ("coreml", "tflite"), 496, "16 (LiteRT)", "32 (Core ML)"),
+        (497, ("onnx",), 497, None, None),
     ],
 )
-def test_a_context_is_not_rounded_past_the_models_end(
-    asked: int, formats: tuple[Format, ...], context: int, multiples: str | None
+def test_a_context_is_not_rounded_past_the_models_end_and_the_plan_says_what_it_is_no_multiple_of(
+    asked: int, formats: tuple[Format, ...], context: int, met: str | None, unmet: str | None
 ) -> None:
     odd = replace(SPEC, context_length=500)
     plan = make_plan(text_alone(odd), a_variant("int8", formats, asked, "desktop"), {})
     assert plan.variant.context == context
-    assert bool(plan.remarks) == (multiples is not None)
-    assert all(f"rounded up to a multiple of {multiples}." in each for each in plan.remarks)
+    said = " ".join(plan.remarks)
+    assert ("rounded up" in said, "no multiple" in said) == (met is not None, unmet is not None)
+    assert met is None or f"rounded up to a multiple of {met}." in said
+    assert unmet is None or f"{context} tokens is no multiple of {unmet}," in said
 
 
 @pytest.mark.parametrize("format", ["tflite", "litertlm", "coreml"])
 def test_the_plan_of_a_release_that_is_there_keeps_its_context(format: Format) -> None:
     plan = plan_as_made(text_alone(SPEC), a_variant("int8", (format,), 100, "desktop"), {})
     assert plan.variant.context == plan.asked_context == 100
-    assert not plan.remarks
+    assert not any("rounded" in each for each in plan.remarks)
 
 
 @pytest.mark.parametrize("context", [0, 513])
