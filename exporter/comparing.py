@@ -32,7 +32,8 @@ from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
 from exporter.quantization.store.stored_size import stored_size
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.quantization.transforms.equalization import DIGEST_NAME
-from exporter.reference.domains import Domain, DomainKind, read_domains
+from exporter.reference.domain_kind import DomainKind
+from exporter.reference.domains import Domain, read_domains
 from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory

@@ -134,6 +134,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
             plan,
             shop.store(plan),
             paths=paths_of if job.accelerators else paths_not_asked_for,
+            equalised=shop.source(plan),
         )
         with job.stopwatch.step("validate"):
             report = validate_release(job, subject, shop.baselines)

@@ -101,6 +101,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
                 shop.store(plan),
                 sealed=True,
                 paths=_paths(asked, plan),
+                equalised=shop.source(plan),
             )
             return validate_release(job, subject, shop.baselines)
 

@@ -54,6 +54,7 @@ class Workshop:
     def __init__(self, job: Job, baselines: Baselines) -> None:
         self.job, self.baselines = job, baselines
         self._stores: dict[str, QuantizedCheckpoint] = {}
+        self._sources: dict[str, CheckpointSource] = {}
         self._written: dict[Asked, _Written] = {}
 
     def store(self, plan: Plan) -> QuantizedCheckpoint:
@@ -61,8 +62,14 @@ class Workshop:
         name = store_name(plan)
         if name not in self._stores:
             with self.job.stopwatch.step("quantise"):
-                self._stores[name] = quantize(self.job, plan, self.job.work / name)
+                self._sources[name] = prepared(self.job, plan)
+                self._stores[name] = _quantised(self.job, plan, self._sources[name], self.job.work / name)
         return self._stores[name]
+
+    def source(self, plan: Plan) -> CheckpointSource:
+        """What the codes of a plan's store were found for: the job's source, or that equalised."""
+        self.store(plan)
+        return self._sources[store_name(plan)]
 
     def lower(self, plan: Plan, staging: Staging) -> tuple[Artifact, ...]:
         """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
@@ -127,9 +134,15 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
     """Quantise the job's source by a plan, equalised first where its recipe says so."""
-    source: CheckpointSource = job.source
-    if plan.equalization is not None:
-        source, _ = equalised(job, plan)
+    return _quantised(job, plan, prepared(job, plan), directory)
+
+
+def prepared(job: Job, plan: Plan) -> CheckpointSource:
+    """The job's source, equalised where a plan's recipe says so."""
+    return job.source if plan.equalization is None else equalised(job, plan)[0]
+
+
+def _quantised(job: Job, plan: Plan, source: CheckpointSource, directory: Path) -> QuantizedCheckpoint:
     if (text := job.text_for(plan)) is not None:
         coding = Coding(plan.schemes, plan.methods, plan.taken_over)
         return write_calibrated(source, coding, text, directory, job.progress)

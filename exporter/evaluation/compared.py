@@ -10,7 +10,7 @@ from typing import Literal
 
 from exporter.evaluation.figures import Figures
 from exporter.evaluation.statistics import Statistics
-from exporter.reference.domains import DomainKind
+from exporter.reference.domain_kind import DomainKind
 
 COMPARED_SCHEMA_VERSION = 1
 

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.interface import CheckpointSource
@@ -19,13 +18,13 @@ from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render
 from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
 from exporter.checkpoints.tokenizer.turn_end import Turns, better, messages_of, rendered_whole
 from exporter.errors import UsageError
+from exporter.reference.domain_kind import DomainKind
 from exporter.reference.texts import Texts, TokenisedText
 from runtimes.excerpt import plain_excerpt
 from runtimes.strict_json import StrictJsonError, parse_json, read_plain_file
 
 CODE, CHAT = "code.txt", "chat.json"
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
-DomainKind = Literal["language", "code", "chat"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.evaluation.kl_spread import spread_of
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.family import Driver, RuntimeFamily
 from exporter.formats.table import family_of
@@ -110,9 +111,17 @@ class ArtifactCheck:
         """Add a comparison, where there was something to compare with."""
         if reference in result.agreements:
             words = self.descriptions.get(reference, reference)
-            statistics = result.agreements[reference].statistics()
+            found = result.agreements[reference]
             self.findings.comparisons.append(
-                Comparison(kind, self.artifact.path, subject, words, route.description, statistics)
+                Comparison(
+                    kind,
+                    self.artifact.path,
+                    subject,
+                    words,
+                    route.description,
+                    found.statistics(),
+                    spread_of(found.kl, along=len(found.kl) == self.positions),
+                )
             )
 
     def remark(self, subject: str, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What quantising costs each language, code and chat, and a gate on every one of them.
+"""What quantising costs each language, code and chat, and a gate on each of them.
 
 A mean over one text hides a language a model is at odds with: Gemma 3 270M lost ten times as much in Hindi
 as elsewhere, under every limit. transformers on the quantised checkpoint against transformers on the
@@ -8,8 +8,6 @@ against the quantised checkpoint on the evaluation text.
 
 from __future__ import annotations
 
-from numpy import inf, nan_to_num
-
 from exporter.evaluation.side_by_side import compare_weights
 from exporter.job import Job
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
@@ -18,7 +16,7 @@ from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL, NATS
-from exporter.validation.report import Comparison, Gate
+from exporter.validation.report import DomainAgreement, Gate
 from exporter.validation.verdict import at_most
 
 MOST_TOKENS = 128  # of each domain; benchmarks compare all of them
@@ -26,7 +24,7 @@ FEWEST_TOKENS = 32
 
 
 def check_domains(job: Job, release: ReleaseUnderTest, findings: Findings) -> None:
-    """Put down a comparison and a gate for each domain, where the recipe has a limit for it."""
+    """Put down figures and a gate for each domain, where the recipe has a limit for the worst."""
     recipe = release.plan.variant.recipe
     limit = recipe.quantisation.domain_kl
     if limit is None:
@@ -46,15 +44,8 @@ def check_domains(job: Job, release: ReleaseUnderTest, findings: Findings) -> No
     with job.stopwatch.step("each language compared"):
         texts = [domain.text.cut(tokens) for domain in domains]
         (found,) = compare_weights(original, [quantised], texts, job.progress)
-    statistics = {name: agreement.statistics() for name, agreement in found.items()}
-    findings.comparisons += [
-        Comparison(
-            "quantisation", None, f"{quantised.description}, {name}", original.description, name, each
-        )
-        for name, each in statistics.items()
-    ]
-    worst = max(statistics, key=lambda name: nan_to_num(statistics[name].mean_kl, nan=inf))
-    for name, each in statistics.items():
-        among = f", the worst of {len(statistics)} domains" if name == worst else ""
-        subject, verdict = f"recipe {recipe.name}, {name}{among}", at_most(each.mean_kl, limit, NATS)
-        findings.gates.append(Gate("quantisation", None, subject, MEAN_KL, verdict))
+    for domain in domains:
+        statistics = found[domain.name].statistics()
+        findings.domains.append(DomainAgreement(domain.name, domain.kind, statistics))
+        verdict = at_most(statistics.mean_kl, limit, NATS)
+        findings.gates.append(Gate("domain", None, domain.name, MEAN_KL, verdict))

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.family import Driver
 from exporter.formats.table import drivers_of, paths_of
 from exporter.planning.plan import Plan
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.reference.peak import Peak
-from exporter.validation.report import ArtifactRun, Comparison, CopyRun, Gate, PathRun
+from exporter.validation.report import ArtifactRun, Comparison, CopyRun, DomainAgreement, Gate, PathRun
+from exporter.validation.weight_errors import WeightError
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 
@@ -26,7 +28,8 @@ class ReleaseUnderTest:
 
     directory: where it is. artifacts: paths in them are relative to it. plan, checkpoint: what they were
     made by and from. sealed: hold the files to the manifest's digests as well. drivers: ways to run them.
-    paths: ways beside these, those executed here and those not.
+    paths: ways beside these, those executed here and those not. equalised: the source its codes were found
+    for, None where that is the job's own.
     """
 
     directory: Path
@@ -36,6 +39,7 @@ class ReleaseUnderTest:
     sealed: bool = False
     drivers: Callable[[Format], tuple[Driver, ...]] = drivers_of
     paths: Callable[[Format], tuple[ExecutionPath, ...]] = paths_of
+    equalised: CheckpointSource | None = None
 
 
 @dataclass
@@ -43,6 +47,8 @@ class Findings:
     """What has been measured so far; becomes the report."""
 
     comparisons: list[Comparison] = field(default_factory=list)
+    domains: list[DomainAgreement] = field(default_factory=list)
+    weight_errors: list[WeightError] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     runs: list[ArtifactRun] = field(default_factory=list)
     copying: list[CopyRun] = field(default_factory=list)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.evaluation.kl_spread import spread_of
 from exporter.evaluation.statistics import agree
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.validation.check_context import ArtifactCheck
@@ -130,10 +131,11 @@ def _judge(
 ) -> None:
     artifact, gates = check.artifact.path, check.findings.gates
     following = check.text.tokens[order.prefilled + 1 : len(order.tokens) + 1]
-    statistics = agree(expected, answer.logits, following).statistics()
+    found = agree(expected, answer.logits, following)
+    statistics, kl = found.statistics(), spread_of(found.kl, along=True)
     route = f"prefill of {order.prefilled}, {order.decoded} decode steps"
     check.findings.comparisons.append(
-        Comparison("path", artifact, path.title, path.reference, route, statistics)
+        Comparison("path", artifact, path.title, path.reference, route, statistics, kl)
     )
     non_finite = int(answer.logits.size - np.isfinite(answer.logits).sum())
     gates.append(count_gate("path", artifact, path.title, FINITE, non_finite, "logits"))

@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from exporter.evaluation.kl_spread import KlSpread
 from exporter.evaluation.statistics import Statistics
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.estimates import CacheSize
+from exporter.reference.domain_kind import DomainKind
 from exporter.reference.peak import Peak
 from exporter.stopwatch import Timing
 from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, outcome
+from exporter.validation.weight_errors import WeightError
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
@@ -29,6 +32,7 @@ Kind = Literal[
     "endurance",
     "kernels",
     "quantisation",
+    "domain",
     "end to end",
     "copying",
     "template",
@@ -41,13 +45,13 @@ checkpoint. lowering: float twin against transformers on the quantised checkpoin
 are constant, not finite or what they were before, of the references too. boundaries: prompts that end
 where a chunk, a window or a ring does, against the artifact given the whole text. endurance: a thousand
 decode steps in a row, whether they drift and whether memory grows. kernels: artifact against its twin.
-quantisation: transformers on the quantised against the original checkpoint. end to end: artifact against
-transformers on the original checkpoint. copying: what is chosen where facts from far back are asked for,
-an artifact against transformers on the quantised checkpoint and that against the original one. template:
-prompts rendered by the artifact's runtime against transformers' rendering. path: the artifact on a GPU,
-in a browser or on an emulated processor, against its twin or this machine's CPU. range: the largest
-magnitudes of transformers on the quantised checkpoint, as a graph holds them, against what half precision
-holds. Never merged."""
+quantisation: transformers on the quantised against the original checkpoint. domain: the same over one
+language, code or chat. end to end: artifact against transformers on the original checkpoint. copying: what
+is chosen where facts from far back are asked for, an artifact against transformers on the quantised
+checkpoint and that against the original one. template: prompts rendered by the artifact's runtime against
+transformers' rendering. path: the artifact on a GPU, in a browser or on an emulated processor, against its
+twin or this machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a
+graph holds them, against what half precision holds. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Comparison:
     """One measurement. artifact: manifest path, None where no artifact takes part (quantisation).
 
     route: how the subject was fed, in words ("prefill in chunks of 128, then 128 decode steps").
+    kl: how KL is spread over the positions that `statistics` is of.
     """
 
     kind: Kind
@@ -62,6 +67,16 @@ class Comparison:
     subject: str
     reference: str
     route: str
+    statistics: Statistics
+    kl: KlSpread
+
+
+@dataclass(frozen=True)
+class DomainAgreement:
+    """One language, code or chat: transformers on the quantised against the original checkpoint."""
+
+    name: str
+    kind: DomainKind
     statistics: Statistics
 
 
@@ -175,7 +190,9 @@ class ValidationReport:
     paths: every execution path of every artifact, those that were not executed too.
     copying: answers by subject and distance; empty where the context was too short to ask.
     activations: how large values became in transformers on the quantised checkpoint, over both texts.
-    weights: how the matrices came to be; empty where the quantised checkpoint is not at hand.
+    domains: what quantising costs each language, code and chat; empty where they were not compared.
+    weights: how the matrices came to be; weight_errors: how far each is from what it was quantised from.
+    Both empty where the quantised checkpoint is not at hand.
     not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
     went until here, for orientation."""
 
@@ -187,12 +204,14 @@ class ValidationReport:
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
     weights: tuple[WeightOrigin, ...]
+    weight_errors: tuple[WeightError, ...]
     text: str
     text_tokens: int
     text_sha256: str
     machine: dict[str, str]
     versions: dict[str, str]
     comparisons: tuple[Comparison, ...]
+    domains: tuple[DomainAgreement, ...]
     gates: tuple[Gate, ...]
     runs: tuple[ArtifactRun, ...]
     copying: tuple[CopyRun, ...]

@@ -3,7 +3,7 @@
     (1) a sealed release's files against its manifest
     (2) the evaluation text, as long as the artifacts' context allows
     (3) the references' logits and their answers about facts from far back, and the price of quantisation
-        between them, as a whole and for each language
+        between them, as a whole, for each language and for each matrix
     (4) every artifact: weights, twin, execution paths, itself
     (5) whether half precision holds what the graphs compute
     (6) the references' opinion of the greedy tokens
@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from exporter.evaluation.kl_spread import spread_of
 from exporter.formats.table import family_of
 from exporter.job import Job
 from exporter.packaging.release import participating_versions, verify_release
@@ -46,6 +47,7 @@ from exporter.validation.report import (
     GreedyRun,
     ValidationReport,
 )
+from exporter.validation.weight_errors import weight_errors
 from exporter.validation.weight_origins import weight_origins
 
 LONG_ENOUGH = 1024  # tokens a full validation compares
@@ -79,13 +81,22 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         statistics, recipe = agreement.statistics(), release.plan.variant.recipe
         findings.comparisons.append(
             Comparison(
-                "quantisation", None, words[QUANTISED], words[ORIGINAL], "whole sequence", statistics
+                "quantisation",
+                None,
+                words[QUANTISED],
+                words[ORIGINAL],
+                "whole sequence",
+                statistics,
+                spread_of(agreement.kl, along=True),
             )
         )
         findings.gates += quality_gates(
             "quantisation", None, f"recipe {recipe.name}", statistics, recipe.quantisation
         )
         check_domains(job, release, findings)
+        with job.stopwatch.step("weights compared"):
+            source = job.source if release.equalised is None else release.equalised
+            findings.weight_errors += weight_errors(source, release.checkpoint, job.progress)
         # (4)
         executed = [
             each
@@ -144,12 +155,14 @@ def _report(
         left_out=job.source.left_out,
         remarks=(*job.remarks, *plan.remarks, *findings.remarks),
         weights=weight_origins(release.checkpoint, plan.refusals),
+        weight_errors=tuple(findings.weight_errors),
         text=text.name,
         text_tokens=len(text.tokens),
         text_sha256=text.sha256,
         machine=_machine(),
         versions=participating_versions(artifact.format for artifact in release.artifacts),
         comparisons=tuple(findings.comparisons),
+        domains=tuple(findings.domains),
         gates=tuple(findings.gates),
         runs=tuple(findings.runs),
         copying=tuple(findings.copying),

@@ -1,197 +1,180 @@
 """Markdown of a report: a summary for CI step summaries, and the quality section of a model card.
 
-Written for GitHub's dialect. Text that came from a model or a file name is escaped or fenced.
+Written for GitHub's dialect, the answer first, and well below the 1 MiB that a job page takes. Text that
+came from a model or a file name is escaped or fenced.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
-from exporter.validation.verdict import Failed, Passed, Skipped
-from exporter.views.copy_wording import COPY_COLUMNS, COPY_SENTENCE, COPY_TITLE, WORDS, copy_rows
-from exporter.views.path_wording import PATH_COLUMNS, PathRow, path_rows, path_sentences
+from exporter.validation.report import ValidationReport
+from exporter.views.answer import (
+    KeyFigure,
+    device_reasons,
+    device_sentences,
+    device_table,
+    domain_table,
+    failures,
+    fit_sentences,
+    key_figures,
+)
+from exporter.views.copy_wording import COPY_SENTENCE, COPY_TITLE
+from exporter.views.detail_tables import (
+    comparison_table,
+    copy_table,
+    gate_table,
+    legend_table,
+    memory_table,
+    path_table,
+    run_table,
+    weight_error_table,
+)
+from exporter.views.path_wording import path_sentences
+from exporter.views.short_names import ShortNames, short_names
+from exporter.views.table import Row, Table, columns
 from exporter.views.wording import (
     KINDS,
     MEANINGS,
-    bound,
-    cache_words,
     checkpoint_sentences,
     gates_by_kind,
+    greedy_sentence,
     headline,
+    non_finite_sentence,
     not_checked_sentences,
     number,
     one_line,
-    percent,
-    plus_minus,
-    quantity,
-    size,
-    verdict_word,
     visible,
     weight_sentences,
 )
 
-_MARKS = {"passed": "✅", "executed": "✅", "failed": "❌", "skipped": "⚠️", "inconclusive": "⚠️"}
+_MARKS = {
+    "passed": "✅", "executed": "✅", "failed": "❌", "skipped": "⚠️", "inconclusive": "⚠️", "none": "",
+}  # fmt: skip
 
 
 def to_markdown(report: ValidationReport) -> str:
     """The whole report as a summary page."""
-    lines = [
-        f"# {_MARKS[report.outcome]} {report.outcome.capitalize()}: {_escaped(report.model)}, "
-        f"recipe {_escaped(report.recipe)}, target {_escaped(report.target)}",
-        "",
-        headline(report),
-    ]
-    for sentence in (*path_sentences(report), *checkpoint_sentences(report)):
-        lines += ["", _escaped(sentence)]
-    if report.weights:
-        lines += ["", *_weights(report)]
-    lines += ["", "## Gates"]
-    for kind, gates in gates_by_kind(report):
-        lines += ["", f"**{MEANINGS[kind].title}.** {MEANINGS[kind].sentence}", ""]
-        lines += ["| | Artifact | Subject | Statistic | Measured | Limit |", "|---|---|---|---|---:|---:|"]
-        lines += [_gate_row(gate) for gate in gates]
-    if report.comparisons:
-        lines += ["", "## Agreement of the logits", "", *_comparison_table(report)]
-    if report.copying:
-        lines += ["", f"## {COPY_TITLE}", "", COPY_SENTENCE, "", *_copy_table(report)]
-    if report.paths:
-        lines += ["", "## Execution paths", "", *_path_table(report)]
-    if report.runs:
-        lines += ["", "## Artifacts that were run", "", *_run_table(report.runs)]
-        for run in report.runs:
-            for greedy in run.greedy:
-                lines += [
-                    "",
-                    f"{_artifact(run.artifact)} after “{_escaped(greedy.prompt)}”, {greedy.agreed} of "
-                    f"{greedy.tokens} tokens as the reference would choose:",
-                    "",
-                    *_fenced(greedy.text),
-                ]
-    lines += ["", "## Not checked", "", *_not_checked(report), "", _measured_on(report)]
-    return "\n".join(lines) + "\n"
+    names = short_names(report)
+    parts = [*_answer(report, names), *_details(report, names), _measured_on(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def quality_section(report: ValidationReport) -> str:
     """What a model card says of quality: the verdict, agreement per artifact, what was not checked."""
+    names = short_names(report)
     kinds = "\n".join(
         f"- {MEANINGS[kind].title}: {MEANINGS[kind].sentence}"
         for kind in KINDS
         if any(comparison.kind == kind for comparison in report.comparisons)
     )
     parts = [
-        f"**{report.outcome.capitalize()}.** {headline(report)}",
-        "\n".join(f"- {_escaped(sentence)}" for sentence in path_sentences(report)),
-        "\n".join(_weights(report)),
-        "\n".join(_comparison_table(report)) if report.comparisons else "No logits were compared.",
+        " ".join((f"**{report.outcome.capitalize()}.** {headline(report)}", *fit_sentences(report))),
+        _list(path_sentences(report)),
+        *_devices(report),
+        _list(weight_sentences(report)),
+        _table(comparison_table(report, names)) if report.comparisons else "No logits were compared.",
         kinds,
-        "\n\n".join((f"{COPY_TITLE}. {COPY_SENTENCE}", "\n".join(_copy_table(report))))
-        if report.copying
-        else "",
-        "\n".join(_path_table(report)) if report.paths else "",
+        _legend(names),
+        _table(domain_table(report)),
+        *((f"{COPY_TITLE}. {COPY_SENTENCE}", _table(copy_table(report, names))) if report.copying else ()),
+        _table(path_table(report, names)),
         "Not checked:",
-        "\n".join(_not_checked(report)),
+        _list(not_checked_sentences(report)),
         f"{_measured_on(report)} `report.html` and `report.json` hold all figures.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _weights(report: ValidationReport) -> list[str]:
-    return [f"- {_escaped(sentence)}" for sentence in weight_sentences(report)]
-
-
-def _gate_row(gate: Gate) -> str:
-    mark = _MARKS[verdict_word(gate.verdict)]
-    match gate.verdict:
-        case Skipped(reason):
-            cells = [f"could not be checked: {_escaped(reason)}", "–"]
-        case Passed(measured, _, unit) | Failed(measured, _, unit) as verdict:
-            cells = [quantity(measured, unit), bound(verdict)]
-    return _row(mark, _artifact(gate.artifact), _escaped(gate.subject), _escaped(gate.statistic), *cells)
-
-
-def _comparison_table(report: ValidationReport) -> list[str]:
-    header = (
-        "Comparison",
-        "Artifact",
-        "Mean KL",
-        "99.9 % KL",
-        "Max KL",
-        "Top-1",
-        "Perplexity ratio",
-        "Positions",
-    )
-    rows = [
-        _comparison_row(comparison)
-        for kind in KINDS
-        for comparison in report.comparisons
-        if comparison.kind == kind
-    ]
-    return [_row(*header), "|---|---|" + "---:|" * (len(header) - 2), *rows]
-
-
-def _comparison_row(comparison: Comparison) -> str:
-    found = comparison.statistics
-    return _row(
-        f"{comparison.kind}: {_escaped(comparison.subject)}",
-        _artifact(comparison.artifact),
-        number(found.mean_kl),
-        number(found.kl_999),
-        number(found.max_kl),
-        percent(found.top1),
-        plus_minus(found.perplexity_ratio, found.perplexity_ratio_error),
-        number(found.positions),
-    )
-
-
-def _path_table(report: ValidationReport) -> list[str]:
-    header = [_row("", *PATH_COLUMNS), "|---|---|---|---|---|---:|---:|"]
-    return header + [_path_row(row) for row in path_rows(report)]
-
-
-def _path_row(row: PathRow) -> str:
-    words = (_escaped(each) for each in (row.title, row.by, row.accelerated))
-    return _row(_MARKS[row.what], _artifact(row.artifact), *words, row.mean_kl, row.top1)
-
-
-def _copy_table(report: ValidationReport) -> list[str]:
-    header = [_row(*COPY_COLUMNS), "|" + "---|" * WORDS + "---:|" * (len(COPY_COLUMNS) - WORDS)]
-    return header + [
-        _row(_artifact(row.artifact), _escaped(row.subject), *row.figures) for row in copy_rows(report)
+def _answer(report: ValidationReport, names: ShortNames) -> list[str]:
+    outcome = f"{_MARKS[report.outcome]} {report.outcome.capitalize()}"
+    what = f"{_escaped(report.model)}, recipe {_escaped(report.recipe)}, target {_escaped(report.target)}"
+    failed = [f"- {_MARKS[mark]} {_escaped(sentence)}" for mark, sentence in failures(report, names)]
+    return [
+        f"# {outcome}: {what}",
+        headline(report),
+        *fit_sentences(report),
+        "\n".join(failed),
+        *(_escaped(sentence) for sentence in path_sentences(report)),
+        "## Devices",
+        *_devices(report),
+        "## Five figures",
+        _table(_key_table(key_figures(report, names))),
+        *_section("By language and domain", domain_table(report)),
+        *(_escaped(sentence) for sentence in checkpoint_sentences(report)),
+        "## Not checked",
+        _list(not_checked_sentences(report)),
     ]
 
 
-def _run_table(runs: tuple[ArtifactRun, ...]) -> list[str]:
-    header = (
-        "Artifact",
-        "Runtime",
-        "Arithmetic",
-        "Size",
-        "Context",
-        "KV cache",
-        "Prefill tok/s",
-        "Decode tok/s",
-        "Peak memory",
-    )
-    rows = [
-        _row(
-            _artifact(run.artifact),
-            _escaped(f"{run.runtime} {run.version}"),
-            _escaped(run.arithmetic),
-            size(run.bytes),
-            number(run.context),
-            cache_words(run.cache),
-            _optional(run.prefill_tokens_per_second),
-            _optional(run.decode_tokens_per_second),
-            "–" if run.peak_resident_bytes is None else size(run.peak_resident_bytes),
-        )
-        for run in runs
+def _details(report: ValidationReport, names: ShortNames) -> list[str]:
+    parts = ["## Gates"]
+    for kind, gates in gates_by_kind(report):
+        parts += [
+            f"**{MEANINGS[kind].title}.** {MEANINGS[kind].sentence}",
+            _table(gate_table(gates, names)),
+        ]
+    parts += [
+        *_section("Agreement of the logits", comparison_table(report, names)),
+        _legend(names),
+        *_section(COPY_TITLE, copy_table(report, names), COPY_SENTENCE),
+        *_section("Execution paths", path_table(report, names)),
+        *(
+            ("## What decided for each device", _list(reasons))
+            if (reasons := device_reasons(report))
+            else ()
+        ),
+        *_section("Memory by component", memory_table(report)),
+        *_section("Artifacts that were run", run_table(report, names)),
     ]
-    return [_row(*header), "|---|---|---|" + "---:|" * (len(header) - 3), *rows]
+    for run in report.runs:
+        parts.append(_escaped(non_finite_sentence(run) or ""))
+        for greedy in run.greedy:
+            who = f"{_escaped(names.artifact(run.artifact))} after “{_escaped(greedy.prompt)}”"
+            parts += [f"{who}: {greedy_sentence(greedy)}", "\n".join(_fenced(greedy.text))]
+    if report.weights or report.weight_errors:
+        parts += ["## Where the weights come from", _list(weight_sentences(report))]
+        parts.append(_table(weight_error_table(report)))
+    return parts
 
 
-def _not_checked(report: ValidationReport) -> list[str]:
-    return [f"- {_escaped(each)}" for each in not_checked_sentences(report)]
+def _devices(report: ValidationReport) -> tuple[str, str]:
+    return _table(device_table(report)), "\n\n".join(map(_escaped, device_sentences(report)))
+
+
+def _key_table(figures: Sequence[KeyFigure]) -> Table:
+    rows = (Row((each.title, each.value, each.note), each.mark) for each in figures)
+    return Table(columns(("Figure", "Value", "Of")), tuple(rows), marked=True)
+
+
+def _legend(names: ShortNames) -> str:
+    return _table(legend_table(names))
+
+
+def _section(title: str, shown: Table, sentence: str = "") -> tuple[str, ...]:
+    return (f"## {title}", sentence, _table(shown)) if shown.rows else ()
+
+
+def _table(shown: Table) -> str:
+    """Nothing for a table without rows."""
+    if not shown.rows:
+        return ""
+    header = [column.name for column in shown.columns]
+    rules = ["---:" if column.number else "---" for column in shown.columns]
+    rows = [[_escaped(cell) for cell in row.cells] for row in shown.rows]
+    if shown.marked:
+        header, rules = ["", *header], ["---", *rules]
+        rows = [
+            [f"{_MARKS[row.mark]} {_escaped(row.word)}".strip(), *cells]
+            for row, cells in zip(shown.rows, rows, strict=True)
+        ]
+    lines = [_row(header), f"|{'|'.join(rules)}|", *map(_row, rows)]
+    return "\n".join(lines)
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {_escaped(sentence)}" for sentence in sentences)
 
 
 def _measured_on(report: ValidationReport) -> str:
@@ -201,21 +184,13 @@ def _measured_on(report: ValidationReport) -> str:
     )
 
 
-def _optional(value: float | None) -> str:
-    return "–" if value is None else number(value)
-
-
-def _artifact(path: str | None) -> str:
-    return "–" if path is None else f"`{one_line(path).replace('`', '')}`"
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _escaped(text: str) -> str:
     """Text on one line with Markdown's and HTML's own characters taken as characters."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", one_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", one_line(text))
 
 
 def _fenced(text: str) -> list[str]:

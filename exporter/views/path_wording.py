@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from exporter.evaluation.statistics import Statistics
 from exporter.validation.report import PathExecution, PathFailure, PathRun, ValidationReport
@@ -24,7 +24,7 @@ class PathRow:
     computed, or why nothing did.
     """
 
-    what: str
+    what: Literal["executed", "failed", "skipped"]
     artifact: str
     title: str
     by: str
@@ -77,7 +77,7 @@ def _outcome(run: PathRun) -> str:
             assert_never(run.result)
 
 
-def _said(run: PathRun) -> tuple[str, str]:
+def _said(run: PathRun) -> tuple[Literal["executed", "failed", "skipped"], str]:
     match run.result:
         case PathExecution() as found:
             by = f"{found.device}, {found.runtime} {found.version}, {found.arithmetic}"

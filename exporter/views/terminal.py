@@ -1,29 +1,38 @@
-"""A report in the terminal: the gates, the artifacts that were run, and the verdict last.
+"""A report in the terminal, short: the verdict and the devices first, five figures, what does not hold,
+what was run, what was not checked. Everything else is in report.html.
 
 Prints to the console it is given; the CLI owns that console and the exit code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Shown
 from rich.text import Text
 
-from exporter.planning.estimates import CacheSize
-from exporter.validation.report import Gate, ValidationReport
-from exporter.validation.verdict import Failed, Passed, Skipped
-from exporter.views.path_wording import PATH_COLUMNS, path_rows, path_sentences
+from exporter.validation.report import GreedyRun, ValidationReport
+from exporter.validation.verdict import Passed
+from exporter.views.answer import (
+    device_sentences,
+    device_table,
+    failures,
+    fit_sentences,
+    key_figures,
+)
+from exporter.views.detail_tables import run_table
+from exporter.views.path_wording import path_sentences
+from exporter.views.short_names import ShortNames, short_names
+from exporter.views.table import Row, Table
 from exporter.views.wording import (
-    bound,
     checkpoint_sentences,
     gates_by_kind,
+    greedy_sentence,
     headline,
     not_checked_sentences,
-    number,
     one_line,
-    quantity,
-    size,
-    verdict_word,
     visible,
     weight_sentences,
 )
@@ -34,95 +43,82 @@ _STYLES = {
     "failed": "bold red",
     "skipped": "yellow",
     "inconclusive": "yellow",
+    "none": "",
 }
 
 
 def print_report(report: ValidationReport, console: Console) -> None:
-    """Print tables and verdict. Text from models and files is never taken for markup."""
-    console.print(_gates(report))
-    if report.paths:
-        console.print(_paths(report))
-    if report.runs:
-        console.print(_runs(report))
-    for run in report.runs:
-        for greedy in run.greedy:
-            console.print(
-                Text.assemble(
-                    (f"{run.artifact} ", "bold"),
-                    (f"({greedy.agreed} of {greedy.tokens} tokens as the reference) ", "dim"),
-                    visible(greedy.prompt),
-                    (visible(greedy.text), "cyan"),
-                )
+    """Print it. Text from models and files is never taken for markup."""
+    names, outcome = short_names(report), report.outcome
+    what = f"{report.model}, recipe {report.recipe}, target {report.target}"
+    console.print(Text(one_line(what), "bold"))
+    console.print(
+        Text.assemble(
+            (f"{outcome.upper()} ", _STYLES[outcome]), " ".join((headline(report), *fit_sentences(report)))
+        )
+    )
+    for mark, sentence in failures(report, names):
+        console.print(Text(f"  · {sentence}", _STYLES[mark]))
+    for sentence in path_sentences(report):
+        console.print(Text(one_line(sentence)))
+    _print_table(device_table(report), "Devices", console)
+    for sentence in device_sentences(report):
+        console.print(Text(one_line(sentence)))
+    for figure in key_figures(report, names):
+        words = (f"{figure.title:<26}", (figure.value, _STYLES[figure.mark]), f"  {figure.note}")
+        console.print(Text.assemble(*words))
+    console.print(Text(_held(report)))
+    _print_table(run_table(report, names), "Artifacts that were run", console)
+    for greedy, artifacts in _continuations(report, names):
+        console.print(
+            Text.assemble(
+                (f"{', '.join(artifacts)}: ", "bold"),
+                (f"{greedy_sentence(greedy)} ", "dim"),
+                visible(greedy.prompt),
+                (visible(greedy.text), "cyan"),
             )
+        )
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
     console.print(Text("Not checked:", "bold"))
     for each in not_checked_sentences(report):
         console.print(Text(f"  · {one_line(each)}"))
-    for sentence in path_sentences(report):
-        console.print(Text(one_line(sentence)))
-    outcome = report.outcome
-    console.print(Text.assemble((f"{outcome.upper()} ", _STYLES[outcome]), headline(report)))
 
 
-def _gates(report: ValidationReport) -> Table:
-    title = f"{report.model}, recipe {report.recipe}, target {report.target}"
-    table = Table(title=Text(one_line(title)), title_justify="left", show_lines=False)
-    for name in ("Comparison", "Artifact", "Statistic"):
-        table.add_column(name, overflow="fold")
-    for name in ("Measured", "Limit"):
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("Verdict")
-    for kind, gates in gates_by_kind(report):
-        for gate in gates:
-            table.add_row(Text(kind), *_gate_cells(gate))
-        table.add_section()
-    return table
-
-
-def _gate_cells(gate: Gate) -> tuple[Text, ...]:
-    word = verdict_word(gate.verdict)
-    match gate.verdict:
-        case Skipped(reason):
-            cells = (Text(one_line(reason)), Text("–"))
-        case Passed(measured, _, unit) | Failed(measured, _, unit) as verdict:
-            cells = (Text(quantity(measured, unit)), Text(bound(verdict)))
-    statistic = f"{gate.subject}: {gate.statistic}"
-    artifact = Text(one_line(gate.artifact or "–"))
-    return (artifact, Text(one_line(statistic)), *cells, Text(word, _STYLES[word]))
-
-
-def _paths(report: ValidationReport) -> Table:
-    table = Table(title="Execution paths", title_justify="left")
-    for name in PATH_COLUMNS:
-        table.add_column(name, overflow="fold")
-    for row in path_rows(report):
-        words = (row.artifact, row.title, row.by, row.accelerated, row.mean_kl, row.top1)
-        table.add_row(*(Text(one_line(each)) for each in words), style=_STYLES[row.what])
-    return table
-
-
-def _runs(report: ValidationReport) -> Table:
-    table = Table(title="Artifacts that were run", title_justify="left")
-    for name in ("Artifact", "Runtime", "Arithmetic"):
-        table.add_column(name, overflow="fold")
-    for name in ("Size", "KV cache", "Outside windows", "Prefill tok/s", "Decode tok/s"):
-        table.add_column(name, justify="right")
+def _continuations(report: ValidationReport, names: ShortNames) -> Iterator[tuple[GreedyRun, list[str]]]:
+    """What was written after a prompt, once for all artifacts that wrote the same."""
+    found: dict[GreedyRun, dict[str, None]] = {}
     for run in report.runs:
-        speeds = (run.prefill_tokens_per_second, run.decode_tokens_per_second)
-        table.add_row(
-            Text(one_line(run.artifact)),
-            Text(f"{run.runtime} {run.version}"),
-            Text(run.arithmetic),
-            Text(size(run.bytes)),
-            *_cache_cells(run.cache),
-            *(Text("–" if speed is None else number(speed)) for speed in speeds),
-        )
-    return table
+        for greedy in run.greedy:
+            found.setdefault(greedy, {})[names.artifact(run.artifact)] = None
+    yield from ((greedy, list(artifacts)) for greedy, artifacts in found.items())
 
 
-def _cache_cells(cache: CacheSize | None) -> tuple[Text, Text]:
-    """The KV cache, and what of it sliding layers keep beyond their windows."""
-    if cache is None:
-        return Text("–"), Text("–")
-    return Text(size(cache.bytes)), Text(size(cache.outside_windows))
+def _held(report: ValidationReport) -> str:
+    """Gates that hold, by kind: those that do not were named above."""
+
+    def counted() -> Iterator[str]:
+        for kind, gates in gates_by_kind(report):
+            held = sum(isinstance(gate.verdict, Passed) for gate in gates)
+            yield f"{kind} {held} of {len(gates)}"
+
+    return f"Gates by kind: {', '.join(counted()) or 'there is none'}."
+
+
+def _print_table(table: Table, title: str, console: Console) -> None:
+    """Nothing where it has no rows."""
+    if not table.rows:
+        return
+    shown = Shown(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for column in table.columns:
+        shown.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
+    if table.marked:
+        shown.add_column("Verdict")
+    for row in table.rows:
+        shown.add_row(*_cells(row, table.marked))
+    console.print(shown)
+
+
+def _cells(row: Row, marked: bool) -> list[Text]:
+    cells = [Text(one_line(cell)) for cell in row.cells]
+    return [*cells, Text(row.verdict, _STYLES[row.mark])] if marked else cells

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never, get_args
+from typing import Literal, assert_never, get_args
 
 from exporter.planning.estimates import CacheSize
-from exporter.validation.report import Gate, Kind, ValidationReport
+from exporter.validation.report import ArtifactRun, Gate, GreedyRun, Kind, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped, Verdict
 from exporter.validation.weight_origins import WeightOrigin
 
@@ -76,6 +76,11 @@ MEANINGS: dict[Kind, Meaning] = {
         "Quantisation",
         "Transformers on the quantised weights against transformers on the original ones: the price of "
         "a smaller file, whatever the runtime.",
+    ),
+    "domain": Meaning(
+        "Languages and domains",
+        "Quantisation once more, over the beginning of a text in each language, of code and of chat: "
+        "a mean over one text hides a language that suffers.",
     ),
     "end to end": Meaning(
         "End to end",
@@ -162,12 +167,7 @@ def gates_by_kind(report: ValidationReport) -> Iterator[tuple[Kind, tuple[Gate, 
             yield kind, found
 
 
-def gate_name(gate: Gate) -> str:
-    """What was held against what, in one line: "end to end: onnx/model.onnx: mean KL"."""
-    return ": ".join(part for part in (gate.kind, gate.artifact, gate.subject, gate.statistic) if part)
-
-
-def verdict_word(verdict: Verdict) -> str:
+def verdict_word(verdict: Verdict) -> Literal["passed", "failed", "skipped"]:
     """ "passed", "failed" or "skipped"."""
     match verdict:
         case Passed():
@@ -197,7 +197,7 @@ def quantity(value: float, unit: str) -> str:
         return percent(value)
     if unit == "bytes":
         return size(value)
-    return f"{number(value)} {unit}".rstrip()
+    return f"{number(value)} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
 
 
 def number(value: float) -> str:
@@ -294,6 +294,21 @@ def cache_words(cache: CacheSize | None) -> str:
     if not cache.outside_windows:
         return size(cache.bytes)
     return f"{size(cache.bytes)}, {size(cache.outside_windows)} of it outside sliding windows"
+
+
+def greedy_sentence(run: GreedyRun) -> str:
+    """How far an artifact's own continuation is the reference's too."""
+    if run.agreed == run.tokens:
+        return f"All {run.tokens} greedy tokens are the reference's own choice."
+    return f"{run.agreed} of {run.tokens} greedy tokens before the first the reference would not choose."
+
+
+def non_finite_sentence(run: ArtifactRun) -> str | None:
+    """That something inside a graph is not finite, None where nothing is."""
+    if not run.non_finite_operations:
+        return None
+    count = number(run.non_finite_operations)
+    return f"{run.artifact}: {count} operations gave infinite or undefined results."
 
 
 def _not_finite(value: float) -> str:

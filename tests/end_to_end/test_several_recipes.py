@@ -54,6 +54,9 @@ def test_each_format_is_released_with_the_best_recipe_it_can_carry(
         assert verify_release(releases / name) == ()
         assert f"Release: {releases / name}\n" in result.output
         assert f"recipe {name}, target android" in result.output
+    errors = [each.relative for each in read_report(releases / "int8" / "report.json").weight_errors]
+    assert len(errors) == 50
+    assert 0 < max(errors) < 0.02, "equalised matrices are held against equalised ones"
 
     again = export(checkpoint, tmp_path, RECIPE)
     assert again.exit_code == 2

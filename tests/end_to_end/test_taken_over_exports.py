@@ -104,6 +104,7 @@ def test_as_stored_keeps_everything_and_can_be_checked_again(checkpoint: Path, t
     report = reported(release)
     assert report.weights == (WeightOrigin("taken over", "Q4_0", "int4-g32", LINEARS + 1, None),)
     (price,) = (each for each in report.comparisons if each.kind == "quantisation")
+    assert {each.relative for each in report.weight_errors} == {0.0}
     assert price.statistics.mean_kl < 1e-6  # of rounding norms to fp16: the matrices cost nothing
     assert_onnx_holds_the_files_values(release, checkpoint, matrices())
     again = run("validate", release, "--model", checkpoint)

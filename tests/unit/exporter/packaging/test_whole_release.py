@@ -81,6 +81,7 @@ def test_the_pieces_make_a_release_that_verifies(tmp_path: Path) -> None:
         "report.html",
         "report.json",
         "report.md",
+        "report.schema.json",
     }
     assert read_manifest(release).artifacts == ARTIFACTS
     assert read_report(release / "report.json") == passing()

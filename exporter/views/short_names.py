@@ -1,0 +1,140 @@
+"""`ShortNames`: a few words for each artifact, subject and route of a report, and what they stand for.
+
+Never the same words for two of them: rows of a table that read alike would be taken for one measurement.
+Not about any one view's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
+from exporter.views.wording import one_line
+
+LONGEST = 40  # characters
+
+
+@dataclass(frozen=True)
+class ShortNames:
+    """From the whole words to the short ones. rows: of each comparison, by its place in the report; beside
+    its artifact's, none is there twice."""
+
+    artifacts: Mapping[str, str]
+    subjects: Mapping[str, str]
+    routes: Mapping[str, str]
+    rows: tuple[str, ...]
+
+    def artifact(self, path: str | None) -> str:
+        """An artifact's file name, or its path where two share that."""
+        return "–" if path is None else self.artifacts.get(path, one_line(path))
+
+    def subject(self, subject: str) -> str:
+        """A subject; of a gate also with a route, or what else stands behind a colon."""
+        if subject in self.subjects:
+            return self.subjects[subject]
+        before, _, after = subject.rpartition(": ")
+        if before in self.subjects:
+            return f"{self.subjects[before]}: {self.routes.get(after, one_line(after))}"
+        return one_line(subject)
+
+    def gate(self, gate: Gate) -> str:
+        """What was held against a limit, in one line: "end to end: model.onnx: artifact: top-1"."""
+        artifact = None if gate.artifact is None else self.artifact(gate.artifact)
+        parts = (gate.kind, artifact, self.subject(gate.subject), one_line(gate.statistic))
+        return ": ".join(part for part in parts if part)
+
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """Every short name that leaves something out, with all of it."""
+        every = (self.artifacts, self.subjects, self.routes)
+        named = (pair for names in every for pair in names.items())
+        return tuple((short, whole) for whole, short in named if short != whole)
+
+
+def short_names(report: ValidationReport) -> ShortNames:
+    """Of all a report speaks of, in its order."""
+    paths: list[str | None] = [each.artifact for each in report.comparisons]
+    paths += [each.artifact for each in report.gates]
+    paths += [each.artifact for each in report.runs]
+    paths += [each.artifact for each in report.paths]
+    routes = _unique((each.route for each in report.comparisons), _route)
+    subjects = [each.subject for each in report.comparisons]
+    subjects += [each.subject for each in report.copying]
+    subjects += [run_subject(each) for each in report.runs]
+    subjects += [_without_route(gate, routes, subjects) for gate in report.gates]
+    found = ShortNames(
+        artifacts=_artifacts(dict.fromkeys(path for path in paths if path is not None)),
+        subjects=_unique(subjects, _subject),
+        routes=routes,
+        rows=(),
+    )
+    return ShortNames(found.artifacts, found.subjects, found.routes, _rows(report.comparisons, found))
+
+
+def run_subject(run: ArtifactRun) -> str:
+    """What a run is called where it is compared."""
+    return f"{run.runtime} {run.version}, {run.arithmetic}"
+
+
+def _rows(comparisons: Iterable[Comparison], names: ShortNames) -> tuple[str, ...]:
+    taken: dict[str | None, set[str]] = {}
+    found = []
+    for each in comparisons:
+        words = f"{each.kind}: {names.subject(each.subject)}, {names.routes[each.route]}"
+        of_artifact = taken.setdefault(each.artifact, set())
+        name = _untaken(words, of_artifact)
+        of_artifact.add(name)
+        found.append(name)
+    return tuple(found)
+
+
+def _without_route(gate: Gate, routes: Mapping[str, str], subjects: list[str]) -> str:
+    before, _, after = gate.subject.rpartition(": ")
+    return before if before and (after in routes or before in subjects) else gate.subject
+
+
+def _artifacts(paths: Iterable[str]) -> dict[str, str]:
+    files = {path: PurePosixPath(path).name or path for path in paths}
+    twice = [name for name in files.values() if list(files.values()).count(name) > 1]
+    return {path: one_line(path if name in twice else name) for path, name in files.items()}
+
+
+def _unique(whole: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for each in dict.fromkeys(whole):
+        names[each] = _untaken(shorten(each), names.values())
+    return names
+
+
+def _untaken(name: str, taken: Collection[str]) -> str:
+    """The name, or with the first number behind it that nobody has."""
+    numbered, number = name, 1
+    while numbered in taken:
+        number += 1
+        numbered = f"{name} ({number})"
+    return numbered
+
+
+def _subject(whole: str) -> str:
+    """Runtime and arithmetic: what a driver adds about rounding is for the legend."""
+    return _cut(", ".join(whole.split(";")[0].split(", ")[:2]))
+
+
+def _route(whole: str) -> str:
+    match whole.count(","):
+        case 0 if whole.startswith("prefill"):
+            return "prefill"
+        case 0 if whole.endswith("decode steps"):
+            return "decode"
+        case 0:
+            return _cut(whole)
+        case 1:
+            return "prefill, decode"
+        case _:
+            return "in turns"
+
+
+def _cut(words: str) -> str:
+    words = one_line(words)
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"

@@ -1,0 +1,117 @@
+"""What a report says first: devices, five figures, domains, and the gates that do not hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from exporter.planning.device_verdict import DecodeSpeed
+from exporter.validation.report import ValidationReport
+from exporter.validation.verdict import Failed, Skipped
+from exporter.views.answer import (
+    device_reasons,
+    device_sentences,
+    device_table,
+    domain_table,
+    failures,
+    fit_sentences,
+    key_figures,
+)
+from exporter.views.short_names import short_names
+from tests.golden.reports import IPHONE, PIXEL, REPORTS, failing, inconclusive, passing
+
+
+def cells(report: ValidationReport) -> list[dict[str, str]]:
+    table = device_table(report)
+    names = [column.name for column in table.columns]
+    return [{**dict(zip(names, row.cells, strict=True)), "fit": row.verdict} for row in table.rows]
+
+
+def test_a_device_is_a_row_of_the_format_that_needs_least() -> None:
+    pixel, iphone = cells(passing())
+    assert pixel == {
+        "Device": "Pixel 8 (Tensor G3)",
+        "Peak of budget": "397 of 4,295 MB",
+        "Size": "278.0 MB",
+        "KV cache": "75.0 MB",
+        "Decode tokens/s": "31–60, at most 183",
+        "Recipe": "int8",
+        "Context": "2,048",
+        "Format": "onnx on CPU",
+        "Facts": "unverified",
+        "fit": "fits",
+    }
+    assert iphone["Peak of budget"] == "397 of 6,000 MB", "what the entitlement allows, where it is needed"
+    assert (iphone["Decode tokens/s"], iphone["Facts"]) == ("not known", "sourced")
+
+
+def test_a_speed_without_a_source_says_so_where_the_rest_has_one() -> None:
+    guessed = replace(PIXEL.artifacts[1], decode=DecodeSpeed(1.0, 2.0, 3.0, sourced=False))
+    (row,) = cells(replace(passing(), devices=(replace(IPHONE, artifacts=(guessed,)),)))
+    assert row["Decode tokens/s"] == "1–2, at most 3 (unverified)"
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_that_no_device_took_part_is_always_said(name: str) -> None:
+    assert device_sentences(REPORTS[name]())[0].startswith("No device took part")
+
+
+def test_where_no_device_was_asked_about_the_reason_is_told() -> None:
+    assert "checked again" in device_sentences(replace(passing(), devices=()))[0], (
+        "it has a gate on its files"
+    )
+    assert "for no device in particular" in device_sentences(inconclusive())[0]
+    assert fit_sentences(inconclusive()) == ()
+    assert fit_sentences(failing()) == ("By prediction it fits 1 of 2 devices.",)
+
+
+def test_why_a_device_does_not_simply_fit_is_told_at_once_and_the_rest_later() -> None:
+    _, *first = device_sentences(passing())
+    assert first == [f"iPhone 15 Pro: {IPHONE.reason}"]
+    assert device_reasons(passing()) == (f"Pixel 8 (Tensor G3): {PIXEL.reason}", *first)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_there_are_five_figures_whatever_was_measured(name: str) -> None:
+    report = REPORTS[name]()
+    found = key_figures(report, short_names(report))
+    assert len(found) == 5
+    assert all(each.title and each.value and each.note for each in found)
+
+
+def test_the_figures_are_those_of_the_worst() -> None:
+    gates, kl, top1, domain, size = key_figures(passing(), short_names(passing()))
+    assert (gates.value, gates.mark) == ("22 of 22", "passed")
+    assert (kl.value, kl.note) == ("0.0171", "model.litertlm, limit ≤ 0.03 nats")
+    assert (top1.value, top1.mark) == ("93.12 %", "passed")
+    assert (domain.value, domain.note) == ("hindi 0.0142", "mean KL; 0 of 5 beyond the limit")
+    assert size.value == "278.1 MB"
+    broken = key_figures(failing(), short_names(failing()))
+    assert broken[1].value == "not a number", "worse than any number"
+    assert [each.mark for each in broken[:4]] == ["failed"] * 4
+
+
+def test_the_domains_that_fail_are_marked_and_the_worst_comes_first() -> None:
+    rows = domain_table(failing()).rows
+    assert [(row.cells[0], row.mark) for row in rows[:3]] == [
+        ("hindi", "failed"), ("japanese", "failed"), ("chat", "passed"),
+    ]  # fmt: skip
+    (first, *_) = failing().domains
+    lost = replace(first, statistics=replace(first.statistics, mean_kl=math.nan))
+    rows = domain_table(replace(failing(), domains=(*failing().domains, lost), gates=())).rows
+    assert (rows[0].cells[2], rows[0].mark) == ("not a number", "none"), (
+        "without a limit there is no verdict"
+    )
+
+
+def test_every_gate_that_does_not_hold_is_in_the_first_lines() -> None:
+    report = failing()
+    found = failures(report, short_names(report))
+    verdicts = [gate.verdict for gate in report.gates]
+    assert [mark for mark, _ in found].count("failed") == sum(isinstance(each, Failed) for each in verdicts)
+    assert [mark for mark, _ in found].count("skipped") == sum(
+        isinstance(each, Skipped) for each in verdicts
+    )
+    assert failures(passing(), short_names(passing())) == ()
