@@ -13,9 +13,11 @@ import click
 
 from exporter import __version__
 from exporter.commands.before_work import quieten, say_what_it_means
+from exporter.commands.bench_command import bench_command
 from exporter.commands.compare_command import compare_command
 from exporter.commands.doctor_command import doctor_command
 from exporter.commands.quantize_command import quantize_command
+from exporter.commands.run_command import run_prompt_command
 from exporter.commands.shared_options import (
     ACCELERATORS,
     ADAPTER,
@@ -154,7 +156,14 @@ def _given(context: click.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-for command in (quantize_command, compare_command, validate_command, doctor_command):
+for command in (
+    quantize_command,
+    compare_command,
+    validate_command,
+    run_prompt_command,
+    bench_command,
+    doctor_command,
+):
     main.add_command(command)
 
 
