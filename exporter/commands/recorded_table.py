@@ -40,8 +40,13 @@ def print_recorded_check(check: RecordedCheck, missing: Sequence[str], console: 
     for gate in check.gates:
         table.add_row(*(Text(one_line(each)) for each in _cells(gate)), _verdict(gate))
     console.print(table)
-    for remark in check.remarks:
-        console.print(Text(one_line(remark)), soft_wrap=True)
+    reasons = [
+        f"{gate.subject}, {gate.statistic}: skipped, because {gate.verdict.reason}."
+        for gate in check.gates
+        if isinstance(gate.verdict, Skipped)
+    ]
+    for sentence in (*check.remarks, *reasons):
+        console.print(Text(one_line(sentence)), soft_wrap=True)
     verdict = check.outcome
     console.print(Text.assemble((f"{verdict.upper()} ", STYLES[verdict]), _summary(check)))
 
@@ -50,7 +55,7 @@ def _cells(gate: RecordedGate) -> tuple[str, ...]:
     from exporter.views.wording import bound, quantity
 
     if isinstance(gate.verdict, Skipped):
-        return gate.subject, gate.by or "–", gate.statistic, gate.verdict.reason, "–"
+        return gate.subject, gate.by or "–", gate.statistic, "–", "–"
     measured = quantity(gate.verdict.measured, gate.verdict.unit)
     return gate.subject, gate.by or "–", gate.statistic, measured, bound(gate.verdict)
 

@@ -119,8 +119,9 @@ def _check_by_record(directory: Path, given: list[str], missing: list[str]) -> N
     from exporter.running.recorded_check import check_by_record
 
     if given:
-        flag = f"--{given[0].replace('_', '-')}"
-        raise UsageError(flag, "does not go with --recorded, which takes no checkpoint", "leave one out")
+        raise UsageError(
+            _flag(given[0]), "does not go with --recorded, which takes no checkpoint", "leave one out"
+        )
     console = make_console()
     with progress_on(console) as progress:
         check = check_by_record(directory, progress)
@@ -132,7 +133,7 @@ def _refuse_without(missing: list[str], given: list[str]) -> None:
     from exporter.errors import UsageError
 
     raise UsageError(
-        f"--{given[0].replace('_', '-')}",
+        _flag(given[0]),
         f"compares with the checkpoint, which needs {' and '.join(missing)}, and this is a light install",
         "pip install '.[export]', or leave the flag out: its recorded calls are checked then",
     )
@@ -141,3 +142,7 @@ def _refuse_without(missing: list[str], given: list[str]) -> None:
 def _given(context: click.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
+
+
+def _flag(name: str) -> str:
+    return "--[no-]accelerators" if name == "accelerators" else f"--{name.replace('_', '-')}"

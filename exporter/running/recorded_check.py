@@ -113,7 +113,7 @@ def _artifact(
     """Gates, each with what to say beside it, "" for nothing."""
     edited = sorted(changed & {entry.path for entry in release.files_of(artifact)})
     if edited:
-        yield _skipped(artifact.path, f"not run: {edited[0]} is not as it was sealed"), ""
+        yield _skipped(artifact.path, f"{edited[0]} is not as it was sealed, and it was not run"), ""
         return
     if (recorded := record.of(artifact)) is None:
         yield _skipped(artifact.path, NOT_IN_RECORD), ""
