@@ -27,7 +27,6 @@ OF_THE_CHECKPOINT = (
     "validation_tokens",
     "accelerators",
     "cpu",
-    "timings",
 )
 
 
@@ -83,7 +82,7 @@ def validate_command(
         given = [name for name in OF_THE_CHECKPOINT if _given(context, name)]
         missing = [package for package in NEEDED if find_spec(package) is None]
         if asked.pop("recorded") or (missing and not given):
-            _check_by_record(directory, given, missing)
+            _check_by_record(directory, given, missing, timings)
         console = make_console()
         say_what_it_means(model, console)
         read_manifest(directory)  # refuses before anything heavy is imported
@@ -113,19 +112,23 @@ def validate_command(
         sys.exit(report.exit_code)
 
 
-def _check_by_record(directory: Path, given: list[str], missing: list[str]) -> None:
+def _check_by_record(directory: Path, given: list[str], missing: list[str], timings: bool) -> None:
     """Exits with the check's code."""
     from exporter.errors import UsageError
-    from exporter.running.recorded_check import check_by_record
 
+    stopwatch = Stopwatch()
+    with stopwatch.step("import packages"):
+        from exporter.running.recorded_check import check_by_record
     if given:
         raise UsageError(
             _flag(given[0]), "does not go with --recorded, which takes no checkpoint", "leave one out"
         )
     console = make_console()
-    with progress_on(console) as progress:
+    with stopwatch.step("check by recorded calls"), progress_on(console) as progress:
         check = check_by_record(directory, progress)
     print_recorded_check(check, missing, console)
+    if timings:
+        print_timings(stopwatch.timings(), console)
     sys.exit(check.exit_code)
 
 

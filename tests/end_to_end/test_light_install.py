@@ -98,8 +98,9 @@ def seal_again(release: Path) -> None:
 
 
 def test_validate_makes_the_recorded_calls_again_in_every_runtime(made: Path) -> None:
-    done = on_a_light_install("validate", made)
+    done = on_a_light_install("validate", made, "--timings")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "s  check by recorded calls" in done.stdout
     said = words(done.stdout)
     assert "Checked by its recorded calls (torch and transformers not installed)" in said
     for runtime in ("LiteRT 2", "ONNX Runtime 1", "MIL evaluator 1"):

@@ -7,9 +7,10 @@ an emulated ARM64 processor. Asserted of a fault: the divergence from the record
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,11 @@ from exporter.reference.texts import Texts
 from exporter.validation.recording import Recording, write_recorded_calls
 from runtimes.arm64.emulation import EmulatedCpu
 from runtimes.arm64.root import find_root
+from runtimes.coreml.session import CoreMlSession
 from runtimes.errors import RuntimeUnavailable
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
+from runtimes.mil.execution import Execution
 from runtimes.open import open_session
 from runtimes.recorded_calls import RecordedArtifact, RecordedCalls
 from runtimes.records import from_plain
@@ -101,6 +104,34 @@ def test_a_fault_leaves_the_tolerances(made: Made, format: Format, fault: str, t
     # The least that was measured of these is 0.037, with 0.18 at the worst position.
     assert found.mean_kl > 10 * limits.mean_kl, found
     assert found.max_kl > limits.max_kl, found
+
+
+class EvaluatedModel:
+    """Stands in for coremltools' MLModel: the same two calls, answered by the MIL evaluator."""
+
+    def __init__(self, package: Path) -> None:
+        self._package = package
+
+    def make_state(self) -> Execution:
+        return Execution.open(self._package, "fp16")
+
+    def predict(self, data: Mapping[str, Any], state: Execution) -> Mapping[str, Any]:
+        return state.run({name: np.asarray(value) for name, value in data.items()})
+
+
+@pytest.mark.parametrize(("fault", "passes"), [(None, True), ("rope", False)])
+def test_a_mac_makes_the_same_calls_in_core_ml(
+    fault: str | None, passes: bool, made: Made, tmp_path: Path
+) -> None:
+    """What a Mac would do, with its model replaced: nothing of Apple's took part."""
+    release, artifact = shutil.copytree(made.directory, tmp_path / "release"), made.artifacts["coreml"]
+    if fault is not None:
+        CORRUPT["coreml"](release / artifact.path, fault)
+    with open_session(release, artifact) as session:
+        facts = session.facts
+    found = replay(CoreMlSession(EvaluatedModel(release / artifact.path), facts), made.of("coreml"))
+    assert (found.mean_kl < made.of("coreml").tolerances.mean_kl) == passes
+    assert (found.same_choice == found.positions) == passes
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int4-fast"])
