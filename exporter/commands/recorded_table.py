@@ -17,12 +17,9 @@ STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "inconcl
 WITHOUT = "No checkpoint took part: quality is what report.json says of the day the release was made."
 
 
-def print_recorded_check(check: RecordedCheck, missing: Sequence[str], console: Any) -> None:
-    """missing: packages without which nothing else was possible, none where it was asked for so."""
-    from rich.table import Table
+def print_what_is_checked(missing: Sequence[str], console: Any) -> None:
+    """Before any work. missing: packages without which nothing else is possible."""
     from rich.text import Text
-
-    from exporter.views.wording import one_line
 
     why = f" ({' and '.join(missing)} not installed)" if missing else ""
     first = (
@@ -30,6 +27,14 @@ def print_recorded_check(check: RecordedCheck, missing: Sequence[str], console: 
     )
     console.print(Text(first), soft_wrap=True)
     console.print(Text(WITHOUT), soft_wrap=True)
+
+
+def print_recorded_check(check: RecordedCheck, console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from exporter.views.wording import one_line
+
     title = f"{check.model}, recipe {check.recipe}, target {check.target}"
     table = Table(title=Text(one_line(title)), title_justify="left")
     for name in ("Artifact", "Run by", "Statistic"):

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from exporter.commands.before_work import quieten, say_what_it_means
-from exporter.commands.recorded_table import print_recorded_check
+from exporter.commands.recorded_table import print_recorded_check, print_what_is_checked
 from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, as_directory, as_files
 from exporter.console import make_console, print_timings, progress_on
 from exporter.exits import exit_codes
@@ -115,6 +115,7 @@ def validate_command(
 def _check_by_record(directory: Path, given: list[str], missing: list[str], timings: bool) -> None:
     """Exits with the check's code."""
     from exporter.errors import UsageError
+    from runtimes.manifest import read_manifest
 
     stopwatch = Stopwatch()
     with stopwatch.step("import packages"):
@@ -123,10 +124,12 @@ def _check_by_record(directory: Path, given: list[str], missing: list[str], timi
         raise UsageError(
             _flag(given[0]), "does not go with --recorded, which takes no checkpoint", "leave one out"
         )
+    read_manifest(directory)
     console = make_console()
+    print_what_is_checked(missing, console)
     with stopwatch.step("check by recorded calls"), progress_on(console) as progress:
         check = check_by_record(directory, progress)
-    print_recorded_check(check, missing, console)
+    print_recorded_check(check, console)
     if timings:
         print_timings(stopwatch.timings(), console)
     sys.exit(check.exit_code)

@@ -102,7 +102,7 @@ def test_validate_makes_the_recorded_calls_again_in_every_runtime(made: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
     assert "s  check by recorded calls" in done.stdout
     said = words(done.stdout)
-    assert "Checked by its recorded calls (torch and transformers not installed)" in said
+    assert said.startswith("Checked by its recorded calls (torch and transformers not installed)")
     for runtime in ("LiteRT 2", "ONNX Runtime 1", "MIL evaluator 1"):
         assert runtime in said
     assert "PASSED by recorded calls: of 8 checks 8 passed" in said
