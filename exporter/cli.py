@@ -13,12 +13,14 @@ import click
 
 from exporter import __version__
 from exporter.commands.before_work import quieten, say_what_it_means
+from exporter.commands.bench_command import bench_command
 from exporter.commands.compare_command import compare_command
 from exporter.commands.device_names import DeviceNamingGroup
 from exporter.commands.doctor_command import doctor_command
 from exporter.commands.plan_command import plan_command
 from exporter.commands.profiles_command import profiles_command
 from exporter.commands.quantize_command import quantize_command
+from exporter.commands.run_command import run_prompt_command
 from exporter.commands.shared_options import (
     ACCELERATORS,
     ADAPTER,
@@ -158,6 +160,8 @@ COMMANDS = (
     quantize_command,
     compare_command,
     validate_command,
+    run_prompt_command,
+    bench_command,
     doctor_command,
 )
 for command in COMMANDS:

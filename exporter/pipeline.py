@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
-from exporter.formats.table import family_of, paths_not_asked_for, paths_of
+from exporter.formats.table import paths_not_asked_for, paths_of
 from exporter.job import PROMPTS, Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
@@ -37,7 +37,7 @@ from exporter.scheme_choice import require_choice, with_chosen_schemes
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.greedy import require_room_to_answer
-from exporter.validation.replay import write_replay
+from exporter.validation.recording import Recording, write_recorded_calls
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
 from exporter.views.markdown import quality_section
@@ -140,10 +140,16 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
             report = validate_release(job, subject, shop.baselines)
         report = replace(report, devices=(*_verdicts(job, plan, release, report), *job.left_out))
         with job.stopwatch.step("finish the release"):
-            for artifact in artifacts:
-                if family_of(artifact.format).replayed:
-                    compared = job.texts.evaluation.cut(report.text_tokens)
-                    write_replay(release, artifact, spec, compared.tokens)
+            ran = {run.artifact for run in report.runs}
+            recording = Recording(
+                release=release,
+                artifacts=tuple(each for each in artifacts if each.path in ran),
+                plan=plan,
+                spec=spec,
+                texts=job.texts,
+                text=job.texts.evaluation.cut(report.text_tokens).tokens,
+            )
+            write_recorded_calls(recording, job.progress)
             write_views(report, release)
             finish_release(release, job.source, plan, artifacts, quality_section(report), job.progress)
         if report.outcome != "passed":

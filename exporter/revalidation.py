@@ -63,7 +63,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         raise UsageError(
             f"--model {asked.model or 'sample'}",
             f"is not the checkpoint {release} was made from ({manifest.source['name']})",
-            "name that one",
+            "name that one, or check its recorded calls with --recorded",
         )
     if not (release / RECIPE_NAME).is_file():
         raise RecipeError(

@@ -2,6 +2,7 @@
 
 RuntimesError
 ├── ManifestError        manifest.json is absent, damaged, or of another schema version
+├── RecordedCallsError   recorded_calls.json is damaged, of another schema version, or of another release
 ├── RuntimeUnavailable   the vendor runtime of a driver is not installed (or not for this system)
 ├── ArtifactError        the artifact's bytes are damaged or are not what the manifest says
 ├── BeyondAdapter        this machine's adapter cannot do it: no fp16, a buffer larger than it takes
@@ -19,6 +20,10 @@ class RuntimesError(Exception):
 
 class ManifestError(RuntimesError):
     """A manifest that cannot be read, or that names another schema version."""
+
+
+class RecordedCallsError(RuntimesError):
+    """Recorded calls that cannot be read, or that are not about their release."""
 
 
 class RuntimeUnavailable(RuntimesError):

@@ -118,13 +118,21 @@ class CalibrationEntry:
 
 
 @dataclass(frozen=True)
+class TokensEntry:
+    """What generating takes beside tokenizer.json. stop_tokens: ids that end a turn or the text."""
+
+    bos_token: int
+    stop_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The release's table of contents.
 
     schema_version: always SCHEMA_VERSION, of whichever schema the file was.
     components: what the model is made of; every artifact is one's.
     versions: package → version that took part. calibration: None where codes were found without text,
-    and in releases made before it was kept.
+    and in releases made before it was kept. tokens: None in releases made before they were kept.
     """
 
     schema_version: int
@@ -136,6 +144,7 @@ class Manifest:
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]
     calibration: CalibrationEntry | None = None
+    tokens: TokensEntry | None = None
 
     def to_json(self) -> str:
         plain = {key: value for key, value in asdict(self).items() if value is not None}
@@ -242,6 +251,11 @@ def _check(manifest: Manifest) -> None:
         if not getattr(manifest, key):
             raise RecordError(f"$.{key}", "is empty, and a release has at least one")
     _check_artifacts(manifest)
+    if manifest.tokens is not None:
+        for i, token in enumerate((manifest.tokens.bos_token, *manifest.tokens.stop_tokens)):
+            _require_at_least(
+                0, "$.tokens.bos_token" if i == 0 else f"$.tokens.stop_tokens[{i - 1}]", token
+            )
     _require_each_once("$.files", [file.path for file in manifest.files])
     for i, file in enumerate(manifest.files):
         if file.path in UNLISTED:

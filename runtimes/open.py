@@ -6,15 +6,20 @@ its vendor's runtime when it opens something, not before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
 from runtimes import litert, mil, onnx
+from runtimes.coreml.session import ComputeUnits, CoreMlSession
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 from runtimes.opening import MilArithmetic, Opening
 from runtimes.session import Session
+
+Opener = Callable[[Path, Artifact], Session]
+"""(release, artifact) to a session."""
 
 DRIVERS: dict[Format, Callable[[Opening], Session]] = {
     "tflite": litert.open_artifact,
@@ -23,6 +28,9 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
     "onnx-web": onnx.open_artifact,
     "coreml": mil.open_artifact,
 }
+
+APPLE: dict[Format, tuple[ComputeUnits, ...]] = {"coreml": ("CPU_ONLY", "CPU_AND_GPU", "ALL")}
+"""What Core ML may place a format's artifacts on, each tried by itself."""
 
 
 def open_session(
@@ -40,3 +48,15 @@ def open_session(
             return DRIVERS[artifact.format](opening)
         case _:
             assert_never(artifact.component)
+
+
+def openers_of_this_system(artifact: Artifact, system: str = sys.platform) -> tuple[Opener, ...]:
+    """Other ways to open a decoder, by a runtime that comes with the system: on a Mac, Core ML itself on
+    each choice of processors."""
+    if system != "darwin":
+        return ()
+    return tuple(_by_core_ml(units) for units in APPLE.get(artifact.format, ()))
+
+
+def _by_core_ml(units: ComputeUnits) -> Opener:
+    return lambda release, artifact: CoreMlSession.open(release / artifact.path, artifact, units)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
-from exporter.formats.family import Arm64Limits, NotOnArm64, RuntimeFamily
-from exporter.schemes import IntegerScheme, Scheme
+from exporter.formats.family import Arm64Limits, NotOnArm64, RuntimeFamily, below_8_bits
+from exporter.schemes import Scheme
 from runtimes.arm64.emulation import EmulatedCpu
 from runtimes.arm64.root import Arm64Root, find_root
 from runtimes.errors import RuntimeUnavailable
@@ -82,5 +82,4 @@ def _limit(family: RuntimeFamily, schemes: Iterable[Scheme]) -> float:
     """Of the family's two, in nats; 0 where nothing is ever compared."""
     if not isinstance(family.arm64, Arm64Limits):
         return 0.0
-    in_4_bits = any(isinstance(each, IntegerScheme) and each.bits < 8 for each in schemes)
-    return family.arm64.of_4_bits if in_4_bits else family.arm64.others
+    return family.arm64.of_4_bits if below_8_bits(schemes) else family.arm64.others

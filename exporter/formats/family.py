@@ -6,7 +6,7 @@ name. Not about any one runtime: each is a sibling module, and `table` lists the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,9 +15,10 @@ from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.held_memory import Holds, WrittenBytes
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
-from exporter.schemes import Scheme
+from exporter.schemes import IntegerScheme, Scheme
 from runtimes.formats import Accelerator, Format
 from runtimes.manifest import Artifact
+from runtimes.recorded_calls import ReplayTolerances
 from runtimes.session import Session
 
 PROMPT = "The capital of France is"  # what a person is told to try
@@ -121,6 +122,24 @@ class Arm64Limits:
 
 
 @dataclass(frozen=True)
+class ReplayLimits:
+    """How far an artifact may stray from its own recorded calls where another processor runs it, whose
+    kernels sum in another order. of_4_bits, others: as of `Arm64Limits`."""
+
+    of_4_bits: ReplayTolerances
+    others: ReplayTolerances
+
+    def of(self, schemes: Iterable[Scheme]) -> ReplayTolerances:
+        """For artifacts whose matrices have these schemes."""
+        return self.of_4_bits if below_8_bits(schemes) else self.others
+
+
+def below_8_bits(schemes: Iterable[Scheme]) -> bool:
+    """Whether any is of integers that kernels multiply with inputs rounded to int8."""
+    return any(isinstance(each, IntegerScheme) and each.bits < 8 for each in schemes)
+
+
+@dataclass(frozen=True)
 class NotOnArm64:
     """A runtime that cannot be had for an emulated CPU, and why, in words."""
 
@@ -155,8 +174,7 @@ class RuntimeFamily:
     arm64: what `validate --cpu` may expect of its artifacts.
     packages: what the doctor looks for.
     holds: what of a device's memory an opened artifact holds. written: how large it is on disk.
-    replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
-    what a device runs.
+    replay: how far its recorded calls may come out otherwise on another processor.
     """
 
     name: str
@@ -179,7 +197,7 @@ class RuntimeFamily:
     memory: MemoryModel
     holds: Holds
     written: WrittenBytes
-    replayed: bool
+    replay: ReplayLimits
 
     @property
     def formats(self) -> tuple[Format, ...]:

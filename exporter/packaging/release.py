@@ -36,6 +36,7 @@ from runtimes.manifest import (
     ComponentEntry,
     FileEntry,
     Manifest,
+    TokensEntry,
     read_manifest,
     sha256_of,
 )
@@ -127,6 +128,7 @@ def seal_release(
             },
         },
         artifacts=artifacts,
+        tokens=TokensEntry(source.tokens.bos_token, source.tokens.stop_tokens),
         files=tuple(_entries(release, described, progress)),
     )
     (release / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")

@@ -112,11 +112,8 @@ def test_a_text_that_outgrows_the_context_is_printed_as_far_as_it_came(
     exported: tuple[Path, Result],
 ) -> None:
     release, _ = exported
-    command = [sys.executable, "samples/generate.py", str(release), "hello", "--tokens"]
-    few, all_of_it = (
-        subprocess.run([*command, count], cwd=ROOT, capture_output=True, text=True, check=True)
-        for count in ("3", "500")
-    )
+    few, all_of_it = (run("run", release, "hello", "--max-tokens", count) for count in ("3", "500"))
+    assert (few.exit_code, all_of_it.exit_code) == (0, 0), few.output + all_of_it.output
     assert all_of_it.stdout.startswith(few.stdout.rstrip("\n\ufffd"))
     assert few.stderr == ""
     assert all_of_it.stderr == "The context of 96 tokens ended here.\n"

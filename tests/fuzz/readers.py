@@ -31,11 +31,13 @@ from runtimes.litert.container import bundle_models
 from runtimes.litert.model_file import model_files
 from runtimes.manifest import read_manifest
 from runtimes.mil.execution import Execution
+from runtimes.recorded_calls import read_recorded_calls
 from runtimes.strict_json import StrictJsonError, parse_json
 from tests.fuzz import checkpoint_files, sound_files
 from tests.fuzz.mutations import damaged_bytes, damaged_json
 from tests.golden.reports import passing
 from tests.unit.runtimes.test_manifest import MANIFEST
+from tests.unit.runtimes.test_recorded_calls import RECORD as RECORDED
 
 RECORD = {
     "schema_version": 3, "architecture": {"a": 1}, "schemes": {"w": "int8"}, "methods": {},
@@ -167,6 +169,10 @@ READERS: Mapping[str, FuzzedReader] = {
     ),
     "manifest.json": FuzzedReader(
         _file("manifest.json", MANIFEST.to_json), lambda path: read_manifest(path.parent), True
+    ),
+    "recorded_calls.json": FuzzedReader(
+        _file("recorded_calls.json", RECORDED.to_json),
+        lambda path: read_recorded_calls(path.parent, MANIFEST), True,
     ),
     "report.json": FuzzedReader(
         _file("report.json", lambda: to_json(passing())),

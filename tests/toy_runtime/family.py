@@ -12,6 +12,7 @@ from exporter.formats.family import (
     MemoryModel,
     NotOnArm64,
     Prompting,
+    ReplayLimits,
     RuntimeFamily,
     TestedPackage,
 )
@@ -20,6 +21,7 @@ from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
+from runtimes.recorded_calls import ReplayTolerances
 
 TOY_FORMAT = cast(Format, "toy")  # a real runtime adds its word to `Format`
 
@@ -65,5 +67,5 @@ TOY = RuntimeFamily(
     memory=MemoryModel(lowering=GIB, weight_copies=2, cache_copies=1, beside=0, twin=None, twin_matrices=0),
     holds=_holds,
     written=_written,
-    replayed=False,
+    replay=ReplayLimits(of_4_bits=ReplayTolerances(1e-3, 1e-1), others=ReplayTolerances(1e-3, 1e-1)),
 )

@@ -22,6 +22,7 @@ from runtimes.manifest import (
     ComponentEntry,
     FileEntry,
     Manifest,
+    TokensEntry,
     read_manifest,
 )
 
@@ -322,3 +323,17 @@ def test_the_text_codes_were_found_on_is_kept_where_there_was_one(tmp_path: Path
         (tmp_path / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         assert ("calibration" in json.loads(manifest.to_json())) == (calibration is not None)
         assert read_manifest(tmp_path).calibration == calibration
+
+
+def test_the_tokens_that_begin_and_stop_a_text_are_kept_and_may_be_absent(tmp_path: Path) -> None:
+    told = replace(MANIFEST, tokens=TokensEntry(2, (1, 106)))
+    assert read_manifest(written(json.loads(told.to_json()), tmp_path)) == told
+    assert "tokens" not in json.loads(MANIFEST.to_json())
+
+
+@pytest.mark.parametrize(("key", "ids"), [("bos_token", -1), ("stop_tokens", [1, -1])])
+def test_a_token_below_zero_is_refused_with_its_path(key: str, ids: object, tmp_path: Path) -> None:
+    raw = json.loads(replace(MANIFEST, tokens=TokensEntry(2, (1, 106))).to_json())
+    raw["tokens"][key] = ids
+    with pytest.raises(ManifestError, match=rf"\$\.tokens\.{key}.*expected 0 or more, got -1"):
+        read_manifest(written(raw, tmp_path))

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from exporter.formats.coreml import COREML, STATE_MULTIPLE
-from exporter.formats.table import FAMILIES
 from exporter.models.published import published_ids, published_spec
 from exporter.schemes import FP32, INT8_G16, Scheme
 
@@ -57,7 +56,3 @@ def test_the_graph_is_shown_right_in_fp32_and_priced_in_fp16() -> None:
     single, half = COREML.drivers
     assert (single.arithmetic, half.arithmetic) == ("fp32", "fp16")
     assert single.lowering_limit < half.lowering_limit
-
-
-def test_it_alone_is_recorded_for_a_device_to_replay() -> None:
-    assert [family.name for family in FAMILIES.values() if family.replayed] == ["coreml"]

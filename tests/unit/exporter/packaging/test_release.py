@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -100,7 +101,7 @@ def test_a_release_of_schema_1_is_intact_and_means_what_it_would_today(tmp_path:
     release = of_schema_1(tmp_path)
     assert json.loads((release / "manifest.json").read_text())["schema_version"] == 1
     assert verify_release(release) == ()
-    assert read_manifest(release) == today
+    assert read_manifest(release) == replace(today, tokens=None), "which it did not keep"
 
 
 def flip_a_bit(release: Path) -> None:

@@ -1,0 +1,140 @@
+"""`gemma-export run`: a prompt continued by an artifact of a release, on this machine.
+
+Not about generating (`exporter.running`).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.commands.before_work import quieten
+from exporter.commands.shared_options import TRACEBACK, as_directory
+from exporter.exits import exit_codes
+from runtimes.formats import FORMATS, Format
+
+
+def _as_temperature(
+    context: click.Context, parameter: click.Parameter, value: float | None
+) -> float | None:
+    """click's ranges let NaN pass."""
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise click.BadParameter(f"{value} is no temperature; give 0 (greedy) or more, such as 0.7")
+    return value
+
+
+def _as_prompt(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("is not UTF-8; check the terminal's encoding") from error
+    return value
+
+
+@click.command("run")
+@click.argument("directory", callback=as_directory)
+@click.argument("prompt", callback=_as_prompt)
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="Which artifact. Default: the first of the release whose runtime is installed.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Stop here.",
+)
+@click.option(
+    "--temperature",
+    type=float,
+    callback=_as_temperature,
+    metavar="T",
+    help="Choose by chance, the likelier the smaller T. Default: 0, always the most likely token.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The same choices again; goes with --temperature.",
+)
+@click.option(
+    "--no-template", is_flag=True, help="Give the prompt as it is, though there is a chat template."
+)
+@TRACEBACK
+def run_prompt_command(directory: Path, prompt: str, traceback: bool, **asked: Any) -> None:
+    """Continue PROMPT with an artifact of the release in DIRECTORY, on this machine.
+
+    Where the model has a chat template the prompt is a user's turn; a base model goes on with the text.
+    Prints what the model says as it says it, until a stop token, --max-tokens or the end of the context.
+    A light install with one runtime does: pip install '.[run,run-onnx]' or '.[run,run-litert]'.
+    """
+    flags = RunFlags(**asked)
+    with exit_codes(traceback):
+        quieten()
+        from exporter.errors import UsageError
+        from exporter.running.generation import continued, require_room_after, text_of
+        from exporter.running.placed_release import PlacedRelease, first_that_opens
+        from exporter.running.prompt_tokens import speech_of
+        from exporter.running.sampling import sampler
+
+        if flags.seed is not None and flags.temperature is None:
+            raise UsageError("--seed", "changes nothing without --temperature", "give both, or neither")
+        release = PlacedRelease.open(directory)
+        artifacts = release.decoders(flags.format)
+        speech = speech_of(release)
+        tokens = speech.prompt(prompt, plain=flags.no_template)
+        for remark in speech.remarks:
+            _note(remark)
+        with first_that_opens(release, artifacts, _note) as (_, session):
+            require_room_after(session, tokens)
+            choose = sampler(flags.temperature or 0.0, flags.seed)
+            said = continued(session, tokens, choose, speech.tokens.stop_tokens)
+            _write(text_of(islice(said, flags.max_tokens), speech.tokenizer))
+            if session.position == session.facts.context:
+                _note(f"The context of {session.facts.context} tokens ended here.")
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """As the command has them."""
+
+    format: Format | None
+    max_tokens: int
+    temperature: float | None
+    seed: int | None
+    no_template: bool
+
+
+def _write(pieces: Iterator[str]) -> None:
+    """Each piece as it comes. A terminal gets no control characters, which the model's text may hold."""
+    from exporter.views.wording import visible
+
+    out = sys.stdout
+    shown = visible if out.isatty() else str
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(errors="replace")  # a terminal that knows ASCII alone still gets the rest
+    try:
+        for piece in pieces:
+            out.write(shown(piece))
+            out.flush()
+    except KeyboardInterrupt as error:
+        out.write("\n")
+        error.add_note("What was said until then stands above.")
+        raise
+    out.write("\n")
+    out.flush()
+
+
+def _note(words: str) -> None:
+    click.echo(words, err=True)

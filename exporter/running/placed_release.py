@@ -1,0 +1,84 @@
+"""`PlacedRelease`: a release's directory and manifest, its text decoders and whether their files are there.
+
+Not about digests, which take reading every byte (`exporter.packaging.release.verify_release`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.errors import UsageError
+from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.formats import Format
+from runtimes.manifest import Artifact, FileEntry, Manifest, read_manifest
+from runtimes.open import open_session
+from runtimes.session import Session
+
+
+@dataclass(frozen=True)
+class PlacedRelease:
+    """directory: where it lies. `open` makes one."""
+
+    directory: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, directory: Path) -> PlacedRelease:
+        """Raises ManifestError for what is no release."""
+        return cls(directory, read_manifest(directory))
+
+    def decoders(self, format: Format | None = None) -> tuple[Artifact, ...]:
+        """The text decoders in the order of the manifest: of one format, or all for None.
+
+        Raises UsageError for a format that is not in it.
+        """
+        every = [each for each in self.manifest.artifacts if each.component == "text"]
+        found = tuple(each for each in every if format in (None, each.format))
+        if not found:
+            raise UsageError(
+                f"--format {format}",
+                f"{self.directory} has no artifact of it",
+                f"choose {' or '.join(dict.fromkeys(each.format for each in every))}",
+            )
+        return found
+
+    def files_of(self, artifact: Artifact) -> tuple[FileEntry, ...]:
+        """Those of a package, or the file and what lies beside it under its name: ONNX keeps its weights
+        there."""
+        return tuple(each for each in self.manifest.files if each.path.startswith(artifact.path))
+
+    def require_whole(self, artifact: Artifact) -> None:
+        """Raise ArtifactError where a file of it is missing or of another size than the manifest says."""
+        for entry in self.files_of(artifact):
+            path = self.directory / entry.path
+            size = path.stat().st_size if path.is_file() else None
+            if size != entry.size:
+                what = "is missing" if size is None else f"has {size} bytes, the manifest says {entry.size}"
+                raise ArtifactError(f"{path}: {what}; copy the release again")
+
+
+@contextmanager
+def first_that_opens(
+    release: PlacedRelease, artifacts: tuple[Artifact, ...], passed_over: Callable[[str], None]
+) -> Iterator[tuple[Artifact, Session]]:
+    """The first of the artifacts whose runtime is here. passed_over: is told of those before it, in words.
+
+    Raises RuntimeUnavailable where none is here, naming what to install for each.
+    """
+    missing: list[str] = []
+    for artifact in artifacts:
+        release.require_whole(artifact)
+        try:
+            session = open_session(release.directory, artifact)
+        except RuntimeUnavailable as error:
+            missing.append(f"{artifact.path}: {error}")
+            continue
+        for each in missing:
+            passed_over(f"Passed over {each}")
+        with session:
+            yield artifact, session
+        return
+    raise RuntimeUnavailable("; ".join(missing))

@@ -1,0 +1,87 @@
+"""A prompt as the model of a release is given it: in its chat template where it has one, `<bos>` once.
+
+The template is a stranger's program and rendered in a process of its own, as when the release was made. Not
+about what comes back (`generation`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.tokenizer.chat_templates import read_chat_template
+from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
+from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
+from exporter.checkpoints.tokenizer.turn_end import better, messages_of
+from exporter.errors import TokenizerError, UsageError
+from exporter.running.placed_release import PlacedRelease
+from runtimes.errors import RuntimeUnavailable
+from runtimes.excerpt import plain_excerpt
+from runtimes.manifest import TokensEntry
+
+TOKENIZER_NAME = "tokenizer.json"
+OLDER = "the release was made before its stop tokens were kept: generation stops at {name} alone"
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A release's tokenizer, and what it takes to speak with its model. template: Jinja, None for a base
+    model. special: what templates know special tokens by. remarks: a sentence each."""
+
+    tokenizer: Any
+    tokens: TokensEntry
+    template: str | None
+    special: dict[str, str]
+    remarks: tuple[str, ...] = ()
+
+    def prompt(self, text: str, plain: bool = False) -> list[int]:
+        """Tokens of a prompt. plain: without the template, though there is one.
+
+        Raises TokenizerError where the template does not render it.
+        """
+        begun = text if plain or self.template is None else self._rendered(self.template, text)
+        ids: list[int] = self.tokenizer.encode(begun, add_special_tokens=False).ids
+        bos = self.tokens.bos_token
+        return ids if ids[:1] == [bos] else [bos, *ids]
+
+    def _rendered(self, template: str, text: str) -> str:
+        if find_spec("jinja2") is None:
+            raise RuntimeUnavailable(
+                "jinja2, which renders the chat template, is not installed; install gemma-export[run]"
+            )
+        turns = (("user", text),)
+        contexts = [
+            {"messages": messages_of(turns, as_parts), "add_generation_prompt": True, **self.special}
+            for as_parts in (False, True)
+        ]
+        shown = better(turns, *render_each(template, contexts))
+        if isinstance(shown, Unrendered):
+            raise TokenizerError(
+                "the chat template",
+                f"does not render the prompt ({plain_excerpt(shown.why)})",
+                "write the prompt as the model expects it, and give it with --no-template",
+            )
+        return shown
+
+
+def speech_of(release: PlacedRelease) -> Speech:
+    """Raises TokenizerError for what cannot be read, RuntimeUnavailable without `tokenizers`."""
+    if find_spec("tokenizers") is None:
+        raise RuntimeUnavailable("tokenizers is not installed; install gemma-export[run]")
+    from exporter.reference.texts import load_tokenizer
+
+    tokenizer = load_tokenizer(release.directory / TOKENIZER_NAME)
+    directory = CheckpointDirectory(release.directory)
+    special = special_names(read_tokenizer_config(directory))
+    template = read_chat_template(directory)
+    if (tokens := release.manifest.tokens) is not None:
+        return Speech(tokenizer, tokens, template, special)
+    bos, eos = (tokenizer.token_to_id(special.get(name, "")) for name in ("bos_token", "eos_token"))
+    if bos is None or eos is None:
+        raise UsageError(
+            release.directory, "does not say which tokens begin and end a text", "export the model again"
+        )
+    remark = OLDER.format(name=plain_excerpt(special["eos_token"]))
+    return Speech(tokenizer, TokensEntry(bos, (eos,)), template, special, (remark,))

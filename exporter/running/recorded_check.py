@@ -1,0 +1,151 @@
+"""A release checked by itself: its checksums, its tokenizer, and its recorded calls made again.
+
+Needs no checkpoint and no torch; says nothing of quality, which was measured against the checkpoint when
+the release was made. An artifact is not run once one of its files has changed. Not about the full check
+(`exporter.revalidation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from exporter.packaging.release import verify_release
+from exporter.progress import Progress
+from exporter.running.placed_release import PlacedRelease
+from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, at_most, outcome
+from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
+from runtimes.manifest import Artifact
+from runtimes.open import Opener, open_session, openers_of_this_system
+from runtimes.recorded_calls import (
+    RECORD_NAME,
+    RecordedArtifact,
+    RecordedCalls,
+    RecordedText,
+    read_recorded_calls,
+)
+from runtimes.replaying import replay
+
+TOKENIZER_NAME = "tokenizer.json"
+NO_RECORD = "the release was made before calls were recorded: export it again, or name its checkpoint"
+NOT_IN_RECORD = "the release holds no recorded calls of it: it could not be run when it was made"
+NO_TOKENIZERS = "tokenizers is not installed; install gemma-export[run]"
+
+
+@dataclass(frozen=True)
+class RecordedGate:
+    """subject: a file of the release, "files" for all of them. by: what ran it, in words."""
+
+    subject: str
+    by: str
+    statistic: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RecordedCheck:
+    """All gates, in the order they were tried. remarks: what went wrong where, a sentence each."""
+
+    model: str
+    recipe: str
+    target: str
+    gates: tuple[RecordedGate, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        return outcome(gate.verdict for gate in self.gates)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
+
+
+def check_by_record(directory: Path, progress: Progress) -> RecordedCheck:
+    """Raises ManifestError for what is no release, RecordedCallsError for a record that cannot be read
+    though it is as it was sealed."""
+    release = PlacedRelease.open(directory)
+    problems = verify_release(directory, progress)
+    gates = [RecordedGate("files", "", "differences", at_most(len(problems), 0, "files"))]
+    remarks = [f"{problem}." for problem in problems]
+    changed = {problem.path for problem in problems}
+    record = None if RECORD_NAME in changed else read_recorded_calls(directory, release.manifest)
+    if RECORD_NAME in changed or record is None:
+        why = NO_RECORD if RECORD_NAME not in changed else f"{RECORD_NAME} is not as it was sealed"
+        gates += [_skipped(each.path, why) for each in release.decoders()]
+    else:
+        gates.append(_tokenizer(directory, record.texts, TOKENIZER_NAME in changed))
+        for artifact in release.decoders():
+            for gate, remark in _artifact(release, artifact, record, changed, progress):
+                gates.append(gate)
+                remarks += [remark] if remark else []
+    manifest = release.manifest
+    plan = manifest.plan
+    return RecordedCheck(
+        manifest.model["name"], plan["recipe"], plan["target"], tuple(gates), tuple(remarks)
+    )
+
+
+def _tokenizer(directory: Path, texts: tuple[RecordedText, ...], changed: bool) -> RecordedGate:
+    def gate(verdict: Verdict) -> RecordedGate:
+        return RecordedGate(TOKENIZER_NAME, "tokenizers", "texts with other tokens", verdict)
+
+    if changed:
+        return gate(Skipped("it is not as it was sealed"))
+    if find_spec("tokenizers") is None:
+        return gate(Skipped(NO_TOKENIZERS))
+    from exporter.reference.texts import load_tokenizer
+
+    tokenizer = load_tokenizer(directory / TOKENIZER_NAME)
+    others = [
+        each
+        for each in texts
+        if tuple(tokenizer.encode(each.text, add_special_tokens=False).ids) != each.tokens
+    ]
+    return gate(at_most(len(others), 0, "texts"))
+
+
+def _artifact(
+    release: PlacedRelease, artifact: Artifact, record: RecordedCalls, changed: set[str], progress: Progress
+) -> Iterator[tuple[RecordedGate, str]]:
+    """Gates, each with what to say beside it, "" for nothing."""
+    edited = sorted(changed & {entry.path for entry in release.files_of(artifact)})
+    if edited:
+        yield _skipped(artifact.path, f"{edited[0]} is not as it was sealed, and it was not run"), ""
+        return
+    if (recorded := record.of(artifact)) is None:
+        yield _skipped(artifact.path, NOT_IN_RECORD), ""
+        return
+    for opener in (open_session, *openers_of_this_system(artifact)):
+        yield from _replayed(release.directory, artifact, recorded, opener, progress)
+
+
+def _replayed(
+    directory: Path, artifact: Artifact, recorded: RecordedArtifact, opener: Opener, progress: Progress
+) -> Iterator[tuple[RecordedGate, str]]:
+    total = recorded.token_count
+    try:
+        with opener(directory, artifact) as session:
+            facts = session.facts
+            by = f"{facts.runtime} {facts.version}, {facts.arithmetic}"
+            what = f"replay {artifact.path}, {by}"
+            found = replay(session, recorded, lambda done: progress(what, done, total))
+    except RuntimeUnavailable as error:
+        yield _skipped(artifact.path, str(error)), ""
+        return
+    except (ArtifactError, SessionError) as error:
+        gate = RecordedGate(artifact.path, "", "failures to run", at_most(1, 0, "failures"))
+        yield gate, f"{artifact.path}: {error}."
+        return
+    limits, path = recorded.tolerances, artifact.path
+    yield (
+        RecordedGate(path, by, "mean KL from the record", at_most(found.mean_kl, limits.mean_kl, "nats")),
+        "",
+    )
+    yield RecordedGate(path, by, "largest KL", at_most(found.max_kl, limits.max_kl, "nats")), ""
+
+
+def _skipped(subject: str, reason: str) -> RecordedGate:
+    return RecordedGate(subject, "", "recorded calls", Skipped(reason))

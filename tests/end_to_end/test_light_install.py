@@ -1,0 +1,307 @@
+"""A release of a tiny model on the light install: run, timed, and checked without torch or its checkpoint.
+
+Matrix: commands × packages that are there. Packages are hidden from a process of its own, as if they were
+not installed; that pip installs no others is not asserted here. And what a check by recorded calls finds in
+releases that were changed, sealed again or not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks.structure import ROOT
+from exporter.cli import main
+from exporter.packaging.release import _entries, _sums, files_below
+from runtimes.manifest import MANIFEST_NAME, SUMS_NAME, UNLISTED, read_manifest
+from runtimes.recorded_calls import RECORD_NAME
+from tests.checkpoints import write_huggingface
+from tests.corruption import onnx
+
+# What `pip install '.[run]'` brings, and its own dependencies; then the runtimes'.
+LIGHT = ["click", "rich", "numpy", "tokenizers", "jinja2", "markupsafe", "pygments", "markdown_it", "mdurl"]
+ONNX = ("onnxruntime",)
+LITERT = ("ai_edge_litert", "flatbuffers", "backports", "ml_dtypes", "google", "tqdm", "typing_extensions")
+PROGRAM = """
+import sys
+from importlib.machinery import PathFinder
+
+class Installed(PathFinder):
+    '''Finds the standard library, the project and the packages named, and nothing else.'''
+
+    there = {*sys.argv.pop(1).split(","), *sys.stdlib_module_names, "exporter", "runtimes"}
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return super().find_spec(name, path, target) if name.partition(".")[0] in cls.there else None
+
+sys.meta_path[:] = [each for each in sys.meta_path if each is not PathFinder] + [Installed]
+from exporter.cli import main
+try:
+    main()
+finally:
+    heavy = {"torch", "transformers", "coremltools", "huggingface_hub"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+
+
+def on_a_light_install(*arguments: object, runtimes: tuple[str, ...] = (*ONNX, *LITERT)) -> Any:
+    there = ",".join([*LIGHT, *runtimes])
+    command = [sys.executable, "-c", PROGRAM, there, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def recorded(release: Path) -> Result:
+    return CliRunner().invoke(main, ["validate", str(release), "--recorded"])
+
+
+def words(of: str) -> str:
+    """Without what a table puts around and between the lines of a cell."""
+    return " ".join(of.replace("│", " ").split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkpoint = write_huggingface(tmp_path_factory.mktemp("checkpoint") / "tiny")
+    release = tmp_path_factory.mktemp("made") / "release"
+    formats = [word for each in ("tflite", "onnx", "coreml") for word in ("--format", each)]
+    flags = ["--model", checkpoint, "--context", "96", "--validation-tokens", "80", "--no-accelerators"]
+    command = ["--target", "all", *formats, *flags, "-o", release]
+    result = CliRunner().invoke(main, [str(each) for each in command])
+    assert result.exit_code == 0, result.output
+    return release
+
+
+@pytest.fixture
+def release(made: Path, tmp_path: Path) -> Path:
+    """A copy to be changed."""
+    return shutil.copytree(made, tmp_path / "release")
+
+
+def seal_again(release: Path) -> None:
+    """Manifest and sums of what is there now, as if it had been released so."""
+    paths = [path for path in files_below(release) if path not in UNLISTED]
+    manifest = replace(read_manifest(release), files=tuple(_entries(release, paths, None)))
+    (release / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    (release / SUMS_NAME).write_text(_sums(release, manifest), encoding="utf-8")
+
+
+def test_validate_makes_the_recorded_calls_again_in_every_runtime(made: Path) -> None:
+    done = on_a_light_install("validate", made, "--timings")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "s  check by recorded calls" in done.stdout
+    said = words(done.stdout)
+    assert said.startswith("Checked by its recorded calls (torch and transformers not installed)")
+    for runtime in ("LiteRT 2", "ONNX Runtime 1", "MIL evaluator 1"):
+        assert runtime in said
+    assert "PASSED by recorded calls: of 8 checks 8 passed" in said
+
+
+def test_a_runtime_that_is_not_there_is_skipped_with_its_extra_and_no_pass(made: Path) -> None:
+    done = on_a_light_install("validate", made, runtimes=LITERT)
+    assert done.returncode == 3, done.stdout + done.stderr
+    said = words(done.stdout)
+    assert "onnx/model.onnx, recorded calls: skipped, because onnxruntime is not installed; install" in said
+    assert "gemma-export[run-onnx]" in said
+    assert "INCONCLUSIVE by recorded calls: of 7 checks 6 passed, 1 skipped" in said
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite", "coreml"])
+def test_every_artifact_continues_a_prompt_alike(format: str, made: Path) -> None:
+    done = on_a_light_install("run", made, "hello", "--max-tokens", 8, "--format", format)
+    first = on_a_light_install("run", made, "hello", "--max-tokens", 8)
+    assert done.returncode == first.returncode == 0, done.stderr + first.stderr
+    assert done.stdout == first.stdout
+    assert done.stderr == ""
+
+
+def test_run_takes_the_first_artifact_whose_runtime_is_there_and_says_so(made: Path) -> None:
+    done = on_a_light_install("run", made, "hello", "--max-tokens", 2, runtimes=ONNX)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("Passed over model.tflite: ai-edge-litert is not installed")
+
+
+def test_run_without_the_runtime_asked_for_says_what_to_install(made: Path) -> None:
+    done = on_a_light_install("run", made, "hello", "--format", "onnx", runtimes=())
+    assert done.returncode == 2
+    assert "onnxruntime is not installed; install gemma-export[run-onnx]" in done.stderr
+
+
+def test_a_seed_repeats_what_a_temperature_says(made: Path) -> None:
+    flags = ("--max-tokens", 12, "--temperature", 1.5, "--format", "onnx")
+    one, again, other = (on_a_light_install("run", made, "hello", *flags, "--seed", n) for n in (1, 1, 2))
+    assert one.stdout == again.stdout != other.stdout
+
+
+def test_bench_times_every_artifact_and_names_what_it_could_not(made: Path) -> None:
+    flags = ("--runs", 2, "--prefill-tokens", 16, "--decode-tokens", 4, "--json")
+    done = on_a_light_install("bench", made, *flags, runtimes=ONNX)
+    assert done.returncode == 3, done.stderr
+    found = {each["format"]: each for each in json.loads(done.stdout)["artifacts"]}
+    assert "ai-edge-litert is not installed" in found["tflite"]["not_run"]
+    for format in ("onnx", "coreml"):
+        speed = found[format]["speed"]
+        assert [len(speed[kind]["runs"]) for kind in ("prefill", "decode")] == [2, 2]
+
+
+def test_bench_says_whose_figures_they_are(made: Path) -> None:
+    done = on_a_light_install("bench", made, "--runs", 1, "--format", "onnx", "--decode-tokens", 4)
+    assert done.returncode == 0, done.stderr
+    assert "on this machine: " in done.stdout
+    assert "no phone took part" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("--target", "android"), ("quantize", "--recipe", "int8", "-o", "q"), ("compare", "{release}")],
+)
+def test_what_needs_torch_names_the_extra(command: tuple[str, ...], made: Path, tmp_path: Path) -> None:
+    given = [word.format(release=made) for word in command]
+    given = [str(tmp_path / "q") if word == "q" else word for word in given]
+    done = on_a_light_install(*given)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install '.[export]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_on_a_light_install_is_refused_with_both_ways_out(made: Path) -> None:
+    done = on_a_light_install("validate", made, "--model", "sample")
+    assert done.returncode == 2
+    assert "pip install '.[export]', or leave the flag out" in done.stderr
+
+
+@pytest.mark.parametrize("flag", [("--model", "sample"), ("--cpu", "max"), ("--no-accelerators",)])
+def test_flags_of_the_checkpoint_do_not_go_with_recorded_calls(flag: tuple[str, ...], made: Path) -> None:
+    result = CliRunner().invoke(main, ["validate", str(made), "--recorded", *flag])
+    assert result.exit_code == 2
+    assert "does not go with --recorded" in result.stderr
+
+
+def test_an_edited_file_is_named_and_its_artifact_is_not_run(release: Path) -> None:
+    data = release / "onnx" / "model.onnx.data"
+    with data.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\xff\x00\xff\x00")
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    said = words(result.output)
+    assert "onnx/model.onnx.data: its bytes have changed" in said
+    assert "onnx/model.onnx.data is not as it was sealed, and it was not run" in said
+    assert "ONNX Runtime" not in said
+
+
+def scale(release: Path) -> None:
+    onnx.corrupt(release / "onnx" / "model.onnx", "scale")
+
+
+def rope(release: Path) -> None:
+    onnx.corrupt(release / "onnx" / "model.onnx", "rope")
+
+
+def other_words(release: Path) -> None:
+    path = release / "tokenizer.json"
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = plain["model"]["vocab"]
+    vocabulary["<0x61>"], vocabulary["<0x62>"] = vocabulary["<0x62>"], vocabulary["<0x61>"]
+    path.write_text(json.dumps(plain), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (scale, "mean KL from the record"),
+        (rope, "mean KL from the record"),
+        (other_words, "texts with other tokens"),
+    ],
+)
+def test_damage_under_a_seal_of_its_own_fails_all_the_same(
+    damage: Callable[[Path], None], complaint: str, release: Path
+) -> None:
+    damage(release)
+    seal_again(release)
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    (row,) = (line for line in result.output.splitlines() if "failed" in line and complaint in line)
+    assert "differences" not in row
+
+
+def test_a_release_without_a_record_has_its_checksums_checked_and_the_rest_skipped(release: Path) -> None:
+    (release / RECORD_NAME).unlink()
+    seal_again(release)
+    result = recorded(release)
+    assert result.exit_code == 3, result.output
+    assert "the release was made before calls were recorded" in words(result.output)
+
+
+def test_a_record_of_a_newer_schema_is_refused(release: Path) -> None:
+    path = release / RECORD_NAME
+    path.write_text(path.read_text(encoding="utf-8").replace('"schema_version":1', '"schema_version":9'))
+    seal_again(release)
+    result = recorded(release)
+    assert result.exit_code == 2
+    assert "schema_version is 9 and this version reads 1" in result.stderr
+
+
+def test_a_record_that_was_edited_is_not_believed(release: Path) -> None:
+    path = release / RECORD_NAME
+    path.write_text(path.read_text(encoding="utf-8").replace('"mean_kl":0.001', '"mean_kl":90.0'))
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    assert f"{RECORD_NAME} is not as it was sealed" in words(result.output)
+    assert "ONNX Runtime" not in result.output
+
+
+def test_a_manifest_of_a_newer_schema_is_refused(release: Path) -> None:
+    path = release / MANIFEST_NAME
+    path.write_text(path.read_text(encoding="utf-8").replace('"schema_version": 2', '"schema_version": 9'))
+    for command in (("validate", "--recorded"), ("run", "hi"), ("bench",)):
+        name, *more = command
+        result = CliRunner().invoke(main, [name, str(release), *more])
+        assert result.exit_code == 2
+        assert "schema_version is 9 and this version reads 1 and 2" in result.stderr
+
+
+def test_a_file_that_was_cut_short_is_named_by_run_before_its_runtime_sees_it(release: Path) -> None:
+    path = release / "onnx" / "model.onnx.data"
+    path.write_bytes(path.read_bytes()[:1000])
+    result = CliRunner().invoke(main, ["run", str(release), "hi", "--format", "onnx"])
+    assert result.exit_code == 2
+    assert "model.onnx.data: has 1000 bytes, the manifest says" in result.stderr
+
+
+@pytest.mark.parametrize("temperature", ["nan", "-1", "inf", "warm"])
+def test_a_temperature_that_is_none_is_refused(temperature: str, release: Path) -> None:
+    result = CliRunner().invoke(main, ["run", str(release), "hi", "--temperature", temperature])
+    assert result.exit_code == 2
+    assert "--temperature" in result.stderr
+
+
+def test_an_empty_prompt_is_continued_and_one_that_fills_the_context_is_refused(release: Path) -> None:
+    nothing = CliRunner().invoke(main, ["run", str(release), "", "--max-tokens", "3", "--format", "onnx"])
+    assert nothing.exit_code == 0, nothing.output
+    long = CliRunner().invoke(main, ["run", str(release), "a" * 96, "--format", "onnx"])
+    assert long.exit_code == 2
+    assert "PROMPT: has 97 tokens, and the context of 96 would hold none after it" in long.stderr
+
+
+def test_a_reader_that_goes_away_ends_a_run_as_it_ends_every_command(release: Path) -> None:
+    command = [sys.executable, "-m", "exporter.cli", "run", str(release), "hello", "--format", "onnx"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(120) == 141
+    assert said == "stopped: nobody reads the output any more\n"
