@@ -16,6 +16,7 @@ from runtimes.strict_json import StrictJsonError, read_json_object
 
 CONFIG = "tokenizer_config.json"
 TOKENIZER_FILES = ("tokenizer.json", CONFIG)
+TEMPLATE_NAME = "chat_template.jinja"
 EOS = "eos_token"
 
 
@@ -29,7 +30,7 @@ def write_beside(order: LoweringOrder, checkpoint: QuantizedCheckpoint, director
     if order.turn_end is not None:
         template = _end_turns(directory / CONFIG, order.turn_end, template)
     if template is not None:
-        (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+        (directory / TEMPLATE_NAME).write_text(template, encoding="utf-8")
 
 
 def _end_turns(path: Path, turn_end: str, template: str | None) -> str | None:
