@@ -34,7 +34,7 @@ from exporter.validation.greedy import require_room_to_answer
 from exporter.validation.replay import write_replay
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
-from exporter.views.markdown import quality_section
+from exporter.views.card_quality import measured_quality
 from exporter.views.release_files import write_views
 from exporter.workshop import Workshop, require_calibration, workshop
 
@@ -127,7 +127,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
                     compared = job.texts.evaluation.cut(report.text_tokens)
                     write_replay(release, artifact, spec, compared.tokens)
             write_views(report, release)
-            finish_release(release, job.source, plan, artifacts, quality_section(report), job.progress)
+            finish_release(release, job.source, plan, artifacts, measured_quality(report), job.progress)
         sizes = {run.format: run.bytes for run in report.runs}
         estimates = device_estimates(spec, plan, plan.variant.devices, sizes)
         if report.outcome != "passed":

@@ -76,7 +76,7 @@ COREML_STREAM = ScaledStream(headroom=2.0, smallest=2.0**-4)
 COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
-    files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
+    files=(FormatFacts("coreml", "coreml", ("coremltools", "protobuf"), _run),),
     schemes=frozenset(
         {"int8-channel", "int8-g32", "int8-channel-zp"}
         | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}

@@ -61,6 +61,7 @@ class CoreMlLowering:
             f"Gemma text decoder ({spec.model_type}), KV cache of {order.context} tokens kept in "
             "states. Made by gemma-export; checked on this file's bytes by a MIL evaluator, not on "
             "Apple hardware.",
+            order.made_from,
             {"context": str(order.context), "residual_scale": repr(scale)},
         )
         # (4)
