@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from exporter.byte_size import GIB
 from exporter.formats.family import (
     PROMPT,
+    QUESTION,
     AcceleratorFacts,
     Driver,
     FormatFacts,
@@ -46,9 +47,21 @@ def _in_fp16(directory: Path, artifact: Artifact) -> Session:
     return open_session(directory, artifact, mil_arithmetic="fp16")
 
 
+GOES_ON = f'print(try await model.generate(config: config, prompt: "{PROMPT}"))'
+# A rendered prompt holds the token that begins a text: it is given as tokens, or that would be there twice.
+ASKED_IN_TURNS = f"""let tokens = try tokenizer.applyChatTemplate(
+    messages: [["role": "user", "content": "{QUESTION}"]])
+config.eosTokenId = tokenizer.eosTokenId
+config.maxLength = tokens.count + config.maxNewTokens
+await model.resetState()
+let answer = try await model.generate(config: config, tokens: tokens)
+print(tokenizer.decode(tokens: Array(answer.dropFirst(tokens.count))))"""
+
+
 def _run(artifact: Artifact, prompting: Prompting) -> str:
     """Of swift-transformers 1.x."""
     folder = PurePosixPath(artifact.path).parent
+    asked = ASKED_IN_TURNS if prompting.chat else GOES_ON
     return f"""With [swift-transformers](https://github.com/huggingface/swift-transformers) on iOS 18 or
 macOS 15 and later (lines for orientation: no export runs them):
 
@@ -64,7 +77,7 @@ let model = try LanguageModel.loadCompiled(url: compiled, tokenizer: tokenizer)
 var config = model.defaultGenerationConfig
 config.doSample = false
 config.maxNewTokens = 64
-print(try await model.generate(config: config, prompt: "{PROMPT}"))
+{asked}
 ```"""
 
 
