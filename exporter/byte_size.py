@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 # "G" alone is what tools that limit memory mean by it: binary.
 UNITS = {

@@ -14,13 +14,22 @@ import click
 from exporter import __version__
 from exporter.commands.before_work import quieten, say_what_it_means
 from exporter.commands.compare_command import compare_command
+from exporter.commands.device_names import DeviceNamingGroup
 from exporter.commands.doctor_command import doctor_command
+from exporter.commands.plan_command import plan_command
+from exporter.commands.profiles_command import profiles_command
 from exporter.commands.quantize_command import quantize_command
 from exporter.commands.shared_options import (
     ACCELERATORS,
     ADAPTER,
     CALIBRATION,
+    CONTEXT,
+    FORMAT,
     MODEL,
+    PROFILE,
+    RECIPE,
+    TARGET,
+    TARGETS,
     TIMINGS,
     TRACEBACK,
     as_bytes,
@@ -28,40 +37,23 @@ from exporter.commands.shared_options import (
 )
 from exporter.commands.validate_command import validate_command
 from exporter.console import make_console, print_timings, progress_on
-from exporter.exits import exit_codes, worst_exit_code
+from exporter.exits import GATE_FAILED, exit_codes, worst_exit_code
 from exporter.stopwatch import Stopwatch
-from runtimes.formats import FORMATS
-
-TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--target", type=click.Choice(TARGETS), help="Kind of device: formats, recipe, context.")
-@click.option("--profile", metavar="NAME", help="One device of device_profiles/ instead, e.g. pixel-9.")
+@click.group(
+    cls=DeviceNamingGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@TARGET
+@PROFILE
 @MODEL
 @ADAPTER
-@click.option(
-    "--recipe",
-    metavar="NAME",
-    help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE (mixed:246MB, or bits a weight: "
-    "mixed:4.8), or a .toml file. Default: the target's. Formats that cannot carry it get the one it names "
-    "instead (int4 for int4-zp), in a release of their own; where none of the formats can carry it, it is "
-    "refused.",
-)
+@RECIPE
 @CALIBRATION
-@click.option(
-    "--context",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Positions of the KV cache. Default: the target's.",
-)
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    help="Write this format instead of the target's; may be given again.",
-)
+@CONTEXT
+@FORMAT
 @click.option(
     "--prefill-logits",
     type=click.Choice(("last", "all")),
@@ -87,10 +79,14 @@ TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
     "-o",
     callback=as_directory,
     metavar="DIR",
-    help="Release directory. Where formats get different recipes, a directory for one release each, named "
-    "by its recipe: DIR/int4-zp and DIR/int4. Default: releases/MODEL-RECIPE-TARGET.",
+    help="Release directory. Where several are made, a directory for them and nothing else, each named by "
+    "its recipe (DIR/int8), and where that is not enough by context (DIR/int8-2048), formats and devices "
+    "as well, in the order the devices were named. Default: releases/MODEL-RECIPE-DEVICES.",
 )
 @click.option("--force", is_flag=True, help="Replace release directories that exist.")
+@click.option(
+    "--anyway", is_flag=True, help="Export for devices on which nothing fits too; reports say so."
+)
 @TIMINGS
 @TRACEBACK
 @click.version_option(__version__, prog_name="gemma-export")
@@ -111,9 +107,9 @@ def main(context: click.Context, /, **options: Any) -> None:
         if given:
             raise click.UsageError(f"--{given[0].replace('_', '-')} does not go with a subcommand")
         return
-    if not options["target"] and not options["profile"]:
+    if not options["targets"] and not options["profiles"]:
         raise click.UsageError(f"name a target: --target {'|'.join(TARGETS)}, or a device with --profile")
-    if options["target"] and options["profile"]:
+    if options["targets"] and options["profiles"]:
         raise click.UsageError("--target and --profile exclude each other; a profile is one device")
     with exit_codes(options.pop("traceback")):
         quieten()
@@ -136,8 +132,8 @@ def _export(options: dict[str, Any]) -> None:
         results = export(request, progress, stopwatch)
     for result in results:
         print_report(result.report, console)
-        for sentence in result.estimates:
-            console.print(sentence, highlight=False)
+        for device in result.report.devices:
+            console.print(f"{device.profile}: {device.reason}", highlight=False, markup=False)
     if timings:
         print_timings(stopwatch.timings(), console)
     for result in results:
@@ -146,7 +142,8 @@ def _export(options: dict[str, Any]) -> None:
         else:
             where = f"Not released. What was made, and why it was held back: {result.directory}"
         console.print(where, soft_wrap=True)
-    sys.exit(worst_exit_code(result.report.exit_code for result in results))
+    unserved = [GATE_FAILED for result in results if result.left_out]
+    sys.exit(worst_exit_code([*(result.report.exit_code for result in results), *unserved]))
 
 
 def _given(context: click.Context, name: str) -> bool:
@@ -154,7 +151,15 @@ def _given(context: click.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-for command in (quantize_command, compare_command, validate_command, doctor_command):
+COMMANDS = (
+    plan_command,
+    profiles_command,
+    quantize_command,
+    compare_command,
+    validate_command,
+    doctor_command,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 

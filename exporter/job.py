@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.lowering.interface import Lowering
+from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
 from exporter.reference.calibration_text import CalibrationText, calibration_text
@@ -34,8 +35,8 @@ class Job:
     for each evaluation token). prefill_logits: positions a prefill returns logits for, where there is a
     choice. token_limit: evaluation tokens to compare at most, None for all that the context holds.
     accelerators: execute on those that are here too. calibration_files: the user's own text for finding
-    codes, none for what ships. prompts: for greedy tokens. distances: tokens back from which facts are
-    asked for, as far as the context holds.
+    codes, none for what ships. left_out: verdicts on devices that no plan is for. prompts: for greedy
+    tokens. distances: tokens back from which facts are asked for, as far as the context holds.
     """
 
     source: CheckpointSource
@@ -49,6 +50,7 @@ class Job:
     token_limit: int | None = None
     accelerators: bool = True
     calibration_files: tuple[Path, ...] = ()
+    left_out: tuple[DeviceVerdict, ...] = ()
     prompts: tuple[str, ...] = PROMPTS
     distances: tuple[int, ...] = DISTANCES
 

@@ -7,7 +7,7 @@ Not about how any step works: each is a package of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +17,16 @@ from exporter.formats.table import family_of, paths_not_asked_for, paths_of
 from exporter.job import PROMPTS, Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
+from exporter.packaging.release import sizes
 from exporter.packaging.staging import require_free, staged_release
 from exporter.packaging.working_directory import held_outputs, job_directory
-from exporter.planning.estimates import device_estimates
+from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.judging import judge
 from exporter.planning.memory import StageMemory, export_memory, require_memory
-from exporter.planning.plan import Plan, make_plan
+from exporter.planning.on_device import WrittenSizes
+from exporter.planning.plan import Plan
+from exporter.planning.planner import PlannedModel
+from exporter.planning.releases import PlannedRelease, plan_releases, require_releases
 from exporter.progress import Progress
 from exporter.quantization.calibrated_quantize import calibration_size
 from exporter.reference.copy_text import copying_text
@@ -38,16 +43,18 @@ from exporter.views.card_quality import measured_quality
 from exporter.views.release_files import write_views
 from exporter.workshop import Workshop, require_calibration, workshop
 
+LONG_NAMES = 3  # devices beside the first
+
 
 @dataclass(frozen=True)
 class ExportResult:
-    """directory: the release, or where what did not pass is held back. estimates: sentences on what the
-    variant's devices have room and bandwidth for, labelled as such."""
+    """directory: the release, or where what did not pass is held back. left_out: devices that were asked
+    for and on which nothing fits, so that no release of the job is for them."""
 
     report: ValidationReport
     published: bool
     directory: Path
-    estimates: tuple[str, ...]
+    left_out: tuple[DeviceVerdict, ...] = ()
 
 
 def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> tuple[ExportResult, ...]:
@@ -58,15 +65,18 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     flags = request.flags
     with stopwatch.step("open and plan"):
         source = open_checkpoint(flags.model, flags.adapter)
-        for each in request.variants:
-            require_choice(source, each)
-        plans = tuple(make_plan(source.components, each, source.held) for each in request.variants)
+        model = PlannedModel(source.name, source.components, source.held)
+        planned = plan_releases(model, request.targets, request.asked, flags.anyway)
+        require_releases(planned)
+        plans = tuple(each.plan for each in planned.releases)
+        for plan in plans:
+            require_choice(source, plan.variant)
         texts = Texts.of(source)
         for plan in plans:
             require_room_to_answer(map(texts.prompt, PROMPTS), plan.variant.context)
             if flags.max_ram is not None:
                 require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
-    outputs = release_directories(source.name, request)
+    outputs = release_directories(source.name, planned.releases, flags.output)
     with held_outputs(outputs, flags.output) as held:
         for out in outputs:
             require_free(out, flags.force)
@@ -83,18 +93,21 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
                 token_limit=flags.validation_tokens,
                 accelerators=flags.accelerators,
                 calibration_files=flags.calibration,
+                left_out=planned.left_out,
             )
             require_calibration(job)
             return make_releases(with_chosen_schemes(job), outputs, flags.force)
 
 
-def release_directories(model: str, request: ExportRequest) -> tuple[Path, ...]:
-    """Where each variant's release goes: --output, below it under the recipes' names where there are
-    several, or a name made of model, recipe and target."""
-    output, variants = request.flags.output, request.variants
+def release_directories(
+    model: str, releases: Sequence[PlannedRelease], output: Path | None
+) -> tuple[Path, ...]:
+    """Where each release goes: --output, below it under what tells them apart where there are several, or a
+    name made of model, the same, and target."""
     if output is None:
-        return tuple(Path("releases") / f"{model}-{each.recipe.name}-{each.name}" for each in variants)
-    return (output,) if len(variants) == 1 else tuple(output / each.recipe.name for each in variants)
+        names = (f"{model}-{each.label}-{_short(each.plan.variant.name)}" for each in releases)
+        return tuple(Path("releases") / name for name in names)
+    return (output,) if len(releases) == 1 else tuple(output / each.label for each in releases)
 
 
 def make_releases(job: Job, outputs: Sequence[Path], force: bool) -> tuple[ExportResult, ...]:
@@ -121,6 +134,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
         )
         with job.stopwatch.step("validate"):
             report = validate_release(job, subject, shop.baselines)
+        report = replace(report, devices=(*_verdicts(job, plan, release, report), *job.left_out))
         with job.stopwatch.step("finish the release"):
             for artifact in artifacts:
                 if family_of(artifact.format).replayed:
@@ -128,11 +142,25 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
                     write_replay(release, artifact, spec, compared.tokens)
             write_views(report, release)
             finish_release(release, job.source, plan, artifacts, measured_quality(report), job.progress)
-        sizes = {run.format: run.bytes for run in report.runs}
-        estimates = device_estimates(spec, plan, plan.variant.devices, sizes)
         if report.outcome != "passed":
             staging.hold_back()
-    return ExportResult(report, report.outcome == "passed", staging.published, estimates)
+    return ExportResult(report, report.outcome == "passed", staging.published, job.left_out)
+
+
+def _verdicts(job: Job, plan: Plan, release: Path, report: ValidationReport) -> Iterator[DeviceVerdict]:
+    """Of the devices it is meant for, with the sizes of what was written."""
+    text = sizes(release).get("tokenizer.json", 0)
+    written = WrittenSizes(text, {run.format: run.bytes for run in report.runs})
+    for profile in plan.variant.devices:
+        verdict = judge(job.source.components["text"].spec, plan, profile, written)
+        if verdict is not None:
+            yield verdict
+
+
+def _short(name: str) -> str:
+    """The devices' names in a directory's, as far as anybody wants to read them."""
+    first, *others = name.split("+")
+    return name if len(others) < LONG_NAMES else f"{first}+{len(others)}-others"
 
 
 def planned_stages(

@@ -31,7 +31,7 @@ def open_source(reference: str | None) -> CheckpointSource:
     if reference is None or reference == SAMPLE:
         return GgufSource.open(sample_path(), sample_documents())
     _require_name(reference)
-    path = _path(reference)
+    path = local_path(reference)
     # (2)
     if _is_directory(path):
         return open_directory(path)
@@ -66,7 +66,7 @@ def published_name(reference: str | None) -> PublishedName | None:
     if reference is None:
         return None
     _require_name(reference)
-    path = _path(reference)
+    path = local_path(reference)
     return None if _is_directory(path) or _is_gguf(path) else resolve_name(reference)
 
 
@@ -80,7 +80,7 @@ def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSo
 
     if reference is not None:
         _require_name(reference)
-    if reference is not None and reference != SAMPLE and _is_directory(path := _path(reference)):
+    if reference is not None and reference != SAMPLE and _is_directory(path := local_path(reference)):
         refuse_adapter_beside(path, adapter)
     base = open_source(reference)
     return base if adapter is None else LoraSource.open(base, adapter)
@@ -99,7 +99,7 @@ def _require_name(reference: str) -> None:
         ) from error
 
 
-def _path(reference: str) -> Path:
+def local_path(reference: str) -> Path:
     """As a shell reads it; `~nobody` of a user who is not there is a name like any other."""
     try:
         return Path(reference).expanduser()

@@ -11,6 +11,7 @@ import click
 
 from exporter.byte_size import parse_bytes
 from runtimes.excerpt import plain_excerpt
+from runtimes.formats import FORMATS
 
 
 def as_bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -64,6 +65,43 @@ ACCELERATORS = click.option(
 )
 ADAPTER = click.option(
     "--adapter", callback=as_directory, metavar="DIR", help="A PEFT LoRA directory to merge into it."
+)
+TARGETS = ("android", "ios", "macos", "desktop", "web", "all")
+TARGET = click.option(
+    "--target",
+    "targets",
+    type=click.Choice(TARGETS),
+    multiple=True,
+    help="Kind of device: formats, recipe, context; may be given again.",
+)
+PROFILE = click.option(
+    "--profile",
+    "profiles",
+    metavar="NAME",
+    multiple=True,
+    help="One device instead, e.g. pixel-9, or a .toml file of your own; may be given again. `gemma-export "
+    "profiles` lists them.",
+)
+RECIPE = click.option(
+    "--recipe",
+    metavar="NAME",
+    help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE (mixed:246MB, or bits a weight: "
+    "mixed:4.8), or a .toml file. Default: the best that fits the devices, which `gemma-export plan` says. "
+    "Formats that cannot carry it get the one it names instead (int4 for int4-zp), in a release of their "
+    "own; where none of the formats can carry it, it is refused.",
+)
+CONTEXT = click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Positions of the KV cache. Default: the devices', or fewer where nothing else fits.",
+)
+FORMAT = click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="Write this format instead of the devices'; may be given again.",
 )
 CALIBRATION = click.option(
     "--calibration",

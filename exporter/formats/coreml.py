@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from exporter.byte_size import GIB
+from exporter.formats.coreml_memory import held_by_coreml, written_for_coreml
 from exporter.formats.family import (
     PROMPT,
     QUESTION,
@@ -124,5 +125,7 @@ COREML = RuntimeFamily(
         twin=None,
         twin_matrices=0,
     ),
+    holds=held_by_coreml,
+    written=written_for_coreml,
     replayed=True,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from exporter.formats.execution_path import ExecutionPath
+from exporter.formats.held_memory import Holds, WrittenBytes
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from exporter.schemes import Scheme
@@ -149,6 +150,7 @@ class RuntimeFamily:
     paths: the ways beside these that a machine may or may not have.
     arm64: what `validate --cpu` may expect of its artifacts.
     packages: what the doctor looks for.
+    holds: what of a device's memory an opened artifact holds. written: how large it is on disk.
     replayed: whether calls to the artifact are recorded for a device to replay, because no driver here is
     what a device runs.
     """
@@ -171,6 +173,8 @@ class RuntimeFamily:
     arm64: Arm64Limits | NotOnArm64
     packages: tuple[TestedPackage, ...]
     memory: MemoryModel
+    holds: Holds
+    written: WrittenBytes
     replayed: bool
 
     @property

@@ -20,6 +20,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.litert_memory import held_by_litert, written_for_litert
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from runtimes.manifest import Artifact
@@ -167,5 +168,7 @@ LITERT = RuntimeFamily(
         twin=5 * GIB // 2,  # fp32 weights that are open at once, and packed
         twin_matrices=0,
     ),
+    holds=held_by_litert,
+    written=written_for_litert,
     replayed=False,
 )

@@ -21,6 +21,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.onnx_memory import held_by_onnx, written_for_onnx
 from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.manifest import Artifact
@@ -126,5 +127,7 @@ ONNX = RuntimeFamily(
         twin=None,
         twin_matrices=TWIN_MATRIX_BYTES,
     ),
+    holds=held_by_onnx,
+    written=written_for_onnx,
     replayed=False,
 )

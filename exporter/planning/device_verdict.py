@@ -1,7 +1,8 @@
 """`DeviceVerdict`: whether a release may be shipped to a device, as a value.
 
 What a plan predicts before the work and what a report says after it are the same value. Not about how
-memory and speed are predicted (`exporter.planning.estimates`) or which recipe is chosen.
+memory and speed are predicted (`exporter.planning.on_device`) or which recipe is chosen
+(`exporter.planning.planner`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from exporter.planning.profiles import Metric
+from exporter.formats.held_memory import Metric
 from runtimes.formats import Accelerator, Format
 
 Fit = Literal["fits", "fits with entitlement", "does not fit"]

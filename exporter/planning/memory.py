@@ -48,6 +48,10 @@ class CalibrationSize:
     spilled: int
 
 
+# As quantising does it, for who plans without its packages; a test holds it to `calibration_size`.
+CALIBRATION = CalibrationSize(sequences=8, tokens=256, spilled=GIB // 2)
+
+
 def export_memory(
     spec: ModelSpec, plan: Plan, positions: int, calibration: CalibrationSize
 ) -> tuple[StageMemory, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.planning.profiles import DeviceProfile
+from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.recipe import Recipe
 from runtimes.formats import Accelerator, Format
 

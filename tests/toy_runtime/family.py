@@ -15,6 +15,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.held_memory import HeldMemory, OpenedModel
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
@@ -26,6 +27,17 @@ TOY_FORMAT = cast(Format, "toy")  # a real runtime adds its word to `Format`
 def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
     """A window, and a chunk whose first query still finds its whole window."""
     return context if layer.window is None else min(context, layer.window + prefill_chunk - 1)
+
+
+def _holds(opened: OpenedModel) -> tuple[HeldMemory, ...]:
+    return (
+        HeldMemory("weights", _written(opened), "private"),
+        HeldMemory("KV cache", opened.cache_bytes, "private"),
+    )
+
+
+def _written(opened: OpenedModel) -> int:
+    return sum(opened.stored(each) for each in opened.spec.weights())
 
 
 def _how_to_run(artifact: Artifact, prompting: Prompting) -> str:
@@ -51,5 +63,7 @@ TOY = RuntimeFamily(
     arm64=NotOnArm64("the toy is computed by numpy"),
     packages=(TestedPackage("numpy", "Toy: reading the archive", "2"),),
     memory=MemoryModel(lowering=GIB, weight_copies=2, cache_copies=1, beside=0, twin=None, twin_matrices=0),
+    holds=_holds,
+    written=_written,
     replayed=False,
 )

@@ -165,10 +165,25 @@ def test_a_context_that_the_prompt_fills_is_refused_before_any_work(
     assert "choose a context of at least 26" in message
 
 
-def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
-    result = run("--profile", "nokia-3310")
+@pytest.mark.parametrize("command", [(), ("plan",)])
+def test_an_unknown_profile_is_refused_with_the_nearest(command: tuple[str, ...]) -> None:
+    result = run(*command, "--profile", "pixle-9")
     assert result.exit_code == 2
-    assert "pixel-9" in result.stderr
+    assert "did you mean pixel-9 or" in result.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("plan",)])
+def test_a_name_with_a_blank_that_a_shell_made_two_words_of_is_explained(command: tuple[str, ...]) -> None:
+    result = run(*command, "--profile", "Pixel", "9")
+    assert result.exit_code == 2
+    assert "--profile Pixel 9: a shell makes two words of a name with a blank" in result.stderr
+    assert "did you mean pixel-9 or" in result.stderr
+
+
+def test_a_subcommand_that_is_none_is_still_called_that() -> None:
+    result = run("valdate")
+    assert result.exit_code == 2
+    assert "No such command 'valdate'" in result.stderr
 
 
 def test_a_model_that_is_not_there_says_what_was_tried(tmp_path: Path) -> None:

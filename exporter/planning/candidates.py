@@ -1,0 +1,110 @@
+"""`Candidate`: a recipe and a context that may be made for a target, and the order in which they compete.
+
+The best quality first: recipes in the profiles' order, then the same with fewer positions. Not about which
+of them fits (`exporter.planning.planner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.fidelity import CLASSES, FidelityClass, fidelity_of, is_below
+from exporter.planning.profiles import Target
+from exporter.planning.recipe import Recipe, load_recipe
+from runtimes.formats import FORMATS, Accelerator, Format
+
+SMALLEST = ("int4",)  # recipes beyond a profile's own, for saying what would fit
+SHORTEST = 256  # positions, where what would fit is looked for beyond a profile's own gate
+
+
+@dataclass(frozen=True)
+class AskedFor:
+    """What was said of the release, empty where nothing was: then the devices decide."""
+
+    recipe: Recipe | None = None
+    context: int | None = None
+    formats: tuple[Format, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """context: positions as asked for, before a runtime's multiples."""
+
+    recipe: Recipe
+    context: int
+
+
+def competing(target: Target, asked: AskedFor, longest: int) -> Iterator[Candidate]:
+    """In the order they compete. longest: positions the model was trained for."""
+    least = max(profile.gates.context for profile in target.profiles)
+    yield from _each(_recipes(target, asked), _contexts(target, asked, longest, least))
+
+
+def nearby(target: Target, asked: AskedFor, longest: int) -> Iterator[Candidate]:
+    """The same and those that ask for less than the profiles' gates, for saying what would fit."""
+    own = _recipes(target, AskedFor())
+    others = tuple(load_recipe(name) for name in SMALLEST if all(name != each.name for each in own))
+    yield from _each((*own, *others), _contexts(target, AskedFor(), longest, SHORTEST))
+
+
+def formats_of(target: Target, asked: AskedFor) -> tuple[Format, ...]:
+    """What is to be written, in the formats' own order unless asked for otherwise."""
+    wanted = {each for profile in target.profiles for each in profile.formats}
+    return tuple(dict.fromkeys(asked.formats)) or tuple(each for each in FORMATS if each in wanted)
+
+
+def required_formats(profile: DeviceProfile, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    """Those of them that must fit on the device: its gate's, or all it has where none of these is made."""
+    there = tuple(each for each in formats if each in profile.runtimes)
+    return tuple(each for each in there if each in profile.gates.formats) or there
+
+
+def accelerators_of(profiles: tuple[DeviceProfile, ...]) -> Mapping[Format, Accelerator]:
+    """For each format the most particular one: a CPU takes what is meant for any of them, so that one
+    artifact serves all."""
+    order: tuple[Accelerator, ...] = get_args(Accelerator)
+    meant: dict[Format, Accelerator] = {}
+    for profile in profiles:
+        for format, accelerator in profile.accelerators.items():
+            meant[format] = max(accelerator, meant.get(format, accelerator), key=order.index)
+    return meant
+
+
+def below_class(target: Target, recipe: Recipe) -> str | None:
+    """Why a recipe promises less than one of the devices asks for, a clause; None where it does not."""
+    asked: FidelityClass = min((each.gates.fidelity for each in target.profiles), key=CLASSES.index)
+    found = fidelity_of(recipe)
+    if not is_below(found, asked):
+        return None
+    return (
+        f"is {found}: it may cost {recipe.quantisation.mean_kl:g} nats, and {asked} or better is asked for"
+    )
+
+
+def _each(recipes: tuple[Recipe, ...], contexts: tuple[int, ...]) -> Iterator[Candidate]:
+    for context in contexts:
+        for recipe in recipes:
+            yield Candidate(recipe, context)
+
+
+def _recipes(target: Target, asked: AskedFor) -> tuple[Recipe, ...]:
+    """One that all devices of the target have, in the order of the first."""
+    if asked.recipe is not None:
+        return (asked.recipe,)
+    first, *others = (profile.recipe_order for profile in target.profiles)
+    return tuple(load_recipe(name) for name in first if all(name in order for order in others))
+
+
+def _contexts(target: Target, asked: AskedFor, longest: int, least: int) -> tuple[int, ...]:
+    """The most modest device's, and halves of it."""
+    if asked.context is not None:
+        return (asked.context,)
+    context = min(longest, *(profile.context for profile in target.profiles))
+    found = [context]
+    while context // 2 >= least:
+        context //= 2
+        found.append(context)
+    return tuple(found)

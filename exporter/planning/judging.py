@@ -1,0 +1,96 @@
+"""`judge`: a device's verdict on the artifacts of one plan, with the sentence that says why.
+
+The same before an export, from predicted sizes, and after it, from those of what was written. Not about
+predicting (`exporter.planning.on_device`).
+"""
+
+from __future__ import annotations
+
+from exporter.models.text.spec import ModelSpec
+from exporter.planning.candidates import required_formats
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict, Fit
+from exporter.planning.fidelity import fidelity_of, is_below
+from exporter.planning.lowered_schemes import lowered_schemes
+from exporter.planning.on_device import (
+    MEGA,
+    WrittenSizes,
+    artifact_on_device,
+    beyond_buffer,
+    missed_gates,
+)
+from exporter.planning.plan import Plan
+
+WORDS: dict[Fit, str] = {
+    "fits": "fits",
+    "fits with entitlement": "fits with the increased-memory-limit entitlement, which is a request",
+    "does not fit": "does not fit",
+}
+
+
+def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSizes) -> DeviceVerdict | None:
+    """None for a device that has a runtime for none of the plan's formats."""
+    formats = tuple(each for each in plan.variant.formats if each in profile.runtimes)
+    if not formats:
+        return None
+    artifacts = tuple(artifact_on_device(spec, plan, profile, each, sizes) for each in formats)
+    missed = {each.format: missed_gates(profile, plan, each) for each in artifacts}
+    required = [each for each in artifacts if each.format in required_formats(profile, formats)]
+    judged = [each for each in required if not missed[each.format]] or required
+    best = min(judged, key=lambda each: each.peak_bytes)
+    fit: Fit = "does not fit" if missed[best.format] else _fit(profile, best.peak_bytes)
+    return DeviceVerdict(
+        profile=profile.name,
+        title=profile.title,
+        fit=fit,
+        recipe=plan.variant.recipe.name,
+        context=plan.variant.context,
+        metric=profile.memory.metric,
+        budget_bytes=profile.budget,
+        budget_with_entitlement_bytes=profile.budget_with_entitlement,
+        sourced=rests_on_sources(profile),
+        artifacts=artifacts,
+        reason=" ".join(
+            (_decided(profile, best, fit, missed[best.format]), *_notes(spec, plan, profile, best))
+        ),
+    )
+
+
+def rests_on_sources(profile: DeviceProfile) -> bool:
+    """Whether what a device has of memory, on which its verdict rests, names a source that was read."""
+    memory = profile.memory
+    facts = (
+        [memory.app] if memory.app_with_entitlement is None else [memory.app, memory.app_with_entitlement]
+    )
+    return all(fact.status == "sourced" for fact in facts)
+
+
+def _fit(profile: DeviceProfile, peak: int) -> Fit:
+    """By what an app may use."""
+    if peak <= profile.budget:
+        return "fits"
+    entitled = profile.budget_with_entitlement
+    return "fits with entitlement" if entitled is not None and peak <= entitled else "does not fit"
+
+
+def _decided(profile: DeviceProfile, best: ArtifactOnDevice, fit: Fit, missed: tuple[str, ...]) -> str:
+    if missed:
+        return f"{best.format} {WORDS[fit]}: {'; '.join(missed)}."
+    limit = profile.budget if fit == "fits" else profile.budget_with_entitlement or profile.budget
+    return (
+        f"{best.format} on the {best.accelerator} {WORDS[fit]}: {best.peak_bytes / MEGA:,.0f} MB at the "
+        f"peak of the {limit / MEGA:,.0f} MB an app may use ({profile.memory.metric}, estimate)."
+    )
+
+
+def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOnDevice) -> tuple[str, ...]:
+    """What else whoever ships it there should know, a sentence each."""
+    notes = []
+    promised, asked = fidelity_of(plan.variant.recipe), profile.gates.fidelity
+    if is_below(promised, asked):
+        notes.append(f"The recipe is {promised}, and the profile asks for {asked} or better.")
+    if (lowered := lowered_schemes(spec, plan)) is not None:
+        notes.append(f"{lowered[0].upper()}{lowered[1:]}.")
+    if (beyond := beyond_buffer(profile, best.format, spec, plan)) is not None:
+        notes.append(beyond)
+    return tuple(notes)

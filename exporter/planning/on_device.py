@@ -1,0 +1,123 @@
+"""What one artifact takes of one device: bytes on disk, memory by component, decode speed; and what of its
+gates it misses.
+
+Predicted, whether before an export, from shapes, or after it, with the sizes of what was written. Not about
+choosing between recipes (`exporter.planning.planner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.formats.family import RuntimeFamily
+from exporter.formats.held_memory import OpenedModel, counted
+from exporter.formats.table import facts_of, family_of
+from exporter.models.text.spec import ModelSpec
+from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_verdict import ArtifactOnDevice
+from exporter.planning.estimates import cache_size
+from exporter.planning.plan import Plan
+from exporter.schemes import IntegerScheme
+from runtimes.formats import Format
+
+MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class WrittenSizes:
+    """text_bytes: of the tokenizer's file. artifacts: format to bytes of what was written, none before."""
+
+    text_bytes: int
+    artifacts: Mapping[Format, int]
+
+
+def opened_model(
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format, text: int
+) -> OpenedModel:
+    """A plan's artifact as a device's runtime opens it. text: bytes of the tokenizer's file."""
+    variant = plan.variant
+    return OpenedModel(
+        spec=spec,
+        schemes=plan.schemes,
+        format=format,
+        accelerator=profile.runtimes[format].accelerator,
+        context=variant.context,
+        prefill_chunk=plan.prefill_chunk,
+        cache_bytes=cache_size(spec, variant.context, plan.prefill_chunk, family_of(format)).bytes,
+        text_bytes=text,
+    )
+
+
+def artifact_on_device(
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format, sizes: WrittenSizes
+) -> ArtifactOnDevice:
+    """One format on one device, its profile having a runtime for it."""
+    family, opened = family_of(format), opened_model(spec, plan, profile, format, sizes.text_bytes)
+    cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family)
+    speed = decode_speed(
+        profile.bandwidth,
+        opened.accelerator,
+        weight_bytes_per_token(spec, plan.schemes),
+        cache.bytes - cache.outside_windows,
+    )
+    return ArtifactOnDevice(
+        format=format,
+        accelerator=opened.accelerator,
+        artifact_bytes=sizes.artifacts.get(format, family.written(opened)),
+        cache_bytes=cache.bytes,
+        memory=counted(family.holds(opened), profile.memory.metric),
+        decode=speed,
+    )
+
+
+def missed_gates(profile: DeviceProfile, plan: Plan, found: ArtifactOnDevice) -> tuple[str, ...]:
+    """What of a device's gates an artifact misses even with an entitlement, a clause each."""
+    missed = []
+    most = profile.gates.artifact_bytes
+    if most is not None and found.artifact_bytes > most:
+        missed.append(f"{found.format} has {_mb(found.artifact_bytes)} on disk of {_mb(most)} at most")
+    budget = profile.budget_with_entitlement or profile.budget
+    if found.peak_bytes > budget:
+        missed.append(
+            f"{found.format} on the {found.accelerator} takes {_mb(found.peak_bytes)} of {_mb(budget)}"
+        )
+    if (blocks := _blocks_without_kernels(profile, plan, found.format)) is not None:
+        missed.append(blocks)
+    return tuple(missed)
+
+
+def beyond_buffer(profile: DeviceProfile, format: Format, spec: ModelSpec, plan: Plan) -> str | None:
+    """Which matrix its GPU cannot take at once, a sentence; None where it takes all or nobody knows."""
+    limit = profile.largest_buffer
+    if limit is None or profile.runtimes[format].accelerator != "GPU":
+        return None
+    apart = facts_of(format).apart
+    shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
+    sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
+    largest = max(sizes, key=sizes.__getitem__)
+    if sizes[largest] <= limit.bytes:
+        return None
+    return (
+        f"{largest} takes {sizes[largest]:,} bytes, and a buffer of its GPU {limit.bytes:,} at most "
+        f"({limit.status}: {limit.source})."
+    )
+
+
+def _blocks_without_kernels(profile: DeviceProfile, plan: Plan, format: Format) -> str | None:
+    if profile.runtimes[format].blockwise.kernels:
+        return None
+    family: RuntimeFamily = family_of(format)
+    grouped = {
+        scheme.name
+        for scheme in plan.schemes.values()
+        if isinstance(scheme, IntegerScheme) and scheme.group is not None
+    }
+    if not grouped:
+        return None
+    return f"{' and '.join(sorted(grouped))} wants kernels for blocks, which {family.title} has not there"
+
+
+def _mb(count: int) -> str:
+    return f"{count / MEGA:,.0f} MB"

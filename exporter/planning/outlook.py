@@ -1,0 +1,209 @@
+"""`Outlook`: everything a plan says before any work, as a value that becomes a table or JSON.
+
+For each device its verdict and what was rejected on the way; for each release what it would hold; what the
+export itself takes of this machine; and a key under which what it would make can be kept. Weights are not
+read, and a published model is not fetched. Not about deciding (`exporter.planning.planner`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from exporter import __version__
+from exporter.checkpoints.open import open_checkpoint, published_name
+from exporter.formats.table import facts_of
+from exporter.models.components import text_alone
+from exporter.models.published import published_spec
+from exporter.models.text.spec import ModelSpec
+from exporter.planning.candidates import AskedFor
+from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
+from exporter.planning.plan import Plan
+from exporter.planning.planner import PlannedModel
+from exporter.planning.profiles import Target
+from exporter.planning.releases import PlannedReleases, plan_releases
+from exporter.planning.source_identity import source_identity, versions_installed
+from runtimes.formats import Format
+
+OUTLOOK_SCHEMA_VERSION = 1
+
+LONGEST_TEXT = 2112  # tokens of the evaluation text and of that with facts from far back, in any vocabulary
+LOGITS_FILES = 4  # of each evaluation token, beside each other
+OF_ANY_FORMAT = ("accelerate", "compressed-tensors", "safetensors", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A recipe and a context that were better by order, and why they are out."""
+
+    recipe: str
+    context: int
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeviceOutlook:
+    """release: label of the one for it, None where nothing fits. nearest: what would then, a sentence."""
+
+    verdict: DeviceVerdict
+    release: str | None
+    rejected: tuple[RejectedRow, ...]
+    nearest: str | None
+
+
+@dataclass(frozen=True)
+class ReleaseOutlook:
+    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices."""
+
+    label: str
+    recipe: str
+    context: int
+    formats: tuple[Format, ...]
+    devices: tuple[str, ...]
+    weight_bytes: int
+    artifact_bytes: dict[Format, int]
+
+
+@dataclass(frozen=True)
+class ExportNeeds:
+    """Of this machine, upper estimates. memory: the worst stage of all releases. disk_bytes: beside the
+    checkpoint, at once."""
+
+    memory: StageMemory
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """model: as it is called in directories. source: what its weights are told by. needs: None where no
+    release would be made. cache_key: the same for the same source, recipes, devices and versions."""
+
+    schema_version: int
+    model: str
+    parameters: int
+    source: dict[str, str]
+    devices: tuple[DeviceOutlook, ...]
+    releases: tuple[ReleaseOutlook, ...]
+    needs: ExportNeeds | None
+    versions: dict[str, str]
+    cache_key: str
+
+    @property
+    def all_fit(self) -> bool:
+        return all(each.release is not None for each in self.devices)
+
+
+@dataclass(frozen=True)
+class PlanOrder:
+    """reference, adapter: as `open_checkpoint` takes them."""
+
+    reference: str | None
+    adapter: Path | None
+    targets: Sequence[Target]
+    asked: AskedFor
+
+
+def look_ahead(order: PlanOrder) -> Outlook:
+    """Raises as opening a checkpoint and as `plan_releases`."""
+    name = published_name(order.reference)
+    if name is not None and order.adapter is None:
+        spec = published_spec(name.model)
+        model = PlannedModel(name.model, text_alone(spec), {})
+    else:
+        source = open_checkpoint(order.reference, order.adapter)
+        model = PlannedModel(source.name, source.components, source.held)
+    planned = plan_releases(model, order.targets, order.asked)
+    identity = source_identity(order.reference, name, order.adapter)
+    formats = {each for release in planned.releases for each in release.plan.variant.formats}
+    packages = {package for each in formats for package in facts_of(each).packages}
+    versions = {"gemma-export": __version__, **versions_installed({*OF_ANY_FORMAT, *packages})}
+    releases = tuple(_release(each.plan, each.label, each.verdicts) for each in planned.releases)
+    return Outlook(
+        schema_version=OUTLOOK_SCHEMA_VERSION,
+        model=model.name,
+        parameters=model.spec.parameter_count(),
+        source=identity,
+        devices=tuple(_devices(planned)),
+        releases=releases,
+        needs=_needs(model.spec, planned),
+        versions=versions,
+        cache_key=_key(identity, planned, versions),
+    )
+
+
+def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
+    """In the order they were asked for; of a device that several releases are for, the first."""
+    found: dict[str, tuple[DeviceVerdict, str | None]] = {
+        verdict.profile: (verdict, None) for verdict in planned.left_out
+    }
+    for each in reversed(planned.releases):
+        found |= {verdict.profile: (verdict, each.label) for verdict in each.verdicts}
+    rows = []
+    for target in planned.targets:
+        rejected = tuple(RejectedRow(out.recipe, out.context, out.why) for out in target.rejected)
+        for profile in target.target.profiles:
+            if profile.name in found:
+                verdict, release = found[profile.name]
+                rows.append(DeviceOutlook(verdict, release, rejected, target.nearest))
+    return list({each.verdict.profile: each for each in rows}.values())
+
+
+def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> ReleaseOutlook:
+    variant = plan.variant
+    sizes = {each.format: each.artifact_bytes for verdict in verdicts for each in verdict.artifacts}
+    return ReleaseOutlook(
+        label=label,
+        recipe=variant.recipe.name,
+        context=variant.context,
+        formats=variant.formats,
+        devices=tuple(each.name for each in variant.devices),
+        weight_bytes=plan.weight_bytes,
+        artifact_bytes=sizes,
+    )
+
+
+def _needs(spec: ModelSpec, planned: PlannedReleases) -> ExportNeeds | None:
+    if not planned.releases:
+        return None
+    plans = [each.plan for each in planned.releases]
+    stages = [
+        stage
+        for plan in plans
+        for stage in export_memory(spec, plan, min(plan.variant.context, LONGEST_TEXT), CALIBRATION)
+    ]
+    stores = {plan.variant.recipe.name: plan.weight_bytes for plan in plans}
+    artifacts = sum(
+        artifact.artifact_bytes
+        for each in planned.releases
+        for artifact in {a.format: a for verdict in each.verdicts for a in verdict.artifacts}.values()
+    )
+    positions = min(max(plan.variant.context for plan in plans), LONGEST_TEXT)
+    logits = LOGITS_FILES * positions * spec.vocab_size * 4
+    families = {family.name: family for plan in plans for family in plan.families}.values()
+    twins = max((family.memory.twin or family.memory.twin_matrices for family in families), default=0)
+    disk = sum(stores.values()) + artifacts + logits + twins
+    return ExportNeeds(max(stages, key=lambda stage: stage.bytes), disk)
+
+
+def _key(identity: dict[str, str], planned: PlannedReleases, versions: dict[str, str]) -> str:
+    """SHA-256 of all that decides what is made, and of the profiles, which decide what is said of it."""
+    releases = []
+    for each in planned.releases:
+        variant = each.plan.variant
+        releases.append(
+            {
+                "recipe": hashlib.sha256((variant.recipe.text or variant.recipe.name).encode()).hexdigest(),
+                "context": variant.context,
+                "formats": variant.formats,
+                "accelerators": {
+                    format: variant.accelerators.get(format, "CPU") for format in variant.formats
+                },
+            }
+        )
+    profiles = [asdict(profile) for target in planned.targets for profile in target.target.profiles]
+    parts = {"source": identity, "releases": releases, "profiles": profiles, "versions": versions}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

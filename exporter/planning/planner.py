@@ -1,0 +1,234 @@
+"""`Planner`: for each device the best recipe and the longest context that fit it, and why not a better one.
+
+    (1) candidates in order, each made into plans
+    (2) a candidate is out for what it promises, for what a runtime cannot carry, or for a gate it misses
+    (3) the first that is in; formats that no device requires and that do not fit are left out of it
+    (4) where none is: the nearest that would, and a plan all the same for whoever wants it anyway
+
+Nothing is read but shapes. Not about predicting (`exporter.planning.on_device`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from exporter.checkpoints.interface import HeldCodes
+from exporter.errors import PlanError, ProfileError
+from exporter.models.components import Components
+from exporter.models.text.spec import ModelSpec
+from exporter.planning.candidates import (
+    AskedFor,
+    Candidate,
+    accelerators_of,
+    below_class,
+    competing,
+    formats_of,
+    nearby,
+    required_formats,
+)
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_verdict import ArtifactOnDevice
+from exporter.planning.lowered_schemes import lowered_schemes
+from exporter.planning.mixed_recipe import candidates as schemes_that_compete
+from exporter.planning.mixed_recipe import mixed_recipe
+from exporter.planning.on_device import WrittenSizes, artifact_on_device, missed_gates
+from exporter.planning.plan import Plan, accelerated, make_plan
+from exporter.planning.profiles import Target
+from exporter.planning.sharing_out import share_out
+from exporter.planning.variants import Variant
+from runtimes.formats import Accelerator, Format
+
+# The tokenizer.json of Gemma 2 to 4 has 17 to 34 MB; which it is, a release says.
+TEXT_BYTES = 34_000_000
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """name: short, for directories. held: codes its source has, by matrix."""
+
+    name: str
+    components: Components
+    held: Mapping[str, HeldCodes]
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.components["text"].spec
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A candidate that was better by order. why: clauses, the first of them enough."""
+
+    recipe: str
+    context: int
+    why: tuple[str, ...]
+
+    def sentence(self) -> str:
+        return f"{self.recipe} at {self.context:,}: {'; '.join(self.why)}."
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """What a target comes to. plans: one for each recipe its formats need. rejected: what competed before
+    them. misses: why nothing fits, by device; empty where all is well. nearest: a sentence on what would
+    fit, None where something does."""
+
+    target: Target
+    plans: tuple[Plan, ...]
+    rejected: tuple[Rejected, ...]
+    misses: Mapping[str, tuple[str, ...]]
+    nearest: str | None
+
+    @property
+    def fits(self) -> bool:
+        return not self.misses
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A candidate's plans, and what each device misses of each format."""
+
+    plans: tuple[Plan, ...]
+    missed: Mapping[tuple[str, Format], tuple[str, ...]]
+
+
+class Planner:
+    """Plans one model for any number of targets."""
+
+    def __init__(self, model: PlannedModel) -> None:
+        self.model = model
+        self._plans: dict[tuple[object, ...], Plan] = {}
+
+    def plan(self, target: Target, asked: AskedFor) -> TargetPlan:
+        """Raises PlanError and RecipeError where nothing that competes can be made at all: of the first."""
+        rejected: list[Rejected] = []
+        longest, formats = self.model.spec.context_length, formats_of(target, asked)
+        last: tuple[_Made, Mapping[str, tuple[str, ...]]] | None = None
+        refused: PlanError | None = None
+        # (1)
+        for candidate in competing(target, asked, longest):
+            try:
+                made = self._made(target, candidate, formats)
+            except PlanError as error:
+                if asked.recipe is not None:
+                    raise
+                refused = refused or error
+                rejected.append(Rejected(candidate.recipe.name, candidate.context, (error.what,)))
+                continue
+            # (2)
+            misses = self._misses(target, candidate, formats, made, forced=asked.recipe is not None)
+            if not misses:
+                # (3)
+                kept = self._kept(target, asked, formats, made)
+                made = made if kept == formats else self._made(target, candidate, kept)
+                return TargetPlan(target, made.plans, tuple(rejected), {}, None)
+            why = tuple(dict.fromkeys(clause for clauses in misses.values() for clause in clauses))
+            rejected.append(Rejected(candidate.recipe.name, candidate.context, why))
+            last = made, misses
+        # (4)
+        if last is None:
+            assert refused is not None
+            raise refused
+        made, missed = last
+        nearest = self._nearest(target, asked, formats)
+        return TargetPlan(target, made.plans, tuple(rejected), missed, nearest)
+
+    def on_device(self, plan: Plan, profile: DeviceProfile) -> tuple[ArtifactOnDevice, ...]:
+        """What the artifacts of a plan are predicted to take of one of its devices."""
+        sizes = WrittenSizes(TEXT_BYTES, {})
+        return tuple(
+            artifact_on_device(self.model.spec, plan, profile, format, sizes)
+            for format in plan.variant.formats
+            if format in profile.runtimes
+        )
+
+    def _made(self, target: Target, candidate: Candidate, formats: tuple[Format, ...]) -> _Made:
+        meant = accelerators_of(target.profiles)
+        plans = tuple(
+            self._plan(
+                Variant(target.name, share.recipe, candidate.context, share.formats, target.profiles, meant)
+            )
+            for share in share_out(candidate.recipe, formats)
+        )
+        missed = {
+            (profile.name, found.format): missed_gates(profile, sized, found)
+            for plan in plans
+            for sized in (self.sized(plan),)
+            for profile in target.profiles
+            for found in self.on_device(sized, profile)
+        }
+        return _Made(plans, missed)
+
+    def sized(self, plan: Plan) -> Plan:
+        """The same plan, or one of the sizes a recipe with a budget will come to."""
+        variant = plan.variant
+        if variant.recipe.budget is None:
+            return plan
+        weights = tuple(each for part in self.model.components.values() for each in part.weights)
+        some = schemes_that_compete(weights, accelerated(variant))
+        nothing = {name: {each.name: 0.0 for each in schemes} for name, schemes in some.items()}
+        within = replace(variant, recipe=mixed_recipe(variant.recipe, weights, nothing))
+        return make_plan(self.model.components, within, self.model.held)
+
+    def _plan(self, variant: Variant) -> Plan:
+        """Devices that are told alike have one plan."""
+        meant: tuple[Accelerator, ...] = tuple(
+            variant.accelerators.get(each, "CPU") for each in variant.formats
+        )
+        key = (variant.name, variant.recipe.name, variant.context, variant.formats, meant)
+        if key not in self._plans:
+            self._plans[key] = make_plan(self.model.components, variant, self.model.held)
+        return self._plans[key]
+
+    def _misses(
+        self,
+        target: Target,
+        candidate: Candidate,
+        formats: tuple[Format, ...],
+        made: _Made,
+        *,
+        forced: bool,
+    ) -> dict[str, tuple[str, ...]]:
+        """By device. forced: somebody asked for the recipe, whatever it promises."""
+        below = None if forced else below_class(target, candidate.recipe)
+        found: dict[str, tuple[str, ...]] = {}
+        for profile in target.profiles:
+            clauses = [] if below is None else [below]
+            for format in required_formats(profile, formats):
+                plan = next(each for each in made.plans if format in each.variant.formats)
+                if not forced and (lowered := lowered_schemes(self.model.spec, plan)) is not None:
+                    clauses.append(lowered)
+                clauses += made.missed[profile.name, format]
+            if clauses:
+                found[profile.name] = tuple(dict.fromkeys(clauses))
+        return found
+
+    def _kept(
+        self, target: Target, asked: AskedFor, formats: tuple[Format, ...], made: _Made
+    ) -> tuple[Format, ...]:
+        """Without those that no device requires and none has room for."""
+        if asked.formats:
+            return formats
+        required = {each for profile in target.profiles for each in required_formats(profile, formats)}
+        fitting = {format for (_, format), clauses in made.missed.items() if not clauses}
+        return tuple(each for each in formats if each in required | fitting)
+
+    def _nearest(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> str:
+        """The first that would fit, whatever the gates ask for; else how much the smallest lacks."""
+        smallest: tuple[int, str] | None = None
+        for candidate in nearby(target, asked, self.model.spec.context_length):
+            try:
+                made = self._made(target, candidate, formats)
+            except (PlanError, ProfileError):
+                continue
+            misses = self._misses(target, candidate, formats, made, forced=False)
+            where = f"{candidate.recipe.name} with a context of {made.plans[0].variant.context:,}"
+            if not misses:
+                return f"The nearest that would fit is {where}."
+            clause = "; ".join(next(iter(misses.values())))
+            size = sum(plan.weight_bytes for plan in made.plans) + candidate.context
+            if smallest is None or size < smallest[0]:
+                smallest = size, f"Nothing would fit; nearest is {where}, which misses by this: {clause}."
+        assert smallest is not None
+        return smallest[1]

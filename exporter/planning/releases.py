@@ -1,0 +1,144 @@
+"""`plan_releases`: what several targets come to together: one release for each variant that differs.
+
+Devices whose best recipe, context and formats are the same share a release. A device on which nothing fits
+gets none, and its verdict says what would. Not about what fits one target (`exporter.planning.planner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from exporter.errors import PlanError
+from exporter.planning.candidates import AskedFor, accelerators_of
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.judging import judge
+from exporter.planning.on_device import WrittenSizes
+from exporter.planning.plan import Plan
+from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
+from exporter.planning.profiles import Target
+
+
+@dataclass(frozen=True)
+class PlannedRelease:
+    """label: as short as tells it from the job's others: its recipe, with context, formats and target where
+    they differ. verdicts: of the devices it is meant for, from predicted sizes."""
+
+    plan: Plan
+    label: str
+    verdicts: tuple[DeviceVerdict, ...]
+
+
+@dataclass(frozen=True)
+class PlannedReleases:
+    """targets: as they were asked for. left_out: devices on which nothing fits, with what is nearest."""
+
+    targets: tuple[TargetPlan, ...]
+    releases: tuple[PlannedRelease, ...]
+    left_out: tuple[DeviceVerdict, ...]
+
+
+def plan_releases(
+    model: PlannedModel, targets: Sequence[Target], asked: AskedFor, anyway: bool = False
+) -> PlannedReleases:
+    """anyway: make what does not fit too, as the last that competed. Raises as `Planner.plan`."""
+    planner = Planner(model)
+    planned = tuple(planner.plan(target, asked) for target in targets)
+    made = tuple(each for each in planned if each.fits or anyway)
+    plans = _merged(made)
+    labels = _labels(plans)
+    releases = tuple(
+        PlannedRelease(plan, label, _verdicts(planner, plan))
+        for plan, label in zip(plans, labels, strict=True)
+    )
+    left_out = tuple(
+        _left_out(planner, each, profile)
+        for each in planned
+        if each not in made
+        for profile in each.target.profiles
+    )
+    return PlannedReleases(planned, releases, left_out)
+
+
+def _merged(planned: Sequence[TargetPlan]) -> tuple[Plan, ...]:
+    """Plans of one recipe, context and formats that give every matrix the same, as one for all devices."""
+    groups: dict[tuple[object, ...], list[Plan]] = {}
+    for each in planned:
+        for plan in each.plans:
+            variant = plan.variant
+            schemes = tuple(sorted((name, scheme.name) for name, scheme in plan.schemes.items()))
+            key = (
+                variant.recipe.name,
+                variant.recipe.text,
+                variant.context,
+                variant.formats,
+                schemes,
+                plan.taken_over,
+            )
+            groups.setdefault(key, []).append(plan)
+    return tuple(_together(group) for group in groups.values())
+
+
+def _together(plans: Sequence[Plan]) -> Plan:
+    first = plans[0]
+    devices = tuple({each.name: each for plan in plans for each in plan.variant.devices}.values())
+    variant = replace(
+        first.variant,
+        name="+".join(dict.fromkeys(plan.variant.name for plan in plans)),
+        devices=devices,
+        accelerators=accelerators_of(devices),
+    )
+    return replace(first, variant=variant)
+
+
+def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
+    """No two alike: recipes, and what else differs."""
+    parts: tuple[Callable[[Plan], str], ...] = (
+        lambda plan: plan.variant.recipe.name,
+        lambda plan: str(plan.variant.context),
+        lambda plan: "+".join(plan.variant.formats),
+        lambda plan: plan.variant.name,
+    )
+    labels = tuple(parts[0](plan) for plan in plans)
+    for part in parts[1:]:
+        if len(set(labels)) == len(plans):
+            break
+        labels = tuple(f"{label}-{part(plan)}" for label, plan in zip(labels, plans, strict=True))
+    return labels
+
+
+def _verdicts(planner: Planner, plan: Plan) -> tuple[DeviceVerdict, ...]:
+    sized = planner.sized(plan)
+    found = (
+        judge(planner.model.spec, sized, profile, WrittenSizes(TEXT_BYTES, {}))
+        for profile in plan.variant.devices
+    )
+    name = plan.variant.recipe.name
+    return tuple(replace(each, recipe=name) for each in found if each is not None)
+
+
+def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> DeviceVerdict:
+    """The verdict on the last that competed, with what is nearest."""
+    found = [
+        verdict
+        for plan in planned.plans
+        if (
+            verdict := judge(planner.model.spec, planner.sized(plan), profile, WrittenSizes(TEXT_BYTES, {}))
+        )
+    ]
+    why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
+    return replace(found[0], fit="does not fit", reason=f"Nothing fits: {why}. {planned.nearest}")
+
+
+def require_releases(planned: PlannedReleases) -> None:
+    """Raise PlanError where nothing fits any of the targets."""
+    if planned.releases:
+        return
+    names = ", ".join(each.target.name for each in planned.targets)
+    reasons = " ".join(f"{each.profile}: {each.reason}" for each in planned.left_out)
+    raise PlanError(
+        names,
+        reasons.rstrip("."),
+        "ask for less with --recipe and --context, name another device, or export it with --anyway",
+    )

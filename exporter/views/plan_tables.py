@@ -1,0 +1,114 @@
+"""A plan and the list of devices as tables: in a terminal, and as Markdown for the documents.
+
+Prints to the console it is given. Not about what is in them (`exporter.planning.outlook`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
+from exporter.planning.outlook import DeviceOutlook, Outlook
+
+NOBODY = "Estimates from shapes and published figures: no device took part."
+COLUMNS = (
+    *("device", "verdict", "recipe", "context", "format", "on disk", "KV cache", "peak", "of"),
+    "decode, tokens/s",
+)
+
+
+def print_outlook(outlook: Outlook, console: Console) -> None:
+    """The devices, what was rejected for each, the releases and what the export takes."""
+    title = f"{outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
+    table = Table(title=title, title_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, overflow="fold", no_wrap=name == COLUMNS[0])
+    for device in outlook.devices:
+        for row in device_rows(device):
+            table.add_row(*map(Text, row))
+        table.add_section()
+    console.print(table)
+    for device in outlook.devices:
+        _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
+        for artifact in device.verdict.artifacts:
+            _say(console, f"    {artifact.format}: {by_component(artifact)}.")
+        for each in device.rejected:
+            _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
+    for release in outlook.releases:
+        sizes = ", ".join(f"{format} {megabytes(size)}" for format, size in release.artifact_bytes.items())
+        _say(console, f"Release {release.label} for {', '.join(release.devices)}: {sizes}.")
+    if (needs := outlook.needs) is not None:
+        _say(
+            console,
+            f"The export takes up to {megabytes(needs.memory.bytes)} of memory ({needs.memory.stage}) and "
+            f"{megabytes(needs.disk_bytes)} of disk, where everything is made.",
+        )
+    _say(console, NOBODY)
+
+
+def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:
+    table = Table("profile", "device", "kind", "formats", "an app may use", "GB/s", "recipes", "sourced")
+    for each in profiles:
+        facts = list(each.facts())
+        sourced = sum(status == "sourced" for _, status, _ in facts)
+        formats = ", ".join(
+            f"{format} ({accelerator})" for format, accelerator in each.accelerators.items()
+        )
+        entitled = each.budget_with_entitlement
+        budget = megabytes(each.budget) + ("" if entitled is None else f" ({megabytes(entitled)})")
+        bandwidth = "–" if each.bandwidth is None else f"{each.bandwidth.gigabytes_per_second:g}"
+        cells = (each.name, each.title, each.kind, formats, budget, bandwidth, ", ".join(each.recipe_order))
+        table.add_row(*map(Text, (*cells, f"{sourced} of {len(facts)}")))
+    console.print(table)
+
+
+def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
+    """A row for each format, the device's own cells in the first."""
+    verdict = device.verdict
+    lead: tuple[str, ...] = (verdict.profile, verdict.fit, verdict.recipe, f"{verdict.context:,}")
+    rows: list[tuple[str, ...]] = []
+    for artifact in verdict.artifacts:
+        cells = (
+            f"{artifact.format}, {artifact.accelerator}",
+            megabytes(artifact.artifact_bytes),
+            megabytes(artifact.cache_bytes),
+            megabytes(artifact.peak_bytes),
+            budget(verdict),
+            speed(artifact.decode),
+        )
+        rows.append((*lead, *cells))
+        lead = ("", "", "", "")
+    return rows
+
+
+def by_component(artifact: ArtifactOnDevice) -> str:
+    """Its peak, component by component, the largest first."""
+    parts = sorted(artifact.memory.items(), key=lambda each: -each[1])
+    return ", ".join(f"{name} {megabytes(count)}" for name, count in parts)
+
+
+def budget(verdict: DeviceVerdict) -> str:
+    """What an app may use, with the entitlement behind it, and whether that is known."""
+    entitled = verdict.budget_with_entitlement_bytes
+    words = megabytes(verdict.budget_bytes) + ("" if entitled is None else f" ({megabytes(entitled)})")
+    return words if verdict.sourced else f"{words}, unverified"
+
+
+def speed(found: DecodeSpeed | None) -> str:
+    """An interval and its ceiling."""
+    if found is None:
+        return "–"
+    return f"{found.low:.3g} to {found.high:.3g}, below {found.ceiling:.3g}"
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(Text(sentence), soft_wrap=True)
