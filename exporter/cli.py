@@ -16,6 +16,7 @@ from exporter.commands.before_work import quieten, say_what_it_means
 from exporter.commands.compare_command import compare_command
 from exporter.commands.device_names import DeviceNamingGroup
 from exporter.commands.doctor_command import doctor_command
+from exporter.commands.job_page import tell_job
 from exporter.commands.plan_command import plan_command
 from exporter.commands.profiles_command import profiles_command
 from exporter.commands.quantize_command import quantize_command
@@ -132,6 +133,7 @@ def _export(options: dict[str, Any]) -> None:
         results = export(request, progress, stopwatch)
     for result in results:
         print_report(result.report, console)
+        tell_job(result.report)
         for device in result.report.devices:
             console.print(f"{device.profile}: {device.reason}", highlight=False, markup=False)
     if timings:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from exporter.commands.before_work import quieten, say_what_it_means
+from exporter.commands.job_page import tell_job
 from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, as_directory, as_files
 from exporter.console import make_console, print_timings, progress_on
 from exporter.exits import exit_codes
@@ -62,6 +63,7 @@ def validate_command(
         with progress_on(console) as progress:
             report = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
         print_report(report, console)
+        tell_job(report)
         if timings:
             print_timings(stopwatch.timings(), console)
         sys.exit(report.exit_code)
