@@ -17,6 +17,7 @@ from exporter.commands.bench_command import bench_command
 from exporter.commands.compare_command import compare_command
 from exporter.commands.device_names import DeviceNamingGroup
 from exporter.commands.doctor_command import doctor_command
+from exporter.commands.job_page import tell_job
 from exporter.commands.plan_command import plan_command
 from exporter.commands.profiles_command import profiles_command
 from exporter.commands.quantize_command import quantize_command
@@ -135,6 +136,7 @@ def _export(options: dict[str, Any]) -> None:
         results = export(request, progress, stopwatch)
     for result in results:
         print_report(result.report, console)
+        tell_job(result.report)
         for device in result.report.devices:
             console.print(verdict_sentence(device), highlight=False, markup=False)
     if timings:

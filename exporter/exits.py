@@ -24,9 +24,12 @@ from typing import NoReturn
 
 import click
 
+from exporter.ci_errors import error_line, in_actions
+
 GATE_FAILED, REFUSED, NOT_CHECKED, DEFECT = 1, 2, 3, 70
 INTERRUPTED, UNREAD, TERMINATED = (128 + each for each in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM))
 CLEARING_UP = 10.0  # seconds after a signal in which more of them change nothing
+ERROR = "error: "
 MOST_ECHOED = 200  # characters of an unexpected error's own words
 
 
@@ -73,19 +76,19 @@ def exit_codes(show_traceback: bool) -> Iterator[None]:
             if caught:  # a library made something else of the interrupt
                 _stop(error, caught)
             if isinstance(error, (ExportError, RuntimesError)):
-                _leave(REFUSED, f"error: {error}", error)
+                _leave(REFUSED, f"{ERROR}{error}", error)
             if (full := full_disk(error)) is not None:
-                _leave(REFUSED, f"error: {full}", error)
+                _leave(REFUSED, f"{ERROR}{full}", error)
             if (package := _missing_package(error)) is not None:
                 _leave(
                     REFUSED,
-                    f"error: {package}: the package is not installed, and this command needs it; "
+                    f"{ERROR}{package}: the package is not installed, and this command needs it; "
                     "pip install '.[export]', or see gemma-export doctor",
                     error,
                 )
             if show_traceback:
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            _leave(DEFECT, f"error: {_unexpected(error, show_traceback)}", error)
+            _leave(DEFECT, f"{ERROR}{_unexpected(error, show_traceback)}", error)
 
 
 @contextmanager
@@ -129,6 +132,8 @@ def _leave(code: int, words: str, error: BaseException) -> NoReturn:
     with suppress(BrokenPipeError):
         for line in (words, *getattr(error, "__notes__", ())):
             click.echo(line, err=True)
+        if in_actions() and words.startswith(ERROR):
+            click.echo(error_line("gemma-export", words.removeprefix(ERROR)), err=True)
     sys.exit(code)
 
 

@@ -40,7 +40,7 @@ from exporter.validation.greedy import require_room_to_answer
 from exporter.validation.recording import Recording, write_recorded_calls
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
-from exporter.views.markdown import quality_section
+from exporter.views.card_quality import measured_quality
 from exporter.views.release_files import write_views
 from exporter.workshop import Workshop, require_calibration, workshop
 
@@ -151,7 +151,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
             )
             write_recorded_calls(recording, job.progress)
             write_views(report, release)
-            finish_release(release, job.source, plan, artifacts, quality_section(report), job.progress)
+            finish_release(release, job.source, plan, artifacts, measured_quality(report), job.progress)
         if report.outcome != "passed":
             staging.hold_back()
     return ExportResult(report, report.outcome == "passed", staging.published, job.left_out)

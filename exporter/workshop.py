@@ -17,11 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.job import Job
-from exporter.lowering.interface import LoweringOrder
+from exporter.lowering.interface import LoweringOrder, MadeFrom
 from exporter.models.text.spec import ModelSpec
+from exporter.packaging.licences import licence_title
+from exporter.packaging.origin import origin_of
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
@@ -129,6 +132,11 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
         stop_tokens=tokens.stop_tokens,
         chat_template=tokens.chat_template,
         turn_end=tokens.turn_end,
+        made_from=MadeFrom(
+            name=origin_of(job.source).name,
+            licence=licence_title(job.source),
+            version=f"gemma-export {__version__}, recipe {plan.variant.recipe.name}",
+        ),
     )
 
 

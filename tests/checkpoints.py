@@ -12,8 +12,12 @@ from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 
 def write_huggingface(directory: Path, config: dict[str, Any] | None = None) -> Path:
     """A Hugging Face directory of a tiny model, one fp32 safetensors file."""
+    return write_source(directory, RandomSource(config or tiny_gemma3()))
+
+
+def write_source(directory: Path, source: RandomSource) -> Path:
+    """The same, of weights a test may have changed."""
     directory.mkdir(parents=True, exist_ok=True)
-    source = RandomSource(config or tiny_gemma3())
     write_safetensors(
         directory / "model.safetensors",
         {name: ("F32", values.shape) for name, values in source.weights.items()},

@@ -31,6 +31,9 @@ GIVEN_DRIVERS = _hidden(VULKAN_DRIVERS)
 # Nor do exports open a browser, but for those tests that are about one (`tests.web_engines`).
 WEB_PACKAGES = "GEMMA_EXPORT_WEB"
 GIVEN_WEB_PACKAGES = _hidden(WEB_PACKAGES)
+# What a job that runs these tests is told is not for the exports in them.
+for told in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    _hidden(told)
 
 
 @pytest.hookimpl(wrapper=True)

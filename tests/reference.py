@@ -15,6 +15,13 @@ def transformers_logits(
     config: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], tokens: Tensor
 ) -> Tensor:
     """Logits [tokens, vocab] of transformers' own model with these canonical weights, fp32."""
+    with torch.no_grad():
+        logits: Tensor = transformers_model(config, weights)(tokens[None], use_cache=False).logits[0]
+    return logits
+
+
+def transformers_model(config: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
+    """transformers' own model with these canonical weights, fp32."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = {key: value for key, value in config.items() if key != "model_type"}
@@ -26,6 +33,4 @@ def transformers_logits(
     assert not unexpected, unexpected
     assert set(missing) <= {"lm_head.weight"}, missing
     model.tie_weights()
-    with torch.no_grad():
-        logits: Tensor = model(tokens[None], use_cache=False).logits[0]
-    return logits
+    return model

@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from exporter.lowering.interface import Lowering, LoweringOrder
+from exporter.lowering.interface import Lowering, LoweringOrder, MadeFrom
 from exporter.models.text.eager import EagerState, run_eagerly
 from exporter.models.text.spec import Role
 from exporter.quantization.quantize import write_quantized
@@ -27,6 +27,7 @@ from runtimes.session import Logits, Tokens
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 
+MADE_FROM = MadeFrom("owner/tiny-gemma", "Gemma Terms of Use", "gemma-export 0")
 CONTEXT, CHUNK = 72, 16  # not a multiple: the last chunk is short, or does not fit padded
 
 
@@ -95,6 +96,7 @@ def lowering_order(checkpoint: QuantizedCheckpoint, tokenizer: Path, **changes: 
         stop_tokens=(1, 5),
         chat_template="{{ bos_token }}",
         turn_end=None,
+        made_from=MADE_FROM,
     )
     return replace(plain, **changes)
 

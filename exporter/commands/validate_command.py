@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from exporter.commands.before_work import quieten, say_what_it_means
+from exporter.commands.job_page import tell_job
 from exporter.commands.recorded_table import print_recorded_check, print_what_is_checked
 from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, as_directory, as_files
 from exporter.console import make_console, print_timings, progress_on
@@ -107,6 +108,7 @@ def validate_command(
         with progress_on(console) as progress:
             report = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
         print_report(report, console)
+        tell_job(report)
         if timings:
             print_timings(stopwatch.timings(), console)
         sys.exit(report.exit_code)

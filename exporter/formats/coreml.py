@@ -12,6 +12,7 @@ from exporter.byte_size import GIB
 from exporter.formats.coreml_memory import held_by_coreml, written_for_coreml
 from exporter.formats.family import (
     PROMPT,
+    QUESTION,
     AcceleratorFacts,
     Driver,
     FormatFacts,
@@ -49,9 +50,21 @@ def _in_fp16(directory: Path, artifact: Artifact) -> Session:
     return open_session(directory, artifact, mil_arithmetic="fp16")
 
 
+GOES_ON = f'print(try await model.generate(config: config, prompt: "{PROMPT}"))'
+# A rendered prompt holds the token that begins a text: it is given as tokens, or that would be there twice.
+ASKED_IN_TURNS = f"""let tokens = try tokenizer.applyChatTemplate(
+    messages: [["role": "user", "content": "{QUESTION}"]])
+config.eosTokenId = tokenizer.eosTokenId
+config.maxLength = tokens.count + config.maxNewTokens
+await model.resetState()
+let answer = try await model.generate(config: config, tokens: tokens)
+print(tokenizer.decode(tokens: Array(answer.dropFirst(tokens.count))))"""
+
+
 def _run(artifact: Artifact, prompting: Prompting) -> str:
     """Of swift-transformers 1.x."""
     folder = PurePosixPath(artifact.path).parent
+    asked = ASKED_IN_TURNS if prompting.chat else GOES_ON
     return f"""With [swift-transformers](https://github.com/huggingface/swift-transformers) on iOS 18 or
 macOS 15 and later (lines for orientation: no export runs them):
 
@@ -67,7 +80,7 @@ let model = try LanguageModel.loadCompiled(url: compiled, tokenizer: tokenizer)
 var config = model.defaultGenerationConfig
 config.doSample = false
 config.maxNewTokens = 64
-print(try await model.generate(config: config, prompt: "{PROMPT}"))
+{asked}
 ```"""
 
 
@@ -81,7 +94,7 @@ EVALUATED_TOKENS = 768  # of prompts tried alone: the MIL evaluator is slow
 COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
-    files=(FormatFacts("coreml", ("coremltools", "protobuf"), _run),),
+    files=(FormatFacts("coreml", "coreml", ("coremltools", "protobuf"), _run),),
     schemes=frozenset(
         {"int8-channel", "int8-g32", "int8-channel-zp"}
         | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}

@@ -69,13 +69,15 @@ class Prompting:
 
 @dataclass(frozen=True)
 class FormatFacts:
-    """One format. packages: those that take part in writing and running it, for the record in a release.
+    """One format. library: what the Hugging Face Hub calls the software that runs it. packages: those that
+    take part in writing and running it, for the record in a release.
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
     own tools. apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     """
 
     name: Format
+    library: str
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
     apart: tuple[Role, ...] = ()

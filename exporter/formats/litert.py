@@ -115,11 +115,8 @@ print(model.get_signature_list())
 def _run_litertlm(artifact: Artifact, prompting: Prompting) -> str:
     """Of litert-lm 0.18, whose command puts a chat template around a prompt, and a cache beside the model,
     unless it is told not to. The token that begins a text it puts before it by itself."""
-    told, plain, prompt = "", "", QUESTION
-    if not prompting.chat:
-        told = "This is a base model: it goes on with a text, and answers no questions.\n\n"
-        plain, prompt = "--no-template ", PROMPT
-    return f"""{told}```sh
+    plain, prompt = ("", QUESTION) if prompting.chat else ("--no-template ", PROMPT)
+    return f"""```sh
 pip install litert-lm
 litert-lm run {artifact.path} {plain}--cache no --max-num-tokens 128 --top-k 1 --prompt "{prompt}"
 ```
@@ -134,9 +131,10 @@ LITERT = RuntimeFamily(
     name="litert",
     title="LiteRT",
     files=(
-        FormatFacts("tflite", ("ai-edge-litert",), _run_tflite),
+        FormatFacts("tflite", "litert", ("ai-edge-litert",), _run_tflite),
         FormatFacts(
             "litertlm",
+            "litert-lm",
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
             apart=(Role.PER_LAYER_EMBEDDING,),

@@ -95,8 +95,8 @@ ONNX = RuntimeFamily(
     name="onnx",
     title="ONNX",
     files=(
-        FormatFacts("onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai),
-        FormatFacts("onnx-web", ("onnx", "onnxruntime"), _run_in_transformers_js),
+        FormatFacts("onnx", "onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai),
+        FormatFacts("onnx-web", "transformers.js", ("onnx", "onnxruntime"), _run_in_transformers_js),
     ),
     schemes=frozenset(
         {"int8-channel", "int8-g32", "int8-g16", "int8-channel-zp"}

@@ -66,13 +66,20 @@ class Prompts:
     puts_bos: bool
 
 
+@dataclass(frozen=True)
+class NotRendered:
+    """An engine that this machine need not have, or cannot, and that is not here. why: in words."""
+
+    why: str
+
+
 @runtime_checkable
 class RendersConversations(Protocol):
     """A lowering whose artifacts carry a template that their runtime executes."""
 
     def render(
         self, path: Path, artifact: Artifact, conversations: Sequence[Conversation], scratch: Path
-    ) -> Prompts | None:
+    ) -> Prompts | NotRendered | None:
         """None for an artifact without a template. path: of the artifact. Raises RuntimeUnavailable where
-        the runtime is not installed, and ArtifactError for what it cannot open."""
+        a runtime is not installed that every export has, and ArtifactError for what it cannot open."""
         ...

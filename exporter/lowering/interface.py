@@ -22,6 +22,19 @@ from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 
 
 @dataclass(frozen=True)
+class MadeFrom:
+    """What an artifact says of the model it was made from, where its format has room for that.
+
+    name: a repository of the Hub, or what the checkpoint is called. licence: its title. version: of what
+    made the artifact.
+    """
+
+    name: str
+    licence: str
+    version: str
+
+
+@dataclass(frozen=True)
 class LoweringOrder:
     """What to build, beside the weights.
 
@@ -29,7 +42,7 @@ class LoweringOrder:
     wants it static. prefill_logits: positions a prefill returns logits for, where there is a choice.
     tokenizer: directory with tokenizer.json (and tokenizer_config.json) to put beside the graph.
     stop_tokens: ids that end generation. chat_template: Jinja source, None where the model has none.
-    turn_end: the token it ends an answer with, None where it writes none.
+    turn_end: the token it ends an answer with, None where it writes none. made_from: what is said of it.
     """
 
     checkpoint: QuantizedCheckpoint
@@ -41,6 +54,7 @@ class LoweringOrder:
     stop_tokens: tuple[int, ...]
     chat_template: str | None
     turn_end: str | None
+    made_from: MadeFrom
 
     def require_carried_by(self, family: RuntimeFamily) -> None:
         """Raise LoweringError for a matrix in a scheme that a runtime does not carry."""

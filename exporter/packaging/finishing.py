@@ -13,8 +13,11 @@ from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.escaping import plain
+from exporter.packaging.gallery import write_allowlist
 from exporter.packaging.licences import write_licence_pack
+from exporter.packaging.measured import MeasuredQuality
 from exporter.packaging.model_card import ModelCard, write_model_card
+from exporter.packaging.origin import origin_of
 from exporter.packaging.release import participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
@@ -28,10 +31,10 @@ def finish_release(
     source: CheckpointSource,
     plan: Plan,
     artifacts: tuple[Artifact, ...],
-    quality: str,
+    quality: MeasuredQuality,
     progress: Progress,
 ) -> None:
-    """Write all of it beside artifacts and reports that are there. quality: Markdown for the model card."""
+    """Write all of it beside artifacts and reports that are there."""
     spec, variant = source.components["text"].spec, plan.variant
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
@@ -44,6 +47,8 @@ def finish_release(
         change=f"The weights were quantised (recipe {recipe}) and the format was converted.",
     )
     licence = add_adapters_licence(release, licence, source.adapter)
+    if source.tokens.chat_template is not None:
+        write_allowlist(release, plain(source.name), plan, artifacts)
     write_model_card(
         release,
         ModelCard(
@@ -64,6 +69,7 @@ def finish_release(
                 if family_of(each.format).has_rings(spec, each.context, each.prefill_chunk)
             ),
             prompting=_prompting(release, source.tokens),
+            origin=origin_of(source),
             quality=quality,
             licence=licence,
         ),

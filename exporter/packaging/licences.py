@@ -11,12 +11,14 @@ not about this project's own licence.
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import ReleaseError
 from exporter.packaging.stated_licence import StatedLicence, read_stated_licence
 
@@ -79,6 +81,17 @@ def licence_of(model_type: str) -> Licence:
             f"one of {', '.join(LICENCES)} can be released",
         )
     return LICENCES[model_type]
+
+
+def licence_title(source: CheckpointSource) -> str:
+    """What a release of this checkpoint will be under, in words, before there is a release."""
+    family = licence_of(source.components["text"].spec.model_type)
+    if source.documents is None:
+        return family.title
+    directory = CheckpointDirectory(source.documents)
+    with tempfile.TemporaryDirectory() as place:
+        stated = stated_licence(directory, Path(place), copy_documents(directory, Path(place)))
+    return (family if stated is None else known_licence(stated)).title
 
 
 def write_licence_pack(

@@ -1,7 +1,8 @@
 """README.md of a release: what it is, how to run it, what was measured, under which licence.
 
-Deterministic: nothing in it depends on when or where it was made. The quality section arrives as
-Markdown (`exporter.views.markdown.quality_section`); this module knows no statistics.
+Deterministic: nothing in it depends on when or where it was made. What was measured arrives as it is said
+(`measured`); this module knows no statistics. What is said of running it is run by
+tests/parity/test_card_snippets.py. Not about what catalogues are told (`catalogue`).
 """
 
 from __future__ import annotations
@@ -12,22 +13,31 @@ from pathlib import Path
 
 from exporter.formats.family import Prompting
 from exporter.formats.table import facts_of, family_of
+from exporter.packaging.catalogue import front_matter
 from exporter.packaging.escaping import code, markdown
+from exporter.packaging.gallery import ALLOWLIST_NAME
 from exporter.packaging.licences import LicencePack
+from exporter.packaging.measured import MeasuredQuality
+from exporter.packaging.origin import ModelOrigin
 from exporter.packaging.release import sizes
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 
 CARD_NAME = "README.md"
+GALLERY = (
+    f"`{ALLOWLIST_NAME}` is the entry for AI Edge Gallery's list; make its `modelId` the repository you\n"
+    "upload to."
+)
+BASE_MODEL = "This is a base model: it goes on with a text, and answers no questions."
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """What the card says beside what it finds in the release.
 
-    source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. quality: Markdown,
-    without a heading. left_out: parts of the checkpoint that are not the text model. rings: formats whose
-    caches forget positions (`RuntimeFamily.has_rings`). prompting: how a person begins.
+    source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts of the
+    checkpoint that are not the text model. rings: formats whose caches forget positions
+    (`RuntimeFamily.has_rings`). prompting: how a person begins.
     """
 
     model: str
@@ -43,7 +53,8 @@ class ModelCard:
     artifacts: tuple[Artifact, ...]
     rings: frozenset[Format]
     prompting: Prompting
-    quality: str
+    origin: ModelOrigin
+    quality: MeasuredQuality
     licence: LicencePack
 
 
@@ -57,11 +68,11 @@ def write_model_card(release: Path, card: ModelCard) -> str:
 def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
     """The card's text. files: relative path to bytes of what the release holds."""
     sections = (
-        _front_matter(card),
+        front_matter(card.origin, card.quality, card.artifacts, card.licence),
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
-        f"## Measured quality\n\n{card.quality.strip()}",
+        f"## Measured quality\n\n{card.quality.section.strip()}",
         f"## Source\n\n{_source(card)}",
         f"## Licence\n\n{_licence(card)}",
     )
@@ -79,19 +90,6 @@ Layers with a sliding window keep little more than the window. An app may set a 
 {back} tokens (LiteRT-LM's rewinding and checkpoints): further back it would read what came later."""
 
 
-def _front_matter(card: ModelCard) -> str:
-    tags = sorted({"gemma", "gemma-export", *(artifact.format for artifact in card.artifacts)})
-    lines = [
-        "---",
-        *card.licence.licence.front_matter,
-        "pipeline_tag: text-generation",
-        "tags:",
-        *(f"- {tag}" for tag in tags),
-        "---",
-    ]
-    return "\n".join(lines)
-
-
 def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
@@ -100,6 +98,8 @@ def _opening(card: ModelCard) -> str:
         f"{schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
+    if not card.prompting.chat:
+        paragraphs.append(BASE_MODEL)
     if card.left_out:
         left_out = "; ".join(map(markdown, card.left_out))
         paragraphs.append(f"This is the text model only. Left out of the checkpoint: {left_out}.")
@@ -124,6 +124,7 @@ def _files(card: ModelCard, files: Mapping[str, int]) -> str:
             "",
             "`manifest.json` describes every file; `sha256sum -c SHA256SUMS` checks them, and",
             "`gemma-export validate .` runs them again.",
+            *([GALLERY] if ALLOWLIST_NAME in files else []),
         ]
     )
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import MODEL_CARD
+from exporter.packaging.front_matter import UnreadableFrontMatter, read_front_matter
 
-MOST_READ = 1 << 16  # bytes of a README: its front matter comes first
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}")
-_FRONT_MATTER = re.compile(r"\s*---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]{1,300}")
 
 
@@ -56,14 +54,11 @@ def read_stated_licence(documents: CheckpointDirectory) -> StatedLicence | None:
 
     A front matter that cannot be read may name any licence: it is "other".
     """
-    if not documents.has(MODEL_CARD):
-        return None
-    with documents.file(MODEL_CARD).open("rb") as file:
-        text = file.read(MOST_READ).decode("utf-8-sig", errors="replace")
     try:
-        stated = _front_matter(text)
-    except _Unreadable:
-        return StatedLicence("other", None, None, MODEL_CARD)
+        stated = read_front_matter(documents)
+    except UnreadableFrontMatter as error:
+        names_one = re.search(r"licen[cs]e", error.text, re.IGNORECASE)
+        return StatedLicence("other", None, None, MODEL_CARD) if names_one else None
     entries = stated.get("license")
     found = [_matched(_PLAIN, entry) for entry in (entries if isinstance(entries, list) else [entries])]
     identifiers = tuple(dict.fromkeys(each.lower() for each in found if each is not None))
@@ -71,26 +66,6 @@ def read_stated_licence(documents: CheckpointDirectory) -> StatedLicence | None:
         return None
     name, link = _matched(_PLAIN, stated.get("license_name")), _matched(_LINK, stated.get("license_link"))
     return StatedLicence(identifiers[0], name, link, MODEL_CARD, identifiers[1:])
-
-
-class _Unreadable(Exception):
-    """A front matter that has a licence in it and is no YAML."""
-
-
-def _front_matter(text: str) -> dict[str, Any]:
-    """Its keys in lower case; nothing where there is none, or no end of it."""
-    import yaml  # here: whoever runs a release has no need of it
-
-    found = _FRONT_MATTER.match(text.removeprefix("\ufeff"))
-    if found is None:
-        return {}
-    try:
-        content = yaml.safe_load(found["yaml"])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if re.search(r"licen[cs]e", found["yaml"], re.IGNORECASE):
-            raise _Unreadable from error
-        return {}
-    return {str(key).lower(): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def _matched(pattern: re.Pattern[str], value: object) -> str | None:

@@ -1,7 +1,8 @@
 """The chat template an artifact carries, executed by its runtime, against transformers byte by byte.
 
 transformers renders the checkpoint's own template; a conversation that it refuses, or that the template
-does not know of, is not compared. Not about rendering in a runtime (`exporter.lowering.conversations`).
+does not know of, is not compared. An engine that no export brings, and that is not here, is named in the
+report and is no gate (docs/adr/0018). Not about rendering in a runtime (`exporter.lowering.conversations`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
 from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
 from exporter.checkpoints.tokenizer.turn_end import better, messages_of, rendered_whole
-from exporter.lowering.conversations import CONVERSATIONS, Conversation, Prompts, RendersConversations
+from exporter.lowering.conversations import (
+    CONVERSATIONS,
+    Conversation,
+    NotRendered,
+    Prompts,
+    RendersConversations,
+)
 from exporter.validation.check_context import ArtifactCheck
 from exporter.validation.gates import count_gate
 from runtimes.errors import ArtifactError, RuntimeUnavailable
@@ -42,8 +49,11 @@ def check_template(check: ArtifactCheck) -> None:
         gate = count_gate("template", check.artifact.path, "chat template", "unreadable", 1, "files")
         check.findings.gates.append(gate)
         return
-    if prompts is not None:
-        _judge(check, template, asked, prompts)
+    match prompts:
+        case NotRendered(why):
+            check.findings.not_checked.append(f"Chat template of {check.artifact.path}: {why}.")
+        case Prompts():
+            _judge(check, template, asked, prompts)
 
 
 def _judge(check: ArtifactCheck, template: str, asked: Sequence[Conversation], prompts: Prompts) -> None:

@@ -18,13 +18,7 @@ import pytest
 from exporter.formats.web_paths import PACKAGES_VARIABLE
 from exporter.packaging.release import files_below
 from tests.checkpoints import write_huggingface
-from tests.web_engines import PACKAGES, require
-
-NPM = """#!/bin/sh -e
-test "$*" = "install --prefix ../ask --ignore-scripts @huggingface/transformers@4"
-mkdir -p ../ask
-ln -s "{modules}" ../ask/node_modules
-"""
+from tests.web_engines import PACKAGES, require, write_npm
 
 ENGINES = ("onnx-web-node", "onnx-web-wasm", "onnx-web-webgpu")
 
@@ -62,10 +56,7 @@ def test_the_snippet_of_the_card_runs(release: Path, tmp_path: Path) -> None:
     """As it stands, by a shell; in npm's place stands what links the packages that the lock file pins."""
     here = shutil.copytree(release, tmp_path / "downloaded")
     (snippet,) = re.findall(r"```sh\n(.*?)```", (here / "README.md").read_text(), re.DOTALL)
-    npm = tmp_path / "bin" / "npm"
-    npm.parent.mkdir()
-    npm.write_text(NPM.format(modules=PACKAGES.resolve() / "node_modules"), encoding="utf-8")
-    npm.chmod(0o755)
+    npm = write_npm(tmp_path / "bin", PACKAGES)
     path = f"{npm.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "-e", "-c", snippet],

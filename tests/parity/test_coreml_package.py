@@ -152,6 +152,8 @@ def test_the_description_claims_no_more_than_was_checked() -> None:
     metadata = coremltools.utils.load_spec(str(lowered("Gemma 3").package)).description.metadata
     assert "not on Apple hardware" in metadata.shortDescription
     assert metadata.userDefined["gemma-export.residual_scale"] == "0.0625"
+    assert metadata.userDefined["co.huggingface.exporters.name"] == "owner/tiny-gemma"
+    assert metadata.license.startswith("Gemma Terms of Use")
     assert not [key for key in metadata.userDefined if key.endswith("conversion_date")]
 
 

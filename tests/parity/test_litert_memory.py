@@ -22,11 +22,12 @@ MODEL = "gemma-3-1b"
 LOWER = """
 import sys
 from pathlib import Path
-from exporter.lowering.interface import LoweringOrder
+from exporter.lowering.interface import LoweringOrder, MadeFrom
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.quantization.store.checkpoint import open_quantized
 work = Path(sys.argv[1])
-request = LoweringOrder(open_quantized(work), 1024, 128, "none", work, 2, (1,), None, None)
+made_from = MadeFrom("m", "l", "v")
+request = LoweringOrder(open_quantized(work), 1024, 128, "none", work, 2, (1,), None, None, made_from)
 LiteRtLowering(frozenset({"litertlm"})).lower(request, work, lambda *step: None)
 """
 

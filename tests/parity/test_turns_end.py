@@ -30,7 +30,7 @@ from tests.parity.genai_generation import genai_tokens
 from tests.parity.swift_generation import answer
 from tests.speaking import make_speak
 from tests.tiny import SPECIAL_TOKENS, TINY_CONFIGS, VOCABULARY, RandomSource, name_unused
-from tests.tiny_releases import CHUNK, quantized_source
+from tests.tiny_releases import CHUNK, MADE_FROM, quantized_source
 
 CONTEXT, MOST = 128, 12
 QUESTION = "Hello"
@@ -68,6 +68,7 @@ class Instructed:
             stop_tokens=facts.stop_tokens,
             chat_template=self.template,
             turn_end=facts.turn_end,
+            made_from=MADE_FROM,
         )
         (artifact,) = lowering.lower(order, out, silent)
         return out / artifact.path

@@ -49,7 +49,7 @@ def _how_to_run(artifact: Artifact, prompting: Prompting) -> str:
 TOY = RuntimeFamily(
     name="toy",
     title="Toy",
-    files=(FormatFacts(TOY_FORMAT, ("numpy",), _how_to_run),),
+    files=(FormatFacts(TOY_FORMAT, "toy", ("numpy",), _how_to_run),),
     schemes=frozenset({"fp16", "fp32"}),
     other_schemes="it has no integers",
     accelerators={"CPU": AcceleratorFacts()},

@@ -35,6 +35,13 @@ class CheckpointDirectory:
         return plain_name(cached.name.rpartition("--")[2] if cached else self.path.resolve().name)
 
     @property
+    def repository(self) -> str | None:
+        """OWNER/NAME on the Hub where it lies in the Hub's cache, None anywhere else."""
+        if (cached := self._cached_repository) is None:
+            return None
+        return cached.name.removeprefix("models--").replace("--", "/", 1)
+
+    @property
     def _cached_repository(self) -> Path | None:
         """The repository's directory in the Hub's cache, if this is a snapshot there, a folder of one, or
         a link to either."""

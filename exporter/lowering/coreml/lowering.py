@@ -18,16 +18,17 @@ work on newer ones, except on the neural engine, whose limit is 2 GiB (coremltoo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from exporter.errors import LoweringError
 from exporter.formats.coreml import COREML, COREML_STREAM
+from exporter.lowering.conversations import Conversation, NotRendered
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
 from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
-from exporter.lowering.coreml.tokenizer_beside import TOKENIZER_FILES, write_beside
+from exporter.lowering.coreml.tokenizer_beside import TEMPLATE_NAME, TOKENIZER_FILES, write_beside
 from exporter.lowering.coreml.watched_program import coreml_hidden_states
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
@@ -62,6 +63,7 @@ class CoreMlLowering:
             f"Gemma text decoder ({spec.model_type}), KV cache of {order.context} tokens kept in "
             "states. Made by gemma-export; checked on this file's bytes by a MIL evaluator, not on "
             "Apple hardware.",
+            order.made_from,
             {"context": str(order.context), "residual_scale": repr(scale)},
         )
         # (4)
@@ -86,6 +88,14 @@ class CoreMlLowering:
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         """Codes, scales and values as weight.bin holds them."""
         return read_matrices(release / artifact.path)
+
+    def render(
+        self, path: Path, artifact: Artifact, conversations: Sequence[Conversation], scratch: Path
+    ) -> NotRendered | None:
+        """Nothing, in words: the engine is on Apple's systems alone."""
+        if not (path.parent / TEMPLATE_NAME).is_file():
+            return None
+        return NotRendered("swift-transformers, which renders it, runs on Apple's systems alone")
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact:
         """The artifact itself, linked under `out`.

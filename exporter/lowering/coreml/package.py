@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from exporter.lowering.coreml.blob_file import BlobWriter
+from exporter.lowering.interface import MadeFrom
 
 AUTHOR = "com.apple.CoreML"
 DATA = Path("Data", AUTHOR)
 MODEL = DATA / "model.mlmodel"
 WEIGHTS = DATA / "weights" / "weight.bin"
+# Under which swift-transformers looks for the name of the model.
+EXPORTED_NAME = "co.huggingface.exporters.name"
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
 
@@ -30,10 +33,15 @@ def write_package(package: Path, model: Any, weights: BlobWriter, written: Calla
     (package / "Manifest.json").write_text(_manifest(), encoding="utf-8")
 
 
-def describe(model: Any, short: str, facts: Mapping[str, str]) -> None:
-    """Set the text Xcode shows, and facts of ours beside coremltools' own; drop the date."""
+def describe(model: Any, short: str, made_from: MadeFrom, facts: Mapping[str, str]) -> None:
+    """Set the text Xcode shows, what apps look the model up by, and facts of ours beside coremltools' own;
+    drop the date."""
     metadata = model.description.metadata
     metadata.shortDescription = short
+    metadata.author = f"The authors of {made_from.name}; converted with gemma-export"
+    metadata.license = f"{made_from.licence}; see the NOTICE of the release"
+    metadata.versionString = made_from.version
+    metadata.userDefined[EXPORTED_NAME] = made_from.name
     metadata.userDefined.pop(CONVERSION_DATE, None)
     for name, value in facts.items():
         metadata.userDefined[f"gemma-export.{name}"] = value

@@ -1,7 +1,8 @@
 """What lies beside a Core ML package for swift-transformers: tokenizer, chat template and config.json.
 
 swift-transformers ends generation at the tokenizer's eos_token and nowhere else, so that token is the one
-the chat template ends an answer with. Not about the package.
+the chat template ends an answer with; config.json has all of them, for whoever reads that. Not about the
+package.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from runtimes.strict_json import StrictJsonError, read_json_object
 
 CONFIG = "tokenizer_config.json"
 TOKENIZER_FILES = ("tokenizer.json", CONFIG)
+TEMPLATE_NAME = "chat_template.jinja"
 EOS = "eos_token"
 
 
@@ -23,13 +25,14 @@ def write_beside(order: LoweringOrder, checkpoint: QuantizedCheckpoint, director
     """What swift-transformers' AutoTokenizer.from(modelFolder:) reads."""
     for name in TOKENIZER_FILES:
         (directory / name).write_bytes((order.tokenizer / name).read_bytes())
-    architecture = json.dumps(checkpoint.record["architecture"], indent=2, sort_keys=True)
-    (directory / "config.json").write_text(architecture + "\n", encoding="utf-8")
+    config = {**checkpoint.record["architecture"], "eos_token_id": list(order.stop_tokens)}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (directory / "config.json").write_text(text, encoding="utf-8")
     template = order.chat_template
     if order.turn_end is not None:
         template = _end_turns(directory / CONFIG, order.turn_end, template)
     if template is not None:
-        (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+        (directory / TEMPLATE_NAME).write_text(template, encoding="utf-8")
 
 
 def _end_turns(path: Path, turn_end: str, template: str | None) -> str | None:

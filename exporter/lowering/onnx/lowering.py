@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from exporter.errors import LoweringError
 from exporter.formats.onnx import ONNX
-from exporter.lowering.conversations import Conversation, Prompts
+from exporter.lowering.conversations import Conversation, NotRendered, Prompts
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
@@ -31,6 +31,7 @@ from exporter.lowering.onnx.stored_tensors import CodeBytes, DataTensor, FloatBy
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
 from exporter.lowering.onnx.watched_body import onnx_hidden_states
+from exporter.lowering.onnx.web_prompts import web_prompts
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import IntegerScheme
@@ -68,9 +69,10 @@ class OnnxLowering:
 
     def render(
         self, path: Path, artifact: Artifact, conversations: Sequence[Conversation], scratch: Path
-    ) -> Prompts | None:
-        # transformers.js renders templates by itself, and nobody asks it here.
-        return genai_prompts(path.parent, conversations) if artifact.format == "onnx" else None
+    ) -> Prompts | NotRendered | None:
+        if artifact.format == "onnx-web":
+            return web_prompts(path.parent.parent, conversations, scratch)
+        return genai_prompts(path.parent, conversations)
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> OnnxTwin:
         return float_twin.float_twin(release, artifact, out)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
+from exporter.ci_errors import ACTIONS
 from exporter.errors import UsageError
 from exporter.exits import exit_codes, worst_exit_code
 from runtimes.errors import ArtifactError
@@ -37,6 +38,16 @@ def raiser(error: BaseException) -> Callable[[], object]:
 @pytest.mark.parametrize("error", [UsageError("--x", "is odd", "leave it"), ArtifactError("m.onnx: odd")])
 def test_a_refusal_is_one_line_and_2(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert left_with(raiser(error), capsys) == (2, f"error: {error}\n")
+
+
+def test_a_job_of_github_actions_gets_a_refusal_among_its_errors(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = UsageError("--x", "is 100 % odd", "leave it")
+    monkeypatch.setenv(ACTIONS, "true")
+    plain, told = left_with(raiser(error), capsys)[1].splitlines()
+    assert plain == f"error: {error}"
+    assert told == f"::error title=gemma-export::{error}".replace("100 %", "100 %25")
 
 
 def test_a_defect_is_70_with_where_to_report_it_and_no_traceback(

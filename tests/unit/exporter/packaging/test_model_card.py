@@ -6,13 +6,19 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from huggingface_hub import ModelCard as HubCard
+from huggingface_hub import ModelCardData
+
 from exporter.formats.family import Prompting
 from exporter.packaging.licences import Licence, LicencePack
+from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
+from exporter.packaging.origin import ModelOrigin
 from runtimes.manifest import Artifact
 
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
+FIGURE = MeasuredFigure("onnx/model.onnx", "mean_kl_divergence", "mean KL divergence", 0.0042)
 CARD = ModelCard(
     model="gemma-3-4b",
     model_type="gemma3_text",
@@ -27,7 +33,8 @@ CARD = ModelCard(
     artifacts=(ONNX, COREML),
     rings=frozenset(),
     prompting=Prompting("<bos>", chat=False),
-    quality="mean KL 0.0042",
+    origin=ModelOrigin("google/gemma-3-4b-pt", "google/gemma-3-4b-pt", "quantized", ()),
+    quality=MeasuredQuality("mean KL 0.0042", "some text", (FIGURE,), ("ar", "en")),
     licence=LicencePack(Licence.GEMMA, ("NOTICE",), None, ("The text of the terms was not there.",)),
 )
 FILES = {
@@ -38,6 +45,13 @@ FILES = {
     "coreml/tokenizer.json": 33_000_000,
     "onnx/model.onnx": 250_000,
 }
+
+
+def as_the_hub_reads(card: ModelCard) -> ModelCardData:
+    """Its front matter, by huggingface_hub, which raises for a model-index it cannot read."""
+    found = HubCard(render_model_card(card, FILES), ignore_metadata_errors=False).data
+    assert isinstance(found, ModelCardData)
+    return found
 
 
 def test_the_card_says_what_a_user_must_know() -> None:
@@ -57,6 +71,41 @@ def test_the_card_says_what_a_user_must_know() -> None:
         "sha256sum -c SHA256SUMS",
     ):
         assert words in text
+
+
+def test_a_base_model_is_called_one_and_an_instruction_tuned_one_is_not() -> None:
+    assert "This is a base model" in render_model_card(CARD, FILES)
+    chat = render_model_card(replace(CARD, prompting=Prompting("<bos>", chat=True)), FILES)
+    assert "base model" not in chat.replace("base_model", "")
+
+
+def test_the_hubs_own_reader_finds_what_the_catalogue_is_told() -> None:
+    told = as_the_hub_reads(CARD)
+    assert (told.license, told.pipeline_tag, told.library_name) == ("gemma", "text-generation", "onnx")
+    assert told.base_model == "google/gemma-3-4b-pt"
+    assert vars(told)["base_model_relation"] == "quantized"
+    assert told.language == ["ar", "en"]
+    assert told.model_name == "google/gemma-3-4b-pt"
+    (result,) = told.eval_results or []
+    assert (result.task_type, result.dataset_name) == ("text-generation", "some text")
+    assert (result.metric_type, result.metric_value) == ("mean_kl_divergence", 0.0042)
+    assert result.metric_name == "mean KL divergence, onnx/model.onnx"
+
+
+def test_languages_the_checkpoint_states_come_before_those_compared_in() -> None:
+    stated = replace(CARD.origin, languages=("tr",))
+    assert as_the_hub_reads(replace(CARD, origin=stated)).language == ["tr"]
+
+
+def test_nothing_is_told_of_an_origin_or_of_figures_that_are_not_known() -> None:
+    unknown = replace(
+        CARD,
+        origin=ModelOrigin("gemma-mine", None, None, ()),
+        quality=MeasuredQuality("No logits were compared.", "some text", (), ()),
+    )
+    told = as_the_hub_reads(unknown)
+    assert (told.base_model, told.language, told.eval_results) == (None, None, None)
+    assert "base_model_relation" not in vars(told)
 
 
 def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from exporter.formats.family import Prompting
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
+from exporter.packaging.origin import origin_of
 from exporter.packaging.release import participating_versions, seal_release, sizes, verify_release
 from exporter.packaging.staging import staged_release
+from exporter.views.card_quality import measured_quality
 from exporter.views.json_report import read_report
-from exporter.views.markdown import quality_section
 from exporter.views.release_files import write_views
 from runtimes.manifest import Artifact, read_manifest
 from tests.golden.reports import passing
@@ -54,7 +55,8 @@ def write(out: Path) -> Path:
             artifacts=ARTIFACTS,
             rings=frozenset(),
             prompting=Prompting("<bos>", chat=False),
-            quality=quality_section(passing()),
+            origin=origin_of(source),
+            quality=measured_quality(passing()),
             licence=licence,
         )
         write_model_card(staging, card)

@@ -41,6 +41,7 @@ from runtimes.errors import ExecutionFailed, RuntimeUnavailable
 from runtimes.session import Logits, PrefillLogits
 from tests.fakes import FAKE_PREFILLS, ArchiveLowering, EagerSession, silent
 from tests.tiny import WINDOW
+from tests.tiny_releases import MADE_FROM
 from tests.unit.exporter.validation.whole_validations import (
     Asked,
     Quantised,
@@ -116,7 +117,7 @@ def judged(
 ) -> Findings:
     """How an artifact opened by `session` answers, as every validation judges it."""
     directory = quantised.tokenizer
-    order = LoweringOrder(quantised.checkpoint, 512, 8, prefill, directory, 2, (1,), None, None)
+    order = LoweringOrder(quantised.checkpoint, 512, 8, prefill, directory, 2, (1,), None, None, MADE_FROM)
     (artifact,) = ArchiveLowering().lower(order, directory, silent)
     findings = Findings()
     with session.open(

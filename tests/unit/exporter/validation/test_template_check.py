@@ -11,7 +11,7 @@ import pytest
 
 from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.template_rendering import Cause, Unrendered
-from exporter.lowering.conversations import Conversation, Prompts
+from exporter.lowering.conversations import Conversation, NotRendered, Prompts
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.special_prompt import SpecialPrompt
 from exporter.reference.texts import TokenisedText
@@ -28,7 +28,7 @@ from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 from tests.tiny_releases import quantized
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
-Render = Callable[[Sequence[Conversation]], Prompts | None]
+Render = Callable[[Sequence[Conversation]], Prompts | NotRendered | None]
 
 
 class TemplatedSource(RandomSource):
@@ -47,7 +47,7 @@ class RenderingLowering(ArchiveLowering):
 
     def render(
         self, path: Path, artifact: Artifact, conversations: Sequence[Conversation], scratch: Path
-    ) -> Prompts | None:
+    ) -> Prompts | NotRendered | None:
         return self.rendered(conversations)
 
 
@@ -87,7 +87,7 @@ class EndingSource(TemplatedSource):
 
 
 def test_what_the_release_calls_its_tokens_does_not_change_what_is_expected(tmp_path: Path) -> None:
-    def render(conversations: Sequence[Conversation]) -> Prompts | None:
+    def render(conversations: Sequence[Conversation]) -> Prompts | NotRendered | None:
         path = tmp_path / "tokenizer_config.json"
         path.write_text(path.read_text(encoding="utf-8").replace("<eos>", "<unk>"), encoding="utf-8")
         return prompts("<eos>")(conversations)
@@ -141,6 +141,14 @@ def test_without_a_template_or_a_runtime_that_renders_there_is_no_gate(tmp_path:
     assert checked(tmp_path, RenderingLowering(lambda _: None)).gates == []
 
 
+def test_an_engine_that_no_export_brings_is_named_where_it_is_not_here_and_is_no_gate(
+    tmp_path: Path,
+) -> None:
+    findings = checked(tmp_path, RenderingLowering(lambda _: NotRendered("there is no node")))
+    assert findings.gates == []
+    assert findings.not_checked == ["Chat template of model.onnx: there is no node."]
+
+
 @pytest.mark.parametrize("cause", ["failed", "stopped"])
 def test_a_conversation_at_which_the_runtime_crashes_fails(tmp_path: Path, cause: Cause) -> None:
     def crash(conversations: Sequence[Conversation]) -> Prompts:
@@ -158,7 +166,7 @@ def test_a_conversation_at_which_the_runtime_crashes_fails(tmp_path: Path, cause
 def test_a_first_token_that_the_runtime_writes_again_fails(tmp_path: Path) -> None:
     def doubled(conversations: Sequence[Conversation]) -> Prompts:
         once = prompts("")(conversations)
-        assert once is not None
+        assert isinstance(once, Prompts)
         return replace(once, rendered=tuple(f"<bos>{each}" for each in once.rendered))
 
     findings = checked(tmp_path, RenderingLowering(doubled))

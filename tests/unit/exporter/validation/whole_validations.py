@@ -28,6 +28,7 @@ from runtimes.session import PrefillLogits
 from tests.fakes import ArchiveLowering, EagerSession, eager_driver, silent
 from tests.jobs import a_job, a_plan, a_variant, validated
 from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny_releases import MADE_FROM
 
 LIMIT = QualityLimit(0.05, 0.8, "what int8 costs a random model")
 HOW = Equalization(weights=0.25, activations=0.5, embedding=1.0, reason="as the int8 recipe")
@@ -99,7 +100,7 @@ def request(
     lowering = lowering or ArchiveLowering()
     checkpoint = quantised.checkpoint
     artifacts = lowering.lower(
-        LoweringOrder(checkpoint, context, 8, prefill, quantised.tokenizer, 2, (1,), None, None),
+        LoweringOrder(checkpoint, context, 8, prefill, quantised.tokenizer, 2, (1,), None, None, MADE_FROM),
         release,
         silent,
     )

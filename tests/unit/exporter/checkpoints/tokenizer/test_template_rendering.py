@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from exporter import asked_process
 from exporter.asked_process import Limits, ask
 from exporter.checkpoints.tokenizer import template_rendering
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, read_answers, render_each
@@ -113,6 +114,10 @@ def test_a_process_that_ends_leaves_its_answers_and_last_words(
     assert (answers.end, answers.hung) == (end, hung)
     second = read_answers(answers, 2)[1]
     assert second == ("second" if end is None else Unrendered("stopped", end))
+
+
+def test_the_process_runs_the_code_that_asks_it() -> None:
+    assert Path(asked_process.__file__).resolve() == asked_process.ROOT / "exporter" / "asked_process.py"
 
 
 def test_modules_in_the_users_directory_are_not_run(

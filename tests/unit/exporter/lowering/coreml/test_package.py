@@ -6,6 +6,7 @@ from pathlib import Path
 from exporter.lowering.coreml.blob_file import Blob, BlobWriter, Element, one_piece
 from exporter.lowering.coreml.package import CONVERSION_DATE, MODEL, WEIGHTS, describe, write_package
 from exporter.lowering.coreml.quiet import quietly
+from tests.tiny_releases import MADE_FROM
 
 with quietly():
     from coremltools.proto import Model_pb2
@@ -40,6 +41,19 @@ def test_its_identifiers_are_not_drawn_anew(tmp_path: Path) -> None:
 def test_the_description_replaces_the_date() -> None:
     model = Model_pb2.Model()
     model.description.metadata.userDefined[CONVERSION_DATE] = "2026-11-24"
-    describe(model, "A decoder.", {"context": "64"})
-    assert dict(model.description.metadata.userDefined) == {"gemma-export.context": "64"}
-    assert model.description.metadata.shortDescription == "A decoder."
+    describe(model, "A decoder.", MADE_FROM, {"context": "64"})
+    metadata = model.description.metadata
+    assert dict(metadata.userDefined) == {
+        "co.huggingface.exporters.name": "owner/tiny-gemma",
+        "gemma-export.context": "64",
+    }
+    assert metadata.shortDescription == "A decoder."
+
+
+def test_author_licence_and_version_are_said_where_xcode_shows_them() -> None:
+    model = Model_pb2.Model()
+    describe(model, "A decoder.", MADE_FROM, {})
+    metadata = model.description.metadata
+    assert metadata.author == "The authors of owner/tiny-gemma; converted with gemma-export"
+    assert metadata.license == "Gemma Terms of Use; see the NOTICE of the release"
+    assert metadata.versionString == "gemma-export 0"
