@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter.evaluation.kl_spread import spread_of
@@ -25,6 +25,7 @@ from exporter.job import Job
 from exporter.packaging.release import participating_versions, verify_release
 from exporter.planning.estimates import cache_size
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.reference.logits_file import LogitsFile
 from exporter.reference.texts import TokenisedText
 from exporter.reference.weights import OriginalWeights
 from exporter.validation.artifact_check import check_artifact
@@ -75,28 +76,9 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         }
         for name in (ORIGINAL, QUANTISED):
             judge_reference(findings, words[name], logits[name])
-        agreement = compare_files(logits[ORIGINAL], logits[QUANTISED], text.tokens, job.progress)
         special = baselines.special(release.checkpoint)
         copying = _copying(job, release, baselines, findings)
-        statistics, recipe = agreement.statistics(), release.plan.variant.recipe
-        findings.comparisons.append(
-            Comparison(
-                "quantisation",
-                None,
-                words[QUANTISED],
-                words[ORIGINAL],
-                "whole sequence",
-                statistics,
-                spread_of(agreement.kl, along=True),
-            )
-        )
-        findings.gates += quality_gates(
-            "quantisation", None, f"recipe {recipe.name}", statistics, recipe.quantisation
-        )
-        check_domains(job, release, findings)
-        with job.stopwatch.step("weights compared"):
-            source = job.source if release.equalised is None else release.equalised
-            findings.weight_errors += weight_errors(source, release.checkpoint, job.progress)
+        _judge_quantisation(job, release, logits, words, text, findings)
         # (4)
         executed = [
             each
@@ -114,6 +96,37 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         with job.stopwatch.step("greedy tokens judged"):
             findings.runs += _runs(job, executed)
     return _report(job, release, text, findings)
+
+
+def _judge_quantisation(
+    job: Job,
+    release: ReleaseUnderTest,
+    logits: Mapping[str, LogitsFile],
+    words: Mapping[str, str],
+    text: TokenisedText,
+    findings: Findings,
+) -> None:
+    """What quantising costs, on the evaluation text and by domain, and how far each matrix came out."""
+    agreement = compare_files(logits[ORIGINAL], logits[QUANTISED], text.tokens, job.progress)
+    statistics, recipe = agreement.statistics(), release.plan.variant.recipe
+    findings.comparisons.append(
+        Comparison(
+            "quantisation",
+            None,
+            words[QUANTISED],
+            words[ORIGINAL],
+            "whole sequence",
+            statistics,
+            spread_of(agreement.kl, along=True),
+        )
+    )
+    findings.gates += quality_gates(
+        "quantisation", None, f"recipe {recipe.name}", statistics, recipe.quantisation
+    )
+    check_domains(job, release, findings)
+    with job.stopwatch.step("weights compared"):
+        source = job.source if release.equalised is None else release.equalised
+        findings.weight_errors += weight_errors(source, release.checkpoint, job.progress)
 
 
 def _copying(
