@@ -32,6 +32,7 @@ _STEPS: dict[Kind, str] = {
     "path": "execution paths",
     "template": "chat template",
     "domain": "each language compared",
+    "boundaries": f"the artifact{PART}boundaries",
     "range": "range",  # not timed
 }
 """The validation's step that judges a kind, of an artifact's own or of the validation's: for all others it
