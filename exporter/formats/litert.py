@@ -171,6 +171,6 @@ LITERT = RuntimeFamily(
         twin=5 * GIB // 2,  # fp32 weights that are open at once, and packed
         twin_matrices=0,
     ),
-    # An emulated Cortex-A76 measures 3e-8 and 1.3e-4 on tiny models made here (x86-64).
-    replay=ReplayLimits(of_4_bits=ReplayTolerances(2e-2, 0.5), others=ReplayTolerances(1e-3, 1e-1)),
+    # An emulated Cortex-A76 measures 3e-8 on a tiny model made here, and 2.3e-3 on the 270M in 4 bits.
+    replay=ReplayLimits(of_4_bits=ReplayTolerances(2e-2, 0.5), others=ReplayTolerances(1e-4, 1e-2)),
 )
