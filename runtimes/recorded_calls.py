@@ -23,7 +23,7 @@ from runtimes.strict_json import StrictJsonError, read_json_object
 RECORD_NAME = "recorded_calls.json"
 SCHEMA_VERSION = 1
 LARGEST_RECORD = 16 << 20  # bytes; a release of three artifacts has some 60 KB
-SURPLUS = 1e-3  # a share of all probability that rounded logits may have too much
+SLACK = 1e-3  # nats; what rounding may do to a logit, and more
 
 CallKind = Literal["prefill", "decode"]
 
@@ -38,13 +38,14 @@ class ReplayTolerances:
 
 @dataclass(frozen=True)
 class ExpectedLogits:
-    """What came back at one position of a call. log_sum_exp: of all logits, by which the listed ones are
-    probabilities. tokens, logits: the largest, in falling order."""
+    """What came back at one position of a call. tokens, logits: the largest, in falling order. others: the
+    logarithm of the sum of e^x over all other logits, their mass on the same scale: 1 less the listed
+    probabilities would be nothing but rounding where those are nearly all."""
 
     position: int
-    log_sum_exp: float
     tokens: tuple[int, ...]
     logits: tuple[float, ...]
+    others: float
 
 
 @dataclass(frozen=True)
@@ -165,16 +166,12 @@ def _check_call(at: str, call: RecordedCall, vocab_size: int) -> None:
         count = len(expected.tokens)
         if not count or count != len(set(expected.tokens)) or count != len(expected.logits):
             raise RecordError(here, "a logit for each of one or more different tokens is expected")
-        numbers = (expected.log_sum_exp, *expected.logits)
-        if not all(map(math.isfinite, numbers)):
+        if not all(map(math.isfinite, (expected.others, *expected.logits))):
             raise RecordError(here, "holds a number that is not finite")
-        # The largest first: what overflows an exponential is more than all probability anyway.
-        most = max(expected.logits) - expected.log_sum_exp
-        if (
-            most > SURPLUS
-            or sum(math.exp(each - expected.log_sum_exp) for each in expected.logits) > 1 + SURPLUS
-        ):
-            raise RecordError(f"{here}.log_sum_exp", "is less than that of the logits listed")
+        # None of the others is larger than the least that is listed.
+        most = min(expected.logits) + math.log(max(1, vocab_size - count))
+        if expected.others > most + SLACK:
+            raise RecordError(f"{here}.others", "is more than logits can have that are not listed")
 
 
 def _require_tokens(at: str, tokens: tuple[int, ...], vocab_size: int) -> None:

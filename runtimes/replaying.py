@@ -19,7 +19,6 @@ from runtimes.session import Logits, Session
 
 TOP = 32  # logits kept of a position
 DECIMALS = 4  # of a logit; what that rounds away is a millionth of a nat
-LEAST = 1e-12  # of probability left to all others: rounding may leave less than nothing
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ def summary(logits: NDArray[np.float32], position: int) -> ExpectedLogits:
     """What is kept of a position's logits, [vocab], which must be finite."""
     exact = logits.astype(np.float64)
     # Stable, so that equal logits come in the order of their ids.
-    order = np.argsort(-exact, kind="stable")[:TOP]
+    order = np.argsort(-exact, kind="stable")[: min(TOP, len(exact) - 1)]
     return ExpectedLogits(
         position=position,
-        log_sum_exp=round(_log_sum_exp(exact), DECIMALS),
         tokens=tuple(int(token) for token in order),
         logits=tuple(round(float(exact[token]), DECIMALS) for token in order),
+        others=round(_log_sum_exp(np.delete(exact, order)), DECIMALS),
     )
 
 
@@ -51,8 +50,9 @@ def divergence(expected: ExpectedLogits, logits: NDArray[np.float32]) -> float:
     exact = logits.astype(np.float64)
     if not np.isfinite(exact).all():
         return math.inf
-    reference = _log_probabilities(np.array(expected.logits), expected.log_sum_exp)
-    found = _log_probabilities(exact[list(expected.tokens)], _log_sum_exp(exact))
+    listed = list(expected.tokens)
+    reference = _log_probabilities([*expected.logits, expected.others])
+    found = _log_probabilities([*exact[listed], _log_sum_exp(np.delete(exact, listed))])
     return max(0.0, float(np.sum(np.exp(reference) * (reference - found))))
 
 
@@ -95,10 +95,10 @@ def _row(recorded: RecordedArtifact, call: RecordedCall, expected: ExpectedLogit
     return row
 
 
-def _log_probabilities(listed: NDArray[np.float64], log_sum_exp: float) -> NDArray[np.float64]:
-    """Of the listed tokens, then of all others together."""
-    logs = listed - log_sum_exp
-    return np.append(logs, np.log(max(1.0 - float(np.exp(logs).sum()), LEAST)))
+def _log_probabilities(masses: list[float]) -> NDArray[np.float64]:
+    """Of outcomes whose masses are given by their logarithms."""
+    logs = np.array(masses)
+    return logs - _log_sum_exp(logs)
 
 
 def _log_sum_exp(exact: NDArray[np.float64]) -> float:

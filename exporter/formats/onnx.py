@@ -131,6 +131,6 @@ ONNX = RuntimeFamily(
     ),
     holds=held_by_onnx,
     written=written_for_onnx,
-    # An emulated Cortex-A76 measures 3e-8 and 1e-4 on tiny models made here (x86-64).
-    replay=ReplayLimits(of_4_bits=ReplayTolerances(2e-2, 0.5), others=ReplayTolerances(1e-3, 1e-1)),
+    # An emulated Cortex-A76 measures 3e-8 on a tiny model made here, and 9e-4 on the 270M in 4 bits.
+    replay=ReplayLimits(of_4_bits=ReplayTolerances(2e-2, 0.5), others=ReplayTolerances(1e-4, 1e-2)),
 )

@@ -256,7 +256,7 @@ def test_a_record_of_a_newer_schema_is_refused(release: Path) -> None:
 
 def test_a_record_that_was_edited_is_not_believed(release: Path) -> None:
     path = release / RECORD_NAME
-    path.write_text(path.read_text(encoding="utf-8").replace('"mean_kl":0.001', '"mean_kl":90.0'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"mean_kl":0.0001', '"mean_kl":90.0'))
     result = recorded(release)
     assert result.exit_code == 1, result.output
     assert f"{RECORD_NAME} is not as it was sealed" in words(result.output)

@@ -26,8 +26,8 @@ from runtimes.recorded_calls import (
 from tests.unit.exporter.packaging.test_release import sealed
 
 CALLS = (
-    RecordedCall("prefill", (2, 9, 9), (ExpectedLogits(2, 1.5, (7, 3), (1.25, -0.5)),)),
-    RecordedCall("decode", (7,), (ExpectedLogits(0, 0.5, (1,), (0.25,)),)),
+    RecordedCall("prefill", (2, 9, 9), (ExpectedLogits(2, (7, 3), (1.25, -0.5), 0.75),)),
+    RecordedCall("decode", (7,), (ExpectedLogits(0, (1,), (0.25,), 0.5),)),
 )
 RECORD = RecordedCalls(
     SCHEMA_VERSION,
@@ -128,8 +128,8 @@ def _first_expected(plain: dict[str, Any]) -> dict[str, Any]:
         (lambda plain: _first_expected(plain).update(tokens=[7, 7]), "different tokens"),
         (lambda plain: _first_expected(plain).update(logits=[1.25]), "different tokens"),
         (lambda plain: _first_expected(plain).update(logits=[1.25, "-Infinity"]), "not finite"),
-        (lambda plain: _first_expected(plain).update(log_sum_exp=1.2), "less than that of the logits"),
-        (lambda plain: _first_expected(plain).update(log_sum_exp=-1e308), "less than that of the logits"),
+        (lambda plain: _first_expected(plain).update(others="NaN"), "not finite"),
+        (lambda plain: _first_expected(plain).update(others=1e308), "more than logits can have"),
         (lambda plain: plain["texts"][0].update(tokens=[-1]), "holds a token below 0"),
     ],
 )
