@@ -42,21 +42,20 @@ def special_tokens(texts: Texts, known: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*(token for token in known if token < texts.rows), *rest]))[:MOST_SPECIAL]
 
 
-def special_text(texts: Texts, special: tuple[int, ...]) -> Tokens:
-    """Each of the tokens with some words behind it."""
+def special_text(texts: Texts, special: tuple[int, ...], context: int) -> Tokens:
+    """Each of the tokens with some words behind it, as far as a cache of `context` positions holds them."""
     pieces = [
         np.concatenate([np.array([token], np.int32), texts.piece(WORDS[i % len(WORDS)])])
         for i, token in enumerate(special)
     ]
-    return np.concatenate([np.array([texts.bos_token], np.int32), *pieces])
+    whole: Tokens = np.concatenate([np.array([texts.bos_token], np.int32), *pieces])
+    return whole[: context + 1]
 
 
 def special_prompt(
-    weights: ReferenceWeights, texts: Texts, known: tuple[int, ...], path: Path, progress: Progress
+    weights: ReferenceWeights, tokens: Tokens, special: tuple[int, ...], path: Path, progress: Progress
 ) -> SpecialPrompt:
-    """What a reference makes of it; its logits go to a file at `path`. known: ids that are special whatever
-    the tokenizer says."""
-    special = special_tokens(texts, known)
-    tokens = special_text(texts, special)
+    """What a reference makes of a `special_text`; its logits go to a file at `path`."""
     logits = reference_logits(weights, tokens[:-1], path, progress)
-    return SpecialPrompt(tokens, len(tokens) // 2, len(special), logits)
+    held = int(np.isin(tokens[1:-1], special).sum())
+    return SpecialPrompt(tokens, len(tokens) // 2, held, logits)

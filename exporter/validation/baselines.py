@@ -19,7 +19,7 @@ from exporter.reference.leads import Decisions
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.peak import Peak
 from exporter.reference.peaks import Peaks
-from exporter.reference.special_prompt import SpecialPrompt, special_prompt
+from exporter.reference.special_prompt import SpecialPrompt, special_prompt, special_text, special_tokens
 from exporter.reference.streamed import reference_decisions, reference_logits
 from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.copying import Copying
@@ -65,10 +65,12 @@ class Baselines:
         if name not in self._special:
             job, facts = self._job, self._job.source.tokens
             weights = UnpackedWeights(checkpoint)
-            known = (facts.pad_token, facts.eos_token, *facts.stop_tokens)
+            special = special_tokens(job.texts, (facts.pad_token, facts.eos_token, *facts.stop_tokens))
+            context = min(plan.variant.context for plan in job.plans)
+            tokens = special_text(job.texts, special, context)
             with job.stopwatch.step(f"{weights.description}, special tokens"):
                 self._special[name] = special_prompt(
-                    weights, job.texts, known, self._directory / name, job.progress
+                    weights, tokens, special, self._directory / name, job.progress
                 )
         return self._special[name]
 

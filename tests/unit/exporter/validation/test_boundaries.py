@@ -51,9 +51,10 @@ def test_the_special_tokens_are_the_checkpoints_and_the_tokenizers() -> None:
     texts = Texts.of(RandomSource(tiny_gemma3()))
     special = special_tokens(texts, (PAD, 1, 5))
     assert special == (PAD, 1, 5, UNKNOWN, 4), "without <bos>, which begins every prompt"
-    tokens = special_text(texts, special).tolist()
+    tokens = special_text(texts, special, 200).tolist()
     assert tokens[0] == texts.bos_token
     assert [token for token in tokens[1:] if token in special] == list(special)
+    assert special_text(texts, special, 9).tolist() == tokens[:10], "as far as the cache holds it"
 
 
 class OffByOneSession(EagerSession):
