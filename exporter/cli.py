@@ -127,6 +127,7 @@ def _export(options: dict[str, Any]) -> None:
     stopwatch = Stopwatch()
     with stopwatch.step("import packages"):
         from exporter.pipeline import export
+        from exporter.views.plan_tables import verdict_sentence
         from exporter.views.terminal import print_report
 
     with progress_on(console) as progress:
@@ -135,7 +136,7 @@ def _export(options: dict[str, Any]) -> None:
         print_report(result.report, console)
         tell_job(result.report)
         for device in result.report.devices:
-            console.print(f"{device.profile}: {device.reason}", highlight=False, markup=False)
+            console.print(verdict_sentence(device), highlight=False, markup=False)
     if timings:
         print_timings(stopwatch.timings(), console)
     for result in results:

@@ -26,6 +26,7 @@ from exporter.planning.memory import StageMemory, export_memory, require_memory
 from exporter.planning.on_device import WrittenSizes
 from exporter.planning.plan import Plan
 from exporter.planning.planner import PlannedModel
+from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedRelease, plan_releases, require_releases
 from exporter.progress import Progress
 from exporter.quantization.calibrated_quantize import calibration_size
@@ -64,6 +65,8 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     """
     flags = request.flags
     with stopwatch.step("open and plan"):
+        if (published := published_model(flags.model, flags.adapter)) is not None:  # refuse before fetching
+            require_releases(plan_releases(published, request.targets, request.asked, flags.anyway))
         source = open_checkpoint(flags.model, flags.adapter)
         model = PlannedModel(source.name, source.components, source.held)
         planned = plan_releases(model, request.targets, request.asked, flags.anyway)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import click
 
@@ -25,7 +26,6 @@ from exporter.commands.shared_options import (
 )
 from exporter.console import make_console
 from exporter.exits import exit_codes
-from runtimes.formats import Format
 
 
 @click.command("plan")
@@ -39,14 +39,7 @@ from runtimes.formats import Format
 @FORMAT
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON, with a key for a cache.")
 @TRACEBACK
-def plan_command(
-    words: tuple[str, ...],
-    as_json: bool,
-    traceback: bool,
-    model: str | None,
-    adapter: Path | None,
-    **asked: tuple[str, ...] | str | int | None,
-) -> None:
+def plan_command(words: tuple[str, ...], as_json: bool, traceback: bool, **asked: Any) -> None:
     """Say what an export would make for each device, and why, without any work.
 
     For each device: the recipe and the context that fit best and every better one with what it missed,
@@ -57,26 +50,21 @@ def plan_command(
 
     Exit codes: 0 every device is served, 1 on some nothing fits, 2 refused.
     """
+    refuse_blanks(asked["profiles"], words)
     with exit_codes(traceback):
-        refuse_blanks(asked["profiles"], words)
         quieten()
-        from exporter.planning.candidates import AskedFor
         from exporter.planning.outlook import PlanOrder, look_ahead
-        from exporter.planning.profiles import load_device, load_target, profile_names
-        from exporter.planning.recipe import load_recipe
+        from exporter.planning.profiles import profile_names
+        from exporter.request import Flags, make_request
 
-        profiles: tuple[str, ...] = asked["profiles"]  # type: ignore[assignment]
-        kinds: tuple[str, ...] = asked["targets"]  # type: ignore[assignment]
-        formats: tuple[Format, ...] = asked["formats"]  # type: ignore[assignment]
-        named = [load_target(each) for each in kinds] + [load_device(each) for each in profiles]
-        targets = named or [load_device(each) for each in profile_names()]
-        recipe, context = asked["recipe"], asked["context"]
-        chosen = None if recipe is None else load_recipe(str(recipe))
+        flags = Flags(**asked)
+        if not (flags.targets or flags.profiles):
+            flags = replace(flags, profiles=profile_names())
+        request = make_request(flags)
         console = make_console()
         if not as_json:
-            say_what_it_means(model, console)
-        wanted = AskedFor(chosen, context if isinstance(context, int) else None, formats)
-        outlook = look_ahead(PlanOrder(model, adapter, targets, wanted))
+            say_what_it_means(flags.model, console)
+        outlook = look_ahead(PlanOrder(flags.model, flags.adapter, request.targets, request.asked))
         if as_json:
             from runtimes.records import to_plain
 

@@ -36,23 +36,23 @@ def held_by_litert(opened: OpenedModel) -> tuple[HeldMemory, ...]:
             HeldMemory("weights", on_gpu + opened.rope_bytes, "gpu"),
             HeldMemory("KV cache", cache, "gpu"),
             HeldMemory("activations", _activations(opened), "gpu"),
-            HeldMemory("weights, mapped", tables, "file"),
+            HeldMemory("weights (mapped)", tables, "file"),
             HeldMemory("logits", _logits(opened), "private"),
             opened.tokenizer,
             HeldMemory("runtime", GPU_RUNTIME, "private"),
-            HeldMemory("runtime, mapped", LIBRARIES, "file"),
+            HeldMemory("runtime (mapped)", LIBRARIES, "file"),
         )
     packed = [opened.stored(each) + ROW_FACTS * each.shape[0] for each in opened.multiplied]
     return (
-        HeldMemory("weights, packed and mapped", sum(packed), "file"),
-        HeldMemory("weights, mapped", tables + opened.rope_bytes, "file"),
-        HeldMemory("largest matrix, packed again", max(packed), "private"),
+        HeldMemory("weights (packed)", sum(packed), "file"),
+        HeldMemory("weights (mapped)", tables + opened.rope_bytes, "file"),
+        HeldMemory("largest matrix (again)", max(packed), "private"),
         HeldMemory("KV cache", cache, "private"),
         HeldMemory("activations", _activations(opened), "private"),
         HeldMemory("logits", _logits(opened), "private"),
         opened.tokenizer,
         HeldMemory("runtime", INTERPRETER + _operators(opened), "private"),
-        HeldMemory("runtime, mapped", LIBRARIES, "file"),
+        HeldMemory("runtime (mapped)", LIBRARIES, "file"),
     )
 
 

@@ -29,14 +29,14 @@ def held_by_onnx(opened: OpenedModel) -> tuple[HeldMemory, ...]:
         return _by_cuda(opened)
     tables = sum(opened.stored(each) for each in opened.tables)
     return (
-        HeldMemory("weights, packed", sum(_packed(opened, each) for each in opened.multiplied), "private"),
-        HeldMemory("weights, mapped", tables + opened.rope_bytes, "file"),
+        HeldMemory("weights (packed)", sum(_packed(opened, each) for each in opened.multiplied), "private"),
+        HeldMemory("weights (mapped)", tables + opened.rope_bytes, "file"),
         HeldMemory("KV cache", opened.cache_bytes, "private"),
         HeldMemory("activations", _activations(opened), "private"),
         HeldMemory("logits", _logits(opened), "private"),
         opened.tokenizer,
         HeldMemory("runtime", INTERPRETER, "private"),
-        HeldMemory("runtime, mapped", LIBRARIES, "file"),
+        HeldMemory("runtime (mapped)", LIBRARIES, "file"),
     )
 
 

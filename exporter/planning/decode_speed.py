@@ -18,8 +18,8 @@ from runtimes.formats import Accelerator
 # The share of the bandwidth that the worse and the better of the published rows reach: their tenth and
 # ninetieth percentiles, rounded to 0.05. A test holds them to benchmarks/published_speeds.toml.
 EFFICIENCY: dict[Accelerator, tuple[float, float]] = {
-    "CPU": (0.30, 0.60),
-    "GPU": (0.40, 0.85),
+    "CPU": (0.35, 0.55),
+    "GPU": (0.50, 0.80),
     "NPU": (0.50, 0.55),
 }
 

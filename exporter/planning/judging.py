@@ -6,6 +6,8 @@ predicting (`exporter.planning.on_device`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import required_formats
 from exporter.planning.device_profile import DeviceProfile
@@ -93,4 +95,13 @@ def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOn
         notes.append(f"{lowered[0].upper()}{lowered[1:]}.")
     if (beyond := beyond_buffer(profile, best.format, spec, plan)) is not None:
         notes.append(beyond)
-    return tuple(notes)
+    return (*notes, *_left_out(spec, plan, profile))
+
+
+def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[str]:
+    """Formats the device has a runtime for that are no part of the plan because they miss a gate."""
+    for format in profile.formats:
+        if format not in plan.variant.formats:
+            found = artifact_on_device(spec, plan, profile, format, WrittenSizes(0, {}))
+            if missed := missed_gates(profile, plan, found):
+                yield f"Without {format}: {'; '.join(missed)}."

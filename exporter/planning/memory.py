@@ -2,7 +2,7 @@
 
 Upper estimates of a process's total resident memory, mapped files included, from shapes alone; the
 constants, and those of each runtime (`exporter.formats`), stand above what `benchmarks/family.py` measures,
-which prints both. Not about devices (`estimates`).
+which prints both. Not about devices (`exporter.formats.held_memory`).
 """
 
 from __future__ import annotations

@@ -16,33 +16,24 @@ from pathlib import Path
 from exporter import __version__
 from exporter.checkpoints.open import open_checkpoint, published_name
 from exporter.formats.table import facts_of
-from exporter.models.components import text_alone
-from exporter.models.published import published_spec
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PlannedModel
+from exporter.planning.planner import PlannedModel, Rejected
 from exporter.planning.profiles import Target
+from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 
 OUTLOOK_SCHEMA_VERSION = 1
 
-LONGEST_TEXT = 2112  # tokens of the evaluation text and of that with facts from far back, in any vocabulary
-LOGITS_FILES = 4  # of each evaluation token, beside each other
+LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
+EVALUATED = 1400  # tokens of the one whose logits are kept
+LOGITS_FILES = 4  # of each of them, beside each other
 OF_ANY_FORMAT = ("accelerate", "compressed-tensors", "safetensors", "tokenizers", "torch", "transformers")
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A recipe and a context that were better by order, and why they are out."""
-
-    recipe: str
-    context: int
-    why: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class DeviceOutlook:
 
     verdict: DeviceVerdict
     release: str | None
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[Rejected, ...]
     nearest: str | None
 
 
@@ -110,10 +101,8 @@ class PlanOrder:
 def look_ahead(order: PlanOrder) -> Outlook:
     """Raises as opening a checkpoint and as `plan_releases`."""
     name = published_name(order.reference)
-    if name is not None and order.adapter is None:
-        spec = published_spec(name.model)
-        model = PlannedModel(name.model, text_alone(spec), {})
-    else:
+    model = published_model(order.reference, order.adapter)
+    if model is None:
         source = open_checkpoint(order.reference, order.adapter)
         model = PlannedModel(source.name, source.components, source.held)
     planned = plan_releases(model, order.targets, order.asked)
@@ -144,11 +133,10 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
         found |= {verdict.profile: (verdict, each.label) for verdict in each.verdicts}
     rows = []
     for target in planned.targets:
-        rejected = tuple(RejectedRow(out.recipe, out.context, out.why) for out in target.rejected)
         for profile in target.target.profiles:
             if profile.name in found:
                 verdict, release = found[profile.name]
-                rows.append(DeviceOutlook(verdict, release, rejected, target.nearest))
+                rows.append(DeviceOutlook(verdict, release, target.rejected, target.nearest))
     return list({each.verdict.profile: each for each in rows}.values())
 
 
@@ -181,7 +169,7 @@ def _needs(spec: ModelSpec, planned: PlannedReleases) -> ExportNeeds | None:
         for each in planned.releases
         for artifact in {a.format: a for verdict in each.verdicts for a in verdict.artifacts}.values()
     )
-    positions = min(max(plan.variant.context for plan in plans), LONGEST_TEXT)
+    positions = min(max(plan.variant.context for plan in plans), EVALUATED)
     logits = LOGITS_FILES * positions * spec.vocab_size * 4
     families = {family.name: family for plan in plans for family in plan.families}.values()
     twins = max((family.memory.twin or family.memory.twin_matrices for family in families), default=0)

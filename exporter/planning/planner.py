@@ -64,9 +64,6 @@ class Rejected:
     context: int
     why: tuple[str, ...]
 
-    def sentence(self) -> str:
-        return f"{self.recipe} at {self.context:,}: {'; '.join(self.why)}."
-
 
 @dataclass(frozen=True)
 class TargetPlan:
@@ -176,10 +173,11 @@ class Planner:
         meant: tuple[Accelerator, ...] = tuple(
             variant.accelerators.get(each, "CPU") for each in variant.formats
         )
-        key = (variant.name, variant.recipe.name, variant.context, variant.formats, meant)
+        key = (variant.recipe.name, variant.recipe.text, variant.context, variant.formats, meant)
         if key not in self._plans:
             self._plans[key] = make_plan(self.model.components, variant, self.model.held)
-        return self._plans[key]
+        made = self._plans[key]
+        return replace(made, variant=replace(variant, context=made.variant.context))
 
     def _misses(
         self,
@@ -216,7 +214,7 @@ class Planner:
 
     def _nearest(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> str:
         """The first that would fit, whatever the gates ask for; else how much the smallest lacks."""
-        smallest: tuple[int, str] | None = None
+        smallest: tuple[tuple[int, int], str] | None = None
         for candidate in nearby(target, asked, self.model.spec.context_length):
             try:
                 made = self._made(target, candidate, formats)
@@ -227,8 +225,7 @@ class Planner:
             if not misses:
                 return f"The nearest that would fit is {where}."
             clause = "; ".join(next(iter(misses.values())))
-            size = sum(plan.weight_bytes for plan in made.plans) + candidate.context
+            size = sum(plan.weight_bytes for plan in made.plans), candidate.context
             if smallest is None or size < smallest[0]:
                 smallest = size, f"Nothing would fit; nearest is {where}, which misses by this: {clause}."
-        assert smallest is not None
-        return smallest[1]
+        return "Nothing else can be made for it." if smallest is None else smallest[1]

@@ -52,13 +52,14 @@ def plan_releases(
         PlannedRelease(plan, label, _verdicts(planner, plan))
         for plan, label in zip(plans, labels, strict=True)
     )
-    left_out = tuple(
+    left_out = (
         _left_out(planner, each, profile)
         for each in planned
-        if each not in made
+        if not (each.fits or anyway)
         for profile in each.target.profiles
     )
-    return PlannedReleases(planned, releases, left_out)
+    rows = tuple(row for row in left_out if row is not None)
+    return PlannedReleases(planned, releases, rows)
 
 
 def _merged(planned: Sequence[TargetPlan]) -> tuple[Plan, ...]:
@@ -118,8 +119,9 @@ def _verdicts(planner: Planner, plan: Plan) -> tuple[DeviceVerdict, ...]:
     return tuple(replace(each, recipe=name) for each in found if each is not None)
 
 
-def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> DeviceVerdict:
-    """The verdict on the last that competed, with what is nearest."""
+def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> DeviceVerdict | None:
+    """The verdict on the last that competed, with what is nearest; None for a device without a runtime for
+    any of the formats."""
     found = [
         verdict
         for plan in planned.plans
@@ -128,6 +130,8 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
         )
     ]
     why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
+    if not found:
+        return None
     return replace(found[0], fit="does not fit", reason=f"Nothing fits: {why}. {planned.nearest}")
 
 
@@ -136,7 +140,10 @@ def require_releases(planned: PlannedReleases) -> None:
     if planned.releases:
         return
     names = ", ".join(each.target.name for each in planned.targets)
-    reasons = " ".join(f"{each.profile}: {each.reason}" for each in planned.left_out)
+    several = len(planned.left_out) > 1
+    reasons = " ".join(
+        f"{each.profile}: {each.reason}" if several else each.reason for each in planned.left_out
+    )
     raise PlanError(
         names,
         reasons.rstrip("."),

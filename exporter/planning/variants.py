@@ -1,6 +1,6 @@
 """`Variant`: one way to ship a checkpoint.
 
-A job may have several. Not about whether it can be done (`plan`), or fits a device (`estimates`).
+A job may have several. Not about whether it can be done (`plan`), or fits a device (`planner`).
 """
 
 from __future__ import annotations

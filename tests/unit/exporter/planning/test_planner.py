@@ -1,0 +1,177 @@
+"""The planner: the best recipe that fits, why no better one, and what is nearest where nothing does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.errors import PlanError
+from exporter.models.components import text_alone
+from exporter.models.published import published_spec
+from exporter.planning.candidates import AskedFor, accelerators_of
+from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.planner import PlannedModel, Planner, TargetPlan
+from exporter.planning.profiles import Target, load_profile, load_target
+from exporter.planning.recipe import load_recipe
+
+GB = 10**9
+
+
+def model(name: str = "gemma-2-2b") -> PlannedModel:
+    return PlannedModel(name, text_alone(published_spec(name)), {})
+
+
+def device(name: str, app: int | None = None) -> DeviceProfile:
+    """A shipped profile, with so much memory for an app."""
+    profile = load_profile(name)
+    if app is None:
+        return profile
+    fact = replace(profile.memory.app, bytes=app)
+    return replace(profile, memory=replace(profile.memory, app=fact, app_with_entitlement=None))
+
+
+def planned(profile: DeviceProfile, asked: AskedFor | None = None, of: str = "gemma-2-2b") -> TargetPlan:
+    return Planner(model(of)).plan(Target(profile.name, (profile,)), asked or AskedFor())
+
+
+def recipe_of(found: TargetPlan) -> tuple[str, int]:
+    (plan,) = found.plans
+    return plan.variant.recipe.name, plan.variant.context
+
+
+@pytest.mark.parametrize(
+    ("app", "recipe", "context", "rejected"),
+    [
+        (6 * GB, "int8", 2048, []),
+        (int(4.2 * GB), "int4", 2048, ["int8"]),
+        (int(3.2 * GB), "int4", 1024, ["int8", "int4", "int8"]),
+    ],
+)
+def test_the_best_recipe_that_fits_is_chosen_and_every_better_one_has_a_reason(
+    app: int, recipe: str, context: int, rejected: list[str]
+) -> None:
+    found = planned(device("android-8gb", app))
+    assert recipe_of(found) == (recipe, context)
+    assert [each.recipe for each in found.rejected] == rejected
+    assert all("litertlm on the CPU takes" in each.why[0] for each in found.rejected)
+    assert found.fits
+    assert found.nearest is None
+
+
+def test_where_nothing_fits_the_nearest_that_would_is_named_beyond_the_gates() -> None:
+    found = planned(device("android-8gb", int(2.95 * GB)))
+    assert not found.fits
+    assert found.nearest == "The nearest that would fit is int4 with a context of 512."
+    assert "android-8gb" in found.misses
+    assert recipe_of(found) == ("int4", 1024), "what is made anyway"
+
+
+def test_a_budget_below_any_recipe_says_by_how_much_the_smallest_misses_it() -> None:
+    found = planned(device("android-8gb", GB))
+    assert found.nearest is not None
+    assert "Nothing would fit; nearest is int4 with a context of 256" in found.nearest
+    assert "of 1,000 MB" in found.nearest
+
+
+def test_four_bits_are_not_made_by_row_for_a_gpu_in_silence() -> None:
+    found = planned(device("pixel-8", int(3 * GB)))
+    assert not found.fits
+    reasons = [why for each in found.rejected for why in each.why if each.recipe == "int4"]
+    assert "int4-g32 would become int4-channel, which loses more than the recipe promises" in reasons
+
+
+def test_a_profile_that_asks_for_more_than_a_recipe_promises_does_not_get_it() -> None:
+    profile = device("android-8gb", int(4.2 * GB))
+    strict = replace(profile, gates=replace(profile.gates, fidelity="near-lossless"))
+    found = planned(strict)
+    assert recipe_of(found) == ("int8", 1024)
+    assert "is calibrated: it may cost 0.2 nats, and near-lossless or better is asked for" in [
+        why for each in found.rejected for why in each.why
+    ]
+
+
+def test_a_recipe_that_was_asked_for_is_made_whatever_it_promises_and_still_has_to_fit() -> None:
+    profile = device("android-8gb")
+    strict = replace(profile, gates=replace(profile.gates, fidelity="exact"))
+    asked = AskedFor(recipe=load_recipe("int4-fast"), context=512)
+    assert recipe_of(planned(strict, asked)) == ("int4-fast", 512)
+    assert not planned(device("android-8gb", GB), asked).fits
+
+
+def test_a_profile_without_kernels_for_blocks_gets_none() -> None:
+    profile = device("android-8gb", int(4.2 * GB))
+    runtime = profile.runtimes["litertlm"]
+    without = replace(runtime, blockwise=replace(runtime.blockwise, kernels=False))
+    found = planned(replace(profile, runtimes={**profile.runtimes, "litertlm": without}))
+    assert recipe_of(found) == ("int8", 1024)
+    assert ("int4-g32 wants kernels for blocks, which LiteRT has not there",) in [
+        each.why for each in found.rejected
+    ]
+
+
+def test_a_gate_on_the_file_counts_too() -> None:
+    profile = device("rtx-3060-12gb")
+    small = replace(profile, gates=replace(profile.gates, artifact_bytes=2 * GB))
+    found = planned(small)
+    assert recipe_of(found) == ("int4-zp", 4096)
+    assert found.rejected[0].why == ("onnx has 2,671 MB on disk of 2,000 MB at most",)
+
+
+def test_a_format_no_device_requires_is_left_out_where_it_does_not_fit() -> None:
+    found = planned(device("macbook-m4-pro", int(3.6 * GB)))
+    (plan,) = found.plans
+    assert (plan.variant.recipe.name, plan.variant.formats) == ("int8", ("coreml",))
+    both = planned(device("macbook-m4-pro"))
+    assert both.plans[0].variant.formats == ("onnx", "coreml")
+
+
+def test_a_format_that_was_asked_for_is_made_for_who_requires_another() -> None:
+    found = planned(device("android-8gb"), AskedFor(formats=("onnx",)))
+    assert found.plans[0].variant.formats == ("onnx",)
+    assert found.fits
+
+
+def test_a_target_is_served_by_one_candidate_that_fits_all_its_devices() -> None:
+    found = Planner(model("gemma-3-270m")).plan(load_target("all"), AskedFor())
+    (plan,) = found.plans
+    assert (plan.variant.recipe.name, plan.variant.context) == ("int8", 2048)
+    assert plan.variant.formats == ("litertlm", "onnx", "onnx-web", "coreml")
+    assert found.fits
+
+
+def test_a_target_means_each_format_for_its_most_particular_accelerator() -> None:
+    assert accelerators_of(load_target("android").profiles) == {"litertlm": "CPU", "onnx": "CPU"}
+    assert accelerators_of((load_profile("pixel-9"),)) == {"litertlm": "GPU", "onnx": "CPU"}
+    everything = accelerators_of(load_target("all").profiles)
+    assert (everything["onnx"], everything["onnx-web"]) == ("CPU", "GPU")
+
+
+def test_formats_that_cannot_carry_a_recipe_get_the_one_it_names() -> None:
+    asked = AskedFor(recipe=load_recipe("int4-zp"), context=512)
+    found = planned(device("android-8gb"), asked, of="gemma-3-270m")
+    assert {plan.variant.recipe.name: plan.variant.formats for plan in found.plans} == {
+        "int4-zp": ("onnx",),
+        "int4": ("litertlm",),
+    }
+
+
+def test_a_budget_s_recipe_is_sized_by_its_budget() -> None:
+    profile = device("raspberry-pi-5", int(1.1 * GB))
+    assert planned(
+        profile, AskedFor(recipe=load_recipe("mixed:220MB"), context=512), of="gemma-3-270m"
+    ).fits
+    tight = device("raspberry-pi-5", int(0.8 * GB))
+    wide = planned(tight, AskedFor(recipe=load_recipe("int8"), context=512), of="gemma-3-270m")
+    assert not wide.fits
+
+
+def test_what_nothing_can_be_made_of_is_refused_as_the_plan_refuses_it() -> None:
+    with pytest.raises(PlanError, match="choose a context from 1 to 8192"):
+        planned(device("android-8gb"), AskedFor(context=10**6))
+
+
+def test_a_model_of_fewer_positions_than_the_device_has_gets_them_all() -> None:
+    short = replace(published_spec("gemma-3-270m"), context_length=600)
+    found = Planner(PlannedModel("short", text_alone(short), {})).plan(load_target("desktop"), AskedFor())
+    assert found.plans[0].variant.context == 600

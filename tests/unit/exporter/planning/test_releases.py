@@ -1,0 +1,97 @@
+"""Several devices: a release for each variant that differs, its name, and a row for who gets none."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.errors import PlanError
+from exporter.planning.candidates import AskedFor
+from exporter.planning.profiles import load_device, load_target
+from exporter.planning.recipe import load_recipe
+from exporter.planning.releases import PlannedReleases, plan_releases, require_releases
+from tests.unit.exporter.planning.test_planner import model
+
+
+def planned(*names: str, of: str = "gemma-2-2b", **asked: object) -> PlannedReleases:
+    anyway = bool(asked.pop("anyway", False))
+    wanted = AskedFor(**asked)  # type: ignore[arg-type]  # what a test says of it
+    return plan_releases(model(of), [load_device(name) for name in names], wanted, anyway)
+
+
+def test_devices_that_come_to_the_same_share_a_release() -> None:
+    found = planned("pixel-8", "macbook-m3-pro", "galaxy-s25", "macbook-m2-pro")
+    assert [(each.label, [v.profile for v in each.verdicts]) for each in found.releases] == [
+        ("int8-2048", ["pixel-8", "galaxy-s25"]),
+        ("int8-4096", ["macbook-m3-pro", "macbook-m2-pro"]),
+    ]
+    assert found.releases[0].plan.variant.name == "pixel-8+galaxy-s25"
+    assert found.left_out == ()
+
+
+def test_names_grow_until_they_tell_releases_apart() -> None:
+    assert [each.label for each in planned("pixel-8").releases] == ["int8"]
+    assert [each.label for each in planned("pixel-8", "raspberry-pi-5").releases] == ["int8", "int4"]
+    same_length = planned("macbook-m1", "jetson-orin-nano")
+    assert [each.label for each in same_length.releases] == ["int8-4096-onnx+coreml", "int8-4096-litertlm"]
+
+
+def test_schemes_that_differ_with_the_accelerator_are_other_releases() -> None:
+    found = planned("pixel-9", "android-8gb", of="gemma-3-270m", recipe=load_recipe("int4"))
+    schemes = [set(each.plan.scheme_counts()) for each in found.releases]
+    assert schemes == [{"int8-channel", "int4-channel"}, {"int8-channel", "int4-g32"}]
+    assert len({each.label for each in found.releases}) == 2
+
+
+def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
+    found = planned("iphone-13-pro", "macbook-m4-pro", of="gemma-2-9b")
+    assert [v.profile for each in found.releases for v in each.verdicts] == ["macbook-m4-pro"]
+    (row,) = found.left_out
+    assert (row.profile, row.fit) == ("iphone-13-pro", "does not fit")
+    assert row.reason.startswith("Nothing fits: coreml on the NPU takes")
+    assert "nearest is int4 with a context of 256" in row.reason
+    assert row.artifacts
+
+
+def test_nothing_at_all_is_refused_with_what_is_nearest_unless_it_is_wanted_anyway() -> None:
+    refused = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b")
+    with pytest.raises(PlanError, match=r"iphone-13-pro, pixel-8: .*nearest is int4.*--anyway"):
+        require_releases(refused)
+    anyway = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b", anyway=True)
+    require_releases(anyway)
+    assert anyway.left_out == ()
+    assert {v.fit for each in anyway.releases for v in each.verdicts} == {"does not fit"}
+
+
+def test_a_verdict_says_what_decided_and_what_else_to_know() -> None:
+    (release,) = planned("iphone-15-pro", of="gemma-2-2b").releases
+    (verdict,) = release.verdicts
+    assert verdict.fit == "fits with entitlement"
+    assert "of the 6,000 MB an app may use (phys_footprint, estimate)." in verdict.reason
+    assert verdict.sourced
+    (web,) = planned("default-web", of="gemma-3-270m").releases
+    assert "model.embed_tokens.weight takes 168,296,448 bytes, and a buffer of its GPU 134,217,728" in (
+        web.verdicts[0].reason
+    )
+
+
+def test_a_format_that_was_left_out_for_want_of_room_is_named() -> None:
+    (release,) = planned("pixel-8", of="gemma-4-e2b").releases
+    assert release.plan.variant.formats == ("litertlm",)
+    assert "Without onnx: onnx on the CPU takes" in release.verdicts[0].reason
+    (whole,) = planned("pixel-8", of="gemma-3-270m").releases
+    assert "Without" not in whole.verdicts[0].reason
+
+
+def test_a_recipe_below_the_class_says_so_where_it_was_asked_for() -> None:
+    (release,) = planned("android-8gb", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
+    assert (
+        "The recipe is rough, and the profile asks for calibrated or better." in release.verdicts[0].reason
+    )
+
+
+def test_a_target_s_devices_are_all_judged() -> None:
+    found = plan_releases(model("gemma-3-270m"), [load_target("all")], AskedFor())
+    (release,) = found.releases
+    assert release.label == "int8"
+    assert [v.profile for v in release.verdicts] == [each.name for each in load_target("all").profiles]
+    assert release.plan.variant.name == "all"

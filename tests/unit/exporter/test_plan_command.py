@@ -1,0 +1,144 @@
+"""`gemma-export plan` and `gemma-export profiles`: what they print, refuse, and do without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+from exporter.planning.profiles import profile_names
+from exporter.resources import data_directory
+from tests.checkpoints import write_huggingface
+
+HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "coremltools", "ai_edge_litert", "huggingface_hub")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def imported(*arguments: str) -> list[str]:
+    """Heavy packages that a command has imported when it is done, in a process of its own."""
+    program = (
+        "import sys; from click.testing import CliRunner; from exporter.cli import main; "
+        f"CliRunner().invoke(main, {list(arguments)!r}); print(*set(sys.modules) & set({HEAVY!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "--model", "9b", "--profile", "macbook-m3-pro", "--profile", "pixel-8"),
+        ("plan", "--model", "9b", "--profile", "pixle-8"),
+        ("--profile", "pixle-8"),
+        ("profiles",),
+    ],
+)
+def test_planning_a_published_model_and_refusing_a_name_import_nothing_heavy(
+    arguments: tuple[str, ...],
+) -> None:
+    assert imported(*arguments) == []
+
+
+def test_a_local_checkpoint_is_planned_without_torch(tmp_path: Path) -> None:
+    checkpoint = write_huggingface(tmp_path / "checkpoint")
+    found = imported("plan", "--model", str(checkpoint), "--profile", "pixel-8")
+    assert not {"torch", "transformers", "coremltools"} & set(found)
+    result = run("plan", "--model", str(checkpoint), "--profile", "pixel-8", "--json")
+    assert result.exit_code == 0, result.output
+    assert "model.safetensors" in json.loads(result.stdout)["source"]
+
+
+def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes() -> None:
+    result = run("plan", "--model", "2b", "--profile", "android-8gb", "--profile", "macbook-m3-pro")
+    assert result.exit_code == 0
+    for words in (
+        "2b means gemma-2-2b",
+        "android-8gb: litertlm on the CPU fits: 3,395 MB at the peak of the 4,295 MB an app may use",
+        "not int8 at 2,048: litertlm on the CPU takes",
+        "weights (packed)",
+        "Release int4 for android-8gb: litertlm 1,769 MB, onnx 1,901 MB.",
+        "Release int8 for macbook-m3-pro",
+        "The export takes up to",
+        "no device took part",
+    ):
+        assert words in result.output, words
+
+
+def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() -> None:
+    result = run("plan", "--model", "9b", "--profile", "pixel-8")
+    assert result.exit_code == 1
+    assert "pixel-8: Nothing fits: " in result.output
+    assert "Nothing would fit; nearest is int4 with a context of 256" in result.output
+
+
+def test_a_plan_as_json_has_a_key_for_a_cache_and_nothing_beside_it() -> None:
+    result = run("plan", "--model", "2b", "--profile", "pixel-8", "--json")
+    found = json.loads(result.stdout)
+    assert len(found["cache_key"]) == 64
+    assert found["source"] == {"repository": "google/gemma-2-2b", "revision": "main"}
+    assert found["versions"]["gemma-export"]
+    assert found["devices"][0]["verdict"]["artifacts"][0]["memory"]["KV cache"] > 0
+
+
+def test_without_a_device_every_one_is_planned() -> None:
+    result = run("plan", "--model", "gemma-3-270m", "--json")
+    assert [each["verdict"]["profile"] for each in json.loads(result.stdout)["devices"]] == list(
+        profile_names()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--recipe", "int5"), "use one of as-stored"),
+        (("--context", "100000"), "choose a context from 1 to 8192"),
+        (("--profile", "./nowhere.toml"), "there is no such file"),
+        (("--target", "watch"), "is not one of"),
+        (("nonsense",), "nothing is called nonsense here"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    result = run("plan", "--model", "2b", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_profile_of_ones_own_is_planned_for_and_a_contradiction_in_it_refused(tmp_path: Path) -> None:
+    text = (data_directory("device_profiles") / "pixel-8.toml").read_text(encoding="utf-8")
+    mine = tmp_path / "my-phone.toml"
+    mine.write_text(text.replace('name = "pixel-8"', 'name = "my-phone"'), encoding="utf-8")
+    assert run("plan", "--model", "2b", "--profile", str(mine)).exit_code == 0
+    wrong = mine.read_text(encoding="utf-8").replace("bytes = 4_294_967_296", "bytes = 40_294_967_296")
+    mine.write_text(wrong, encoding="utf-8")
+    result = run("plan", "--model", "2b", "--profile", str(mine))
+    assert result.exit_code == 2
+    assert "my-phone.toml: $.memory.app.bytes: is more than the device's ram" in result.stderr
+
+
+def test_profiles_are_listed_with_how_much_of_them_is_sourced() -> None:
+    result = run("profiles")
+    assert result.exit_code == 0
+    for words in ("pixel-8", "litertlm (GPU)", "int8, int4", "GeForce RTX 3060", " of "):
+        assert words in result.output
+
+
+def test_profiles_as_json_have_every_fact_with_its_source() -> None:
+    found = json.loads(run("profiles", "--json").stdout)
+    assert [each["name"] for each in found] == list(profile_names())
+    assert found[0]["memory"]["app"]["source"]
+
+
+def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    result = run("--model", "9b", "--profile", "pixel-8", "-o", str(tmp_path / "release"))
+    assert result.exit_code == 2
+    assert "error: pixel-8: Nothing fits: " in result.stderr
+    assert "or export it with --anyway" in result.stderr
+    assert list(tmp_path.iterdir()) == []
