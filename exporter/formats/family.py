@@ -74,6 +74,7 @@ class FormatFacts:
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
     own tools. apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
+    in_gallery: whether AI Edge Gallery opens it.
     """
 
     name: Format
@@ -81,6 +82,7 @@ class FormatFacts:
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
     apart: tuple[Role, ...] = ()
+    in_gallery: bool = False
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ LITERT = RuntimeFamily(
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
             apart=(Role.PER_LAYER_EMBEDDING,),
+            in_gallery=True,
         ),
     ),
     schemes=frozenset({"int8-channel", "int4-channel", "int4-g32", "int2-channel", "fp16", "fp32"}),

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exporter.formats.table import family_of
+from exporter.formats.table import facts_of, family_of
 from exporter.planning.plan import Plan
 from runtimes.formats import Accelerator
 from runtimes.manifest import Artifact
 
 ALLOWLIST_NAME = "model_allowlist.json"
-BUNDLE = "litertlm"
 TASKS = ("llm_chat", "llm_prompt_lab")
 # How Google's own entries sample every Gemma.
 SAMPLING = {"topK": 64, "topP": 0.95, "temperature": 1.0}
@@ -27,7 +26,9 @@ SAMPLING = {"topK": 64, "topP": 0.95, "temperature": 1.0}
 def write_allowlist(release: Path, model: str, plan: Plan, artifacts: tuple[Artifact, ...]) -> None:
     """Write it beside the bundles of an instruction-tuned model; nothing where there is no bundle."""
     entries = [
-        _entry(release, model, plan, artifact) for artifact in artifacts if artifact.format == BUNDLE
+        _entry(release, model, plan, artifact)
+        for artifact in artifacts
+        if facts_of(artifact.format).in_gallery
     ]
     if entries:
         text = json.dumps({"models": entries}, indent=2, ensure_ascii=False) + "\n"
