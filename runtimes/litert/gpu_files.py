@@ -45,6 +45,7 @@ def gpu_files(path: Path, scratch: Path) -> GpuFiles:
     """
     try:
         text = scratch / "text.tflite"
+        text.unlink(missing_ok=True)  # of an opening before, and a link must not be written through
         if not is_container(path):
             text.symlink_to(path.resolve())
             return GpuFiles(text, {})

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtimes.errors import ArtifactError, BeyondAdapter
+from runtimes.formats import Format
 from runtimes.litert.gpu_files import gpu_files, largest_tensor, require_room
 from tests.unit.exporter.lowering.litert.tiny_releases import TinyRelease
 
@@ -19,6 +20,18 @@ def test_a_tflite_is_opened_from_elsewhere(tiny_release: TinyRelease, tmp_path: 
     assert files.text.parent == tmp_path, "caches are written beside it"
     assert files.text.read_bytes() == path.read_bytes()
     assert files.embedders == {}
+
+
+@pytest.mark.parametrize("format", ["tflite", "litertlm"])
+def test_a_model_is_opened_a_second_time_from_the_same_place(
+    tiny_release: TinyRelease, tmp_path: Path, format: Format
+) -> None:
+    """A path runs the evaluation text, and then asks for facts from far back."""
+    path = tiny_release.directory / tiny_release.artifacts[format].path
+    before = path.read_bytes()
+    first = gpu_files(path, tmp_path).text.read_bytes()
+    assert gpu_files(path, tmp_path).text.read_bytes() == first
+    assert path.read_bytes() == before
 
 
 def test_a_bundle_s_text_model_is_cut_out_whole(tiny_release: TinyRelease, tmp_path: Path) -> None:
