@@ -64,4 +64,3 @@ def test_a_base_model_is_not_talked_to(chat: bool) -> None:
     bundle = Artifact("text", "litertlm", "model.litertlm", 2048, 262144, 128, "none")
     text = facts_of("litertlm").how_to_run(bundle, Prompting("<bos>", chat))
     assert ("--no-template" in text) == (not chat)
-    assert ("This is a base model" in text) == (not chat)
