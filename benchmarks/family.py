@@ -22,8 +22,8 @@ from benchmarks.one_variant import plan_for
 from benchmarks.random_checkpoint import write_random_checkpoint
 from exporter.checkpoints.open import open_source
 from exporter.packaging.staging import held_back_directory
-from exporter.pipeline import planned_stages
 from exporter.reference.texts import Texts
+from exporter.stage_memory import planned_stages
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.validation.verdict import Passed
 from exporter.views.json_report import read_report
