@@ -88,7 +88,7 @@ def test_what_two_variants_share_is_made_once(tmp_path: Path, told: Counter[str]
     assert (first.published, second.published) == (True, True), second.report.gates
     assert {name: each.lowered for name, each in counting.items()} == {"onnx": 1, "litert": 1}
     assert told["transformers, original checkpoint: layers"] == 3, "the text once, greedy tokens twice"
-    assert told["transformers, quantised checkpoint: layers"] == 1
+    assert told["transformers, quantised checkpoint: layers"] == 2, "the text once, special tokens once"
     assert told["measure activations"] == 1
     for path in ("onnx/model.onnx", "onnx/model.onnx.data"):
         one, two = tmp_path / "one" / path, tmp_path / "two" / path
@@ -106,7 +106,7 @@ def test_what_differs_is_made_again(tmp_path: Path, told: Counter[str]) -> None:
     done = releases(tmp_path, job, told, ("one", "short", "float"))
     assert all(each.published for each in done)
     assert counting["onnx"].lowered == 3
-    assert told["transformers, quantised checkpoint: layers"] == 2
+    assert told["transformers, quantised checkpoint: layers"] == 4, "of each of two checkpoints"
     texts = [each.report.text_tokens for each in done]
     assert texts == [TOKENS, 49, TOKENS], "the short one compares the beginning of what the others do"
     kl = [each.report.comparisons[0].statistics.mean_kl for each in done]
