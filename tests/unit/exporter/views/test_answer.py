@@ -68,7 +68,8 @@ def test_where_no_device_was_asked_about_the_reason_is_told() -> None:
 
 
 def test_why_a_device_does_not_simply_fit_is_told_at_once_and_the_rest_later() -> None:
-    _, *first = device_sentences(passing())
+    _, how_far_off, *first = device_sentences(passing())
+    assert "was measured" in how_far_off
     assert first == [f"iPhone 15 Pro: {IPHONE.reason}"]
     assert device_reasons(passing()) == (f"Pixel 8 (Tensor G3): {PIXEL.reason}", *first)
 
