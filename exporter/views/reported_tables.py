@@ -1,4 +1,4 @@
-"""Releases side by side by their own reports: what became of them, figures, changes, devices.
+"""Releases side by side by their own reports: outcomes, figures, changes, devices.
 
 Not about what is compared with what (`exporter.validation.reported`).
 """
@@ -15,14 +15,15 @@ from exporter.validation.reported import ReportedArtifact, ReportedChange, Repor
 from exporter.views.answer import DEVICE_COLUMNS, NO_DEVICE, UNKNOWN, device_row
 from exporter.views.table import Column, Row, Table, columns
 from exporter.views.terminal import print_table
-from exporter.views.wording import number, one_line, percent, plus_minus, size
+from exporter.views.wording import number, one_line, percent, size
 
-FIGURES = ("Size", "Context", "Mean KL", "Top-1", "Perplexity ratio", "Prefill tok/s", "Decode tok/s",
+FIGURES = ("Size", "Context", "Mean KL", "Top-1", "Perplexity", "Prefill", "Decode",
            "Peak memory", "KV cache")  # fmt: skip
 CHANGES = ("Size", "Mean KL", "Top-1", "Prefill", "Decode", "Peak memory", "KV cache")
 MEANING = (
-    "By the releases' own reports: quality end to end on the evaluation text, each artifact's worst route; "
-    "speed and resident memory as of the machine that made the release."
+    "By the releases' own reports: quality end to end on the evaluation text, each artifact's worst route "
+    "(perplexity as a ratio to the original's); speed in tokens per second and resident memory as of the "
+    "machine that made the release."
 )
 
 
@@ -56,8 +57,8 @@ def _artifacts(reported: ReportedReleases) -> Table:
         paths = [each.artifact for each in release.artifacts]
         for each in release.artifacts:
             several = paths.count(each.artifact) > 1
-            rows.append(Row((_name(release.directory, each, several), *_figures(each))))
-    return Table(columns(("Artifact",), FIGURES), tuple(rows))
+            rows.append(Row((release.directory, _name(each, several), *_figures(each))))
+    return Table(columns(("Release", "Artifact"), FIGURES), tuple(rows))
 
 
 def _figures(of: ReportedArtifact) -> Iterator[str]:
@@ -69,7 +70,7 @@ def _figures(of: ReportedArtifact) -> Iterator[str]:
     else:
         yield number(found.mean_kl)
         yield percent(found.top1)
-        yield plus_minus(found.perplexity_ratio, found.perplexity_ratio_error)
+        yield number(found.perplexity_ratio)
     for speed in (of.prefill_tokens_per_second, of.decode_tokens_per_second):
         yield UNKNOWN if speed is None else f"{speed:,.1f}"
     for nbytes in (of.peak_resident_bytes, of.cache_bytes):
@@ -81,9 +82,10 @@ def _changes(reported: ReportedReleases) -> Table:
     rows = []
     for each in reported.changes:
         several = paths.count((each.directory, each.artifact)) > 1
-        before = f"{each.before_directory}/{each.before_artifact}"
-        rows.append(Row((_name(each.directory, each, several), before, *_changed(each))))
-    return Table(columns(("Artifact", "Against"), CHANGES), tuple(rows))
+        renamed = f"/{each.before_artifact}" if each.before_artifact != each.artifact else ""
+        cells = (each.directory, _name(each, several), f"{each.before_directory}{renamed}")
+        rows.append(Row((*cells, *_changed(each))))
+    return Table(columns(("Release", "Artifact", "Against"), CHANGES), tuple(rows))
 
 
 def _changed(of: ReportedChange) -> tuple[str, ...]:
@@ -98,9 +100,9 @@ def _changed(of: ReportedChange) -> tuple[str, ...]:
     )
 
 
-def _name(directory: str, of: ReportedArtifact | ReportedChange, several: bool) -> str:
+def _name(of: ReportedArtifact | ReportedChange, several: bool) -> str:
     """With how it was run where it was run in several ways."""
-    return f"{directory}/{of.artifact}" + (f" ({of.subject})" if several else "")
+    return of.artifact + (f" ({of.subject})" if several else "")
 
 
 def _devices(reported: ReportedReleases) -> Table:

@@ -113,7 +113,7 @@ def print_table(table: Table, title: str, console: Console) -> None:
     for column in table.columns:
         shown.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
     if table.marked:
-        shown.add_column("Verdict")
+        shown.add_column("Verdict", overflow="fold")
     for row in table.rows:
         shown.add_row(*_cells(row, table.marked))
     console.print(shown)
