@@ -3,7 +3,8 @@
     directories → subjects → agreements by domain → figures
 
 A quantised checkpoint is filled into transformers; of a release, which has no checkpoint in it, every
-artifact is executed. All see the same sequences. Not about gates: nothing passes or fails here.
+artifact is executed. All see the same sequences. Not about gates, nothing passes or fails here, nor about
+what the releases' own reports say (`exporter.reported_releases`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,10 @@ from exporter.checkpoints.identity import is_made_from
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import UsageError
-from exporter.evaluation.compared import (
-    COMPARED_SCHEMA_VERSION,
-    DomainComparison,
-    DomainFigures,
-    SubjectFigures,
-)
+from exporter.evaluation.change import changes
+from exporter.evaluation.compared import DomainComparison, DomainFigures, SubjectFigures
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
-from exporter.evaluation.statistics import Statistics
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
@@ -38,7 +34,7 @@ from exporter.reference.texts import Texts
 from exporter.reference.weights import OriginalWeights
 from exporter.resources import data_directory
 from exporter.validation.executed_artifacts import PlacedArtifact, compare_artifacts
-from exporter.views.json_report import REPORT_NAME, read_report
+from runtimes.formats import Format
 from runtimes.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 EXECUTED_TOKENS = 256  # of a domain, unless told otherwise, where artifacts are run
@@ -83,14 +79,15 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
         ran = compare_artifacts(original, placed, texts, longest, progress)
         found |= zip(subjects.artifacts, ran, strict=True)
     digest = hashlib.sha256("".join(text.sha256 for text in texts).encode()).hexdigest()
+    measured = tuple(_figures(each, domains, found[each.name]) for each in sized)
     return DomainComparison(
-        schema_version=COMPARED_SCHEMA_VERSION,
         model=source.name,
         text_sha256=digest,
         tokens=sum(len(text.tokens) for text in texts),
         longest=longest,
         remarks=tuple(domain.remark for domain in domains if domain.remark is not None),
-        subjects=tuple(_figures(each, domains, found[each.name]) for each in sized),
+        subjects=measured,
+        changes=tuple(changes(measured)),
     )
 
 
@@ -145,30 +142,30 @@ class _Sized:
     """A subject before it has figures."""
 
     name: str
+    directory: str
+    path: str | None
+    format: Format | None
     recipe: str | None
     nbytes: int
     bits: float
-    executed: bool
-    reported: Statistics | None
 
 
 def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:
     if (checkpoint := subjects.checkpoints.get(name)) is not None:
         size = stored_size(checkpoint)
-        return _Sized(name, None, size.nbytes, size.bits, executed=False, reported=None)
+        return _Sized(name, name, None, None, None, size.nbytes, size.bits)
     placed = subjects.artifacts[name]
     manifest, path = subjects.manifests[placed.release], placed.artifact.path
     nbytes = sum(entry.size for entry in manifest.files if entry.path.startswith(path))
     parameters = sum(each.spec.parameter_count() for each in source.components.values())
-    report = read_report(placed.release / REPORT_NAME)
-    reported = (each for each in report.comparisons if (each.kind, each.artifact) == ("end to end", path))
     return _Sized(
         name,
+        str(placed.release),
+        path,
+        placed.artifact.format,
         manifest.plan["recipe"],
         nbytes,
         8 * nbytes / parameters,
-        executed=True,
-        reported=next((each.statistics for each in reported), None),
     )
 
 
@@ -178,7 +175,10 @@ def _figures(sized: _Sized, domains: Sequence[Domain], found: ByDomain) -> Subje
         kinds.setdefault(domain.kind, {})[domain.name] = None
     return SubjectFigures(
         name=sized.name,
-        kind="artifact" if sized.executed else "checkpoint",
+        directory=sized.directory,
+        path=sized.path,
+        format=sized.format,
+        kind="checkpoint" if sized.path is None else "artifact",
         recipe=sized.recipe,
         nbytes=sized.nbytes,
         bits=sized.bits,
@@ -187,5 +187,4 @@ def _figures(sized: _Sized, domains: Sequence[Domain], found: ByDomain) -> Subje
         domains=tuple(
             DomainFigures(each.name, each.kind, figures({each.name: found[each.name]})) for each in domains
         ),
-        reported=sized.reported,
     )

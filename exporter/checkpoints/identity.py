@@ -1,4 +1,4 @@
-"""`is_made_from`: whether what somebody made long ago was made from this checkpoint.
+"""Whether what somebody made long ago was made from this checkpoint, and two things from one.
 
 By the digests of its files. Not about computing them (`exporter.checkpoints.interface`).
 """
@@ -16,3 +16,9 @@ def is_made_from(sealed: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """Whether the digests that were sealed are these; whoever sealed them may be older than some names."""
     since = SINCE - sealed.keys()
     return dict(sealed) == {name: digest for name, digest in found.items() if name not in since}
+
+
+def are_of_one_checkpoint(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two sealed sets of digests are of the same files; either may be older than some names."""
+    unlike = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    return all(name in SINCE and (name not in one or name not in other) for name in unlike)

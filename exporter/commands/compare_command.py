@@ -1,10 +1,11 @@
-"""`gemma-export compare`: quantised checkpoints and releases beside the original, by language and domain.
+"""`gemma-export compare`: quantised checkpoints and releases beside the original and each other.
 
-Not about comparing (`exporter.comparing`).
+Not about comparing (`exporter.comparing`) or reading what is reported (`exporter.reported_releases`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +28,67 @@ from exporter.exits import exit_codes
     help="Compare on this many tokens of each domain at most. Default: all; 256 where a release is among "
     "them, as its artifacts are run, most of them token by token.",
 )
+@click.option(
+    "--reported",
+    is_flag=True,
+    help="Execute nothing: hold the releases' own reports side by side. Takes a second, and neither "
+    "checkpoint nor torch.",
+)
 @click.option("--json", "file", callback=as_file, metavar="FILE", help="Write all figures here too.")
 @TRACEBACK
 def compare_command(
-    directories: tuple[Path, ...], file: Path | None, traceback: bool, **asked: Any
+    directories: tuple[Path, ...], reported: bool, file: Path | None, traceback: bool, **asked: Any
 ) -> None:
-    """Hold quantised checkpoints and releases against the checkpoint they were made from.
+    """Hold quantised checkpoints and releases against the checkpoint they were made from, and each against
+    the one before it.
 
     Each of DIRECTORIES is what `gemma-export quantize` made, which is compared in transformers, or a
     release, each of whose artifacts is executed on this machine's CPU. All see the same text: ten
     languages, code and chat that no codes are fitted to. Bits are for each weight: of a checkpoint's
-    tensors, of an artifact's files. What a release's own report says stands beside. Nothing passes or
-    fails: exit code 0, or 2 where it is refused.
+    tensors, of an artifact's files. Nothing passes or fails: exit code 0, or 2 where it is refused.
 
-    A release takes about 1 MiB of temporary disk for each token.
+    Of releases, what their own reports say stands beside: outcome, size, quality, speed and memory as of
+    the machine that made them, devices. Oldest first, to see what changed from release to release. What
+    does not bear on each other (another checkpoint, text or machine) is said, not subtracted.
+
+    A release that is executed takes about 1 MiB of temporary disk for each token.
     """
     with exit_codes(traceback):
         quieten()
         console = make_console()
-        say_what_it_means(asked["model"], console)
-        from exporter.comparing import CompareOrder, compare
-        from exporter.views.compared_tables import compared_json, print_compared
-
         if file is not None:
             _require_writable(file)
-        with progress_on(console) as progress:
-            compared = compare(CompareOrder(directories, **asked), progress)
+        from exporter.reported_releases import read_reported, reported_among
+        from exporter.views.compared_tables import compared_json, print_compared
+        from exporter.views.reported_tables import print_reported
+
+        executed = None
+        if reported:
+            _require_unasked(asked)
+            found = read_reported(directories)
+        else:
+            say_what_it_means(asked["model"], console)
+            from exporter.comparing import CompareOrder, compare
+
+            found = reported_among(directories)
+            with progress_on(console) as progress:
+                executed = compare(CompareOrder(directories, **asked), progress)
         if file is not None:
-            file.write_text(compared_json(compared), encoding="utf-8")
-        print_compared(compared, console)
+            file.write_text(compared_json(executed, found), encoding="utf-8")
+        if executed is not None:
+            print_compared(executed, console)
+        print_reported(found, console)
+
+
+def _require_unasked(asked: Mapping[str, Any]) -> None:
+    """What only executing takes. Raises UsageError."""
+    from exporter.errors import UsageError
+
+    for name, value in asked.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name}", "means nothing beside --reported, which executes nothing", "leave one out"
+            )
 
 
 def _require_writable(file: Path) -> None:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.evaluation.figures import Figures
-from exporter.evaluation.statistics import Statistics
 from exporter.reference.domain_kind import DomainKind
-
-COMPARED_SCHEMA_VERSION = 1
+from runtimes.formats import Format
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,16 @@ class DomainFigures:
 class SubjectFigures:
     """What was compared with the original.
 
-    name: its directory, and of a release the artifact in it. kind: quantised weights in transformers, or an
-    artifact in its runtime. recipe: None where that is not known. nbytes: of a checkpoint's tensors, or an
-    artifact's files; bits: of them for each weight. overall: over all domains; kinds: over those of a kind.
-    reported: end to end on the evaluation text, by the release's own report; None for a checkpoint.
+    name: its directory, and of a release the artifact in it. path, format: that artifact's, None for a
+    checkpoint. kind: quantised weights in transformers, or an artifact in its runtime. recipe: None where
+    that is not known. nbytes: of a checkpoint's tensors, or an artifact's files; bits: of them for each
+    weight. overall: over all domains; kinds: over those of a kind.
     """
 
     name: str
+    directory: str
+    path: str | None
+    format: Format | None
     kind: Literal["checkpoint", "artifact"]
     recipe: str | None
     nbytes: int
@@ -42,18 +43,31 @@ class SubjectFigures:
     overall: Figures
     kinds: dict[DomainKind, Figures]
     domains: tuple[DomainFigures, ...]
-    reported: Statistics | None
+
+
+@dataclass(frozen=True)
+class SubjectChange:
+    """A subject against that of the same format in the directory before its own, both as executed here.
+
+    nbytes, mean_kl: 0.1 for a tenth more, None where there was nothing before. top1: difference of shares.
+    """
+
+    name: str
+    before: str
+    nbytes: float | None
+    mean_kl: float | None
+    top1: float
 
 
 @dataclass(frozen=True)
 class DomainComparison:
     """model: the original. text_sha256: of all domains' tokens. tokens: of them. longest: of a sequence.
-    remarks: on the texts, a sentence each."""
+    remarks: on the texts, a sentence each. changes: from one directory to the next."""
 
-    schema_version: int
     model: str
     text_sha256: str
     tokens: int
     longest: int
     remarks: tuple[str, ...]
     subjects: tuple[SubjectFigures, ...]
+    changes: tuple[SubjectChange, ...]

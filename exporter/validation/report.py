@@ -125,6 +125,11 @@ class ArtifactRun:
     non_finite_operations: int
     greedy: tuple[GreedyRun, ...]
 
+    @property
+    def subject(self) -> str:
+        """What it is called where it is compared."""
+        return f"{self.runtime} {self.version}, {self.arithmetic}"
+
 
 @dataclass(frozen=True)
 class CopyRun:

@@ -82,15 +82,20 @@ def _reason(device: DeviceVerdict) -> str:
     return f"{device.title}: {one_line(device.reason)}"
 
 
+DEVICE_COLUMNS = (
+    *columns(("Device",), ("Peak of budget", "Size", "KV cache", "Decode tokens/s")),
+    *columns(("Recipe",), ("Context",)),
+    *columns(("Format", "Facts")),
+)
+
+
 def device_table(report: ValidationReport) -> Table:
     """A row for each device, by the format that needs least of it."""
-    header = columns(
-        ("Device",), ("Peak of budget", "Size", "KV cache", "Decode tokens/s")
-    ) + columns(("Recipe",), ("Context",)) + columns(("Format", "Facts"))  # fmt: skip
-    return Table(header, tuple(map(_device_row, report.devices)), marked=True)
+    return Table(DEVICE_COLUMNS, tuple(map(device_row, report.devices)), marked=True)
 
 
-def _device_row(device: DeviceVerdict) -> Row:
+def device_row(device: DeviceVerdict) -> Row:
+    """Under DEVICE_COLUMNS, with what of it fits."""
     least = min(device.artifacts, key=lambda each: each.peak_bytes, default=None)
     figures = (UNKNOWN,) * 4 if least is None else _on_device(device, least)
     known = "sourced" if device.sourced else "unverified"

@@ -1,6 +1,6 @@
-"""A comparison of quantised checkpoints and artifacts: a table by subject, one by domain, and JSON.
+"""A comparison of quantised checkpoints and artifacts: tables by subject, change and domain, and JSON.
 
-Not about measuring (`exporter.comparing`).
+Not about measuring (`exporter.comparing`), nor what releases' own reports say (`reported_tables`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from rich.text import Text
 
 from exporter.evaluation.compared import DomainComparison, SubjectFigures
 from exporter.evaluation.figures import Figures
+from exporter.validation.reported import ReportedReleases
+from exporter.views.reported_tables import points, relative_change
 from exporter.views.wording import number, one_line, percent, plus_minus, size
 from runtimes.records import to_plain
 
+COMPARED_SCHEMA_VERSION = 2
 KIND_TITLES = {"language": "all languages", "code": "all code", "chat": "all chat"}
 
 
 def print_compared(compared: DomainComparison, console: Console) -> None:
-    """Both tables. Text from files is never taken for markup."""
+    """All tables. Text from files is never taken for markup."""
     console.print(_by_subject(compared))
+    if compared.changes:
+        console.print(_changes(compared))
     console.print(_by_domain(compared))
-    for sentence in _reported(compared):
-        console.print(Text(one_line(sentence)))
     for remark in compared.remarks:
         console.print(Text(one_line(remark)))
     console.print(
@@ -36,9 +39,14 @@ def print_compared(compared: DomainComparison, console: Console) -> None:
     )
 
 
-def compared_json(compared: DomainComparison) -> str:
-    """All of it, in a versioned schema."""
-    return json.dumps(to_plain(compared), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def compared_json(executed: DomainComparison | None, reported: ReportedReleases) -> str:
+    """All of it, in a versioned schema. executed: None where reports alone were read."""
+    members = {
+        "schema_version": COMPARED_SCHEMA_VERSION,
+        "executed": None if executed is None else to_plain(executed),
+        "reported": to_plain(reported),
+    }
+    return json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _by_subject(compared: DomainComparison) -> Table:
@@ -61,14 +69,16 @@ def _by_subject(compared: DomainComparison) -> Table:
     return table
 
 
-def _reported(compared: DomainComparison) -> Iterator[str]:
-    for subject in compared.subjects:
-        if (found := subject.reported) is not None:
-            yield (
-                f"{subject.name}, by its own report, end to end on {found.positions:,} positions of the "
-                f"evaluation text: mean KL {number(found.mean_kl)}, top-1 {percent(found.top1)}, "
-                f"perplexity ratio {plus_minus(found.perplexity_ratio, found.perplexity_ratio_error)}."
-            )
+def _changes(compared: DomainComparison) -> Table:
+    table = Table(title="Against the directory before, as executed here", title_justify="left")
+    for name in ("Subject", "Against"):
+        table.add_column(name, overflow="fold")
+    for name in ("Size", "Mean KL", "Top-1"):
+        table.add_column(name, justify="right")
+    for each in compared.changes:
+        figures = (relative_change(each.nbytes), relative_change(each.mean_kl), points(each.top1))
+        table.add_row(*(Text(one_line(cell)) for cell in (each.name, each.before, *figures)))
+    return table
 
 
 def _name(subject: SubjectFigures) -> Text:

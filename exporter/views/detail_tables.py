@@ -11,7 +11,7 @@ from exporter.validation.report import Comparison, Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.copy_wording import COPY_COLUMNS, WORDS, copy_rows
 from exporter.views.path_wording import PATH_COLUMNS, path_rows
-from exporter.views.short_names import ShortNames, run_subject
+from exporter.views.short_names import ShortNames
 from exporter.views.table import Row, Table, columns
 from exporter.views.wording import (
     KINDS,
@@ -120,7 +120,7 @@ def run_table(report: ValidationReport, names: ShortNames) -> Table:
         Row(
             (
                 names.artifact(run.artifact),
-                names.subject(run_subject(run)),
+                names.subject(run.subject),
                 size(run.bytes),
                 number(run.context),
                 cache_words(run.cache),

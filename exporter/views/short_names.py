@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
+from exporter.validation.report import Comparison, Gate, ValidationReport
 from exporter.views.wording import one_line
 
 LONGEST = 40  # characters
@@ -61,7 +61,7 @@ def short_names(report: ValidationReport) -> ShortNames:
     routes = _unique((each.route for each in report.comparisons), _route)
     subjects = [each.subject for each in report.comparisons]
     subjects += [each.subject for each in report.copying]
-    subjects += [run_subject(each) for each in report.runs]
+    subjects += [each.subject for each in report.runs]
     subjects += [_without_route(gate, routes, subjects) for gate in report.gates]
     found = ShortNames(
         artifacts=_artifacts(dict.fromkeys(path for path in paths if path is not None)),
@@ -70,11 +70,6 @@ def short_names(report: ValidationReport) -> ShortNames:
         rows=(),
     )
     return ShortNames(found.artifacts, found.subjects, found.routes, _rows(report.comparisons, found))
-
-
-def run_subject(run: ArtifactRun) -> str:
-    """What a run is called where it is compared."""
-    return f"{run.runtime} {run.version}, {run.arithmetic}"
 
 
 def _rows(comparisons: Iterable[Comparison], names: ShortNames) -> tuple[str, ...]:

@@ -61,14 +61,14 @@ def print_report(report: ValidationReport, console: Console) -> None:
         console.print(Text(f"  · {sentence}", _STYLES[mark]))
     for sentence in path_sentences(report):
         console.print(Text(one_line(sentence)))
-    _print_table(device_table(report), "Devices", console)
+    print_table(device_table(report), "Devices", console)
     for sentence in device_sentences(report):
         console.print(Text(one_line(sentence)))
     for figure in key_figures(report, names):
         words = (f"{figure.title:<26}", (figure.value, _STYLES[figure.mark]), f"  {figure.note}")
         console.print(Text.assemble(*words))
     console.print(Text(_held(report)))
-    _print_table(run_table(report, names), "Artifacts that were run", console)
+    print_table(run_table(report, names), "Artifacts that were run", console)
     for greedy, artifacts in _continuations(report, names):
         console.print(
             Text.assemble(
@@ -105,7 +105,7 @@ def _held(report: ValidationReport) -> str:
     return f"Gates by kind: {', '.join(counted()) or 'there is none'}."
 
 
-def _print_table(table: Table, title: str, console: Console) -> None:
+def print_table(table: Table, title: str, console: Console) -> None:
     """Nothing where it has no rows."""
     if not table.rows:
         return
@@ -113,7 +113,7 @@ def _print_table(table: Table, title: str, console: Console) -> None:
     for column in table.columns:
         shown.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
     if table.marked:
-        shown.add_column("Verdict")
+        shown.add_column("Verdict", overflow="fold")
     for row in table.rows:
         shown.add_row(*_cells(row, table.marked))
     console.print(shown)

@@ -60,7 +60,7 @@ def mean_kl(subject: dict[str, Any]) -> float:
 def test_checkpoints_and_artifacts_are_held_against_the_original(
     place: Path, compared: tuple[Result, dict[str, Any]]
 ) -> None:
-    _, found = compared
+    found = compared[1]["executed"]
     plain, own, artifact = found["subjects"]
     names = [each["name"] for each in found["subjects"]]
     assert names == [str(place / each) for each in ("float", "own", "release/onnx/model.onnx")]
@@ -68,7 +68,6 @@ def test_checkpoints_and_artifacts_are_held_against_the_original(
     assert mean_kl(plain) < 1e-4 < mean_kl(own)
     assert mean_kl(artifact) == pytest.approx(mean_kl(own), rel=0.2), "the same integers"
     assert (plain["recipe"], artifact["recipe"]) == (None, "own")
-    assert (plain["reported"], artifact["reported"]["positions"]) == (None, CONTEXT)
     assert 16 <= plain["bits"] < 16.5
     assert 4.5 < own["bits"] < 5.5
     assert artifact["nbytes"] == sum(
@@ -76,8 +75,33 @@ def test_checkpoints_and_artifacts_are_held_against_the_original(
     )
 
 
+def test_what_the_release_reports_stands_beside(
+    place: Path, compared: tuple[Result, dict[str, Any]]
+) -> None:
+    found = compared[1]["reported"]
+    (release,) = found["releases"]
+    (artifact,) = release["artifacts"]
+    assert (release["directory"], release["outcome"]) == (str(place / "release"), "passed")
+    assert (artifact["artifact"], artifact["end_to_end"]["positions"]) == ("onnx/model.onnx", CONTEXT)
+    assert artifact["prefill_tokens_per_second"] > 0
+    assert artifact["decode_tokens_per_second"] > 0
+    assert found["changes"] == []
+
+
+def test_a_checkpoint_is_held_against_the_one_before_it(
+    place: Path, compared: tuple[Result, dict[str, Any]]
+) -> None:
+    found = compared[1]["executed"]
+    plain, own, _ = found["subjects"]
+    (change,) = found["changes"]
+    assert (change["name"], change["before"]) == (str(place / "own"), str(place / "float"))
+    assert change["nbytes"] == pytest.approx(own["nbytes"] / plain["nbytes"] - 1)
+    assert change["mean_kl"] == pytest.approx(mean_kl(own) / mean_kl(plain) - 1)
+    assert "Against the directory before, as executed here" in compared[0].output
+
+
 def test_every_domain_is_compared_on_the_same_positions(compared: tuple[Result, dict[str, Any]]) -> None:
-    _, found = compared
+    found = compared[1]["executed"]
     for subject in found["subjects"]:
         assert {each["name"] for each in subject["domains"]} == DOMAINS
         assert {each["kind"] for each in subject["domains"]} == {"language", "code", "chat"}
@@ -88,13 +112,13 @@ def test_every_domain_is_compared_on_the_same_positions(compared: tuple[Result, 
     assert found["tokens"] == len(DOMAINS) * TOKENS
 
 
-def test_both_tables_are_printed(place: Path, compared: tuple[Result, dict[str, Any]]) -> None:
-    output, found = compared[0].output, compared[1]
+def test_all_tables_are_printed(place: Path, compared: tuple[Result, dict[str, Any]]) -> None:
+    output, found = compared[0].output, compared[1]["executed"]
     for word in ("Bits", "Mean KL", "Median", "99 %", "Max", "Top-1", "Perplexity ratio", "all languages"):
         assert word in output
     for domain in DOMAINS:
         assert domain in output
-    assert "by its own report, end to end on 96 positions" in " ".join(output.split())
+    assert "as of the machine that made the release" in " ".join(output.split())
     assert f"{found['tokens']:,} tokens in sequences of at most {CONTEXT + 1}" in output
 
 
