@@ -24,9 +24,9 @@ from runtimes.formats import Format
 
 @dataclass(frozen=True)
 class ReportedArtifact:
-    """One way an artifact was run. subject: its runtime and arithmetic. end_to_end: of the route farthest
-    from the original, on the evaluation text; None where it was not compared. cache_bytes: of its KV cache.
-    Speed and resident memory are of the machine that made the release."""
+    """One way an artifact was run. subject: its runtime and arithmetic. end_to_end: on the evaluation
+    text, of the routes over most positions the one farthest from the original; None where it was not
+    compared. cache_bytes: of its KV cache. Speed and resident memory are of the machine that made it."""
 
     artifact: str
     format: Format
@@ -141,9 +141,9 @@ def _artifact(run: ArtifactRun, report: ValidationReport) -> ReportedArtifact:
     )
 
 
-def _distance(found: Statistics) -> float:
-    """Not a number is farther than anything."""
-    return math.inf if math.isnan(found.mean_kl) else found.mean_kl
+def _distance(found: Statistics) -> tuple[int, float]:
+    """By positions first, so that releases are compared on the same; not a number is farthest."""
+    return found.positions, math.inf if math.isnan(found.mean_kl) else found.mean_kl
 
 
 def _pairs(

@@ -21,9 +21,9 @@ FIGURES = ("Size", "Context", "Mean KL", "Top-1", "Perplexity", "Prefill", "Deco
            "Peak memory", "KV cache")  # fmt: skip
 CHANGES = ("Size", "Mean KL", "Top-1", "Prefill", "Decode", "Peak memory", "KV cache")
 MEANING = (
-    "By the releases' own reports: quality end to end on the evaluation text, each artifact's worst route "
-    "(perplexity as a ratio to the original's); speed in tokens per second and resident memory as of the "
-    "machine that made the release."
+    "By the releases' own reports: quality end to end on the evaluation text, of each artifact's longest "
+    "routes the worst (perplexity as a ratio to the original's); speed in tokens per second and resident "
+    "memory as of the machine that made the release."
 )
 
 

@@ -57,6 +57,14 @@ def test_the_route_farthest_from_the_original_stands_for_an_artifact() -> None:
         assert found.end_to_end == other.statistics
 
 
+def test_a_route_over_fewer_positions_does_not_stand_for_an_artifact() -> None:
+    report = report_of_three()
+    (onnx,) = [each for each in report.comparisons if (each.kind, each.artifact) == ("end to end", ONNX)]
+    few = replace(onnx, route="turns", statistics=replace(onnx.statistics, positions=58, mean_kl=0.5))
+    found = release(report=replace(report, comparisons=(few, *report.comparisons))).artifacts[1]
+    assert found.end_to_end == onnx.statistics
+
+
 def test_each_artifact_is_held_against_the_same_in_the_release_before() -> None:
     found = side_by_side([release("v1"), release("v2", later()), release("v3", later())])
     assert found.remarks == ()
