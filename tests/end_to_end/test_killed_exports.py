@@ -17,7 +17,7 @@ import pytest
 
 from tests.checkpoints import write_huggingface
 
-TIMED = ("report", "README.md", "manifest.json", "SHA256SUMS")  # beginnings of names
+TIMED = ("report", "junit.xml", "README.md", "manifest.json", "SHA256SUMS")  # beginnings of names
 PATIENCE = 180.0  # seconds; a tiny export takes some ten
 
 
