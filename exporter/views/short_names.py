@@ -62,7 +62,9 @@ def short_names(report: ValidationReport) -> ShortNames:
     subjects = [each.subject for each in report.comparisons]
     subjects += [each.subject for each in report.copying]
     subjects += [each.subject for each in report.runs]
-    subjects += [_without_route(gate, routes, subjects) for gate in report.gates]
+    # Never those of weights, which name a matrix: its number is at the end.
+    of_gates = [gate for gate in report.gates if gate.kind != "weights"]
+    subjects += [_without_route(gate, routes, subjects) for gate in of_gates]
     found = ShortNames(
         artifacts=_artifacts(dict.fromkeys(path for path in paths if path is not None)),
         subjects=_unique(subjects, _subject),
