@@ -10,6 +10,7 @@ Codes 0, 1 and 3 are a report's to give (`exporter.validation.report`); this is 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from typing import NoReturn
 import click
 
 from exporter.ci_errors import error_line, in_actions
+from runtimes.excerpt import plain_excerpt
 
 GATE_FAILED, REFUSED, NOT_CHECKED, DEFECT = 1, 2, 3, 70
 INTERRUPTED, UNREAD, TERMINATED = (128 + each for each in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM))
@@ -79,6 +81,8 @@ def exit_codes(show_traceback: bool) -> Iterator[None]:
                 _leave(REFUSED, f"{ERROR}{error}", error)
             if (full := full_disk(error)) is not None:
                 _leave(REFUSED, f"{ERROR}{full}", error)
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                _leave(REFUSED, f"{ERROR}{_named_too_long(error)}", error)
             if (package := _missing_package(error)) is not None:
                 _leave(
                     REFUSED,
@@ -146,6 +150,11 @@ def _unexpected(error: Exception, shown: bool) -> str:
         f"unexpected {type(error).__name__}: {words}; this is a defect of gemma-export, report it to "
         f"whom you have it from, with the command and what `gemma-export doctor` prints{then}"
     )
+
+
+def _named_too_long(error: OSError) -> str:
+    what = "a path" if error.filename is None else plain_excerpt(os.fsdecode(error.filename))
+    return f"{what}: is longer than names may be on this system; give a shorter one"
 
 
 def _missing_package(error: Exception) -> str | None:
