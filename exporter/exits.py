@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -61,6 +62,7 @@ def exit_codes(show_traceback: bool) -> Iterator[None]:
     from exporter.packaging.disks import full_disk
     from runtimes.errors import RuntimesError
 
+    _ready_output()
     with _signals_raised() as caught:
         try:
             try:
@@ -164,6 +166,15 @@ def _missing_package(error: Exception) -> str | None:
     package = error.name.partition(".")[0]
     ours = package in ("exporter", "runtimes")
     return None if ours or find_spec(package) is not None else package
+
+
+def _ready_output() -> None:
+    """One that knows few characters gets the rest replaced, and one that is closed is no reason to stop:
+    what was found is worth more than a dash in a table."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open as long as the process
+    elif isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _silence_output() -> None:
