@@ -17,7 +17,7 @@ from exporter.commands.bench_command import bench_command
 from exporter.commands.compare_command import compare_command
 from exporter.commands.device_names import DeviceNamingGroup
 from exporter.commands.doctor_command import doctor_command
-from exporter.commands.job_page import tell_job
+from exporter.commands.job_page import tell_job, tell_job_left_out
 from exporter.commands.plan_command import plan_command
 from exporter.commands.profiles_command import profiles_command
 from exporter.commands.quantize_command import quantize_command
@@ -139,6 +139,7 @@ def _export(options: dict[str, Any]) -> None:
         tell_job(result.report)
         for device in result.report.devices:
             console.print(verdict_sentence(device), highlight=False, markup=False)
+    tell_job_left_out(results[0].left_out)
     if timings:
         print_timings(stopwatch.timings(), console)
     for result in results:

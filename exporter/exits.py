@@ -10,6 +10,7 @@ Codes 0, 1 and 3 are a report's to give (`exporter.validation.report`); this is 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -19,12 +20,14 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
 import click
 
 from exporter.ci_errors import error_line, in_actions
+from runtimes.excerpt import plain_excerpt
 
 GATE_FAILED, REFUSED, NOT_CHECKED, DEFECT = 1, 2, 3, 70
 INTERRUPTED, UNREAD, TERMINATED = (128 + each for each in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM))
@@ -59,6 +62,7 @@ def exit_codes(show_traceback: bool) -> Iterator[None]:
     from exporter.packaging.disks import full_disk
     from runtimes.errors import RuntimesError
 
+    _ready_output()
     with _signals_raised() as caught:
         try:
             try:
@@ -79,6 +83,8 @@ def exit_codes(show_traceback: bool) -> Iterator[None]:
                 _leave(REFUSED, f"{ERROR}{error}", error)
             if (full := full_disk(error)) is not None:
                 _leave(REFUSED, f"{ERROR}{full}", error)
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                _leave(REFUSED, f"{ERROR}{_named_too_long(error)}", error)
             if (package := _missing_package(error)) is not None:
                 _leave(
                     REFUSED,
@@ -148,6 +154,11 @@ def _unexpected(error: Exception, shown: bool) -> str:
     )
 
 
+def _named_too_long(error: OSError) -> str:
+    what = "a path" if error.filename is None else plain_excerpt(os.fsdecode(error.filename))
+    return f"{what}: is longer than names may be on this system; give a shorter one"
+
+
 def _missing_package(error: Exception) -> str | None:
     """The package an import did not find; None where our code or a package that is there is at fault."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
@@ -155,6 +166,15 @@ def _missing_package(error: Exception) -> str | None:
     package = error.name.partition(".")[0]
     ours = package in ("exporter", "runtimes")
     return None if ours or find_spec(package) is not None else package
+
+
+def _ready_output() -> None:
+    """One that knows few characters gets the rest replaced, and one that is closed is no reason to stop:
+    what was found is worth more than a dash in a table."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open as long as the process
+    elif isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _silence_output() -> None:

@@ -5,13 +5,16 @@ Not about what the devices make of it (`exporter.planning.releases`) or doing it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import UsageError
 from exporter.planning.candidates import AskedFor
+from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.profiles import Target, load_device, load_target
 from exporter.planning.recipe import load_recipe
+from runtimes.excerpt import plain_excerpt
 from runtimes.formats import Format
 from runtimes.session import PrefillLogits
 
@@ -56,13 +59,45 @@ class ExportRequest:
 def make_request(flags: Flags) -> ExportRequest:
     """Read the profiles and the recipe.
 
-    Raises ProfileError for an unknown profile or target, RecipeError for a recipe that cannot be read.
+    Raises ProfileError for an unknown profile or target, RecipeError for a recipe that cannot be read,
+    UsageError for two devices of one name, and for a device that runs none of the formats asked for.
     """
-    named = [load_target(each) for each in flags.targets] + [load_device(each) for each in flags.profiles]
+    devices = [load_device(each) for each in flags.profiles]
+    named = [load_target(each) for each in flags.targets] + devices
     if not named:
         raise UsageError("--target", "is missing", "name a target or a --profile")
+    _require_one_of_a_name(named)
+    for device in devices:
+        _require_a_format(device, flags.formats)
     targets = tuple({each.name: each for each in named}.values())
     asked = AskedFor(
         None if flags.recipe is None else load_recipe(flags.recipe), flags.context, flags.formats
     )
     return ExportRequest(flags, targets, asked)
+
+
+def _require_one_of_a_name(named: Sequence[Target]) -> None:
+    """Devices are told apart by name: of two files that share one, a verdict could be either's."""
+    known: dict[str, Target] = {}
+    devices: dict[str, DeviceProfile] = {}
+    for target in named:
+        same = known.setdefault(target.name, target) == target
+        for each in target.profiles:
+            same = same and devices.setdefault(each.name, each) == each
+        if not same:
+            raise UsageError(
+                f"--profile {plain_excerpt(target.name)}",
+                "is the name of two that differ",
+                "give one of them another name, in its file and as its file's",
+            )
+
+
+def _require_a_format(device: Target, formats: tuple[Format, ...]) -> None:
+    """What a device cannot run gets no verdict for it; a target's formats may be overridden."""
+    (profile,) = device.profiles
+    if formats and not set(formats) & set(profile.formats):
+        raise UsageError(
+            f"--format {' '.join(formats)}",
+            f"is nothing that {plain_excerpt(profile.name)} runs",
+            f"choose {' or '.join(profile.formats)}, or name a --target",
+        )

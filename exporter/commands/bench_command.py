@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from exporter.running.speed import PaceRuns
 
 
+MOST_THREADS = 1024  # runtimes start as many as they are told, and thousands never come to an end
+
+
 @click.command("bench")
 @click.argument("directory", callback=as_directory)
 @click.option("--format", type=click.Choice(FORMATS), help="This artifact alone. Default: all, one by one.")
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_THREADS),
     default=2,
     show_default=True,
     metavar="N",

@@ -74,10 +74,25 @@ def compare_command(
             with progress_on(console) as progress:
                 executed = compare(CompareOrder(directories, **asked), progress)
         if file is not None:
-            file.write_text(compared_json(executed, found), encoding="utf-8")
+            _write(file, compared_json(executed, found))
         if executed is not None:
             print_compared(executed, console)
         print_reported(found, console)
+
+
+def _write(file: Path, text: str) -> None:
+    """Raises UsageError."""
+    from exporter.errors import UsageError
+    from exporter.packaging.disks import full_disk
+
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        if full_disk(error) is not None:
+            raise
+        raise UsageError(
+            f"--json {file}", f"cannot be written ({error.strerror})", "name a file you may write"
+        ) from error
 
 
 def _require_unasked(asked: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ def run_prompt_command(directory: Path, prompt: str, traceback: bool, **asked: A
             require_room_after(session, tokens)
             choose = sampler(flags.temperature or 0.0, flags.seed)
             said = continued(session, tokens, choose, speech.tokens.stop_tokens)
-            _write(text_of(islice(said, flags.max_tokens), speech.tokenizer))
+            _write(text_of(islice(said, min(flags.max_tokens, sys.maxsize)), speech.tokenizer))
             if session.position == session.facts.context:
                 _note(f"The context of {session.facts.context} tokens ended here.")
 

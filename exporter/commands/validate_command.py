@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from exporter.commands.before_work import quieten, say_what_it_means
-from exporter.commands.job_page import tell_job
+from exporter.commands.job_page import tell_job, tell_job_recorded
 from exporter.commands.recorded_table import print_recorded_check, print_what_is_checked
 from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, as_directory, as_files
 from exporter.console import make_console, print_timings, progress_on
@@ -132,6 +132,7 @@ def _check_by_record(directory: Path, given: list[str], missing: list[str], timi
     with stopwatch.step("check by recorded calls"), progress_on(console) as progress:
         check = check_by_record(directory, progress)
     print_recorded_check(check, console)
+    tell_job_recorded(check)
     if timings:
         print_timings(stopwatch.timings(), console)
     sys.exit(check.exit_code)

@@ -100,9 +100,13 @@ class _Unwritable(Exception):
 
 @contextmanager
 def _claimed(out: Path) -> Iterator[Path]:
-    """The marked and locked directory beside `out`. Raises _Unwritable and ReleaseError."""
+    """The marked and locked directory beside `out`. Parents made for it go where nothing came of it.
+
+    Raises _Unwritable and ReleaseError.
+    """
     work = out.parent / f".{out.name}.work"
     try:
+        made = [each for each in (out.parent, *out.parent.parents) if not os.path.lexists(each)]
         lock = _claim(work, out)
     except OSError as error:
         raise _Unwritable(error.strerror or str(error)) from error
@@ -113,6 +117,9 @@ def _claimed(out: Path) -> Iterator[Path]:
             if os.listdir(work) == [MARK_NAME]:
                 shutil.rmtree(work, ignore_errors=True)
         lock.close()
+        with suppress(OSError):  # something came of it, or is kept
+            for parent in made:
+                parent.rmdir()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Read strictly, from `device_profiles/*.toml` or wherever it is. Not about what a
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def load_profile(reference: str, directory: Path | None = None) -> DeviceProfile
     Raises ProfileError for a name that is not there and for a file that is not a profile.
     """
     if reference.endswith(".toml"):
-        path = Path(reference).expanduser()
+        path = Path(os.path.expanduser(reference))  # a home nobody has is left as it stands
         if not path.is_file():
             raise ProfileError(
                 f"--profile {plain_excerpt(reference)}",

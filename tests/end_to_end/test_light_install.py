@@ -288,6 +288,14 @@ def test_a_temperature_that_is_none_is_refused(temperature: str, release: Path) 
     assert "--temperature" in result.stderr
 
 
+def test_more_threads_than_end_are_refused_and_more_tokens_than_fit_are_not(release: Path) -> None:
+    threads = CliRunner().invoke(main, ["bench", str(release), "--threads", "9999"])
+    assert threads.exit_code == 2
+    assert "--threads" in threads.stderr
+    tokens = CliRunner().invoke(main, ["run", str(release), "hi", "--max-tokens", "9" * 30])
+    assert tokens.exit_code == 0, tokens.output
+
+
 def test_an_empty_prompt_is_continued_and_one_that_fills_the_context_is_refused(release: Path) -> None:
     nothing = CliRunner().invoke(main, ["run", str(release), "", "--max-tokens", "3", "--format", "onnx"])
     assert nothing.exit_code == 0, nothing.output

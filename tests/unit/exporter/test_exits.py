@@ -5,6 +5,7 @@ Not asserted here: exports that are interrupted (tests/end_to_end/test_interrupt
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -48,6 +49,29 @@ def test_a_job_of_github_actions_gets_a_refusal_among_its_errors(
     plain, told = left_with(raiser(error), capsys)[1].splitlines()
     assert plain == f"error: {error}"
     assert told == f"::error title=gemma-export::{error}".replace("100 %", "100 %25")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"), [("", b"\xe2\x89\xa4 0\n"), ("ascii", b"? 0\n"), ("closed", b"")]
+)
+def test_an_output_that_knows_few_characters_or_is_closed_is_no_defect(output: str, said: bytes) -> None:
+    program = (
+        "import sys; from exporter.exits import exit_codes\n"
+        "with exit_codes(False):\n"
+        "    print('\\u2264 0', file=sys.stdout)\n"
+    )
+    shell = 'exec "$@" >&-' if output == "closed" else 'exec "$@"'
+    command = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONIOENCODING": output if output == "ascii" else "utf-8"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+def test_a_name_that_is_too_long_is_a_refusal(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = left_with(raiser(OSError(errno.ENAMETOOLONG, "too long", "x" * 5000)), capsys)
+    assert code == 2
+    assert len(said) < 300
+    assert said.endswith("...: is longer than names may be on this system; give a shorter one\n")
 
 
 def test_a_defect_is_70_with_where_to_report_it_and_no_traceback(

@@ -101,6 +101,9 @@ def test_without_a_device_every_one_is_planned() -> None:
         (("--recipe", "int5"), "use one of as-stored"),
         (("--context", "100000"), "choose a context from 1 to 8192"),
         (("--profile", "./nowhere.toml"), "there is no such file"),
+        (("--profile", f"{'x' * 5000}.toml"), "is longer than names may be"),
+        (("--profile", "~nobody-of-that-name/x.toml"), "there is no such file"),
+        (("--profile", "pixel-8", "--format", "coreml"), "choose litertlm or onnx"),
         (("--target", "watch"), "is not one of"),
         (("nonsense",), "nothing is called nonsense here"),
     ],
@@ -121,6 +124,18 @@ def test_a_profile_of_ones_own_is_planned_for_and_a_contradiction_in_it_refused(
     result = run("plan", "--model", "2b", "--profile", str(mine))
     assert result.exit_code == 2
     assert "my-phone.toml: $.memory.app.bytes: is more than the device's ram" in result.stderr
+
+
+def test_two_profiles_of_one_name_are_refused_unless_they_are_the_same(tmp_path: Path) -> None:
+    mine = tmp_path / "pixel-8.toml"
+    text = (data_directory("device_profiles") / "pixel-8.toml").read_text(encoding="utf-8")
+    mine.write_text(text, encoding="utf-8")
+    asked = ("plan", "--model", "2b", "--profile", "pixel-8", "--profile", str(mine), "--recipe", "int4")
+    assert run(*asked).exit_code != 2
+    mine.write_text(text.replace("context = 2048", "context = 1024"), encoding="utf-8")
+    result = run(*asked)
+    assert result.exit_code == 2
+    assert "--profile pixel-8: is the name of two that differ" in result.stderr
 
 
 def test_profiles_are_listed_with_how_much_of_them_is_sourced() -> None:

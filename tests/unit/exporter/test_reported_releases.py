@@ -120,3 +120,8 @@ def test_a_directory_that_is_no_release_is_refused(place: Path) -> None:
 @pytest.mark.parametrize("flag", [("--model", "2b"), ("--tokens", "100"), ("--adapter", "somewhere")])
 def test_what_only_executing_takes_is_refused(flag: tuple[str, str], place: Path) -> None:
     refused(run(place / "v1", *flag), flag[0], "means nothing beside --reported")
+
+
+@pytest.mark.parametrize("file", ["/proc/none.json", "x" * 300])
+def test_figures_that_cannot_be_written_are_refused(file: str, place: Path) -> None:
+    refused(run(place / "v1", place / "v2", "--json", file), file[:100])

@@ -131,6 +131,17 @@ def test_what_an_interrupted_job_has_finished_is_kept_and_said_to_be(
     assert (tmp_path / ".release.work" / "export" / "matrix").exists()
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_directories_made_for_an_output_go_where_nothing_came_of_it(tmp_path: Path, kept: bool) -> None:
+    (tmp_path / "there").mkdir()
+    out = tmp_path / "there" / "releases" / "mine" / "release"
+    with held_output(out):
+        if kept:
+            out.mkdir()
+    assert [each.name for each in (tmp_path / "there").iterdir()] == (["releases"] if kept else [])
+    assert out.exists() == kept
+
+
 def test_an_interrupt_before_anything_was_finished_leaves_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
         with held_output(tmp_path / "release") as held, job_directory(held, "export"):
