@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--recipe",
     required=True,
     metavar="NAME",
-    help="int8, int4, int4-zp, int4-fast, float, as-stored, or a .toml file.",
+    help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE as for an export, or a .toml file.",
 )
 @CALIBRATION
 @click.option(

@@ -50,8 +50,9 @@ class ArtifactOnDevice:
 class DeviceVerdict:
     """profile: its name. budget_bytes: what an app may use, counted by `metric`; with the entitlement where
     there is such a thing. sourced: whether every fact the verdict rests on names a source that was read.
-    fit: of the format that fits best. artifacts: one for each format. reason: what decided, a sentence;
-    where nothing fits, with the nearest recipe and context that would. No device took part in any of it."""
+    fit: of the format that fits best. artifacts: one for each format, the one that decides first. reason:
+    what decided, a sentence; where nothing fits, with the nearest recipe and context that would. No device
+    took part in any of it."""
 
     profile: str
     title: str

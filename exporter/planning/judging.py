@@ -51,7 +51,7 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
         budget_bytes=profile.budget,
         budget_with_entitlement_bytes=profile.budget_with_entitlement,
         sourced=rests_on_sources(profile),
-        artifacts=artifacts,
+        artifacts=(best, *(each for each in artifacts if each is not best)),
         reason=" ".join(
             (_decided(profile, best, fit, missed[best.format]), *_notes(spec, plan, profile, best))
         ),

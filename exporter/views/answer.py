@@ -96,10 +96,10 @@ def device_table(report: ValidationReport) -> Table:
 
 def device_row(device: DeviceVerdict) -> Row:
     """Under DEVICE_COLUMNS, with what of it fits."""
-    least = min(device.artifacts, key=lambda each: each.peak_bytes, default=None)
-    figures = (UNKNOWN,) * 4 if least is None else _on_device(device, least)
+    decides = next(iter(device.artifacts), None)
+    figures = (UNKNOWN,) * 4 if decides is None else _on_device(device, decides)
     known = "sourced" if device.sourced else "unverified"
-    form = UNKNOWN if least is None else f"{least.format} on {least.accelerator}"
+    form = UNKNOWN if decides is None else f"{decides.format} on {decides.accelerator}"
     mark: Mark = "failed" if device.fit == "does not fit" else "passed"
     recipe = one_line(device.recipe)
     cells = (device.title, *figures, recipe, number(device.context), form, known)

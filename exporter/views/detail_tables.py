@@ -114,7 +114,7 @@ def path_table(report: ValidationReport, names: ShortNames) -> Table:
 def run_table(report: ValidationReport, names: ShortNames) -> Table:
     """What is known of each artifact from having run it, on this machine."""
     figures = (
-        "Size", "Context", "KV cache", "Prefill tok/s", "Decode tok/s", "Peak memory"
+        "Size", "Context", "KV cache", "Prefill tok/s", "Decode tok/s", "Added memory"
     )  # fmt: skip
     rows = (
         Row(

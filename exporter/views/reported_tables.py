@@ -18,8 +18,8 @@ from exporter.views.terminal import print_table
 from exporter.views.wording import number, one_line, percent, size
 
 FIGURES = ("Size", "Context", "Mean KL", "Top-1", "Perplexity", "Prefill", "Decode",
-           "Peak memory", "KV cache")  # fmt: skip
-CHANGES = ("Size", "Mean KL", "Top-1", "Prefill", "Decode", "Peak memory", "KV cache")
+           "Added memory", "KV cache")  # fmt: skip
+CHANGES = ("Size", "Mean KL", "Top-1", "Prefill", "Decode", "Added memory", "KV cache")
 MEANING = (
     "By the releases' own reports: quality end to end on the evaluation text, of each artifact's longest "
     "routes the worst (perplexity as a ratio to the original's); speed in tokens per second and resident "

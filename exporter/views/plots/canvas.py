@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 WIDTH = 5.0  # inches, 360 units: as many as a phone has pixels
 INK, SOFT, LINE, BAD = "#010203", "#010204", "#010205", "#010206"
-SERIES = ("#a1b201", "#a1b202", "#a1b203", "#a1b204", "#a1b205", "#a1b206", "#a1b207", "#a1b208")
+SERIES = (
+    *("#a1b201", "#a1b202", "#a1b203", "#a1b204", "#a1b205"),
+    *("#a1b206", "#a1b207", "#a1b208", "#a1b209", "#a1b20a"),
+)
 _NAMES = {INK: "ink", SOFT: "soft", LINE: "line", BAD: "failed"} | {
     colour: f"s{at}" for at, colour in enumerate(SERIES, 1)
 }
@@ -64,8 +67,11 @@ def drawn(name: str, draw: Callable[[Axes], None], height: float = 2.5) -> str:
 
 
 def decade(exponent: float, _position: object = None) -> str:
-    """A tick's label: ten to the power of a whole number."""
-    return f"10{str(math.floor(exponent)).translate(_SUPERSCRIPTS)}"
+    """A tick's label: ten to the power of a whole number, and nothing at a tick between two."""
+    whole = round(exponent)
+    if not math.isclose(whole, exponent, abs_tol=1e-6):
+        return ""
+    return f"10{str(whole).translate(_SUPERSCRIPTS)}"
 
 
 def _of_page(written: str) -> str:

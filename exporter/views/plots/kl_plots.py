@@ -53,10 +53,13 @@ def kl_distribution(spreads: Sequence[KlSpread]) -> str:
 
 
 def _decades(axes: Axes, which: str) -> None:
-    """Whole decades as ticks, of exponents: a phone has room for six."""
+    """Whole decades as ticks, of exponents, and both ends on one: a phone has room for six."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = axes.yaxis if which == "y" else axes.xaxis
+    low, high = axis.get_view_interval()
+    if which == "y":
+        axes.set_ylim(math.floor(low), max(math.ceil(high), math.floor(low) + 1))
     axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axis.set_major_formatter(FuncFormatter(decade))
 

@@ -15,7 +15,7 @@ from exporter.views.wording import one_line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LABEL = 22  # characters a phone has room for
+_LABEL = 26  # characters a phone has room for
 _BAR, _AROUND = 0.34, 0.75  # inches
 
 
