@@ -67,8 +67,9 @@ def read_plain_text(path: Path) -> str:
     try:
         return read_plain_file(path).decode()
     except (OSError, StrictJsonError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
-            path, f"cannot be read as text ({plain_excerpt(error)})", "name a UTF-8 file"
+            path, f"cannot be read as text ({plain_excerpt(why)})", "name a UTF-8 file"
         ) from error
 
 
