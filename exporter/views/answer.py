@@ -141,7 +141,7 @@ def key_figures(report: ValidationReport, names: ShortNames) -> tuple[KeyFigure,
 def _gates_held(report: ValidationReport) -> KeyFigure:
     words = [verdict_word(gate.verdict) for gate in report.gates]
     failed, skipped = words.count("failed"), words.count("skipped")
-    note = f"{failed} failed, {skipped} not checked"
+    note = f"{failed} failed, {skipped} skipped"
     mark: Mark = "failed" if failed else "skipped" if skipped or not words else "passed"
     return KeyFigure("Gates that hold", f"{words.count('passed')} of {len(words)}", note, mark)
 
