@@ -34,10 +34,10 @@ NO_DEVICE = (
 )
 # `python -m benchmarks.memory` and `decode_speed` print these; docs/benchmarks.md has the rows.
 HOW_FAR_OFF = (
-    "Such predictions of memory were within 2 % of what LiteRT's and ONNX Runtime's drivers took on this "
-    "project's machine for Gemma 3 270M, within 11 % for first layers of 1B and 2B; of GPUs, browsers and "
-    "Core ML none was measured. Of 17 published decode speeds 16 lie within a tenth of such an interval, "
-    "one a third below it."
+    "Such predictions of memory, the tokenizer apart, were within 2 % of what LiteRT's and ONNX Runtime's "
+    "drivers took on a CPU of this project's for Gemma 3 270M, to which they were fitted, and within 11 % "
+    "for first layers of 1B and 2B; of GPUs, browsers and Core ML none was measured. Of 17 published "
+    "decode speeds 16 lie within a tenth of such an interval, one a third below it."
 )
 UNKNOWN = "–"
 
