@@ -63,7 +63,7 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
     recipe = load_recipe(order.recipe)
     with stopwatch.step("open and plan"):
         source = open_checkpoint(order.model, order.adapter)
-        context = min(each.spec.context_length for each in source.components.values())
+        context = source.components["text"].spec.context_length
         variant = Variant("quantised checkpoint", recipe, context, formats=(), devices=())
         require_choice(source, variant)
         plan = make_plan(source.components, variant, source.held)

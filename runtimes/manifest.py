@@ -28,11 +28,13 @@ SCHEMA_VERSION = 2
 MANIFEST_NAME, SUMS_NAME = "manifest.json", "SHA256SUMS"
 UNLISTED = (MANIFEST_NAME, SUMS_NAME)  # no file describes itself
 
-ComponentName = Literal["text"]
-"""The parts a model can be made of, each with weights and artifacts of its own: the text decoder."""
+ComponentName = Literal["text", "vision"]
+"""The parts a model can be made of, each with weights and artifacts of its own: the text decoder, and the
+tower that makes rows of images for it."""
 
-Port = Literal["tokens", "logits"]
-"""What goes into or comes out of a component: ids of the vocabulary, a score for each of its entries."""
+Port = Literal["tokens", "logits", "pixels", "image rows"]
+"""What goes into or comes out of a component: ids of the vocabulary, a score for each of its entries; a
+picture, rows that take the place of tokens' embeddings."""
 
 LARGEST_MANIFEST = 16 << 20  # bytes; a release of a hundred files has some 20 KB
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -91,20 +93,37 @@ class ComponentEntry:
 class Artifact:
     """One runnable artifact.
 
-    component: the part of the model it computes.
+    component: the part of the model it computes: a decoder is the text's.
     path: the file or directory a driver opens, relative to the release.
     context: positions its KV cache holds.
     prefill_chunk: tokens per prefill call (the static signature of LiteRT; a sensible size elsewhere).
     prefill_logits: build option: logits for all positions of a prefill, the last one, or none.
     """
 
-    component: ComponentName
+    component: Literal["text"]
     format: Format
     path: str
     context: int
     vocab_size: int
     prefill_chunk: int
     prefill_logits: PrefillLogits
+
+
+@dataclass(frozen=True)
+class EncoderArtifact:
+    """One runnable tower, beside the decoder of its format.
+
+    path: the file or directory a driver opens, relative to the release. decoder: the same of what takes its
+    rows: the format's artifact where that takes tokens and rows, else a graph of the same weights beside it.
+    soft_tokens: the most it makes of one image. width: of a row.
+    """
+
+    component: Literal["vision"]
+    format: Format
+    path: str
+    decoder: str
+    soft_tokens: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,8 @@ class Manifest:
     schema_version: always SCHEMA_VERSION, of whichever schema the file was.
     components: what the model is made of; every artifact is one's.
     versions: package → version that took part. calibration: None where codes were found without text,
-    and in releases made before it was kept. tokens: None in releases made before they were kept.
+    and in releases made before it was kept. tokens: None in releases made before they were kept. encoders:
+    None where the release takes text alone.
     """
 
     schema_version: int
@@ -145,6 +165,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     calibration: CalibrationEntry | None = None
     tokens: TokensEntry | None = None
+    encoders: tuple[EncoderArtifact, ...] | None = None
 
     def to_json(self) -> str:
         plain = {key: value for key, value in asdict(self).items() if value is not None}
@@ -174,7 +195,9 @@ def read_manifest(release: Path) -> Manifest:
         raise ManifestError(
             f"{path}: {error}; use the gemma-export that wrote it, or export again"
         ) from error
-    for name in [artifact.path for artifact in manifest.artifacts] + [file.path for file in manifest.files]:
+    opened = [each.path for each in manifest.artifacts]
+    opened += [path for each in manifest.encoders or () for path in (each.path, each.decoder)]
+    for name in opened + [file.path for file in manifest.files]:
         if not is_plain_path(name):
             raise ManifestError(
                 f"{path}: {excerpt(name)} leaves the release directory; do not trust this release"
@@ -287,6 +310,13 @@ def _check_artifacts(manifest: Manifest) -> None:
                 f"is {excerpt(artifact.prefill_chunk)}, more than the context of {artifact.context}",
             )
     _require_each_once("$.artifacts", [artifact.path for artifact in manifest.artifacts])
+    for i, encoder in enumerate(manifest.encoders or ()):
+        if encoder.component not in manifest.components:
+            raise RecordError(
+                f"$.encoders[{i}].component", f"is {encoder.component!r}, not one of $.components"
+            )
+        for key in ("soft_tokens", "width"):
+            _require_at_least(1, f"$.encoders[{i}].{key}", getattr(encoder, key))
     _require_each_once("$.plan.formats", plan["formats"])
     formats = {artifact.format for artifact in manifest.artifacts}
     for key, said in (("formats", set(plan["formats"])), ("accelerators", set(plan["accelerators"]))):

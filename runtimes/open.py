@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import assert_never
 
 from runtimes import litert, mil, onnx
 from runtimes.coreml.session import ComputeUnits, CoreMlSession
 from runtimes.formats import Format
+from runtimes.images.prepared import ImageEncoder
+from runtimes.images.session import ImageSession
 from runtimes.manifest import Artifact
-from runtimes.opening import MilArithmetic, Opening
+from runtimes.opening import ImageOpening, MilArithmetic, Opening
 from runtimes.session import Session
 
 Opener = Callable[[Path, Artifact], Session]
@@ -28,6 +29,10 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
     "onnx-web": onnx.open_artifact,
     "coreml": mil.open_artifact,
 }
+
+IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {}
+IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {}
+"""By format; one that is not here takes no images."""
 
 APPLE: dict[Format, tuple[ComputeUnits, ...]] = {"coreml": ("CPU_ONLY", "CPU_AND_GPU", "ALL")}
 """What Core ML may place a format's artifacts on, each tried by itself."""
@@ -43,11 +48,17 @@ def open_session(
     runtime is not installed, ArtifactError where the bytes are damaged.
     """
     opening = Opening(release / artifact.path, artifact, threads, mil_arithmetic)
-    match artifact.component:
-        case "text":
-            return DRIVERS[artifact.format](opening)
-        case _:
-            assert_never(artifact.component)
+    return DRIVERS[artifact.format](opening)
+
+
+def open_image_encoder(opening: ImageOpening) -> ImageEncoder:
+    """Open the image tower of a format. Raises as `open_session`."""
+    return IMAGE_ENCODERS[opening.encoder.format](opening)
+
+
+def open_image_session(opening: ImageOpening) -> ImageSession:
+    """Open the decoder that takes a tower's rows. Raises as `open_session`."""
+    return IMAGE_SESSIONS[opening.encoder.format](opening)
 
 
 def openers_of_this_system(artifact: Artifact, system: str = sys.platform) -> tuple[Opener, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 
 MilArithmetic = Literal["fp32", "fp16"]
 
@@ -17,6 +17,18 @@ class Opening:
     the MIL evaluator."""
 
     path: Path
+    artifact: Artifact
+    threads: int
+    mil_arithmetic: MilArithmetic
+
+
+@dataclass(frozen=True)
+class ImageOpening:
+    """As `Opening`, for images. release: its directory. encoder: the tower, and the decoder that takes its
+    rows. artifact: the format's text decoder, whose context, chunk and vocabulary that one has too."""
+
+    release: Path
+    encoder: EncoderArtifact
     artifact: Artifact
     threads: int
     mil_arithmetic: MilArithmetic

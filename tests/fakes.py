@@ -27,7 +27,7 @@ from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import IntegerMatrix
 from exporter.validation.routes import SessionRunner
 from runtimes.errors import ArtifactError, SessionError
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 
 ARCHIVE = "model.npz"
@@ -63,6 +63,9 @@ class ArchiveLowering:
                 request.prefill_logits,
             ),
         )
+
+    def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
+        return ()
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         arrays = read_archive(release / artifact.path)

@@ -16,7 +16,8 @@ from exporter.models.text.spec import Role, WeightSpec
 from exporter.quantization.store.checkpoint import (
     IntegerMatrix,
     QuantizedCheckpoint,
-    StoredComponent,
+    StoredComponents,
+    StoredText,
     open_matrix,
 )
 from exporter.quantization.store.layout import (
@@ -61,6 +62,5 @@ def random_matrix(
 def checkpoint_of(matrix: IntegerMatrix) -> QuantizedCheckpoint:
     """A checkpoint that holds this matrix and is of no model."""
     no_model: Any = None
-    return QuantizedCheckpoint(
-        matrix.file.path.parent, {"text": StoredComponent(no_model, {matrix.name: matrix}, {})}, {}
-    )
+    text = StoredText(no_model, {matrix.name: matrix}, {})
+    return QuantizedCheckpoint(matrix.file.path.parent, StoredComponents(text), {})

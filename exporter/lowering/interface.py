@@ -17,7 +17,8 @@ from exporter.errors import LoweringError
 from exporter.formats.family import RuntimeFamily
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from runtimes.manifest import Artifact
+from runtimes.images.processing import ImageProcessing
+from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
 
 
@@ -35,6 +36,21 @@ class MadeFrom:
 
 
 @dataclass(frozen=True)
+class ImageOrder:
+    """What to build for images, where the checkpoint has a tower for them.
+
+    processing: the release's own description of what is done to a picture before it enters the tower, and
+    of the soft tokens that come out of it at most.
+    """
+
+    processing: ImageProcessing
+
+    @property
+    def soft_tokens(self) -> int:
+        return self.processing.soft_tokens
+
+
+@dataclass(frozen=True)
 class LoweringOrder:
     """What to build, beside the weights.
 
@@ -43,6 +59,7 @@ class LoweringOrder:
     tokenizer: directory with tokenizer.json (and tokenizer_config.json) to put beside the graph.
     stop_tokens: ids that end generation. chat_template: Jinja source, None where the model has none.
     turn_end: the token it ends an answer with, None where it writes none. made_from: what is said of it.
+    images: None for a decoder of text alone, whatever the checkpoint holds.
     """
 
     checkpoint: QuantizedCheckpoint
@@ -55,6 +72,7 @@ class LoweringOrder:
     chat_template: str | None
     turn_end: str | None
     made_from: MadeFrom
+    images: ImageOrder | None = None
 
     def require_carried_by(self, family: RuntimeFamily) -> None:
         """Raise LoweringError for a matrix in a scheme that a runtime does not carry."""
@@ -121,6 +139,11 @@ class Lowering(Protocol):
     def lower(self, order: LoweringOrder, out: Path, progress: Progress) -> tuple[Artifact, ...]:
         """Write the artifact(s) under the existing directory `out`; paths in the result are relative
         to it. Peak memory is one trace plus a few row chunks. Raises LoweringError."""
+        ...
+
+    def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
+        """The towers that `lower` writes for this order beside or into its artifacts; none where it orders
+        no images, or where no format of this runtime takes any."""
         ...
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:

@@ -1,27 +1,29 @@
-"""`Component`: one part of a model that has weights, a computation and artifacts of its own.
+"""`Components`: the parts of a model that have weights, a computation and artifacts of their own.
 
-The text decoder is the only one there is: `Components` has no other key, so asking for another does not
-pass the type checker, and every decision by name ends in `assert_never`. Not about how a component is
-described in a release (`runtimes.manifest`).
+A text decoder always, and an image tower where the checkpoint holds one. Every decision by name ends in
+`assert_never`. Not about how a component is described in a release (`runtimes.manifest`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, assert_never, overload
 
 from exporter.models.text.spec import ModelSpec, WeightSpec
+from exporter.models.vision.spec import VisionSpec
 from runtimes.manifest import ComponentName, Port
 
 
 @dataclass(frozen=True)
-class Component:
-    """inputs, outputs: what it takes and returns, in order."""
+class TextComponent:
+    """The text decoder. inputs, outputs: what it takes and returns, in order."""
 
-    name: ComponentName
     spec: ModelSpec
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[Port, ...] = ("tokens",)
+    outputs: tuple[Port, ...] = ("logits",)
+
+    name: Literal["text"] = "text"
 
     @property
     def weights(self) -> tuple[WeightSpec, ...]:
@@ -29,10 +31,64 @@ class Component:
         return self.spec.weights()
 
 
-Components = Mapping[ComponentName, Component]
-"""The components of one checkpoint, by name. No two have a weight of one name."""
+@dataclass(frozen=True)
+class VisionComponent:
+    """The image tower, with what brings its rows into the text model's width."""
+
+    spec: VisionSpec
+    inputs: tuple[Port, ...] = ("pixels",)
+    outputs: tuple[Port, ...] = ("image rows",)
+
+    name: Literal["vision"] = "vision"
+
+    @property
+    def weights(self) -> tuple[WeightSpec, ...]:
+        """Every weight it has, in graph order."""
+        return self.spec.weights()
+
+
+Component = TextComponent | VisionComponent
+
+Text = TypeVar("Text")
+Vision = TypeVar("Vision")
+
+
+@dataclass(frozen=True)
+class Parts(Mapping[ComponentName, Text | Vision], Generic[Text, Vision]):
+    """Something of each component, by name: asked for one, it has that one's type. vision: None for a model
+    of text alone."""
+
+    text: Text
+    vision: Vision | None = None
+
+    @overload
+    def __getitem__(self, name: Literal["text"]) -> Text: ...
+    @overload
+    def __getitem__(self, name: Literal["vision"]) -> Vision: ...
+    def __getitem__(self, name: ComponentName) -> Text | Vision:
+        match name:
+            case "text":
+                return self.text
+            case "vision":
+                if self.vision is None:
+                    raise KeyError(name)
+                return self.vision
+            case _:
+                assert_never(name)
+
+    def __iter__(self) -> Iterator[ComponentName]:
+        yield "text"
+        if self.vision is not None:
+            yield "vision"
+
+    def __len__(self) -> int:
+        return 1 if self.vision is None else 2
+
+
+Components = Parts[TextComponent, VisionComponent]
+"""The components of one checkpoint. No two have a weight of one name."""
 
 
 def text_alone(spec: ModelSpec) -> Components:
     """A model that is a text decoder and nothing else."""
-    return {"text": Component("text", spec, inputs=("tokens",), outputs=("logits",))}
+    return Components(TextComponent(spec))

@@ -14,7 +14,7 @@ from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
-from exporter.models.components import Component, Components
+from exporter.models.components import Components, TextComponent
 from exporter.planning.decisions import decide
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
@@ -130,7 +130,7 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
     held: the source's codes. Raises PlanError for a context beyond the model's, a scheme a target cannot
     carry, a matrix a scheme does not divide, or nothing to keep where the recipe keeps what is stored.
     """
-    most = min(each.spec.context_length for each in components.values())
+    most = components["text"].spec.context_length
     rounded = replace(variant, context=_rounded_context(variant, most))
     return replace(plan_as_made(components, rounded, held), asked_context=variant.context)
 
@@ -138,8 +138,7 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
 def plan_as_made(components: Components, variant: Variant, held: Mapping[str, HeldCodes]) -> Plan:
     """The plan of a release that is there: its context is what it is, in whatever multiples contexts were
     when it was made. Raises as `make_plan` does."""
-    decided = {name: _plan(each, variant, held) for name, each in components.items()}
-    return Plan(variant, variant.context, decided)
+    return Plan(variant, variant.context, {"text": _plan(components["text"], variant, held)})
 
 
 def _multiples(families: Iterable[RuntimeFamily]) -> str:
@@ -157,7 +156,7 @@ def _rounded_context(variant: Variant, most: int) -> int:
     return variant.context
 
 
-def _plan(component: Component, variant: Variant, held: Mapping[str, HeldCodes]) -> ComponentPlan:
+def _plan(component: TextComponent, variant: Variant, held: Mapping[str, HeldCodes]) -> ComponentPlan:
     spec, recipe = component.spec, variant.recipe
     if not 0 < variant.context <= spec.context_length:
         raise PlanError(

@@ -20,7 +20,7 @@ import torch
 from exporter.errors import LoweringError
 from exporter.formats.table import FAMILIES
 from exporter.lowering.table import lowerings_for
-from exporter.quantization.store.checkpoint import IntegerMatrix
+from exporter.quantization.store.checkpoint import IntegerMatrix, StoredComponents
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL, SCHEMES, FloatScheme, IntegerScheme
 from runtimes.formats import FORMATS, Format
 from tests.contracts.lowered_models import (
@@ -105,7 +105,7 @@ def test_a_scheme_it_does_not_carry_is_refused_by_name(
     stored: Any = SCHEMES.get(scheme, replace(INT8_CHANNEL, name=scheme))
     text = checkpoint.components["text"]
     changed = replace(text, matrices={**text.matrices, odd: replace(matrix, scheme=stored)})
-    order = lowering_order(replace(checkpoint, components={"text": changed}), tmp_path)
+    order = lowering_order(replace(checkpoint, components=StoredComponents(changed)), tmp_path)
     out = tmp_path / "release"
     out.mkdir()
     said = rf"{odd}: .* cannot carry scheme {scheme}; choose a recipe of .*int8-channel"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from exporter.lowering.interface import Lowering, LoweringOrder, StoredRows
 from exporter.progress import Progress
 from runtimes.formats import Format
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 from tests.toy_runtime.family import TOY_FORMAT
 
 ARCHIVE = "model.npz"
@@ -42,6 +42,9 @@ class ToyLowering:
                 prefill_logits=order.prefill_logits,
             ),
         )
+
+    def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
+        return ()
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         with np.load(release / artifact.path) as archive:

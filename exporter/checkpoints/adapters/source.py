@@ -67,7 +67,7 @@ class LoraSource(DerivedSource):
     @property
     def components(self) -> Components:
         text = replace(self.base.components["text"], spec=self.merge.spec)
-        return {**self.base.components, "text": text}
+        return replace(self.base.components, text=text)
 
     @property
     def architecture(self) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ from exporter.lowering.coreml.watched_program import coreml_hidden_states
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.progress import Progress
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 
 DIRECTORY = "coreml"
 PACKAGE = f"{DIRECTORY}/model.mlpackage"
@@ -84,6 +84,9 @@ class CoreMlLowering:
                 prefill_logits="all",  # swift-transformers reads the last of them by its index
             ),
         )
+
+    def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
+        return ()
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         """Codes, scales and values as weight.bin holds them."""

@@ -37,7 +37,7 @@ from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.progress import Progress
 from exporter.quantization.store.journal import identity_bytes
 from runtimes.formats import Format
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 
 COPY_BYTES = 1 << 20
 TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
@@ -86,6 +86,9 @@ class LiteRtLowering:
                 f"a prefill chunk of {order.prefill_chunk} does not fit a context of {order.context}",
                 "choose a smaller chunk",
             )
+
+    def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
+        return ()
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         for file in open_models(release / artifact.path).values():

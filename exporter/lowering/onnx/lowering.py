@@ -36,7 +36,7 @@ from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.schemes import IntegerScheme
 from runtimes.formats import FORMATS, Format
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 
 METADATA = "gemma_export."
 FLOAT_ARITHMETIC = "fp32"
@@ -63,6 +63,9 @@ class OnnxLowering:
             )
         (out / DIRECTORY).mkdir(exist_ok=True)
         return tuple(_write(order, form, out, progress) for form in forms)
+
+    def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
+        return ()
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
         return read_back.read_back(release / artifact.path)

@@ -72,6 +72,14 @@ class Role(Enum):
     NORM = "norm"  # [width]
     SCALAR = "scalar"  # [1]
     COLUMNS = "columns"  # [width]: what looked-up rows are multiplied with, column by column
+    # Of image towers:
+    TOWER_LINEAR = "tower linear"  # [out, in]
+    PATCHES = "patches"  # [hidden, numbers in a patch]: a linear over pixels
+    POSITIONS = "positions"  # [places, width]: added to patches by where they stand
+    VECTOR = "vector"  # [width]: a bias, a gain, a bound, as it is
+
+
+VECTORS = frozenset({Role.NORM, Role.SCALAR, Role.COLUMNS, Role.VECTOR})
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class WeightSpec:
 
     @property
     def is_matrix(self) -> bool:
-        return self.role not in (Role.NORM, Role.SCALAR, Role.COLUMNS)
+        return self.role not in VECTORS
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.interface import CodeScales
 from exporter.errors import CheckpointError, QuantizedCheckpointError
-from exporter.models.components import Component, text_alone
+from exporter.models.components import Component, Parts, TextComponent, VisionComponent
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import COLUMNS_NAME, ModelSpec, Role, WeightSpec
+from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.methods.interface import ZeroPoints
 from exporter.quantization.store.journal import RECORD_NAME, read_record
 from exporter.quantization.store.layout import (
@@ -34,7 +35,6 @@ from exporter.quantization.store.layout import (
 from exporter.quantization.store.origins import Origin
 from exporter.quantization.store.packing import Packed, rows_per_word, unpack, unpack_zero_points
 from exporter.schemes import SCHEMES, FloatScheme, IntegerScheme, Scheme
-from runtimes.manifest import ComponentName
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def row_chunks(matrix: Matrix, budget: int = 32 << 20) -> Iterator[tuple[int, in
 
 
 @dataclass(frozen=True)
-class StoredComponent:
-    """What a store holds of one component. `matrices` is in the graph's order of first use."""
+class StoredText:
+    """What a store holds of the text decoder. `matrices` is in the graph's order of first use."""
 
-    component: Component
+    component: TextComponent
     matrices: Mapping[str, Matrix]
     vectors: Mapping[str, NDArray[np.float32]]
 
@@ -159,11 +159,27 @@ class StoredComponent:
 
 
 @dataclass(frozen=True)
+class StoredVision:
+    """What a store holds of the image tower. vectors: as the tower uses them."""
+
+    component: VisionComponent
+    matrices: Mapping[str, Matrix]
+    vectors: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def spec(self) -> VisionSpec:
+        return self.component.spec
+
+
+StoredComponents = Parts[StoredText, StoredVision]
+
+
+@dataclass(frozen=True)
 class QuantizedCheckpoint:
     """An opened quantised checkpoint. No two components have a weight of one name."""
 
     directory: Path
-    components: Mapping[ComponentName, StoredComponent]
+    components: StoredComponents
     record: Mapping[str, Any]
 
     @property
@@ -193,11 +209,14 @@ def open_quantized(directory: Path) -> QuantizedCheckpoint:
         read_spec(record["architecture"], str(directory / RECORD_NAME)),
         embedding_columns=record["embedding_columns"],
     )
-    components = {name: _open(directory, record, each) for name, each in text_alone(spec).items()}
-    return QuantizedCheckpoint(directory, components, record)
+    text = TextComponent(spec)
+    stored = StoredText(text, *_open(directory, record, text))
+    return QuantizedCheckpoint(directory, StoredComponents(stored), record)
 
 
-def _open(directory: Path, record: Mapping[str, Any], component: Component) -> StoredComponent:
+def _open(
+    directory: Path, record: Mapping[str, Any], component: Component
+) -> tuple[dict[str, Matrix], dict[str, NDArray[np.float32]]]:
     small = SafetensorsFile.open(directory / VECTORS_NAME)
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
@@ -208,7 +227,7 @@ def _open(directory: Path, record: Mapping[str, Any], component: Component) -> S
             small.require(weight.name, "F32", weight.shape)
             raw = small.read_bytes(weight.name, 0, weight.shape[0] * 4)
             vectors[weight.name] = np.frombuffer(raw, np.float32)
-    return StoredComponent(component, matrices, vectors)
+    return matrices, vectors
 
 
 def open_matrix(directory: Path, weight: WeightSpec, scheme: Scheme) -> Matrix:

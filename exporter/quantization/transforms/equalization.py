@@ -57,7 +57,7 @@ class EqualizedSource(DerivedSource):
     def components(self) -> Components:
         text = self.base.components["text"]
         spec = replace(text.spec, embedding_columns=text.spec.embedding_name in self.columns)
-        return {**self.base.components, "text": replace(text, spec=spec)}
+        return replace(self.base.components, text=replace(text, spec=spec))
 
     @property
     def rewritten(self) -> Collection[str]:
