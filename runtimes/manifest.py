@@ -113,9 +113,9 @@ class Artifact:
 class EncoderArtifact:
     """One runnable tower, beside the decoder of its format.
 
-    path: the file or directory a driver opens, relative to the release. decoder: the same of what takes its
-    rows: the format's artifact where that takes tokens and rows, else a graph of the same weights beside it.
-    soft_tokens: the most it makes of one image. width: of a row.
+    path: the file or directory a driver opens, relative to the release. decoder: the same of what takes
+    its rows: the format's artifact where that takes tokens and rows, else a graph of the same weights
+    beside it. soft_tokens: the most it makes of one image. width: of a row.
     """
 
     component: Literal["vision"]
