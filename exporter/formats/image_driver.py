@@ -1,4 +1,4 @@
-"""`ImageDriver`: one way the image artifacts of a format are executed in a validation, and what it may stray.
+"""`ImageDriver`: one way a format's image artifacts are executed in a validation, and what it may stray.
 
 Beside `Driver`, whose arithmetic it has. Not about measuring (`exporter.validation.image_check`).
 """
@@ -34,9 +34,9 @@ ROWS_LIMITS: dict[Arithmetic, RowsLimit] = {
     "fp32": RowsLimit(relative=0.05, cosine=0.99),
     "fp16": RowsLimit(relative=0.05, cosine=0.99),
 }
-"""An artifact's rows against transformers' on the quantised tower. Kernels that round activations to int8 are
-what both leave room for (1e-2 to 2e-2; fp32 measures 1e-6): positions that are swapped, or pixels scaled
-twice, give more than 0.2."""
+"""An artifact's rows against transformers' on the quantised tower. Both leave room for kernels that round
+activations to int8 (1e-2 to 2e-2; fp32 measures 1e-6): positions that are swapped, or pixels scaled twice,
+give more."""
 
 TWIN_ROWS: dict[Arithmetic, RowsLimit] = {
     "fp32": RowsLimit(relative=1e-3, cosine=0.9999),

@@ -163,6 +163,6 @@ class MakesTowerTwins(Protocol):
     """A lowering whose image towers have a float twin that its driver opens as it does the tower."""
 
     def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
-        """Derive from the written tower the same graph with dequantised float weights, under `out`; its path
-        is relative to that. Raises LoweringError."""
+        """Derive from the written tower the same graph with dequantised float weights, under `out`; its
+        path is relative to that. Raises LoweringError."""
         ...

@@ -30,7 +30,7 @@ Forward = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
 
 
 class ReferenceTower:
-    """transformers' tower of these numbers, which were read from config.json once (`models.vision.families`).
+    """transformers' tower of these numbers, which `models.vision.families` read from config.json.
 
     In float32.
     """

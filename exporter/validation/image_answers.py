@@ -30,7 +30,7 @@ ANSWER_TOKENS = 16
 
 @dataclass(frozen=True)
 class Answer:
-    """number: of the picture. start: of its rows. tokens: picture, question and answer; the answer begins at
+    """number: of the picture. start: of its rows. tokens: picture, question and answer, which begins at
     `asked`."""
 
     number: int

@@ -4,8 +4,8 @@
     (2) the tower's weights read back from the written file                              stored_weights
     (3) its float twin's rows, where its lowering makes one, against transformers' on the quantised tower
     (4) its own rows against the same                                                    image_rows
-    (5) logits behind pictures: transformers' rows for both, so that the decoder alone is judged; with rows of
-        its own against the original; text alone against the artifact for text           image_prompts
+    (5) logits behind pictures: transformers' rows for both, so that the decoder alone is judged; with rows
+        of its own against the original; text alone against the artifact for text        image_prompts
     (6) a blind run, whose rows are nothing, must differ
     (7) greedy answers about each picture                                                image_answers
 Kernels round: logits may stray `ROUNDING` times as far as they do without a picture. Not about what is done
@@ -209,8 +209,8 @@ def _execute(check: _Check) -> _Ran:
     rows, seconds = _rows(check, directory, check.encoder)
     if not reference.prompts or not reference.prompts[0].pictures:
         raise SessionError(
-            f"{check.encoder.decoder}: no picture of the samples fits a context of {check.artifact.context} "
-            "with text around it; export with a larger --context or fewer --image-tokens"
+            f"{check.encoder.decoder}: no sample picture with text around it fits a context of "
+            f"{check.artifact.context}; export with a larger --context or fewer --image-tokens"
         )
     question = check.job.texts.piece(QUESTION)
     shared = reference.rows[QUANTISED]

@@ -41,8 +41,8 @@ class PlacedPicture:
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """tokens: [tokens], the last of which is only predicted. called: [start, stop) of the call that is given
-    pictures; text before and behind it is given in calls of its own, the last `DECODED` tokens one by one."""
+    """tokens: [tokens], the last of which is only predicted. called: [start, stop) of the call that is
+    given pictures; text before and behind it has calls of its own, the last `DECODED` tokens one each."""
 
     name: str
     tokens: Tokens
@@ -69,8 +69,8 @@ class ImagePrompt:
 
 @dataclass(frozen=True)
 class PromptParts:
-    """What prompts are put together from. around: tokens of text, enough of them. breaks: what stands before
-    and behind a picture. soft_tokens: of each picture. window: the longest of the model's, None for none."""
+    """What prompts are put together from. around: tokens of text, enough of them. breaks: what stands
+    before and behind a picture. soft_tokens: of each. window: the model's longest, None for none."""
 
     bos_token: int
     around: Tokens
@@ -128,7 +128,7 @@ def _prompt(
 
 @dataclass(frozen=True)
 class Returned:
-    """at: of `ImagePrompt.at`, the indices of those that a session returned logits for. logits: [at, vocab]."""
+    """at: indices in `ImagePrompt.at` of what a session returned logits for. logits: [at, vocab]."""
 
     at: NDArray[np.int64]
     logits: Logits

@@ -207,7 +207,7 @@ class PictureRun:
 
 @dataclass(frozen=True)
 class ImageRun:
-    """artifact: the tower's; None for transformers on the quantised tower, held against the original one."""
+    """artifact: the tower's; None for transformers on the quantised tower, against the original one."""
 
     artifact: str | None
     subject: str

@@ -111,10 +111,10 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "images": Meaning(
         "Images",
-        "The image tower's stored weights and the rows it makes of pictures, against transformers' own tower "
-        "on the same quantised weights; the next tokens behind pictures at several places, and answers about "
-        "them, against transformers; text alone as the file for text has it. A run that sees nothing must "
-        "differ.",
+        "The image tower's stored weights, and the rows it makes of pictures against transformers' own "
+        "tower on the same quantised weights; next tokens behind pictures at several places, and answers "
+        "about them, against transformers; text alone as the file for text has it. A run that sees nothing "
+        "must differ.",
     ),
 }
 
