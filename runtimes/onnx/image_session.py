@@ -32,9 +32,6 @@ class OnnxImageSession(OnnxSession):
         super().__init__(path, opening.threads)
         self._embedding: Any = inference_session(_beside(path), opening.threads)
         self._width = opening.encoder.width
-        self._rank = next(
-            len(value.shape) for value in self._embedding.get_inputs() if value.name == FEATURES
-        )
         self._embedded = [value.name for value in self._embedding.get_outputs()]
         try:
             self._soft = int(self.metadata[f"{METADATA}image_token"])
@@ -65,8 +62,7 @@ class OnnxImageSession(OnnxSession):
 
     def _inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
         ids = super()._inputs(tokens)
-        features = self._features if self._rank == 2 else self._features[None]
-        found = self._embedding.run(self._embedded, {IDS: ids[IDS], FEATURES: features})
+        found = self._embedding.run(self._embedded, {IDS: ids[IDS], FEATURES: self._features})
         if IDS not in self._wanted:
             del ids[IDS]
         return ids | dict(zip(self._embedded, found, strict=True))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from exporter.lowering.onnx.attention_operators import AttentionInputs
 from exporter.lowering.onnx.dialect import OnnxDialect, OnnxLookup
-from exporter.lowering.onnx.graph_builder import IMAGES, SOFT_TOKENS, TOKENS, TOTAL, GraphBuilder
+from exporter.lowering.onnx.graph_builder import SOFT_TOKENS, TOKENS, TOTAL, GraphBuilder
 from exporter.lowering.onnx.image_blocks import ImageBlocks
 from exporter.lowering.onnx.matrix_operators import MatrixOperators
 from exporter.lowering.onnx.trace import GraphOrder, cache_inputs, put_out
@@ -38,24 +37,15 @@ INPUT_IDS, EMBEDDED, PER_LAYER, FEATURES = (
 PAD_TOKEN = 0  # whose row of the second embedding is every image's
 
 
-@dataclass(frozen=True)
-class ImagesInText:
-    """tokens: how an image stands among them. by_image: rows are given image by image, [images, soft
-    tokens, hidden], and not one below the other."""
-
-    tokens: ImageTokens
-    by_image: bool
-
-
-def trace_embedding(order: GraphOrder, images: ImagesInText) -> GraphBuilder:
+def trace_embedding(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
     """Build the embedding graph: rows of tokens, and of images where tokens stand for those, in order."""
     spec, hidden = order.spec, order.spec.hidden_size
     with GraphBuilder() as graph:
         tokens = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
-        sides = (IMAGES, SOFT_TOKENS, hidden) if images.by_image else (SOFT_TOKENS, hidden)
-        features = graph.input(FEATURES, torch.float32, sides)
+        # onnxruntime-genai gives rows of Gemma 3 image by image, and none of a text in a list.
+        features = graph.input(FEATURES, torch.float32, (SOFT_TOKENS, hidden), any_rank=True)
         lookup = OnnxLookup(spec, MatrixOperators(order.matrices, order.integers, graph))
-        soft = graph.constant(np.array(images.tokens.soft, np.int64))
+        soft = graph.constant(np.array(images.soft, np.int64))
         hits = graph.op("Equal", (tokens, soft), tokens.shape, dtype=torch.bool)
         rows = _with_images(graph, embed(spec, lookup, tokens), hits, features)
         graph.output(rows, EMBEDDED, (1, TOKENS, hidden))
@@ -68,18 +58,18 @@ def trace_embedding(order: GraphOrder, images: ImagesInText) -> GraphBuilder:
     return graph
 
 
-def trace_embedded_decoder(order: GraphOrder, images: ImagesInText) -> GraphBuilder:
+def trace_embedded_decoder(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
     """Build the decoder graph. Raises LoweringError for an operation it cannot express."""
     spec = order.spec
     with GraphBuilder() as graph:
         embedded = graph.input(EMBEDDED, torch.float32, (1, TOKENS, spec.hidden_size))
         rows = _per_layer_input(graph, spec)
         ids = None
-        if images.tokens.blocks != "none":
+        if images.blocks != "none":
             ids = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
         mask = graph.input("attention_mask", torch.int64, (1, TOTAL))
         pasts = cache_inputs(graph, spec)
-        blocks = None if ids is None else _blocks(graph, ids, mask, images.tokens)
+        blocks = None if ids is None else _blocks(graph, ids, mask, images)
         given = AttentionInputs(spec, order.context, graph, embedded, mask, pasts, blocks)
         attention = order.attention(given)
         matrices = MatrixOperators(order.matrices, order.integers, graph)

@@ -66,9 +66,10 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self._by_name: dict[str, Tensor] = {}
         self._count = 0
 
-    def input(self, name: str, dtype: torch.dtype, sides: Sides) -> Tensor:
-        """A graph input; a side given by name is dynamic."""
-        self.inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], sides))
+    def input(self, name: str, dtype: torch.dtype, sides: Sides, any_rank: bool = False) -> Tensor:
+        """A graph input; a side given by name is dynamic. any_rank: sides before these may be given."""
+        said = None if any_rank else sides
+        self.inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], said))
         return self._value(name, [EXAMPLE[s] if isinstance(s, str) else s for s in sides], dtype)
 
     def output(self, value: Tensor, name: str, sides: Sides) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.lowering.interface import ImageOrder, LoweringOrder
-from exporter.lowering.onnx.embedded_traces import ImagesInText, trace_embedded_decoder, trace_embedding
+from exporter.lowering.onnx.embedded_traces import trace_embedded_decoder, trace_embedding
 from exporter.lowering.onnx.external_data import lay_out, write_external_data
 from exporter.lowering.onnx.integer_operators import IntegerOperators
 from exporter.lowering.onnx.trace import GraphOrder
@@ -43,11 +43,10 @@ def write_image_graphs(asked: ImageGraphsOrder, directory: Path, progress: Progr
     stored = checkpoint.components["vision"]
     spec = stored.spec
     # (1)
-    images = ImagesInText(spec.tokens, by_image=isinstance(spec, SiglipSpec))
     metadata = {**asked.metadata, "image_token": str(spec.tokens.soft)}
     for name, graph in (
-        (EMBEDDING, trace_embedding(asked.text, images)),
-        (DECODER, trace_embedded_decoder(asked.text, images)),
+        (EMBEDDING, trace_embedding(asked.text, spec.tokens)),
+        (DECODER, trace_embedded_decoder(asked.text, spec.tokens)),
     ):
         write_graph(directory / name, graph, [asked.data], checkpoint, metadata)
     # (2)

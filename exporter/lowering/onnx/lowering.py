@@ -31,6 +31,7 @@ from exporter.lowering.onnx.image_graphs import (
 )
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
+from exporter.lowering.onnx.vision_twin import vision_twin
 from exporter.lowering.onnx.watched_body import onnx_hidden_states
 from exporter.lowering.onnx.web_prompts import web_prompts
 from exporter.lowering.onnx.written_graph import DataFile, arithmetic_of, write_graph
@@ -79,7 +80,7 @@ class OnnxLowering:
             if format in self.formats and form_of(format, text.matrices).takes_images
         )
 
-    def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
+    def read_back(self, release: Path, artifact: Artifact | EncoderArtifact) -> Iterator[StoredRows]:
         return read_back.read_back(release / artifact.path)
 
     def render(
@@ -91,6 +92,10 @@ class OnnxLowering:
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> OnnxTwin:
         return float_twin.float_twin(release, artifact, out)
+
+    def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
+        """As `float_twin`, of a tower."""
+        return vision_twin(release, encoder, out)
 
     def hidden_states(
         self,
