@@ -12,7 +12,7 @@ from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, Sigli
 from exporter.resources import data_directory
 from runtimes.images.picture import read_picture
 from runtimes.images.prepared import PreparedImage
-from runtimes.images.preparing import prepare
+from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import ImageProcessing
 
 SAMPLES = ("quadrants.png", "digits.png", "ramps.png")  # colours first: what is wrong shows there
@@ -32,7 +32,7 @@ def sample_pictures(processing: ImageProcessing, spec: VisionSpec) -> tuple[Trie
     count = max(1, min(len(SAMPLES), int(MOST_WORK / work_of(spec, processing.soft_tokens))))
     directory = data_directory("samples") / "images"
     return tuple(
-        TriedPicture(name, prepare(read_picture(directory / name).pixels, processing))
+        TriedPicture(name, prepared_image(read_picture(directory / name).pixels, processing))
         for name in SAMPLES[:count]
     )
 
