@@ -110,7 +110,6 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
                 paths=_paths(asked, plan),
                 equalised=shop.source(plan),
                 encoders=manifest.encoders or (),
-                encoders=manifest.encoders or (),
             )
             return validate_release(job, subject, shop.baselines)
 
