@@ -23,6 +23,7 @@ CARD = ModelCard(
     model="gemma-3-4b",
     model_type="gemma3_text",
     parameters=3_880_099_328,
+    tower_parameters=None,
     source_digests={"model.safetensors": "ab" * 32},
     recipe="int8",
     target="macos",
@@ -138,3 +139,10 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
     assert "| `onnx/model.onnx` | 0.2 MB |" in text
     assert write_model_card(tmp_path, CARD) == text
+
+
+def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
+    text = render_model_card(replace(CARD, tower_parameters=416_866_032), FILES)
+    assert "and an image tower of 417 M) with gemma-export" in text
+    assert "This is the model for text and images. Left out" in text
+    assert "image tower" not in render_model_card(CARD, FILES)
