@@ -1,4 +1,4 @@
-"""onnxruntime-genai, the engine users run, answering about a PNG, against transformers on genai's own pixels.
+"""onnxruntime-genai, the engine users run, answering about a PNG, against transformers on its own pixels.
 
 Matrix: tiny Gemma 3 (448 pixels, 256 soft tokens: fewer genai does not know) and Gemma 4 E2B; one picture,
 and of Gemma 4 two. Not asserted: that genai's pixels are transformers' (they are, but for resizing Gemma 4
