@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
-from runtimes.images.calls import calls_around, require_placed
+from runtimes.images.placing import calls_around, require_placed
 from runtimes.images.prepared import ImageRows
 from runtimes.images.session import PlacedImage
 from runtimes.onnx.session import METADATA, OnnxSession, inference_session

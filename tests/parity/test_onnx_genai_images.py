@@ -47,8 +47,9 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     checkpoint = write_tiny_multimodal(directory / "checkpoint", kind, TOWERS[kind]())
     quieten(checkpoint / "model.safetensors")
     name_unused(checkpoint, WORDS)
-    changes = {"context": 320, "prefill_chunk": 64, "tokenizer": checkpoint, "prefill_logits": "last"}
-    return seeing_release(directory, kind, **changes)
+    return seeing_release(
+        directory, kind, context=320, prefill_chunk=64, tokenizer=checkpoint, prefill_logits="last"
+    )
 
 
 def quieten(weights: Path) -> None:

@@ -1,9 +1,10 @@
 """ONNX releases that take images against transformers with the same quantised weights.
 
-Matrix: towers of all four kinds in int8, and the decoders behind them, for processors and, but for the
-12B's, for browsers: rows of a picture; logits behind images at the start, in the middle, of two and of one
-longer than a prefill chunk, past the sliding window, prefilled and decoded. Not asserted here: that transformers' parts are its whole models
-(test_image_reference.py), what onnxruntime-genai makes of the same files (test_onnx_genai_images.py).
+Matrix: towers of all four kinds in int8, and the decoders behind them; for browsers Gemma 3 and Gemma 4
+E2B: rows of a picture; logits behind images at the start, in the middle, of two and of one longer than a
+prefill chunk, past the sliding window, prefilled and decoded. Not asserted here: that transformers' parts
+are its whole models (test_image_reference.py), what onnxruntime-genai and transformers.js make of the same
+files (test_onnx_genai_images.py, test_web_images.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
+from runtimes.formats import Format
 from runtimes.images.prepared import ImageRows, PreparedImage
 from runtimes.images.session import PlacedImage
 from runtimes.onnx.session import OnnxSession
@@ -40,17 +42,11 @@ from tests.unit.exporter.lowering.onnx.seeing_releases import (
 ROWS, ROWS_OF_KERNELS = 3e-5, 1e-3  # max abs, of rows of up to 2; inputs are rounded to 14 bits
 KL = 1e-5  # mean, nats
 PREFILLED, LENGTH = 72, 80
+RELEASES: list[tuple[str, Format]] = [*((kind, "onnx") for kind in KINDS), ("Gemma 3", "onnx-web")]
+RELEASES.append(("Gemma 4 E2B", "onnx-web"))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        *((kind, "onnx") for kind in KINDS),
-        ("Gemma 3", "onnx-web"),
-        ("Gemma 4 E2B", "onnx-web"),
-        ("Gemma 4 31B", "onnx-web"),
-    ],
-)
+@pytest.fixture(scope="module", params=RELEASES, ids=" ".join)
 def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeeingRelease:
     kind, form = request.param
     return seeing_release(tmp_path_factory.mktemp("seeing"), kind, form)

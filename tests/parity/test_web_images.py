@@ -17,17 +17,19 @@ import pytest
 from PIL import Image
 
 from exporter.formats.web_paths import MEAN_KL_LIMIT
+from exporter.lowering.interface import ImageOrder
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
 from runtimes.images.session import PlacedImage
 from tests.fakes import silent
+from tests.image_processing import patching
 from tests.parity.test_onnx_genai_images import quieten
 from tests.pictures import ramps
 from tests.tiny import name_unused
-from tests.tiny_image_stores import write_tiny_multimodal
-from tests.tiny_releases import mean_kl, some_tokens
+from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
+from tests.tiny_releases import lowering_order, mean_kl, some_tokens
 from tests.tiny_towers import SOFT
 from tests.unit.exporter.lowering.onnx.seeing_releases import SeeingRelease, seeing_release
 from tests.web_engines import PACKAGES, driver_logits, require, taken_by
@@ -88,7 +90,7 @@ def prepared(found: dict[str, Any]) -> PreparedImage:
 def reference_answer(
     release: SeeingRelease, found: dict[str, Any], scratch: Path, factor: float
 ) -> list[int]:
-    """transformers' likeliest token where transformers.js gave each of its own, with rows times a factor."""
+    """transformers' likeliest token where transformers.js gave each of its own; rows times a factor."""
     rows = ReferenceTower(release.weights, release.vision, release.spec).rows(prepared(found))
     count = len(found["tokens"])
     tokens = np.array(found["sequence"], np.int32)
@@ -120,22 +122,12 @@ def test_the_folder_still_opens_as_a_model_of_text(release: SeeingRelease, tmp_p
 
 
 def test_gemma_4_12b_stays_a_model_of_text_there(tmp_path: Path) -> None:
-    checkpoint = write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 4 12B")
-    assert checkpoint.is_dir()
     lowering = OnnxLowering(frozenset({"onnx-web"}))
-    from exporter.lowering.interface import ImageOrder
-    from tests.image_processing import patching
-    from tests.tiny_image_stores import tiny_image_store
-    from tests.tiny_releases import lowering_order
-
-    order = lowering_order(
-        tiny_image_store(tmp_path, "Gemma 4 12B"), tmp_path, images=ImageOrder(patching())
-    )
+    checkpoint = tiny_image_store(tmp_path, "Gemma 4 12B")
+    order = lowering_order(checkpoint, tmp_path, images=ImageOrder(patching(merged=True)))
     out = tmp_path / "release"
     out.mkdir()
     lowering.lower(order, out, silent)
     assert lowering.encoders(order) == ()
-    assert {path.name for path in (out / "onnx").iterdir()} == {
-        "model_quantized.onnx",
-        "model_quantized.onnx_data",
-    }
+    graphs = {path.name for path in (out / "onnx").iterdir()}
+    assert graphs == {"model_quantized.onnx", "model_quantized.onnx_data"}
