@@ -63,7 +63,7 @@ def tower_rows(opening: ImageOpening, image: PreparedImage) -> ImageRows:
 
 
 def reference_rows(release: SeeingRelease, image: PreparedImage) -> ImageRows:
-    return ReferenceTower(release.weights, release.vision, release.spec).rows(image)
+    return ReferenceTower(release.weights, release.spec).rows(image)
 
 
 def session_logits(opening: ImageOpening, tokens: Tokens, images: list[PlacedImage]) -> Logits:
