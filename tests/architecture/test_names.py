@@ -37,6 +37,8 @@ SAME_CONCEPT = {
 ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
+    "open_image_encoder": "a runtime's driver of towers, and the one place that knows which",
+    "open_image_session": "a runtime's driver of decoders that take rows, and that place",
 }
 
 
