@@ -42,7 +42,7 @@ from runtimes.images.processing import read_processing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import SessionFacts
 
-ROUNDING = 4.0  # times the KL of the same text without a picture
+ROUNDING = 10.0  # times the KL of the same text without a picture; ONNX's kernels measure up to 3
 BLIND = 1e-2  # nats that rows of nothing must move logits by
 LOST, TOKENS = "answer tokens lost", "tokens"
 FAILURES, DIFFERING = "failures to run", "differing numbers"
