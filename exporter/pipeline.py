@@ -120,6 +120,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
             shop.store(plan),
             paths=paths_of if job.accelerators else paths_not_asked_for,
             equalised=shop.source(plan),
+            encoders=runnable.encoders,
         )
         with job.stopwatch.step("validate"):
             report = validate_release(job, subject, shop.baselines)

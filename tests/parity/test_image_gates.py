@@ -1,6 +1,6 @@
 """The image gates on the formats' own artifacts and drivers, of tiny models: every one of them passes.
 
-Matrix: formats that take images, before towers of Gemma 3 and Gemma 4 E2B. Not asserted here: that gates can
+Matrix: formats that take images, before towers of Gemma 3 and Gemma 4 E2B. Not asserted: that gates can
 fail (unit tests of `image_check`), or what onnxruntime-genai and LiteRT-LM do themselves.
 """
 
