@@ -44,12 +44,13 @@ class OnnxImageSession(OnnxSession):
     def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, images, self._soft, self._width)
+        placed = sorted(images, key=lambda image: image.start)
+        require_placed(ids, placed, self._soft, self._width)
         every = self._facts.prefill_logits == "all"
         logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
         try:
-            for start, stop in calls_around(images, len(ids), self._facts.prefill_chunk):
-                inside = [image.rows for image in images if start <= image.start < stop]
+            for start, stop in calls_around(placed, len(ids), self._facts.prefill_chunk):
+                inside = [image.rows for image in placed if start <= image.start < stop]
                 self._features = np.concatenate(inside, dtype=np.float32) if inside else self._none()
                 self._run(ids[start:stop], logits[start:stop] if every else logits)
         finally:
