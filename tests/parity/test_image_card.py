@@ -18,6 +18,7 @@ from PIL import Image
 
 from exporter.cli import main
 from exporter.packaging.release import files_below
+from tests.parity.test_onnx_genai_images import quieten
 from tests.pictures import noise, quadrants
 from tests.tiny_image_stores import write_tiny_multimodal
 from tests.tiny_towers import tiny_siglip
@@ -29,6 +30,7 @@ PIECE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("seeing")
     checkpoint = write_tiny_multimodal(place / "checkpoint", "Gemma 3", tiny_siglip(448, 256))
+    quieten(checkpoint / "model.safetensors")
     command = ["--target", "desktop", "--model", str(checkpoint), "-o", str(place / "release")]
     told = ["--recipe", "float", "--context", "352", "--validation-tokens", "40", "--no-accelerators"]
     result = CliRunner().invoke(main, [*command, *told])
