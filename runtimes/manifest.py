@@ -288,15 +288,20 @@ def _check(manifest: Manifest) -> None:
             raise RecordError(f"$.files[{i}].sha256", f"is no SHA-256: {excerpt(file.sha256)}")
 
 
+def _require_components(
+    manifest: Manifest, key: str, runnable: Sequence[Artifact | EncoderArtifact]
+) -> None:
+    for i, each in enumerate(runnable):
+        if each.component not in manifest.components:
+            raise RecordError(f"$.{key}[{i}].component", f"is {each.component!r}, not one of $.components")
+
+
 def _check_artifacts(manifest: Manifest) -> None:
     """Each by itself, and against what the manifest says of all of them."""
     plan = manifest.plan
+    _require_components(manifest, "artifacts", manifest.artifacts)
+    _require_components(manifest, "encoders", manifest.encoders or ())
     for i, artifact in enumerate(manifest.artifacts):
-        if artifact.component not in manifest.components:
-            raise RecordError(
-                f"$.artifacts[{i}].component",
-                f"is {artifact.component!r}, not one of $.components",
-            )
         for key in ("context", "vocab_size", "prefill_chunk"):
             _require_at_least(1, f"$.artifacts[{i}].{key}", getattr(artifact, key))
         if artifact.context != plan["context"]:
@@ -311,10 +316,6 @@ def _check_artifacts(manifest: Manifest) -> None:
             )
     _require_each_once("$.artifacts", [artifact.path for artifact in manifest.artifacts])
     for i, encoder in enumerate(manifest.encoders or ()):
-        if encoder.component not in manifest.components:
-            raise RecordError(
-                f"$.encoders[{i}].component", f"is {encoder.component!r}, not one of $.components"
-            )
         for key in ("soft_tokens", "width"):
             _require_at_least(1, f"$.encoders[{i}].{key}", getattr(encoder, key))
     _require_each_once("$.plan.formats", plan["formats"])

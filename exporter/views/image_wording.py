@@ -29,7 +29,7 @@ NOTHING = "–"
 
 
 @dataclass(frozen=True)
-class ImageRow:
+class PictureRow:
     """One row of the table, each cell as words. artifact: None for transformers."""
 
     artifact: str | None
@@ -38,11 +38,11 @@ class ImageRow:
     figures: tuple[str, ...]
 
 
-def image_rows(report: ValidationReport) -> Iterator[ImageRow]:
+def picture_rows(report: ValidationReport) -> Iterator[PictureRow]:
     """The table, in the report's order; nothing for a release of text alone."""
     for run in () if report.images is None else report.images.runs:
         for picture in run.pictures:
-            yield ImageRow(run.artifact, run.subject, _words(picture), _figures(picture))
+            yield PictureRow(run.artifact, run.subject, _words(picture), _figures(picture))
 
 
 def image_sentences(report: ValidationReport) -> tuple[str, ...]:

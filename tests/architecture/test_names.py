@@ -17,7 +17,9 @@ from benchmarks.structure import PACKAGES, ROOT
 
 # Modules that share a name, and why that is right. All others have one of their own.
 SAME_CONCEPT = {
+    "calls": "what a driver's calls are of, and where they begin and end",
     "dialect": "a lowering's way to write what the decoder calls, and the protocol it satisfies",
+    "eager": "a component in plain torch, by the dialect that proves it",
     "embedders": "of a .litertlm: written by the lowering, run by the driver",
     "errors": "the error tree of a package that stands alone",
     "float_twin": "a lowering's float twin",
@@ -30,12 +32,15 @@ SAME_CONCEPT = {
     "read_back": "a lowering's reading of the bytes it wrote",
     "session": "the `Session` of a runtime, and its protocol",
     "source": "the `CheckpointSource` of a format",
+    "spec": "every number of a component",
     "table": "the explicit table of a package",
 }
 
 # Functions of which every room of a kind has one, and which table calls them.
 ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
+    "open_image_encoder": "a runtime's driver of image towers (`runtimes.open`)",
+    "open_image_session": "a runtime's driver of what takes their rows (`runtimes.open`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
 }
 
