@@ -1,4 +1,4 @@
-"""onnxruntime-genai, the engine users run, answering about a PNG, against transformers on genai's own pixels.
+"""onnxruntime-genai, the engine users run, answering about a PNG, against transformers on its own pixels.
 
 Matrix: tiny Gemma 3 (448 pixels, 256 soft tokens: fewer genai does not know) and Gemma 4 E2B; one picture,
 and of Gemma 4 two. Not asserted: that genai's pixels are transformers' (they are, but for resizing Gemma 4
@@ -47,8 +47,9 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     checkpoint = write_tiny_multimodal(directory / "checkpoint", kind, TOWERS[kind]())
     quieten(checkpoint / "model.safetensors")
     name_unused(checkpoint, WORDS)
-    changes = {"context": 320, "prefill_chunk": 64, "tokenizer": checkpoint, "prefill_logits": "last"}
-    return seeing_release(directory, kind, **changes)
+    return seeing_release(
+        directory, kind, context=320, prefill_chunk=64, tokenizer=checkpoint, prefill_logits="last"
+    )
 
 
 def quieten(weights: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runtimes.errors import SessionError
-from runtimes.images.calls import calls_around, require_placed
+from runtimes.images.placing import calls_around, require_placed
 from runtimes.images.session import PlacedImage
 
 SOFT, WIDTH = 9, 2
