@@ -288,19 +288,16 @@ def _check(manifest: Manifest) -> None:
             raise RecordError(f"$.files[{i}].sha256", f"is no SHA-256: {excerpt(file.sha256)}")
 
 
-def _require_components(
-    manifest: Manifest, key: str, runnable: Sequence[Artifact | EncoderArtifact]
-) -> None:
-    for i, each in enumerate(runnable):
-        if each.component not in manifest.components:
-            raise RecordError(f"$.{key}[{i}].component", f"is {each.component!r}, not one of $.components")
-
-
 def _check_artifacts(manifest: Manifest) -> None:
     """Each by itself, and against what the manifest says of all of them."""
     plan = manifest.plan
-    _require_components(manifest, "artifacts", manifest.artifacts)
-    _require_components(manifest, "encoders", manifest.encoders or ())
+    runnable: dict[str, Sequence[Artifact | EncoderArtifact]] = {
+        "artifacts": manifest.artifacts,
+        "encoders": manifest.encoders or (),
+    }
+    for key, i, each in ((key, i, each) for key, found in runnable.items() for i, each in enumerate(found)):
+        if each.component not in manifest.components:
+            raise RecordError(f"$.{key}[{i}].component", f"is {each.component!r}, not one of $.components")
     for i, artifact in enumerate(manifest.artifacts):
         for key in ("context", "vocab_size", "prefill_chunk"):
             _require_at_least(1, f"$.artifacts[{i}].{key}", getattr(artifact, key))

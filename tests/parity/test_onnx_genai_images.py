@@ -97,7 +97,7 @@ def prepared(inputs: Any, number: int) -> PreparedImage:
 
 def reference_answer(release: SeeingRelease, found: Answered, scratch: Path, factor: float) -> list[int]:
     """transformers' likeliest token where genai gave each of its own, with rows times a factor."""
-    tower = ReferenceTower(release.weights, release.vision, release.spec)
+    tower = ReferenceTower(release.weights, release.spec)
     tokens = np.array(found.tokens + found.answer, np.int32)
     soft = tokens == SOFT
     starts = np.flatnonzero(soft & ~np.concatenate([[False], soft[:-1]]))

@@ -91,7 +91,7 @@ def reference_answer(
     release: SeeingRelease, found: dict[str, Any], scratch: Path, factor: float
 ) -> list[int]:
     """transformers' likeliest token where transformers.js gave each of its own; rows times a factor."""
-    rows = ReferenceTower(release.weights, release.vision, release.spec).rows(prepared(found))
+    rows = ReferenceTower(release.weights, release.spec).rows(prepared(found))
     count = len(found["tokens"])
     tokens = np.array(found["sequence"], np.int32)
     image = PlacedImage(int(np.flatnonzero(tokens == SOFT)[0]), rows * np.float32(factor))
