@@ -37,6 +37,7 @@ def finish_release(
 ) -> None:
     """Write all of it beside artifacts and reports that are there."""
     spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
+    tower = source.components.vision if runnable.encoders else None
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
@@ -56,6 +57,7 @@ def finish_release(
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
+            tower_parameters=None if tower is None else tower.spec.parameter_count(),
             source_digests=source.digests(),
             recipe=variant.recipe.name,
             target=variant.name,

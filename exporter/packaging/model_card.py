@@ -36,14 +36,16 @@ BASE_MODEL = "This is a base model: it goes on with a text, and answers no quest
 class ModelCard:
     """What the card says beside what it finds in the release.
 
-    source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts of the
-    checkpoint that are not in the release. rings: formats whose caches forget positions
+    parameters: of the text model. tower_parameters: of the image tower, None where the release takes text
+    alone. source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts
+    of the checkpoint that are not in the release. rings: formats whose caches forget positions
     (`RuntimeFamily.has_rings`). prompting: how a person begins. images: None for text alone.
     """
 
     model: str
     model_type: str
     parameters: int
+    tower_parameters: int | None
     source_digests: Mapping[str, str]
     recipe: str
     target: str
@@ -103,18 +105,23 @@ def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
         f"Made from {markdown(card.model)} ({code(card.model_type)}, {card.parameters / 1e6:.0f} M "
-        f"parameters) with gemma-export, recipe {code(card.recipe)}: weight matrices are stored as "
-        f"{schemes}. "
+        f"parameters{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
+        f"stored as {schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
     if not card.prompting.chat:
         paragraphs.append(BASE_MODEL)
     if card.left_out:
         left_out = "; ".join(map(markdown, card.left_out))
-        held = "This is the text model only" if card.images is None else "It takes text and images"
-        paragraphs.append(f"{held}. Left out of the checkpoint: {left_out}.")
+        held = "text model only" if card.tower_parameters is None else "model for text and images"
+        paragraphs.append(f"This is the {held}. Left out of the checkpoint: {left_out}.")
     paragraphs += card.remarks
     return "\n\n".join(paragraphs)
+
+
+def _tower(card: ModelCard) -> str:
+    count = card.tower_parameters
+    return "" if count is None else f", and an image tower of {count / 1e6:,.0f} M"
 
 
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:

@@ -17,7 +17,6 @@ from benchmarks.structure import PACKAGES, ROOT
 
 # Modules that share a name, and why that is right. All others have one of their own.
 SAME_CONCEPT = {
-    "calls": "what a driver's calls are of, and where they begin and end",
     "dialect": "a lowering's way to write what the decoder calls, and the protocol it satisfies",
     "eager": "a component in plain torch, by the dialect that proves it",
     "embedders": "of a .litertlm: written by the lowering, run by the driver",
@@ -39,9 +38,9 @@ SAME_CONCEPT = {
 # Functions of which every room of a kind has one, and which table calls them.
 ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
-    "open_image_encoder": "a runtime's driver of image towers (`runtimes.open`)",
-    "open_image_session": "a runtime's driver of what takes their rows (`runtimes.open`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
+    "open_image_encoder": "a runtime's driver of towers, and the one place that knows which",
+    "open_image_session": "a runtime's driver of decoders that take rows, and that place",
 }
 
 

@@ -25,6 +25,7 @@ CARD = ModelCard(
     model="gemma-3-4b",
     model_type="gemma3_text",
     parameters=3_880_099_328,
+    tower_parameters=None,
     source_digests={"model.safetensors": "ab" * 32},
     recipe="int8",
     target="macos",
@@ -122,14 +123,16 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
 
 def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 256, 2560)
-    shown = replace(CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",))
+    shown = replace(
+        CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",), tower_parameters=5
+    )
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "at most 256 tokens" in section
     assert "`coreml/model.mlpackage` takes text alone" in section
     assert 'gemma-export run . --image picture.png "What is in this picture?"' in section
     assert 'prompt = "<bos><start_of_image>What is in this picture?"' in section
-    assert "takes text and images. Left out of the checkpoint: audio tower." in text
+    assert "model for text and images. Left out of the checkpoint: audio tower." in text
     assert "Ask about a picture" not in render_model_card(CARD, FILES)
 
 
@@ -160,3 +163,10 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
     assert "| `onnx/model.onnx` | 0.2 MB |" in text
     assert write_model_card(tmp_path, CARD) == text
+
+
+def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
+    text = render_model_card(replace(CARD, tower_parameters=416_866_032), FILES)
+    assert "and an image tower of 417 M) with gemma-export" in text
+    assert "This is the model for text and images. Left out" in text
+    assert "image tower" not in render_model_card(CARD, FILES)
