@@ -12,6 +12,7 @@ from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.packaging.adapter_licence import add_adapters_licence
+from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
 from exporter.packaging.gallery import write_allowlist
 from exporter.packaging.licences import write_licence_pack
@@ -21,6 +22,7 @@ from exporter.packaging.origin import origin_of
 from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
+from runtimes.images.processing import read_processing
 
 RECIPE_NAME = "recipe.toml"
 
@@ -73,6 +75,7 @@ def finish_release(
             origin=origin_of(source),
             quality=quality,
             licence=licence,
+            images=_images(release, runnable),
         ),
     )
     seal_release(
@@ -83,6 +86,12 @@ def finish_release(
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _images(release: Path, runnable: Runnable) -> CardImages | None:
+    if not runnable.encoders:
+        return None
+    return CardImages(runnable.encoders, read_processing(release))
 
 
 def _prompting(release: Path, tokens: TokenFacts) -> Prompting:

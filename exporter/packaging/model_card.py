@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exporter.formats.family import Prompting
 from exporter.formats.table import facts_of, family_of
+from exporter.packaging.card_images import CardImages, image_section
 from exporter.packaging.catalogue import front_matter
 from exporter.packaging.escaping import code, markdown
 from exporter.packaging.gallery import ALLOWLIST_NAME
@@ -38,7 +39,7 @@ class ModelCard:
     parameters: of the text model. tower_parameters: of the image tower, None where the release takes text
     alone. source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts
     of the checkpoint that are not in the release. rings: formats whose caches forget positions
-    (`RuntimeFamily.has_rings`). prompting: how a person begins.
+    (`RuntimeFamily.has_rings`). prompting: how a person begins. images: None for text alone.
     """
 
     model: str
@@ -58,6 +59,7 @@ class ModelCard:
     origin: ModelOrigin
     quality: MeasuredQuality
     licence: LicencePack
+    images: CardImages | None = None
 
 
 def write_model_card(release: Path, card: ModelCard) -> str:
@@ -74,11 +76,18 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
+        *_pictures(card),
         f"## Measured quality\n\n{card.quality.section.strip()}",
         f"## Source\n\n{_source(card)}",
         f"## Licence\n\n{_licence(card)}",
     )
     return "\n\n".join(sections) + "\n"
+
+
+def _pictures(card: ModelCard) -> tuple[str, ...]:
+    if card.images is None:
+        return ()
+    return (f"## Ask about a picture\n\n{image_section(card.images, card.artifacts, card.prompting)}",)
 
 
 def _run(card: ModelCard, artifact: Artifact) -> str:

@@ -10,11 +10,13 @@ from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
 from exporter.formats.family import Prompting
+from exporter.packaging.card_images import CardImages
 from exporter.packaging.licences import Licence, LicencePack
 from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
 from exporter.packaging.origin import ModelOrigin
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
+from tests.image_processing import patching, squashing
 
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
@@ -117,6 +119,28 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
         ("coreml/tokenizer.json", "33.0 MB"),
         ("onnx/model.onnx", "0.2 MB"),
     ]
+
+
+def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
+    encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 256, 2560)
+    shown = replace(
+        CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",), tower_parameters=5
+    )
+    text = render_model_card(shown, FILES)
+    section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
+    assert "at most 256 tokens" in section
+    assert "`coreml/model.mlpackage` takes text alone" in section
+    assert 'gemma-export run . --image picture.png "What is in this picture?"' in section
+    assert 'prompt = "<bos><start_of_image>What is in this picture?"' in section
+    assert "model for text and images. Left out of the checkpoint: audio tower." in text
+    assert "Ask about a picture" not in render_model_card(CARD, FILES)
+
+
+def test_no_engine_is_named_that_cannot_prepare_a_picture() -> None:
+    encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 280, 3840)
+    shown = replace(CARD, images=CardImages((encoder,), patching(merged=True)))
+    section = render_model_card(shown, FILES).partition("## Ask about a picture")[2].partition("\n## ")[0]
+    assert "onnxruntime_genai" not in section
 
 
 def test_nothing_is_said_to_be_left_out_where_nothing_was() -> None:
