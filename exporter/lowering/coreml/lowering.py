@@ -57,7 +57,7 @@ class CoreMlLowering:
         program = convert(spec, checkpoint.components["text"].gains(), order.context, scale)
         progress("convert to Core ML", 1, 1)
         # (3)
-        weights = bind(program, checkpoint.matrices)
+        weights = bind(program, checkpoint.components["text"].matrices)
         describe(
             program.model,
             f"Gemma text decoder ({spec.model_type}), KV cache of {order.context} tokens kept in "
