@@ -75,8 +75,6 @@ class LiteRtLowering:
         for form, path in (("tflite", tflite), ("litertlm", bundle)):
             if form in self.formats:
                 verify_written(path, _planned(order, form))
-||||||| 0001901
-                verify_written(path, order.checkpoint.matrices)
         return tuple(
             _artifact(form, name, order)
             for form, name in (("tflite", TFLITE_NAME), ("litertlm", BUNDLE_NAME))
