@@ -18,10 +18,9 @@ from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.measured import MeasuredQuality
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.origin import origin_of
-from exporter.packaging.release import participating_versions, seal_release
+from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
-from runtimes.manifest import Artifact
 
 RECIPE_NAME = "recipe.toml"
 
@@ -30,12 +29,12 @@ def finish_release(
     release: Path,
     source: CheckpointSource,
     plan: Plan,
-    artifacts: tuple[Artifact, ...],
+    runnable: Runnable,
     quality: MeasuredQuality,
     progress: Progress,
 ) -> None:
     """Write all of it beside artifacts and reports that are there."""
-    spec, variant = source.components["text"].spec, plan.variant
+    spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
@@ -43,7 +42,7 @@ def finish_release(
         model=plain(source.name),
         model_type=spec.model_type,
         documents=source.documents,
-        modified=tuple(artifact.path for artifact in artifacts),
+        modified=runnable.paths,
         change=f"The weights were quantised (recipe {recipe}) and the format was converted.",
     )
     licence = add_adapters_licence(release, licence, source.adapter)
@@ -78,7 +77,7 @@ def finish_release(
         release,
         source=source,
         plan=plan,
-        artifacts=artifacts,
+        runnable=runnable,
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )

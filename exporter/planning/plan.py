@@ -16,6 +16,7 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
 from exporter.planning.decisions import Decision, decide, decide_vision
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
@@ -145,6 +146,7 @@ def plan_as_made(components: Components, variant: Variant, held: Mapping[str, He
     _require_trained_for(text.spec, variant.context)
     decided = decide(text.spec, variant.recipe, held, families)
     plans: dict[ComponentName, ComponentPlan] = {"text": _plan(text, variant, families, decided)}
+    _require_budget(components, variant.soft_tokens)
     if (tower := components.vision) is not None:
         decided = decide_vision(tower.spec, variant.recipe, held, families)
         plans["vision"] = _plan(tower, variant, families, decided)
@@ -172,6 +174,27 @@ def _require_trained_for(spec: ModelSpec, context: int) -> None:
             f"--context {context}",
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
+        )
+
+
+def _require_budget(components: Components, soft_tokens: int | None) -> None:
+    """Raise PlanError for soft tokens that the tower does not make of an image."""
+    tower = components.vision
+    if soft_tokens is None:
+        return
+    where = f"--image-tokens {soft_tokens}"
+    if tower is None:
+        raise PlanError(where, "there is no image tower to make them", "leave it out")
+    own = tower.spec.soft_tokens if isinstance(tower.spec, SiglipSpec) else None
+    if own is not None and soft_tokens != own:
+        raise PlanError(
+            where, f"{tower.spec.model_type} makes {own} of every image", "leave it out, or say that"
+        )
+    if own is None and soft_tokens not in SOFT_TOKENS:
+        raise PlanError(
+            where,
+            f"{tower.spec.model_type} makes at most one of {', '.join(map(str, SOFT_TOKENS))}",
+            "choose one of them",
         )
 
 

@@ -74,6 +74,7 @@ def _merged(planned: Sequence[TargetPlan]) -> tuple[Plan, ...]:
                 variant.recipe.text,
                 variant.context,
                 variant.formats,
+                variant.soft_tokens,
                 schemes,
                 plan.taken_over,
             )
@@ -99,6 +100,7 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         lambda plan: plan.variant.recipe.name,
         lambda plan: str(plan.variant.context),
         lambda plan: "+".join(plan.variant.formats),
+        lambda plan: f"{plan.variant.soft_tokens}-an-image" if plan.variant.soft_tokens else "text",
         lambda plan: plan.variant.name,
     )
     labels = tuple(parts[0](plan) for plan in plans)

@@ -125,7 +125,7 @@ def _executor(path: Path, sections: tuple[Section, ...]) -> bytes | None:
     found = [each for each in sections if each.kind == EXECUTOR_KIND]
     if not found:
         return None
-    if len(found) > 1 or found[0].end - found[0].begin > LONGEST_TEXT:
+    if len(found) > 1 or found[0].end - found[0].begin > LARGEST_HEADER:
         raise _damaged(path, "what it says of masks is there twice, or too long")
     with path.open("rb") as file:
         file.seek(found[0].begin)

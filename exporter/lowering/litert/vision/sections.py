@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from litert_lm_builder.litertlm_header_schema_py_generated import AnySectionDataType
@@ -16,12 +16,14 @@ from litert_lm_builder.runtime.proto import executor_metadata_pb2
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
+from exporter.formats.litert import LITERT
 from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.lowering.litert.bundle_models import model_section
 from exporter.lowering.litert.container_writing import SectionSource
 from exporter.lowering.litert.image_marks import ImagesInText
 from exporter.lowering.litert.vision.graphs import build_adapter, build_encoder, build_end_of_vision
 from exporter.lowering.litert.writing import Written
+from exporter.models.text.spec import LayerSpec
 from exporter.models.vision.spec import SiglipSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredText, StoredVision
 from runtimes.litert.image_models import END_OF_VISION, VISION_ADAPTER, VISION_ENCODER
@@ -51,7 +53,7 @@ def image_sections(order: LoweringOrder, images: ImageOrder, written: Written) -
     if (adapter := build_adapter(vision, images, end)) is not None:
         sections.append(model_section(VISION_ADAPTER, adapter, written))
     sections.append(model_section(END_OF_VISION, build_end_of_vision(end), written))
-    if (masks := executor_metadata(order.checkpoint)) is not None:
+    if (masks := executor_metadata(order, images)) is not None:
         sections.append(SectionSource(AnySectionDataType.ExecutorMetadataProto, (), _putting(masks)))
     return sections
 
@@ -64,10 +66,10 @@ def end_of_image(checkpoint: QuantizedCheckpoint) -> NDArray[np.float32]:
     return np.asarray(row * text.columns(name) * np.float32(text.spec.embedding_scale), np.float32)
 
 
-def executor_metadata(checkpoint: QuantizedCheckpoint) -> bytes | None:
-    """Which masks the text model takes; None where one that is causal does."""
-    text, tokens = checkpoint.components["text"].spec, _vision(checkpoint).spec.tokens
-    if tokens.blocks == "none":
+def executor_metadata(order: LoweringOrder, images: ImageOrder) -> bytes | None:
+    """Which masks the text model takes, and then also which caches; None where causal ones do."""
+    text, blocks = order.checkpoint.components["text"].spec, _vision(order.checkpoint).spec.tokens.blocks
+    if blocks == "none":
         return None
     windows = {layer.window for layer in text.layers if layer.window is not None}
     if len(windows) != 1:
@@ -80,11 +82,30 @@ def executor_metadata(checkpoint: QuantizedCheckpoint) -> bytes | None:
     settings = metadata.llm_executor_metadata.attention_mask_settings
     bidirectional = executor_metadata_pb2.ATTENTION_MASK_TYPE_VISION_BIDIRECTIONAL
     causal = executor_metadata_pb2.ATTENTION_MASK_TYPE_CAUSAL
-    settings.attention_mask_type = bidirectional if tokens.blocks == "all" else causal
+    settings.attention_mask_type = bidirectional if blocks == "all" else causal
     settings.local_attention_mask_type = bidirectional
     (settings.sliding_window_size,) = windows
+    longest = _longest_call(order, images)
+    for layer in text.cache_layers:
+        slots = LITERT.cache_slots(text, layer, order.context, longest)
+        _describe_cache(metadata.llm_executor_metadata, layer, slots)
     serialized: bytes = metadata.SerializeToString(deterministic=True)
     return serialized
+
+
+def _describe_cache(executor: Any, layer: LayerSpec, slots: int) -> None:
+    """Keys are [1, kv_heads, slots, head_dim], values transposed."""
+    types = executor_metadata_pb2.StateBuffer
+    kinds = (types.TYPE_GLOBAL_KEY_CACHE, types.TYPE_GLOBAL_VALUE_CACHE)
+    if layer.window is not None:
+        kinds = (types.TYPE_LOCAL_KEY_CACHE, types.TYPE_LOCAL_VALUE_CACHE)
+    for part, kind, axis in zip("kv", kinds, (2, 3), strict=True):
+        state, name = executor.state_buffers.add(), f"kv_cache_{part}_{layer.index}"
+        state.prefill_input_name = state.prefill_output_name = name
+        state.decode_input_name = state.decode_output_name = name
+        state.type, state.sequence_axis, state.maximum_sequence_length = kind, axis, slots
+        if layer.window is not None:
+            state.minimum_sequence_length = min(layer.window, slots)
 
 
 def _longest_call(order: LoweringOrder, images: ImageOrder) -> int:
