@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +32,7 @@ from exporter.lowering.litert.metadata import ImageFacts, ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
 from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
+from exporter.lowering.litert.twin.tower_twin import write_tower_twin
 from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.verification import verify_written
 from exporter.lowering.litert.vision.sections import image_sections, images_in_text
@@ -44,12 +45,14 @@ from runtimes.manifest import Artifact, EncoderArtifact
 
 COPY_BYTES = 1 << 20
 TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
+TOWER_TWIN = "litert-tower"
 
 
 @dataclass(frozen=True)
 class LiteRtLowering:
-    """Satisfies `Lowering`. formats: which files `lower` leaves, of "tflite" and "litertlm".
+    """Satisfies `Lowering` and `MakesTowerTwins`.
 
+    formats: which files `lower` leaves, of "tflite" and "litertlm".
     twin_stage_bytes: float weights a float twin holds at once, on disk.
     """
 
@@ -111,6 +114,11 @@ class LiteRtLowering:
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> LiteRtTwin:
         return LiteRtTwin.of(release / artifact.path, out, self.twin_stage_bytes)
+
+    def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
+        (out / TOWER_TWIN).mkdir(exist_ok=True)
+        write_tower_twin(release / encoder.path, out / TOWER_TWIN)
+        return replace(encoder, path=TOWER_TWIN)
 
     def hidden_states(
         self,
