@@ -20,7 +20,7 @@ from torch import Tensor
 
 from exporter.lowering.litert.cache_tensors import OUTSIDE_WINDOW, WINDOW_NAME
 from exporter.lowering.litert.operations import Operations
-from exporter.models.vision.spec import Blocks
+from exporter.models.vision.spec import BlockLayers
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ImagesInText:
     [hidden]. end_rows: its rows of the per-layer table, [layers, width]; None for models without.
     ends_inside: whether it comes as the last of the image's own rows."""
 
-    blocks: Blocks
+    blocks: BlockLayers
     longest_call: int | None
     end: NDArray[np.float32]
     end_rows: NDArray[np.float32] | None
