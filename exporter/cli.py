@@ -112,8 +112,6 @@ def main(context: click.Context, /, **options: Any) -> None:
         return
     if not options["targets"] and not options["profiles"]:
         raise click.UsageError(f"name a target: --target {'|'.join(TARGETS)}, or a device with --profile")
-    if options["targets"] and options["profiles"]:
-        raise click.UsageError("--target and --profile exclude each other; a profile is one device")
     with exit_codes(options.pop("traceback")):
         quieten()
         _export(options)

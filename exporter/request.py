@@ -60,8 +60,15 @@ def make_request(flags: Flags) -> ExportRequest:
     """Read the profiles and the recipe.
 
     Raises ProfileError for an unknown profile or target, RecipeError for a recipe that cannot be read,
-    UsageError for two devices of one name, and for a device that runs none of the formats asked for.
+    UsageError for devices beside targets, for two devices of one name, and for a device that runs none of
+    the formats asked for.
     """
+    if flags.targets and flags.profiles:
+        raise UsageError(
+            f"--target {plain_excerpt(flags.targets[0])}",
+            "goes with no --profile: a target is served as a whole, and a profile is one device",
+            "name the target's own profiles instead, such as default-android, or leave one of the two out",
+        )
     devices = [load_device(each) for each in flags.profiles]
     named = [load_target(each) for each in flags.targets] + devices
     if not named:

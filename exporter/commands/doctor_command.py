@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.byte_size import megabytes
 from exporter.commands.shared_options import TRACEBACK
 from exporter.console import make_console
 from exporter.exits import exit_codes
@@ -68,10 +69,9 @@ def _show_examination(found: Examination) -> None:
             finding.part.package, installed, finding.part.tested, finding.part.purpose, style=style
         )
     console.print(table)
-    gib = 2**30
-    memory = "unknown" if found.memory is None else f"{found.memory / gib:.1f} GiB"
+    memory = "unknown" if found.memory is None else megabytes(found.memory)
     console.print(f"{found.system}, Python {found.python}, {found.processors} processors")
-    console.print(f"memory available {memory}, disk free here {found.disk / gib:.1f} GiB")
+    console.print(f"memory available {memory}, disk free here {megabytes(found.disk)}")
     console.print(f"Core ML packages are executed by {found.core_ml}")
     if not found.complete:
         console.print("Something is missing: pip install -r requirements.lock installs all of it.")

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from exporter.byte_size import beside_limit
 from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
@@ -56,15 +57,16 @@ def fit_sentences(report: ValidationReport) -> tuple[str, ...]:
     """On how many devices there is room for it; none where none was asked about."""
     if not report.devices:
         return ()
-    fit = sum(each.fit != "does not fit" for each in report.devices)
-    many = len(report.devices)
-    return (f"By prediction it fits {fit} of {many} device{'' if many == 1 else 's'}.",)
+    fitting = [each for each in report.devices if each.fit != "does not fit"]
+    many, below = len(report.devices), sum(each.below_fidelity is not None for each in fitting)
+    but = f", on {below} of them below the fidelity asked for" if below else ""
+    return (f"By prediction it fits {len(fitting)} of {many} device{'' if many == 1 else 's'}{but}.",)
 
 
 def device_sentences(report: ValidationReport) -> tuple[str, ...]:
     """What the table of devices rests on, and why one does not simply fit; where there is none, why."""
     if report.devices:
-        unlike = [each for each in report.devices if each.fit != "fits"]
+        unlike = [each for each in report.devices if each.word != "fits"]
         return (NO_DEVICE, HOW_FAR_OFF, *map(_reason, unlike))
     if any(gate.kind == "files" for gate in report.gates):
         why = "This release was checked again, which asks about no device: its own report.json does."
@@ -100,18 +102,20 @@ def device_row(device: DeviceVerdict) -> Row:
     figures = (UNKNOWN,) * 4 if decides is None else _on_device(device, decides)
     known = "sourced" if device.sourced else "unverified"
     form = UNKNOWN if decides is None else f"{decides.format} on {decides.accelerator}"
-    mark: Mark = "failed" if device.fit == "does not fit" else "passed"
+    below: Mark = "passed" if device.below_fidelity is None else "skipped"
+    mark: Mark = "failed" if device.fit == "does not fit" else below
     recipe = one_line(device.recipe)
     cells = (device.title, *figures, recipe, number(device.context), form, known)
-    return Row(cells, mark, device.fit)
+    return Row(cells, mark, device.word)
 
 
 def _on_device(device: DeviceVerdict, artifact: ArtifactOnDevice) -> tuple[str, str, str, str]:
     entitled = device.budget_with_entitlement_bytes
     with_entitlement = device.fit == "fits with entitlement" and entitled is not None
     budget = entitled if with_entitlement and entitled is not None else device.budget_bytes
+    takes, there = beside_limit(artifact.peak_bytes, budget)
     return (
-        f"{artifact.peak_bytes / 1e6:,.0f} of {budget / 1e6:,.0f} MB",
+        f"{takes.removesuffix(' MB') if there.endswith(' MB') else takes} of {there}",
         size(artifact.artifact_bytes),
         size(artifact.cache_bytes),
         _speed(device, artifact),

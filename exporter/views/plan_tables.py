@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter.byte_size import megabytes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook
@@ -79,7 +80,7 @@ def verdict_sentence(verdict: DeviceVerdict) -> str:
 def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
     """A row for each format, the device's own cells in the first."""
     verdict = device.verdict
-    lead: tuple[str, ...] = (verdict.profile, verdict.fit, verdict.recipe, f"{verdict.context:,}")
+    lead: tuple[str, ...] = (verdict.profile, verdict.word, verdict.recipe, f"{verdict.context:,}")
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
         cells = (
@@ -113,10 +114,6 @@ def speed(found: DecodeSpeed | None) -> str:
     if found is None:
         return "–"
     return f"{found.low:.3g} to {found.high:.3g}, below {found.ceiling:.3g}"
-
-
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"
 
 
 def _say(console: Console, sentence: str) -> None:

@@ -240,9 +240,11 @@ def percent(share: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in MB (10^6), kB below one of them."""
+    """Bytes in MB (10^6), kB below one of them, and one by one where there is not one of those."""
     if not math.isfinite(value):
         return _not_finite(value)
+    if abs(value) < 1e3:
+        return f"{number(value)} byte{'' if value == 1 else 's'}"
     return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
 
 
