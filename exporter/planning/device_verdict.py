@@ -50,10 +50,10 @@ class ArtifactOnDevice:
 class DeviceVerdict:
     """profile: its name. budget_bytes: what an app may use, counted by `metric`; with the entitlement where
     there is such a thing. sourced: whether every fact the verdict rests on names a source that was read.
-    fit: of the format that fits best. below_fidelity: by what the recipe promises less than the profile asks
-    for, or what is made of it less than the recipe promises; None where neither is so. artifacts: one for each format, the one that decides first. reason:
-    what decided, a sentence; where nothing fits, with the nearest recipe and context that would. No device
-    took part in any of it."""
+    fit: of the format that fits best. below_fidelity: by what the recipe promises less than the profile
+    asks for, or what is made of it keeps less than it promises; None where neither is so. artifacts: one
+    for each format, the one that decides first. reason: what decided, a sentence; where nothing fits, with
+    the nearest recipe and context that would. No device took part in any of it."""
 
     profile: str
     title: str

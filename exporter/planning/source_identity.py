@@ -1,9 +1,8 @@
 """`source_identity`: what tells one checkpoint from another without reading its weights, for a cache's key.
 
-Only files that an export reads count, whatever else lies beside them. A file of the Hub's cache is named by
-its digest already; small files are hashed; a large one elsewhere is told by its size and time. Not about the
-digests a release carries, which are of every byte
-(`exporter.checkpoints.interface`).
+Only files that an export reads count, whatever else lies beside them. A file of the Hub's cache is named
+by its digest already; small files are hashed; a large one elsewhere is told by its size and time. Not about
+the digests a release carries, which are of every byte (`exporter.checkpoints.interface`).
 """
 
 from __future__ import annotations
