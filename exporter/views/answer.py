@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from exporter.byte_size import beside_limit
 from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict
+from exporter.validation.longest_routes import on_longest_routes
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.short_names import ShortNames
@@ -132,7 +133,7 @@ def _speed(device: DeviceVerdict, artifact: ArtifactOnDevice) -> str:
 
 def key_figures(report: ValidationReport, names: ShortNames) -> tuple[KeyFigure, ...]:
     """Five, in this order; one that was not measured says so."""
-    user = [each for each in report.comparisons if each.kind == "end to end"]
+    user = on_longest_routes(report.comparisons)
     return (
         _gates_held(report),
         _farthest(report, user, names),
@@ -180,8 +181,8 @@ def _held(
             verdict, Skipped
         ):
             mark: Mark = "passed" if isinstance(verdict, Passed) else "failed"
-            return f"{whose}, limit {bound(verdict)}", mark
-    return whose, "none"
+            return f"{whose}, longest route, limit {bound(verdict)}", mark
+    return f"{whose}, longest route", "none"
 
 
 def _worst_domain(report: ValidationReport) -> KeyFigure:

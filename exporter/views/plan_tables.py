@@ -15,6 +15,7 @@ from exporter.byte_size import megabytes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook
+from exporter.views.fitted_table import print_fitted
 
 NOBODY = "Estimates from shapes and published figures: no device took part."
 COLUMNS = (
@@ -28,12 +29,12 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
     title = f"{outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
     table = Table(title=title, title_justify="left")
     for name in COLUMNS:
-        table.add_column(name, overflow="fold", no_wrap=name == COLUMNS[0])
+        table.add_column(name, no_wrap=name == COLUMNS[0])
     for device in outlook.devices:
         for row in device_rows(device):
             table.add_row(*map(Text, row))
         table.add_section()
-    console.print(table)
+    print_fitted(table, console)
     for device in outlook.devices:
         _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
         for artifact in device.verdict.artifacts:
@@ -53,7 +54,9 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
 
 
 def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:
-    table = Table("profile", "device", "kind", "formats", "an app may use", "GB/s", "recipes", "sourced")
+    table = Table()
+    for name in ("profile", "device", "kind", "formats", "an app may use", "GB/s", "recipes", "sourced"):
+        table.add_column(name, no_wrap=name == "profile")
     for each in profiles:
         facts = list(each.facts())
         sourced = sum(status == "sourced" for _, status, _ in facts)
@@ -65,7 +68,7 @@ def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:
         bandwidth = "–" if each.bandwidth is None else f"{each.bandwidth.gigabytes_per_second:g}"
         cells = (each.name, each.title, each.kind, formats, budget, bandwidth, ", ".join(each.recipe_order))
         table.add_row(*map(Text, (*cells, f"{sourced} of {len(facts)}")))
-    console.print(table)
+    print_fitted(table, console)
 
 
 def verdict_sentence(verdict: DeviceVerdict) -> str:

@@ -167,3 +167,8 @@ def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp
     assert "error: pixel-8: Nothing would fit; nearest is int4" in result.stderr
     assert "or export it with --anyway" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_of_devices_on_a_pipe_has_every_name_whole() -> None:
+    said = run("profiles").output
+    assert [name for name in profile_names() if f" {name} " not in said] == []
