@@ -68,7 +68,8 @@ from exporter.stopwatch import Stopwatch
     "--validation-tokens",
     type=click.IntRange(min=32),
     metavar="N",
-    help="Compare on this many tokens at most. Default: all of the evaluation text the context holds.",
+    help="Compare on this many tokens at most, no more than the texts have. Default: all of the "
+    "evaluation text the context holds.",
 )
 @click.option(
     "--max-ram",

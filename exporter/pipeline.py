@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exporter.checkpoints.open import open_checkpoint
 from exporter.formats.table import paths_not_asked_for, paths_of
-from exporter.job import PROMPTS, Job
+from exporter.job import PROMPTS, Job, require_token_limit
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.release_directories import release_directories
@@ -70,6 +70,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         for plan in plans:
             require_choice(source, plan.variant)
         texts = Texts.of(source)
+        require_token_limit(texts, flags.validation_tokens)
         for plan in plans:
             require_room_to_answer(map(texts.prompt, PROMPTS), plan.variant.context)
             if flags.max_ram is not None:
