@@ -263,6 +263,34 @@ def test_a_record_that_was_edited_is_not_believed(release: Path) -> None:
     assert "ONNX Runtime" not in result.output
 
 
+def test_a_record_or_a_tokenizer_that_is_missing_is_called_so(release: Path) -> None:
+    (release / "tokenizer.json").unlink()
+    said = words(recorded(release).output)
+    assert "tokenizer.json, texts with other tokens: skipped, because tokenizer.json is missing." in said
+    (release / RECORD_NAME).unlink()
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    said = words(result.output)
+    assert f"skipped, because {RECORD_NAME} is missing." in said
+    assert "as it was sealed" not in said
+
+
+def test_a_tokenizer_that_cannot_be_read_fails_and_is_the_release_s_to_mend(release: Path) -> None:
+    (release / "tokenizer.json").write_text("{", encoding="utf-8")
+    seal_again(release)
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    said = words(result.output)
+    assert "failures to read" in said
+    assert "tokenizer.json: cannot be read" in said
+    assert "copy the release again" in said
+    assert "LiteRT 2" in said, "the artifacts are run all the same"
+    ran = CliRunner().invoke(main, ["run", str(release), "hi"])
+    assert ran.exit_code == 2
+    assert "copy the release again" in ran.stderr
+    assert "fetch the checkpoint" not in said + ran.stderr
+
+
 def test_a_manifest_of_a_newer_schema_is_refused(release: Path) -> None:
     path = release / MANIFEST_NAME
     path.write_text(path.read_text(encoding="utf-8").replace('"schema_version": 2', '"schema_version": 9'))
