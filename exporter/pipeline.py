@@ -25,7 +25,7 @@ from exporter.planning.plan import Plan
 from exporter.planning.planner import PlannedModel
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import plan_releases, require_releases
-from exporter.progress import Progress
+from exporter.progress import Progress, about
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.scheme_choice import require_choice, with_chosen_schemes
@@ -100,9 +100,17 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
 
 def make_releases(job: Job, outputs: Sequence[Path], force: bool) -> tuple[ExportResult, ...]:
     """A release for each plan of the job, at the output of the same place in the order."""
+    several = len(outputs) > 1
     with workshop(job) as shop:
         return tuple(
-            _release(job, plan, shop, out, force) for plan, out in zip(job.plans, outputs, strict=True)
+            _release(
+                replace(job, progress=about(job.progress, out.name)) if several else job,
+                plan,
+                shop,
+                out,
+                force,
+            )
+            for plan, out in zip(job.plans, outputs, strict=True)
         )
 
 
@@ -112,7 +120,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
     with staged_release(out, force) as staging:
         release = staging.directory
         job.source.write_tokenizer(release)
-        artifacts = shop.lower(plan, staging)
+        artifacts = shop.lower(plan, staging, job.progress)
         subject = ReleaseUnderTest(
             release,
             artifacts,

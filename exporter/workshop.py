@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter import __version__
@@ -27,6 +27,7 @@ from exporter.packaging.licences import licence_title
 from exporter.packaging.origin import origin_of
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
+from exporter.progress import Progress
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -62,11 +63,14 @@ class Workshop:
 
     def store(self, plan: Plan) -> QuantizedCheckpoint:
         """The quantised checkpoint of a plan, of equalised weights where the recipe asks for it."""
+        return self._store(plan, self.job)
+
+    def _store(self, plan: Plan, job: Job) -> QuantizedCheckpoint:
         name = store_name(plan)
         if name not in self._stores:
-            with self.job.stopwatch.step("quantise"):
-                self._sources[name] = prepared(self.job, plan)
-                self._stores[name] = _quantised(self.job, plan, self._sources[name], self.job.work / name)
+            with job.stopwatch.step("quantise"):
+                self._sources[name] = prepared(job, plan)
+                self._stores[name] = _quantised(job, plan, self._sources[name], job.work / name)
         return self._stores[name]
 
     def source(self, plan: Plan) -> CheckpointSource:
@@ -74,25 +78,29 @@ class Workshop:
         self.store(plan)
         return self._sources[store_name(plan)]
 
-    def lower(self, plan: Plan, staging: Staging) -> tuple[Artifact, ...]:
-        """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
-        order = lowering_order(self.job, plan, self.store(plan), staging.directory)
+    def lower(self, plan: Plan, staging: Staging, progress: Progress) -> tuple[Artifact, ...]:
+        """Every artifact of the plan, one runtime after the other, with the tokenizer beside them.
+
+        progress: is told, of the plan's codes too where they are not there yet.
+        """
+        told = replace(self.job, progress=progress)
+        order = lowering_order(told, plan, self._store(plan, told), staging.directory)
         artifacts: list[Artifact] = []
         for family in plan.families:
             formats = frozenset(plan.variant.formats).intersection(family.formats)
             asked = (family.name, store_name(plan), plan.variant.context, formats)
             if (written := self._written.get(asked)) is None:
                 with self.job.stopwatch.step(f"lower to {family.title}"):
-                    written = self._lower(asked, order, staging)
+                    written = self._lower(asked, order, staging, told.progress)
             else:
                 _link(written, staging.directory)
             artifacts += written.artifacts
         return tuple(artifacts)
 
-    def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging) -> _Written:
+    def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging, progress: Progress) -> _Written:
         release, lowering = staging.directory, self.job.lowerings[asked[0]]
         before = _files(release)
-        artifacts = lowering.lower(order, release, self.job.progress)
+        artifacts = lowering.lower(order, release, progress)
         files = sorted(path for path, state in _files(release).items() if before.get(path) != state)
         written = _Written(staging, tuple(files), artifacts)
         self._written[asked] = written
@@ -106,7 +114,8 @@ def workshop(job: Job) -> Iterator[Workshop]:
     shutil.rmtree(logits, ignore_errors=True)
     logits.mkdir()
     try:
-        yield Workshop(job, Baselines(job, logits))
+        recipes = {store_name(plan): plan.variant.recipe.name for plan in job.plans}
+        yield Workshop(job, Baselines(job, logits, recipes))
     finally:
         shutil.rmtree(logits, ignore_errors=True)
 

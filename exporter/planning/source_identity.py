@@ -24,7 +24,7 @@ from exporter.checkpoints.files.hub_layout import (
     WEIGHTS,
     WEIGHTS_INDEX,
 )
-from exporter.checkpoints.gguf.split import NAME as PART_NAME
+from exporter.checkpoints.gguf.part_names import PART_NAME
 from exporter.checkpoints.open import SAMPLE, local_path
 from exporter.errors import CheckpointError
 from exporter.models.published_names import PublishedName

@@ -118,6 +118,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "How far two predictions of the next token are apart, over the whole vocabulary, in nats. 0 is "
         "identical; below 0.01 is hard to notice; above 0.1 changes answers.",
     ),
+    (
+        "positions",
+        "Places of a text where the next token was predicted: one fewer than its tokens, as nothing follows "
+        "the last one, and fewer still where a way of handing them over returns some predictions alone.",
+    ),
     ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
     ("top-1", "Share of positions where both would pick the same next token."),
     (

@@ -176,6 +176,14 @@ def test_what_needs_torch_names_the_extra(command: tuple[str, ...], made: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_published_model_is_planned_and_the_sample_names_both_extras_it_needs() -> None:
+    for command in (("profiles",), ("plan", "--model", "2b", "--profile", "pixel-8")):
+        assert on_a_light_install(*command).returncode == 0
+    sample = on_a_light_install("plan", "--profile", "pixel-8")
+    assert sample.returncode == 2
+    assert "'.[export,sample]' for the sample, the default --model" in sample.stderr
+
+
 def test_a_checkpoint_on_a_light_install_is_refused_with_both_ways_out(made: Path) -> None:
     done = on_a_light_install("validate", made, "--model", "sample")
     assert done.returncode == 2
@@ -270,9 +278,8 @@ def test_a_record_or_a_tokenizer_that_is_missing_is_called_so(release: Path) -> 
     (release / RECORD_NAME).unlink()
     result = recorded(release)
     assert result.exit_code == 1, result.output
-    said = words(result.output)
-    assert f"skipped, because {RECORD_NAME} is missing." in said
-    assert "as it was sealed" not in said
+    assert f"skipped, because {RECORD_NAME} is missing." in words(result.output)
+    assert "as it was sealed" not in result.output
 
 
 def test_a_tokenizer_that_cannot_be_read_fails_and_is_the_release_s_to_mend(release: Path) -> None:

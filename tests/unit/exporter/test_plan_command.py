@@ -15,7 +15,16 @@ from exporter.planning.profiles import profile_names
 from exporter.resources import data_directory
 from tests.checkpoints import write_huggingface
 
-HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "coremltools", "ai_edge_litert", "huggingface_hub")
+HEAVY = (
+    "gguf",
+    "torch",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "coremltools",
+    "ai_edge_litert",
+    "huggingface_hub",
+)
 
 
 def run(*arguments: str) -> Result:
