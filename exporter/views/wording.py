@@ -120,8 +120,9 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "positions",
-        "Places of a text where the next token was predicted: one fewer than its tokens, as nothing follows "
-        "the last one, and fewer still where a way of handing them over returns some predictions alone.",
+        "Places of a text where the next token was predicted: one fewer than its tokens, as nothing "
+        "follows the last one, and fewer still where a way of handing them over returns some predictions "
+        "alone.",
     ),
     ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
     ("top-1", "Share of positions where both would pick the same next token."),
