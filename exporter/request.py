@@ -12,7 +12,7 @@ from pathlib import Path
 from exporter.errors import UsageError
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_profile import DeviceProfile
-from exporter.planning.profiles import Target, load_device, load_target
+from exporter.planning.profiles import TARGETS, Target, load_device, load_target
 from exporter.planning.recipe import load_recipe
 from runtimes.excerpt import plain_excerpt
 from runtimes.formats import Format
@@ -67,7 +67,8 @@ def make_request(flags: Flags) -> ExportRequest:
         raise UsageError(
             f"--target {plain_excerpt(flags.targets[0])}",
             "goes with no --profile: a target is served as a whole, and a profile is one device",
-            "name the target's own profiles instead, such as default-android, or leave one of the two out",
+            f"name profiles alone (for the target {', '.join(TARGETS.get(flags.targets[0], ()))}), or leave "
+            "one out",
         )
     devices = [load_device(each) for each in flags.profiles]
     named = [load_target(each) for each in flags.targets] + devices

@@ -31,6 +31,6 @@ def lowered_schemes(spec: ModelSpec, plan: Plan) -> str | None:
         for bits, group in sorted(lowered)
     )
     return (
-        f"{shared}, as an accelerator it is for takes no groups, which loses more than "
+        f"{shared}, as the accelerator takes no groups, which loses more than "
         f"{plan.variant.recipe.name} promises"
     )

@@ -103,7 +103,7 @@ def test_four_bits_are_not_made_by_row_for_a_gpu_in_silence() -> None:
     assert not found.fits
     reasons = [why for each in found.rejected for why in each.why if each.recipe == "int4"]
     assert (
-        "4-bit weights share one scale a row and not one every 32, as an accelerator it is for takes no "
+        "4-bit weights share one scale a row and not one every 32, as the accelerator takes no "
         "groups, which loses more than int4 promises"
     ) in reasons
 
