@@ -64,11 +64,11 @@ def make_request(flags: Flags) -> ExportRequest:
     the formats asked for.
     """
     if flags.targets and flags.profiles:
+        (first, *_), own = flags.targets, TARGETS.get(flags.targets[0], ())
         raise UsageError(
-            f"--target {plain_excerpt(flags.targets[0])}",
+            f"--target {plain_excerpt(first)}",
             "goes with no --profile: a target is served as a whole, and a profile is one device",
-            f"name profiles alone (for the target {', '.join(TARGETS.get(flags.targets[0], ()))}), or leave "
-            "one out",
+            f"name profiles alone (for the target {', '.join(own)}), or leave one out",
         )
     devices = [load_device(each) for each in flags.profiles]
     named = [load_target(each) for each in flags.targets] + devices
