@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from exporter.byte_size import megabytes
 from exporter.models.published_names import resolve_name
 from exporter.planning.candidates import AskedFor
 from exporter.planning.outlook import DeviceOutlook, Outlook, PlanOrder, look_ahead
 from exporter.planning.profiles import load_device, load_profile, profile_names
-from exporter.views.plan_tables import COLUMNS, NOBODY, device_rows, megabytes
+from exporter.views.plan_tables import COLUMNS, NOBODY, device_rows
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "devices.md"
 MODELS = ("2b", "9b", "gemma-4-E2B", "gemma-4-12B")

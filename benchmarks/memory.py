@@ -3,12 +3,15 @@
     python -m benchmarks.memory [CHECKPOINT] [--recipes int8 int4] [--contexts 1024 4096]
                                 [--formats litertlm onnx] [--work DIR]
     python -m benchmarks.memory [CHECKPOINT] --release DIR
+    python -m benchmarks.memory [CHECKPOINT] --record MODEL
 
 For each recipe, context and format: write the artifact, open it in a process with numpy and one runtime,
 fill its caches but for the last tokens, decode those, and read the kernel's high-water mark. Codes are the
 nearest ones, whatever the recipe's method: memory does not depend on which they are, and models of true
 shapes and random weights (`benchmarks.random_checkpoint`) are done in minutes. Without CHECKPOINT: the
-sample. --release measures the artifacts of a release that was made from it instead. Exits with 1 where a
+sample. --release measures the artifacts of a release that was made from it instead. --record puts what is
+found into the table that reports speak by (`exporter.planning.measured_memory`), under the id of the
+published model whose layers, or first layers, the checkpoint has. Exits with 1 where a
 prediction is further off than `MOST_OFF`. Not about devices: what is predicted is this driver on this
 machine's CPU, without a tokenizer, counted as Linux counts.
 """
@@ -109,8 +112,8 @@ def subjects(options: argparse.Namespace, work: Path) -> Iterator[Subject]:
             yield Subject(source.name, spec, plan, out, artifacts)
 
 
-def row(subject: Subject, artifact: Artifact) -> tuple[str, float]:
-    """A row of the table, and by what share its prediction is off."""
+def row(subject: Subject, artifact: Artifact) -> tuple[str, float, Measured]:
+    """A row of the table, by what share its prediction is off, and what was found."""
     from exporter.formats.held_memory import OpenedModel, counted
     from exporter.formats.table import family_of
     from exporter.packaging.release import sizes
@@ -139,7 +142,33 @@ def row(subject: Subject, artifact: Artifact) -> tuple[str, float]:
     figures = " | ".join(f"{count / 1e6:,.0f}" for count in (on_disk, whole, found.peak_total))
     lead = f"| {subject.model} | {plan.variant.recipe.name} | {artifact.context:,} | {artifact.path}"
     tail = f"{private / 1e6:,.0f} | {found.peak_anonymous / 1e6:,.0f} |"
-    return f"{lead} | {figures} | {off:+.1%} | {tail}", off
+    return f"{lead} | {figures} | {off:+.1%} | {tail}", off, found
+
+
+def record(model: str, subject: Subject, artifact: Artifact, found: Measured) -> None:
+    """Into the table that ships. model: the published one that the subject has layers of. Raises UsageError
+    for one that is not published."""
+    from exporter.models.published import published_spec
+    from exporter.planning.measured_memory import (
+        MEGABYTE,
+        MeasuredMemory,
+        measured_memory,
+        write_measured_memory,
+    )
+
+    layers = subject.spec.layers
+    assert layers == published_spec(model).layers[: len(layers)], f"these are not layers of {model}"
+    new = MeasuredMemory(
+        model=model,
+        layers=len(layers),
+        recipe=subject.plan.variant.recipe.name,
+        context=artifact.context,
+        format=artifact.format,
+        total_mb=round(found.peak_total / MEGABYTE),
+        anonymous_mb=round(found.peak_anonymous / MEGABYTE),
+    )
+    write_measured_memory((*measured_memory(), new))
+    measured_memory.cache_clear()
 
 
 def main() -> int:
@@ -152,6 +181,7 @@ def main() -> int:
     parser.add_argument("--contexts", nargs="+", type=int, default=[1024, 4096])
     parser.add_argument("--formats", nargs="+", choices=PREDICTED, default=["litertlm", "onnx"])
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--record", metavar="MODEL")
     parser.add_argument("--drive", nargs=2, metavar=("ARTIFACT", "DIR"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.drive is not None:
@@ -164,8 +194,10 @@ def main() -> int:
         for subject in subjects(options, Path(work)):
             for artifact in subject.artifacts:
                 if artifact.format in PREDICTED:
-                    words, off = row(subject, artifact)
+                    words, off, found = row(subject, artifact)
                     print(words, flush=True)
+                    if options.record is not None:
+                        record(options.record, subject, artifact, found)
                     worst = max(worst, abs(off))
     print(f"The furthest is off by {worst:.1%}.")
     return int(worst > MOST_OFF)

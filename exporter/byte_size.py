@@ -1,7 +1,11 @@
-"""Sizes of memory on the command line, "8GiB" or "24 GB", as bytes. Not about files."""
+"""Sizes in bytes as people write them: read from the command line, and put into words.
+
+Whatever is said of a size shows it: a unit in which it would be nought is not chosen. Not about files.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 
 MIB, GIB = 2**20, 2**30
@@ -15,11 +19,52 @@ UNITS = {
     "T": 2**40, "TIB": 2**40, "TB": 10**12,
 }  # fmt: skip
 
+BINARY = (("TiB", 2**40), ("GiB", GIB), ("MiB", MIB), ("KiB", 2**10))
+EXACT = sorted(
+    (*BINARY, ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)), key=lambda of: -of[1]
+)
+WHOLE_FROM = 10  # MB: below them a decimal says something
+
 
 def parse_bytes(text: str) -> int:
     """A number with a unit: GiB and G are 2^30 bytes, GB is 10^9, none is bytes. Raises ValueError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     unit = UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or float(found[1]) == 0:
+    if found is None or unit is None or round(float(found[1]) * unit) == 0:
         raise ValueError(f"{text!r} is not a size; give one like 8GiB or 16GB")
     return round(float(found[1]) * unit)
+
+
+def exact_size(count: int) -> str:
+    """In the largest unit of which it is a whole number, as whoever chose it wrote it: "8 GiB", "1 MB"."""
+    for unit, size in EXACT:
+        if count and count % size == 0:
+            return f"{count // size:,} {unit}"
+    return _bytes(count)
+
+
+def no_less_than(count: float) -> str:
+    """In binary units, rounded up: a limit of what it says is enough. "4.6 GiB"."""
+    for unit, size in BINARY:
+        if count >= size:
+            return f"{math.ceil(count / size * 10) / 10:,.1f} {unit}"
+    return _bytes(math.ceil(count))
+
+
+def megabytes(count: float) -> str:
+    """MB (10^6), whole ones from ten on; kB and bytes where there is not one of them."""
+    if count >= WHOLE_FROM * 1e6:
+        return f"{count / 1e6:,.0f} MB"
+    if count >= 1e6:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e3:.1f} kB" if count >= 1e3 else _bytes(round(count))
+
+
+def beside_limit(count: int, limit: int) -> tuple[str, str]:
+    """Both in megabytes, or to the byte where they would read alike."""
+    words = megabytes(count), megabytes(limit)
+    return words if count == limit or words[0] != words[1] else (_bytes(count), _bytes(limit))
+
+
+def _bytes(count: int) -> str:
+    return f"{count:,} byte{'' if count == 1 else 's'}"

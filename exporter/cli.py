@@ -72,7 +72,8 @@ from exporter.stopwatch import Stopwatch
     "--validation-tokens",
     type=click.IntRange(min=32),
     metavar="N",
-    help="Compare on this many tokens at most. Default: all of the evaluation text the context holds.",
+    help="Compare on this many tokens at most, no more than the texts have. Default: all of the "
+    "evaluation text the context holds.",
 )
 @click.option(
     "--max-ram",
@@ -116,8 +117,6 @@ def main(context: click.Context, /, **options: Any) -> None:
         return
     if not options["targets"] and not options["profiles"]:
         raise click.UsageError(f"name a target: --target {'|'.join(TARGETS)}, or a device with --profile")
-    if options["targets"] and options["profiles"]:
-        raise click.UsageError("--target and --profile exclude each other; a profile is one device")
     with exit_codes(options.pop("traceback")):
         quieten()
         _export(options)

@@ -144,6 +144,12 @@ def _domains(
     contexts = [each.artifact.context for each in subjects.artifacts.values()]
     most = EXECUTED_TOKENS if tokens is None and contexts else tokens
     domains = read_domains(data_directory("samples") / "languages", source, Texts.of(source))
+    if tokens is not None and tokens > (longest := max(each.text.available for each in domains)):
+        raise UsageError(
+            f"--tokens {tokens}",
+            f"the longest text of a domain has {longest:,} tokens",
+            f"leave it out to compare all of them, or give at most {longest}",
+        )
     cut = tuple(replace(domain, text=domain.text.cut(most)) for domain in domains)
     return cut, min([LONGEST, *(context + 1 for context in contexts)])  # the last is only predicted
 

@@ -1,7 +1,8 @@
 """What the command shows while it works: a bar per kind of work, or a line as each step ends.
 
 A pipe gets lines, each written out at once with the time since the start, so that a job's log tells where
-it is. Not about reports (`exporter.views`).
+it is: as each step ends, and how far it is where it goes on for longer than people wait. Not about reports
+(`exporter.views`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from exporter.stopwatch import PART, Timing
 if TYPE_CHECKING:
     from exporter.progress import Progress
 
+QUIET = 20.0  # seconds without a line after which work that goes on says how far it is
 PIPE_WIDTH = 132  # a pipe has none of its own, and 80 columns would break every path in the tables
 
 
@@ -55,10 +57,12 @@ def progress_on(console: Any, part_by_part: frozenset[str] = frozenset()) -> Ite
 
 class LinePerStep:
     """Satisfies `Progress`: "  12.3 s  quantise", once each kind of work is done, and for some of them
-    "  12.3 s  quantise: layers, 3 of 18" as each part is."""
+    "  12.3 s  quantise: layers, 3 of 18" as each part is. Of work that takes long "  45.6 s  quantise, 40 %
+    done" every QUIET seconds."""
 
     def __init__(self, console: Any, part_by_part: frozenset[str] = frozenset()) -> None:
         self._console, self._begin = console, time.monotonic()
+        self._last = self._begin  # when a line was written
         self._part_by_part = part_by_part
         self._ended: set[str] = set()
 
@@ -68,13 +72,16 @@ class LinePerStep:
             return
         if done < total:
             self._ended.discard(what)  # the same work may come again
+            if time.monotonic() - self._last >= QUIET:
+                self._line(f"{what}, {100 * done // total} % done")
             return
         if what not in self._ended:
             self._ended.add(what)
             self._line(what)
 
     def _line(self, words: str) -> None:
-        elapsed = time.monotonic() - self._begin
+        self._last = time.monotonic()
+        elapsed = self._last - self._begin
         self._console.print(f"{elapsed:7.1f} s  {words}", highlight=False, markup=False, soft_wrap=True)
         self._console.file.flush()
 

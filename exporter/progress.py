@@ -6,3 +6,9 @@ from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes or steps done, total)."""
+
+
+def about(progress: Progress, what_for: str) -> Progress:
+    """The same, with what it is done for: the same work is done several times in a job, and a line of it
+    has to tell which time it was."""
+    return lambda what, done, total: progress(f"{what} ({what_for})", done, total)

@@ -13,7 +13,7 @@ from exporter.errors import UsageError
 from exporter.models.components import wanted_components
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_profile import DeviceProfile
-from exporter.planning.profiles import Target, load_device, load_target
+from exporter.planning.profiles import TARGETS, Target, load_device, load_target
 from exporter.planning.recipe import load_recipe
 from runtimes.excerpt import plain_excerpt
 from runtimes.formats import Format
@@ -70,8 +70,16 @@ def make_request(flags: Flags) -> ExportRequest:
     """Read the profiles and the recipe.
 
     Raises ProfileError for an unknown profile or target, RecipeError for a recipe that cannot be read,
-    UsageError for two devices of one name, and for a device that runs none of the formats asked for.
+    UsageError for devices beside targets, for two devices of one name, and for a device that runs none of
+    the formats asked for.
     """
+    if flags.targets and flags.profiles:
+        (first, *_), own = flags.targets, TARGETS.get(flags.targets[0], ())
+        raise UsageError(
+            f"--target {plain_excerpt(first)}",
+            "goes with no --profile: a target is served as a whole, and a profile is one device",
+            f"name profiles alone (for the target {', '.join(own)}), or leave one out",
+        )
     devices = [load_device(each) for each in flags.profiles]
     named = [load_target(each) for each in flags.targets] + devices
     if not named:

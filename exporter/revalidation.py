@@ -16,7 +16,7 @@ from exporter.errors import RecipeError, UsageError
 from exporter.formats.arm64_path import arm64_path
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.table import family_of, paths_not_asked_for, paths_of
-from exporter.job import Job
+from exporter.job import Job, require_token_limit
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.agreement import (
     require_true_of_artifacts,
@@ -60,7 +60,8 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     """Run and compare everything in a sealed release.
 
     Raises ManifestError for a directory that is not a release and a manifest that is not true, UsageError
-    for another checkpoint than the release was made from, RecipeError for a release without its recipe.
+    for another checkpoint than the release was made from and for more tokens than any text has, RecipeError
+    for a release without its recipe.
     """
     release = asked.release
     manifest = read_manifest(release)
@@ -71,6 +72,8 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             f"is not the checkpoint {release} was made from ({manifest.source['name']})",
             "name that one, or check its recorded calls with --recorded",
         )
+    texts = Texts.of(source)
+    require_token_limit(texts, asked.validation_tokens)
     if not (release / RECIPE_NAME).is_file():
         raise RecipeError(
             release / RECIPE_NAME, "is missing from the release", "copy the release again, or export again"
@@ -92,7 +95,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             source=source,
             plans=(plan,),
             lowerings=lowerings_for(plan.variant.formats),
-            texts=Texts.of(source),
+            texts=texts,
             work=work,
             progress=progress,
             stopwatch=stopwatch,

@@ -36,6 +36,12 @@ class IntegerScheme:
         """The highest code and zero point."""
         return (1 << (self.bits - 1)) - 1
 
+    @property
+    def in_words(self) -> str:
+        """As whoever reads no names of schemes is told: "4-bit weights in groups of 32"."""
+        shared = "with a scale for each row" if self.group is None else f"in groups of {self.group}"
+        return f"{self.bits}-bit weights {shared}"
+
     def groups(self, inputs: int) -> int:
         """Scales per row of a matrix with this many inputs."""
         return 1 if self.group is None else inputs // self.group

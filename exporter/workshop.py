@@ -28,6 +28,7 @@ from exporter.packaging.origin import origin_of
 from exporter.packaging.release import Runnable
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
+from exporter.progress import Progress
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -65,11 +66,14 @@ class Workshop:
 
     def store(self, plan: Plan) -> QuantizedCheckpoint:
         """The quantised checkpoint of a plan, of equalised weights where the recipe asks for it."""
+        return self._store(plan, self.job)
+
+    def _store(self, plan: Plan, job: Job) -> QuantizedCheckpoint:
         name = store_name(plan)
         if name not in self._stores:
-            with self.job.stopwatch.step("quantise"):
-                self._sources[name] = prepared(self.job, plan)
-                self._stores[name] = _quantised(self.job, plan, self._sources[name], self.job.work / name)
+            with job.stopwatch.step("quantise"):
+                self._sources[name] = prepared(job, plan)
+                self._stores[name] = _quantised(job, plan, self._sources[name], job.work / name)
         return self._stores[name]
 
     def source(self, plan: Plan) -> CheckpointSource:
@@ -77,10 +81,14 @@ class Workshop:
         self.store(plan)
         return self._sources[store_name(plan)]
 
-    def lower(self, plan: Plan, staging: Staging) -> Runnable:
+    def lower(self, plan: Plan, staging: Staging, progress: Progress) -> Runnable:
         """Every artifact of the plan, one runtime after the other, with the tokenizer beside them, and what
-        is done to a picture before it enters a tower where there is one."""
-        order = lowering_order(self.job, plan, self.store(plan), staging.directory)
+        is done to a picture before it enters a tower where there is one.
+
+        progress: is told, of the plan's codes too where they are not there yet.
+        """
+        told = replace(self.job, progress=progress)
+        order = lowering_order(told, plan, self._store(plan, told), staging.directory)
         artifacts: list[Artifact] = []
         encoders: list[EncoderArtifact] = []
         for family in plan.families:
@@ -89,7 +97,7 @@ class Workshop:
             asked = (family.name, store_name(plan), variant.context, variant.soft_tokens, formats)
             if (written := self._written.get(asked)) is None:
                 with self.job.stopwatch.step(f"lower to {family.title}"):
-                    written = self._lower(asked, order, staging)
+                    written = self._lower(asked, order, staging, told.progress)
             else:
                 _link(written, staging.directory)
             artifacts += written.runnable.artifacts
@@ -99,10 +107,10 @@ class Workshop:
             (staging.directory / PROCESSING_NAME).write_text(said, encoding="utf-8")
         return Runnable(tuple(artifacts), tuple(encoders))
 
-    def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging) -> _Written:
+    def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging, progress: Progress) -> _Written:
         release, lowering = staging.directory, self.job.lowerings[asked[0]]
         before = _files(release)
-        artifacts = lowering.lower(order, release, self.job.progress)
+        artifacts = lowering.lower(order, release, progress)
         files = sorted(path for path, state in _files(release).items() if before.get(path) != state)
         written = _Written(staging, tuple(files), Runnable(artifacts, lowering.encoders(order)))
         self._written[asked] = written
@@ -116,7 +124,8 @@ def workshop(job: Job) -> Iterator[Workshop]:
     shutil.rmtree(logits, ignore_errors=True)
     logits.mkdir()
     try:
-        yield Workshop(job, Baselines(job, logits))
+        recipes = {store_name(plan): plan.variant.recipe.name for plan in job.plans}
+        yield Workshop(job, Baselines(job, logits, recipes))
     finally:
         shutil.rmtree(logits, ignore_errors=True)
 

@@ -90,6 +90,7 @@ def _show(found: Bench, console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from exporter.views.fitted_table import print_fitted
     from exporter.views.wording import one_line
 
     console.print(Text(found.label), soft_wrap=True)
@@ -100,7 +101,7 @@ def _show(found: Bench, console: Any) -> None:
         else:
             cells = (each.run_by, _pace(each.speed.prefill), _pace(each.speed.decode))
         table.add_row(*(Text(one_line(cell)) for cell in (each.artifact, *cells)))
-    console.print(table)
+    print_fitted(table, console)
     console.print(Text(found.says_nothing_of), soft_wrap=True)
 
 

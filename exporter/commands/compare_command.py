@@ -56,6 +56,7 @@ def compare_command(
     with exit_codes(traceback):
         quieten()
         console = make_console()
+        directories = _each_once(directories, console)
         if file is not None:
             _require_writable(file)
         from exporter.reported_releases import read_reported, reported_among
@@ -78,6 +79,22 @@ def compare_command(
         if executed is not None:
             print_compared(executed, console)
         print_reported(found, console)
+
+
+def _each_once(directories: tuple[Path, ...], console: Any) -> tuple[Path, ...]:
+    """In order, whatever paths lead to one; which were named again is said."""
+    found: dict[Path, Path] = {}
+    for directory in directories:
+        first = found.setdefault(directory.resolve(), directory)
+        if first is not directory:
+            again = "" if first == directory else f", as {first}"
+            console.print(
+                f"{directory} was named before{again}: it is compared once.",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    return tuple(found.values())
 
 
 def _write(file: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.byte_size import megabytes
 from exporter.commands.shared_options import TRACEBACK
 from exporter.console import make_console
 from exporter.exits import exit_codes
@@ -42,13 +43,15 @@ def doctor_command(accelerators: bool, traceback: bool) -> None:
 def _show_paths(found: tuple[PathFinding, ...]) -> None:
     from rich.table import Table
 
+    from exporter.views.fitted_table import print_fitted
+
     console = make_console()
     table = Table("execution path", "here")
     for path in found:
         table.add_row(
             path.title, path.missing or "can be executed", style="yellow" if path.missing else None
         )
-    console.print(table)
+    print_fitted(table, console)
     for adapter in dict.fromkeys(path.adapter for path in found if path.adapter is not None):
         of = " and ".join(path.title for path in found if path.adapter == adapter)
         console.print(f"Adapter of {of}: {adapter}.", highlight=False, markup=False)
@@ -59,6 +62,8 @@ def _show_paths(found: tuple[PathFinding, ...]) -> None:
 def _show_examination(found: Examination) -> None:
     from rich.table import Table
 
+    from exporter.views.fitted_table import print_fitted
+
     console = make_console()
     table = Table("package", "installed", "tested", "needed for")
     for finding in found.findings:
@@ -67,11 +72,10 @@ def _show_examination(found: Examination) -> None:
         table.add_row(
             finding.part.package, installed, finding.part.tested, finding.part.purpose, style=style
         )
-    console.print(table)
-    gib = 2**30
-    memory = "unknown" if found.memory is None else f"{found.memory / gib:.1f} GiB"
+    print_fitted(table, console)
+    memory = "unknown" if found.memory is None else megabytes(found.memory)
     console.print(f"{found.system}, Python {found.python}, {found.processors} processors")
-    console.print(f"memory available {memory}, disk free here {found.disk / gib:.1f} GiB")
+    console.print(f"memory available {memory}, disk free here {megabytes(found.disk)}")
     console.print(f"Core ML packages are executed by {found.core_ml}")
     if not found.complete:
         console.print("Something is missing: pip install -r requirements.lock installs all of it.")

@@ -33,18 +33,19 @@ def print_recorded_check(check: RecordedCheck, console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from exporter.views.fitted_table import print_fitted
     from exporter.views.wording import one_line
 
     title = f"{check.model}, recipe {check.recipe}, target {check.target}"
     table = Table(title=Text(one_line(title)), title_justify="left")
     for name in ("Artifact", "Run by", "Statistic"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for name in ("Measured", "Limit"):
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right")
     table.add_column("Verdict")
     for gate in check.gates:
         table.add_row(*(Text(one_line(each)) for each in _cells(gate)), _verdict(gate))
-    console.print(table)
+    print_fitted(table, console)
     reasons = [
         f"{gate.subject}, {gate.statistic}: skipped, because {gate.verdict.reason}."
         for gate in check.gates

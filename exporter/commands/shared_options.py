@@ -94,7 +94,7 @@ CONTEXT = click.option(
     "--context",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Positions of the KV cache. Default: the devices', or fewer where nothing else fits.",
+    help="Tokens the KV cache holds. Default: the devices', or fewer where nothing else fits.",
 )
 FORMAT = click.option(
     "--format",

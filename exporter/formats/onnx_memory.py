@@ -15,7 +15,7 @@ BLOCK = 256  # inputs that share a repeated scale, of a scheme with one for each
 BLOCK_FACTS = 8  # bytes a packed block has beside its codes: a scale and a sum
 LIBRARIES, INTERPRETER = 45 * MIB, 36 * MIB
 MLP_ROWS = 10  # of the widest activations: both parts of inputs that are multiplied in two
-GROWING_COPIES = 3  # of a cache that is given and returned: both, and what is freed late
+GROWING_COPIES = 2  # of a cache beside the one that is given: what is returned, and what is freed late
 CUDA_RUNTIME = 500 * MIB  # a context and cuBLAS' workspace: a rule of thumb
 GRAPH = MIB // 4
 
@@ -51,7 +51,8 @@ def _in_a_browser(opened: OpenedModel) -> tuple[HeldMemory, ...]:
     weights = sum(_stored(opened, each) for each in opened.spec.weights() if each.is_matrix)
     return (
         HeldMemory("weights", weights + opened.vectors_bytes + opened.rope_bytes, "private"),
-        HeldMemory("KV cache", GROWING_COPIES * opened.cache_bytes, "private"),
+        HeldMemory("KV cache", opened.cache_bytes, "private"),
+        HeldMemory("KV cache (while it grows)", GROWING_COPIES * opened.cache_bytes, "private"),
         HeldMemory("activations", _activations(opened), "private"),
         HeldMemory("logits", _logits(opened), "private"),
         HeldMemory("runtime", INTERPRETER, "private"),

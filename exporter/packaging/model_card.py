@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.formats.family import Prompting
+from exporter.formats.family import PROMPT, QUESTION, Prompting
 from exporter.formats.table import facts_of, family_of
 from exporter.packaging.card_images import CardImages, image_section
 from exporter.packaging.catalogue import front_matter
@@ -29,6 +29,7 @@ GALLERY = (
     f"`{ALLOWLIST_NAME}` is the entry for AI Edge Gallery's list; make its `modelId` the repository you\n"
     "upload to."
 )
+FEW_FILES = 2  # that a sentence names
 BASE_MODEL = "This is a base model: it goes on with a text, and answers no questions."
 
 
@@ -75,9 +76,10 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
         front_matter(card.origin, card.quality, card.artifacts, card.licence),
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
+        f"## Try it\n\n{_run_any(card.prompting)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
         *_pictures(card),
-        f"## Measured quality\n\n{card.quality.section.strip()}",
+        f"## Measured quality\n\n{_held_against(card)}\n\n{card.quality.section.strip()}",
         f"## Source\n\n{_source(card)}",
         f"## Licence\n\n{_licence(card)}",
     )
@@ -88,6 +90,30 @@ def _pictures(card: ModelCard) -> tuple[str, ...]:
     if card.images is None:
         return ()
     return (f"## Ask about a picture\n\n{image_section(card.images, card.artifacts, card.prompting)}",)
+
+
+def _run_any(prompting: Prompting) -> str:
+    prompt = QUESTION if prompting.chat else PROMPT
+    return f"""The first artifact below whose runtime is installed, without PyTorch:
+
+```sh
+gemma-export run . "{prompt}"
+```"""
+
+
+def _held_against(card: ModelCard) -> str:
+    """What every figure is against: never a model that was not there."""
+    base = card.origin.base
+    names = " and ".join(code(name) for name in sorted(card.source_digests))
+    files = names if len(card.source_digests) <= FEW_FILES else "the files under Source"
+    if base is None:
+        return f"Figures are against the checkpoint this was made from: {files}."
+    if card.origin.itself:
+        return f"Figures are against {code(base)} as it is published: {files}."
+    return (
+        f"Figures are against the checkpoint this was made from, {files}, and not against {code(base)} "
+        "itself: what that checkpoint has lost of it, if it was quantised, or learnt since is not in them."
+    )
 
 
 def _run(card: ModelCard, artifact: Artifact) -> str:

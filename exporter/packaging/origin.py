@@ -32,6 +32,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?|multilingual")
 @dataclass(frozen=True)
 class ModelOrigin:
     """name: the repository, or what the checkpoint is called. base, relation: None where nothing tells.
+    itself: whether the checkpoint is the base's own files, and not somebody's copy, in whatever precision.
 
     languages: codes the checkpoint's own card states, often none.
     """
@@ -40,6 +41,7 @@ class ModelOrigin:
     base: str | None
     relation: Relation | None
     languages: tuple[str, ...]
+    itself: bool = False
 
 
 def origin_of(source: CheckpointSource) -> ModelOrigin:
@@ -49,8 +51,11 @@ def origin_of(source: CheckpointSource) -> ModelOrigin:
     languages = _matching(_LANGUAGE, stated.get("language"))
     made: Relation = "quantized" if source.adapter is None else "finetune"
     # (1), (2)
-    if (known := _cached(directory) or _published(source)) is not None:
-        return ModelOrigin(known if source.adapter is None else source.name, known, made, languages)
+    cached = _cached(directory)
+    if (known := cached or _published(source)) is not None:
+        alone = source.adapter is None
+        name = known if alone else source.name
+        return ModelOrigin(name, known, made, languages, itself=alone and cached is not None)
     # (3)
     if bases := _matching(_REPOSITORY, stated.get("base_model")):
         return ModelOrigin(source.name, bases[0], "finetune", languages)

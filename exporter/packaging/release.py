@@ -56,6 +56,9 @@ _OF_ANY_FORMAT = (
 _IMPORTED_AS = {"protobuf": "google.protobuf"}  # the others as they are called
 
 
+MISSING = "is missing"
+
+
 @dataclass(frozen=True)
 class Runnable:
     """What of a release runs: a decoder for each format, and the towers beside them."""
@@ -76,6 +79,11 @@ class Problem:
 
     path: str
     what: str
+
+    @property
+    def in_short(self) -> str:
+        """Of a file that something else depends on: whether it is there at all."""
+        return f"{self.path} {MISSING if self.what == MISSING else 'is not as it was sealed'}"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}"
@@ -227,13 +235,14 @@ def _difference(path: Path, entry: FileEntry) -> str | None:
     if path.is_symlink():
         return "is a link, not the file that was written"
     if not path.is_file():
-        return "is missing"
+        return MISSING
     size = path.stat().st_size
     if size != entry.size:
         return f"has {size} bytes, the manifest says {entry.size}"
-    if sha256_of(path) != entry.sha256:
-        return "its bytes have changed (another SHA-256)"
-    return None
+    try:
+        return None if sha256_of(path) == entry.sha256 else "its bytes have changed (another SHA-256)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def _sums_difference(release: Path, manifest: Manifest) -> str | None:
@@ -243,7 +252,7 @@ def _sums_difference(release: Path, manifest: Manifest) -> str | None:
     try:
         written = read_plain_file(path, len(due))
     except FileNotFoundError:
-        return "is missing"
+        return MISSING
     except (OSError, ValueError) as error:
         return f"does not agree with the manifest ({error})"
     return None if written == due else "does not agree with the manifest"

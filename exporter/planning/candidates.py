@@ -45,10 +45,13 @@ def competing(target: Target, asked: AskedFor, longest: int) -> Iterator[Candida
 
 
 def nearby(target: Target, asked: AskedFor, longest: int) -> Iterator[Candidate]:
-    """The same and those that ask for less than the profiles' gates, for saying what would fit."""
-    own = _recipes(target, AskedFor())
-    others = tuple(load_recipe(name) for name in SMALLEST if all(name != each.name for each in own))
-    yield from _each((*own, *others), _contexts(target, AskedFor(), longest, SHORTEST))
+    """The same and those that ask for less than the profiles' gates, for saying what would fit: the recipe
+    that was asked for before others, and never a longer context than was."""
+    wanted = () if asked.recipe is None else (asked.recipe,)
+    own = tuple(each for each in _recipes(target, AskedFor()) if each not in wanted)
+    known = {each.name for each in (*wanted, *own)}
+    others = tuple(load_recipe(name) for name in SMALLEST if name not in known)
+    yield from _each((*wanted, *own, *others), _halves(_longest(target, asked, longest), SHORTEST))
 
 
 def formats_of(target: Target, asked: AskedFor) -> tuple[Format, ...]:
@@ -90,7 +93,8 @@ def below_class(target: Target, recipe: Recipe) -> str | None:
     if not is_below(found, asked):
         return None
     return (
-        f"is {found}: it may cost {recipe.quantisation.mean_kl:g} nats, and {asked} or better is asked for"
+        f"{recipe.name} is {found}, as it may cost {recipe.quantisation.mean_kl:g} nats, and {asked} or "
+        "better is asked for"
     )
 
 
@@ -109,10 +113,18 @@ def _recipes(target: Target, asked: AskedFor) -> tuple[Recipe, ...]:
 
 
 def _contexts(target: Target, asked: AskedFor, longest: int, least: int) -> tuple[int, ...]:
-    """The most modest device's, and halves of it."""
+    """What was asked for alone, else the most modest device's and halves of it."""
     if asked.context is not None:
         return (asked.context,)
-    context = min(longest, *(profile.context for profile in target.profiles))
+    return _halves(_longest(target, asked, longest), least)
+
+
+def _longest(target: Target, asked: AskedFor, longest: int) -> int:
+    wanted = (profile.context for profile in target.profiles)
+    return min(longest, *(wanted if asked.context is None else (asked.context,)))
+
+
+def _halves(context: int, least: int) -> tuple[int, ...]:
     found = [context]
     while context // 2 >= least:
         context //= 2

@@ -50,13 +50,15 @@ class ArtifactOnDevice:
 class DeviceVerdict:
     """profile: its name. budget_bytes: what an app may use, counted by `metric`; with the entitlement where
     there is such a thing. sourced: whether every fact the verdict rests on names a source that was read.
-    fit: of the format that fits best. artifacts: one for each format, the one that decides first. reason:
-    what decided, a sentence; where nothing fits, with the nearest recipe and context that would. No device
-    took part in any of it."""
+    fit: of the format that fits best. below_fidelity: by what the recipe promises less than the profile
+    asks for, or what is made of it keeps less than it promises; None where neither is so. artifacts: one
+    for each format, the one that decides first. reason: what decided, a sentence; where nothing fits, with
+    the nearest recipe and context that would. No device took part in any of it."""
 
     profile: str
     title: str
     fit: Fit
+    below_fidelity: str | None
     recipe: str
     context: int
     metric: Metric
@@ -65,3 +67,10 @@ class DeviceVerdict:
     sourced: bool
     artifacts: tuple[ArtifactOnDevice, ...]
     reason: str
+
+    @property
+    def word(self) -> str:
+        """The verdict in some words: what fits and is not as faithful as was asked for says so."""
+        if self.below_fidelity is None or self.fit == "does not fit":
+            return self.fit
+        return f"{self.fit}, below the fidelity asked for"

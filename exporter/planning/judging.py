@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from exporter.byte_size import beside_limit
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import required_formats
 from exporter.planning.device_profile import DeviceProfile
@@ -15,7 +16,6 @@ from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict, Fi
 from exporter.planning.fidelity import fidelity_of, is_below
 from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.on_device import (
-    MEGA,
     WrittenSizes,
     artifact_on_device,
     beyond_buffer,
@@ -45,6 +45,7 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
         profile=profile.name,
         title=profile.title,
         fit=fit,
+        below_fidelity=_below_fidelity(spec, plan, profile),
         recipe=plan.variant.recipe.name,
         context=plan.variant.context,
         metric=profile.memory.metric,
@@ -79,23 +80,33 @@ def _decided(profile: DeviceProfile, best: ArtifactOnDevice, fit: Fit, missed: t
     if missed:
         return f"{best.format} {WORDS[fit]}: {'; '.join(missed)}."
     limit = profile.budget if fit == "fits" else profile.budget_with_entitlement or profile.budget
+    takes, there = beside_limit(best.peak_bytes, limit)
     return (
-        f"{best.format} on the {best.accelerator} {WORDS[fit]}: {best.peak_bytes / MEGA:,.0f} MB at the "
-        f"peak of the {limit / MEGA:,.0f} MB an app may use ({profile.memory.metric}, estimate)."
+        f"{best.format} on the {best.accelerator} {WORDS[fit]}: {takes} at the peak of the {there} an app "
+        f"may use ({profile.memory.metric}, estimate)."
     )
 
 
 def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOnDevice) -> tuple[str, ...]:
     """What else whoever ships it there should know, a sentence each."""
     notes = []
-    promised, asked = fidelity_of(plan.variant.recipe), profile.gates.fidelity
-    if is_below(promised, asked):
-        notes.append(f"The recipe is {promised}, and the profile asks for {asked} or better.")
-    if (lowered := lowered_schemes(spec, plan)) is not None:
-        notes.append(f"{lowered[0].upper()}{lowered[1:]}.")
+    if (below := _below_fidelity(spec, plan, profile)) is not None:
+        notes.append(f"Below the fidelity asked for: {below}.")
     if (beyond := beyond_buffer(profile, best.format, spec, plan)) is not None:
         notes.append(beyond)
     return (*notes, *_left_out(spec, plan, profile))
+
+
+def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str | None:
+    """By what, clauses; None where it is all that the profile asks for and the recipe promises."""
+    recipe, asked = plan.variant.recipe, profile.gates.fidelity
+    promised = fidelity_of(recipe)
+    clauses = []
+    if is_below(promised, asked):
+        clauses.append(f"{recipe.name} is {promised}, and the profile asks for {asked} or better")
+    if (lowered := lowered_schemes(spec, plan)) is not None:
+        clauses.append(lowered)
+    return "; ".join(clauses) or None
 
 
 def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[str]:

@@ -12,10 +12,11 @@ from exporter.schemes import IntegerScheme
 
 
 def lowered_schemes(spec: ModelSpec, plan: Plan) -> str | None:
-    """A clause; None where every matrix has at least its recipe's scheme, or the codes its source holds."""
+    """A clause in plain words; None where every matrix has at least its recipe's scheme, or the codes its
+    source holds."""
     rules, taken_over = plan.variant.recipe.rules_for(spec), plan.taken_over
     lowered = {
-        (rules[name].scheme.name, scheme.name)
+        (scheme.bits, asked.group)
         for name, scheme in plan.components["text"].schemes.items()
         if name not in taken_over
         and isinstance(scheme, IntegerScheme)
@@ -25,5 +26,11 @@ def lowered_schemes(spec: ModelSpec, plan: Plan) -> str | None:
     }
     if not lowered:
         return None
-    words = " and ".join(f"{asked} would become {scheme}" for asked, scheme in sorted(lowered))
-    return f"{words}, which loses more than the recipe promises"
+    shared = " and ".join(
+        f"{bits}-bit weights share one scale a row and not one every {group}"
+        for bits, group in sorted(lowered)
+    )
+    return (
+        f"{shared}, as the accelerator takes no groups, which loses more than "
+        f"{plan.variant.recipe.name} promises"
+    )

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exporter.byte_size import GIB
+from exporter.byte_size import GIB, exact_size, no_less_than
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec, Role
@@ -80,8 +80,8 @@ def require_memory(stages: Iterable[StageMemory], most: int) -> None:
     worst = max(stages, key=lambda stage: stage.bytes)
     if worst.bytes > most:
         raise PlanError(
-            f"--max-ram {most / GIB:.1f}GiB",
-            f"{worst.stage} takes an estimated {worst.bytes / GIB:.1f} GiB",
+            f"--max-ram {exact_size(most)}",
+            f"{worst.stage} takes an estimated {no_less_than(worst.bytes)}",
             "allow more, or choose a smaller --context, fewer --format, or fewer --validation-tokens",
         )
 

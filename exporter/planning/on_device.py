@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from exporter.byte_size import beside_limit
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
 from exporter.formats.table import facts_of, family_of
@@ -22,8 +23,6 @@ from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
 from runtimes.open import IMAGE_SESSIONS
-
-MEGA = 1e6
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,12 @@ def missed_gates(profile: DeviceProfile, plan: Plan, found: ArtifactOnDevice) ->
     missed = []
     most = profile.gates.artifact_bytes
     if most is not None and found.artifact_bytes > most:
-        missed.append(f"{found.format} has {_mb(found.artifact_bytes)} on disk of {_mb(most)} at most")
+        has, allowed = beside_limit(found.artifact_bytes, most)
+        missed.append(f"{found.format} has {has} on disk of {allowed} at most")
     budget = profile.budget_with_entitlement or profile.budget
     if found.peak_bytes > budget:
-        missed.append(
-            f"{found.format} on the {found.accelerator} takes {_mb(found.peak_bytes)} of {_mb(budget)}"
-        )
+        takes, there = beside_limit(found.peak_bytes, budget)
+        missed.append(f"{found.format} on the {found.accelerator} takes {takes} of {there}")
     if (blocks := _blocks_without_kernels(profile, plan, found.format)) is not None:
         missed.append(blocks)
     return tuple(missed)
@@ -122,14 +121,10 @@ def _blocks_without_kernels(profile: DeviceProfile, plan: Plan, format: Format) 
         return None
     family: RuntimeFamily = family_of(format)
     grouped = {
-        scheme.name
+        scheme.in_words
         for scheme in plan.components["text"].schemes.values()
         if isinstance(scheme, IntegerScheme) and scheme.group is not None
     }
     if not grouped:
         return None
-    return f"{' and '.join(sorted(grouped))} wants kernels for blocks, which {family.title} has not there"
-
-
-def _mb(count: int) -> str:
-    return f"{count / MEGA:,.0f} MB"
+    return f"{family.title} has no kernels there for {' and '.join(sorted(grouped))}"

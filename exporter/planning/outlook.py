@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from exporter.planning.source_identity import source_identity, versions_installe
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
 
-OUTLOOK_SCHEMA_VERSION = 1
+OUTLOOK_SCHEMA_VERSION = 2
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept
@@ -137,7 +137,8 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
         for profile in target.target.profiles:
             if profile.name in found:
                 verdict, release = found[profile.name]
-                rows.append(DeviceOutlook(verdict, release, target.rejected, target.nearest))
+                nearest = None if target.nearest is None else target.nearest.sentence
+                rows.append(DeviceOutlook(verdict, release, target.rejected, nearest))
     return list({each.verdict.profile: each for each in rows}.values())
 
 
@@ -179,15 +180,16 @@ def _needs(spec: ModelSpec, planned: PlannedReleases) -> ExportNeeds | None:
 
 
 def _key(identity: dict[str, str], planned: PlannedReleases, versions: dict[str, str]) -> str:
-    """SHA-256 of all that decides what is made, and of the profiles, which decide what is said of it."""
-    releases = []
+    """SHA-256 of all that decides what is made, and of the profiles, which decide what is said of it; in
+    whatever order they were named."""
+    releases: list[dict[str, object]] = []
     for each in planned.releases:
         variant = each.plan.variant
         releases.append(
             {
                 "recipe": hashlib.sha256((variant.recipe.text or variant.recipe.name).encode()).hexdigest(),
                 "context": variant.context,
-                "formats": variant.formats,
+                "formats": sorted(variant.formats),
                 "image_tokens": variant.soft_tokens,
                 "accelerators": {
                     format: variant.accelerators.get(format, "CPU") for format in variant.formats
@@ -195,5 +197,14 @@ def _key(identity: dict[str, str], planned: PlannedReleases, versions: dict[str,
             }
         )
     profiles = [asdict(profile) for target in planned.targets for profile in target.target.profiles]
-    parts = {"source": identity, "releases": releases, "profiles": profiles, "versions": versions}
+    parts = {
+        "source": identity,
+        "releases": _in_any_order(releases),
+        "profiles": _in_any_order(profiles),
+        "versions": versions,
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _in_any_order(parts: Iterable[dict[str, object]]) -> list[str]:
+    return sorted({json.dumps(each, sort_keys=True) for each in parts})

@@ -75,16 +75,33 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class NearestFit:
+    """What would fit, whatever the gates ask for. misses: by what it does not, clauses; none where it does,
+    else of the smallest there is."""
+
+    recipe: str
+    context: int
+    misses: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        where = f"{self.recipe} with a context of {self.context:,}"
+        if not self.misses:
+            return f"The nearest that would fit is {where}."
+        return f"Nothing would fit; nearest is {where}: {'; '.join(self.misses)}."
+
+
+@dataclass(frozen=True)
 class TargetPlan:
     """What a target comes to. plans: one for each recipe its formats need. rejected: what competed before
-    them. misses: why nothing fits, by device; empty where all is well. nearest: a sentence on what would
-    fit, None where something does."""
+    them. misses: why nothing fits, by device; empty where all is well. nearest: what would fit, or misses
+    it by least; None where something fits, and where nothing else can be made."""
 
     target: Target
     plans: tuple[Plan, ...]
     rejected: tuple[Rejected, ...]
     misses: Mapping[str, tuple[str, ...]]
-    nearest: str | None
+    nearest: NearestFit | None
 
     @property
     def fits(self) -> bool:
@@ -232,20 +249,21 @@ class Planner:
         fitting = {format for (_, format), clauses in made.missed.items() if not clauses}
         return tuple(each for each in formats if each in required | fitting)
 
-    def _nearest(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> str:
-        """The first that would fit, whatever the gates ask for; else how much the smallest lacks."""
-        smallest: tuple[tuple[int, int], str] | None = None
+    def _nearest(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> NearestFit | None:
+        """The first that would fit; else the smallest, with what it lacks."""
+        smallest: tuple[tuple[int, int], NearestFit] | None = None
         for candidate in nearby(target, asked, self.model.spec.context_length):
             try:
                 made = self._made(target, candidate, formats)
             except (PlanError, ProfileError):
                 continue
-            misses = self._misses(target, candidate, formats, made, forced=False)
-            where = f"{candidate.recipe.name} with a context of {made.plans[0].variant.context:,}"
+            forced = candidate.recipe == asked.recipe
+            misses = self._misses(target, candidate, formats, made, forced=forced)
+            lacks = next(iter(misses.values()), ())
+            found = NearestFit(candidate.recipe.name, candidate.context, lacks)
             if not misses:
-                return f"The nearest that would fit is {where}."
-            clause = "; ".join(next(iter(misses.values())))
+                return found
             size = sum(plan.weight_bytes for plan in made.plans), candidate.context
             if smallest is None or size < smallest[0]:
-                smallest = size, f"Nothing would fit; nearest is {where}, which misses by this: {clause}."
-        return "Nothing else can be made for it." if smallest is None else smallest[1]
+                smallest = size, found
+        return None if smallest is None else smallest[1]

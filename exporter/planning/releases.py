@@ -132,10 +132,20 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
             verdict := judge(planner.model.spec, planner.sized(plan), profile, WrittenSizes(TEXT_BYTES, {}))
         )
     ]
-    why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
     if not found:
         return None
-    return replace(found[0], fit="does not fit", reason=f"Nothing fits: {why}. {planned.nearest}")
+    return replace(found[0], fit="does not fit", reason=_why_nothing(planned, profile))
+
+
+def _why_nothing(planned: TargetPlan, profile: DeviceProfile) -> str:
+    """By what the last that competed misses the device, and what would fit; where nothing would, by what
+    the smallest misses it, which is enough."""
+    nearest = planned.nearest
+    if profile.name in planned.misses and nearest is not None and nearest.misses:
+        return nearest.sentence
+    why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
+    then = "Nothing else can be made for it." if nearest is None else nearest.sentence
+    return f"Nothing fits: {why}. {then}"
 
 
 def require_releases(planned: PlannedReleases) -> None:
@@ -147,8 +157,6 @@ def require_releases(planned: PlannedReleases) -> None:
     reasons = " ".join(
         f"{each.profile}: {each.reason}" if several else each.reason for each in planned.left_out
     )
-    raise PlanError(
-        names,
-        reasons.rstrip("."),
-        "ask for less with --recipe and --context, name another device, or export it with --anyway",
-    )
+    nearer = any(each.nearest is not None and not each.nearest.misses for each in planned.targets)
+    less = "ask for less with --recipe and --context" if nearer else "choose a smaller model"
+    raise PlanError(names, reasons.rstrip("."), f"{less}, name another device, or export it with --anyway")

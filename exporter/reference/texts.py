@@ -22,6 +22,7 @@ from runtimes.excerpt import excerpt, plain_excerpt
 from runtimes.session import Tokens
 
 TOKENIZER_NAME = "tokenizer.json"
+FETCH_AGAIN = "fetch the checkpoint's tokenizer.json again"
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,18 @@ class Texts:
             )
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a tokenizer.json, neither cutting nor padding. Raises TokenizerError for none."""
+def load_tokenizer(path: Path, otherwise: str = FETCH_AGAIN) -> Tokenizer:
+    """The tokenizer in a tokenizer.json, neither cutting nor padding. Raises TokenizerError for none.
+
+    otherwise: what to do about a file that cannot be read, which depends on where it is from.
+    """
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises bare Exception
         raise TokenizerError(
             path,
             f"cannot be read ({plain_excerpt(error)})",
-            "fetch the checkpoint's tokenizer.json again",
+            otherwise,
         ) from error
     tokenizer.no_truncation()  # a training leaves both behind
     tokenizer.no_padding()

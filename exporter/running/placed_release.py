@@ -17,6 +17,8 @@ from runtimes.manifest import Artifact, EncoderArtifact, FileEntry, Manifest, re
 from runtimes.open import open_session
 from runtimes.session import Session
 
+COPY_AGAIN = "copy the release again"
+
 
 @dataclass(frozen=True)
 class PlacedRelease:
@@ -58,7 +60,7 @@ class PlacedRelease:
             size = path.stat().st_size if path.is_file() else None
             if size != entry.size:
                 what = "is missing" if size is None else f"has {size} bytes, the manifest says {entry.size}"
-                raise ArtifactError(f"{path}: {what}; copy the release again")
+                raise ArtifactError(f"{path}: {what}; {COPY_AGAIN}")
 
 
 @contextmanager

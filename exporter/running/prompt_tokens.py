@@ -19,7 +19,7 @@ from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render
 from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
 from exporter.checkpoints.tokenizer.turn_end import better, messages_of
 from exporter.errors import TokenizerError, UsageError
-from exporter.running.placed_release import PlacedRelease
+from exporter.running.placed_release import COPY_AGAIN, PlacedRelease
 from runtimes.errors import RuntimeUnavailable
 from runtimes.excerpt import plain_excerpt
 from runtimes.manifest import TokensEntry
@@ -117,7 +117,7 @@ def speech_of(release: PlacedRelease) -> Speech:
         raise RuntimeUnavailable("tokenizers is not installed; install gemma-export[run]")
     from exporter.reference.texts import load_tokenizer
 
-    tokenizer = load_tokenizer(release.directory / TOKENIZER_NAME)
+    tokenizer = load_tokenizer(release.directory / TOKENIZER_NAME, COPY_AGAIN)
     directory = CheckpointDirectory(release.directory)
     special = special_names(read_tokenizer_config(directory))
     template = read_chat_template(directory)

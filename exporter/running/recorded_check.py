@@ -7,14 +7,15 @@ the release was made. An artifact is not run once one of its files has changed. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from exporter.packaging.release import verify_release
+from exporter.errors import TokenizerError
+from exporter.packaging.release import Problem, verify_release
 from exporter.progress import Progress
-from exporter.running.placed_release import PlacedRelease
+from exporter.running.placed_release import COPY_AGAIN, PlacedRelease
 from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, at_most, outcome
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
@@ -70,17 +71,17 @@ def check_by_record(directory: Path, progress: Progress) -> RecordedCheck:
     problems = verify_release(directory, progress)
     gates = [RecordedGate("files", "", "differences", at_most(len(problems), 0, "files"))]
     remarks = [f"{problem}." for problem in problems]
-    changed = {problem.path for problem in problems}
+    changed = {problem.path: problem for problem in problems}
     record = None if RECORD_NAME in changed else read_recorded_calls(directory, release.manifest)
     if RECORD_NAME in changed or record is None:
-        why = NO_RECORD if RECORD_NAME not in changed else f"{RECORD_NAME} is not as it was sealed"
+        why = NO_RECORD if RECORD_NAME not in changed else changed[RECORD_NAME].in_short
         gates += [_skipped(each.path, why) for each in release.decoders()]
     else:
-        gates.append(_tokenizer(directory, record.texts, TOKENIZER_NAME in changed))
+        found = [_tokenizer(directory, record.texts, changed.get(TOKENIZER_NAME))]
         for artifact in release.decoders():
-            for gate, remark in _artifact(release, artifact, record, changed, progress):
-                gates.append(gate)
-                remarks += [remark] if remark else []
+            found += _artifact(release, artifact, record, changed, progress)
+        gates += [gate for gate, _ in found]
+        remarks += [remark for _, remark in found if remark]
     manifest = release.manifest
     plan = manifest.plan
     return RecordedCheck(
@@ -88,17 +89,24 @@ def check_by_record(directory: Path, progress: Progress) -> RecordedCheck:
     )
 
 
-def _tokenizer(directory: Path, texts: tuple[RecordedText, ...], changed: bool) -> RecordedGate:
-    def gate(verdict: Verdict) -> RecordedGate:
-        return RecordedGate(TOKENIZER_NAME, "tokenizers", "texts with other tokens", verdict)
+def _tokenizer(
+    directory: Path, texts: tuple[RecordedText, ...], problem: Problem | None
+) -> tuple[RecordedGate, str]:
+    """As `_artifact`."""
 
-    if changed:
-        return gate(Skipped("it is not as it was sealed"))
+    def gate(verdict: Verdict) -> tuple[RecordedGate, str]:
+        return RecordedGate(TOKENIZER_NAME, "tokenizers", "texts with other tokens", verdict), ""
+
+    if problem is not None:
+        return gate(Skipped(problem.in_short))
     if find_spec("tokenizers") is None:
         return gate(Skipped(NO_TOKENIZERS))
     from exporter.reference.texts import load_tokenizer
 
-    tokenizer = load_tokenizer(directory / TOKENIZER_NAME)
+    try:
+        tokenizer = load_tokenizer(directory / TOKENIZER_NAME, COPY_AGAIN)
+    except TokenizerError as error:
+        return RecordedGate(TOKENIZER_NAME, "", "failures to read", at_most(1, 0, "failures")), f"{error}."
     others = [
         each
         for each in texts
@@ -108,12 +116,16 @@ def _tokenizer(directory: Path, texts: tuple[RecordedText, ...], changed: bool) 
 
 
 def _artifact(
-    release: PlacedRelease, artifact: Artifact, record: RecordedCalls, changed: set[str], progress: Progress
+    release: PlacedRelease,
+    artifact: Artifact,
+    record: RecordedCalls,
+    changed: Mapping[str, Problem],
+    progress: Progress,
 ) -> Iterator[tuple[RecordedGate, str]]:
     """Gates, each with what to say beside it, "" for nothing."""
-    edited = sorted(changed & {entry.path for entry in release.files_of(artifact)})
+    edited = sorted(changed.keys() & {entry.path for entry in release.files_of(artifact)})
     if edited:
-        yield _skipped(artifact.path, f"{edited[0]} is not as it was sealed, and it was not run"), ""
+        yield _skipped(artifact.path, f"{changed[edited[0]].in_short}, and it was not run"), ""
         return
     if (recorded := record.of(artifact)) is None:
         yield _skipped(artifact.path, NOT_IN_RECORD), ""

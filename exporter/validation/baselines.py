@@ -7,11 +7,12 @@ far as their contexts go. Not about artifacts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from exporter.evaluation.statistics import Agreement, agree
 from exporter.job import Job
-from exporter.progress import Progress
+from exporter.progress import Progress, about
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.copy_text import CopyText
@@ -26,14 +27,16 @@ from exporter.validation.copying import Copying
 from runtimes.session import Tokens
 
 ORIGINAL, QUANTISED = "original", "quantised"
+FAR_BACK = "facts from far back"
 READ_BYTES = 64 << 20  # of logits read at once
 
 
 class Baselines:
-    """directory: existing, for the files; whoever made it deletes it."""
+    """directory: existing, for the files; whoever made it deletes it. recipes: of each store of the job, by
+    its directory's name."""
 
-    def __init__(self, job: Job, directory: Path) -> None:
-        self._job, self._directory = job, directory
+    def __init__(self, job: Job, directory: Path, recipes: Mapping[str, str] | None = None) -> None:
+        self._job, self._directory, self._recipes = job, directory, recipes or {}
         self._files: dict[str, LogitsFile] = {}
         self._decisions: dict[str, Decisions] = {}
         self._peaks: dict[str, Peaks] = {}
@@ -69,8 +72,9 @@ class Baselines:
             context = min(plan.variant.context for plan in job.plans)
             tokens = special_text(job.texts, special, context)
             with job.stopwatch.step(f"{weights.description}, special tokens"):
+                progress = self._told("special tokens", _name(checkpoint))
                 self._special[name] = special_prompt(
-                    weights, tokens, special, self._directory / name, job.progress
+                    weights, tokens, special, self._directory / name, progress
                 )
         return self._special[name]
 
@@ -88,17 +92,28 @@ class Baselines:
                 tokens = job.longest_evaluation.tokens[:-1]
                 peaks = self._peaks_of(name)
                 path = self._directory / name
-                self._files[name] = reference_logits(weights, tokens, path, job.progress, peaks)
+                progress = self._told("evaluation text", name)
+                self._files[name] = reference_logits(weights, tokens, path, progress, peaks)
         return self._files[name]
 
     def _decided(self, name: str, weights: ReferenceWeights, text: CopyText) -> Decisions:
         if name not in self._decisions:
             job = self._job
-            with job.stopwatch.step(f"{weights.description}, facts from far back"):
+            with job.stopwatch.step(f"{weights.description}, {FAR_BACK}"):
                 self._decisions[name] = reference_decisions(
-                    weights, text.tokens, text.positions, job.progress, self._peaks_of(name)
+                    weights,
+                    text.tokens,
+                    text.positions,
+                    self._told(FAR_BACK, name),
+                    self._peaks_of(name),
                 )
         return self._decisions[name]
+
+    def _told(self, text: str, name: str) -> Progress:
+        """The job's, told what passes through which checkpoint; its recipe where there are several."""
+        recipe = self._recipes.get(name.removeprefix(f"{QUANTISED}-"))
+        several = recipe is not None and len(self._recipes) > 1
+        return about(self._job.progress, f"{text}, {recipe}" if several else text)
 
     def _peaks_of(self, name: str) -> Peaks | None:
         """Where a checkpoint's peaks go; those of the original are nobody's: no graph computes with it."""

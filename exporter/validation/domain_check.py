@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from exporter.evaluation.side_by_side import compare_weights
 from exporter.job import Job
+from exporter.progress import about
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.domains import read_domains
 from exporter.reference.weights import OriginalWeights
@@ -43,7 +44,8 @@ def check_domains(job: Job, release: ReleaseUnderTest, findings: Findings) -> No
     original, quantised = OriginalWeights(job.source), UnpackedWeights(release.checkpoint)
     with job.stopwatch.step("each language compared"):
         texts = [domain.text.cut(tokens) for domain in domains]
-        (found,) = compare_weights(original, [quantised], texts, job.progress)
+        progress = about(job.progress, "languages and domains")
+        (found,) = compare_weights(original, [quantised], texts, progress)
     for domain in domains:
         statistics = found[domain.name].statistics()
         findings.domains.append(DomainAgreement(domain.name, domain.kind, statistics))

@@ -7,7 +7,6 @@ another checkpoint or text, speed and resident memory of another machine. Not ab
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from exporter.checkpoints.identity import are_of_one_checkpoint
 from exporter.evaluation.change import relative
 from exporter.evaluation.statistics import Statistics
 from exporter.planning.device_verdict import DeviceVerdict
+from exporter.validation.longest_routes import on_longest_routes
 from exporter.validation.report import ArtifactRun, ValidationReport
 from exporter.validation.verdict import Outcome, Passed
 from runtimes.formats import Format
@@ -24,9 +24,9 @@ from runtimes.formats import Format
 
 @dataclass(frozen=True)
 class ReportedArtifact:
-    """One way an artifact was run. subject: its runtime and arithmetic. end_to_end: on the evaluation
-    text, of the routes over most positions the one farthest from the original; None where it was not
-    compared. cache_bytes: of its KV cache. Speed and resident memory are of the machine that made it."""
+    """One way an artifact was run. subject: its runtime and arithmetic. end_to_end: on the evaluation text,
+    `on_longest_routes`; None where it was not compared. cache_bytes: of its KV cache. Speed and resident
+    memory are of the machine that made it."""
 
     artifact: str
     format: Format
@@ -122,28 +122,20 @@ def side_by_side(releases: Sequence[ReportedRelease]) -> ReportedReleases:
 
 
 def _artifact(run: ArtifactRun, report: ValidationReport) -> ReportedArtifact:
-    compared = [
-        each.statistics
-        for each in report.comparisons
-        if (each.kind, each.artifact, each.subject) == ("end to end", run.artifact, run.subject)
-    ]
+    compared = {(each.artifact, each.subject): each for each in on_longest_routes(report.comparisons)}
+    found = compared.get((run.artifact, run.subject))
     return ReportedArtifact(
         artifact=run.artifact,
         format=run.format,
         subject=run.subject,
         context=run.context,
         bytes=run.bytes,
-        end_to_end=max(compared, key=_distance, default=None),
+        end_to_end=None if found is None else found.statistics,
         cache_bytes=None if run.cache is None else run.cache.bytes,
         prefill_tokens_per_second=run.prefill_tokens_per_second,
         decode_tokens_per_second=run.decode_tokens_per_second,
         peak_resident_bytes=run.peak_resident_bytes,
     )
-
-
-def _distance(found: Statistics) -> tuple[int, float]:
-    """By positions first, so that releases are compared on the same; not a number is farthest."""
-    return found.positions, math.inf if math.isnan(found.mean_kl) else found.mean_kl
 
 
 def _pairs(

@@ -43,7 +43,10 @@ def run_twins(check: ArtifactCheck) -> Twins:
     directory = check.scratch / "twin"
     directory.mkdir()
     try:
+        making = f"{check.artifact.path}, {TWIN}: made"
+        check.job.progress(making, 0, 1)
         twin = check.lowering.float_twin(check.release.directory, check.artifact, directory)
+        check.job.progress(making, 1, 1)
         own = (check.release.directory / check.artifact.path).resolve()
         if isinstance(twin, Artifact) and (directory / twin.path).resolve() == own:
             return Twins({}, same=True)

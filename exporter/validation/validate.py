@@ -25,6 +25,7 @@ from exporter.formats.table import family_of
 from exporter.job import Job
 from exporter.packaging.release import participating_versions, verify_release
 from exporter.planning.estimates import cache_size
+from exporter.progress import about
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.texts import TokenisedText
@@ -212,15 +213,15 @@ def _range_gates(job: Job, release: ReleaseUnderTest, findings: Findings) -> lis
 
 
 def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None:
-    compared = len(text.tokens) - 1
-    if compared < min(LONG_ENOUGH, text.available - 1):
+    compared = len(text.tokens)
+    if compared - 1 < min(LONG_ENOUGH, text.available - 1):
         findings.not_checked.append(
-            f"Only {compared} of the evaluation text's {text.available} tokens were compared: what goes "
-            "wrong later than that was not seen."
+            f"Only the first {compared:,} of the evaluation text's {text.available:,} tokens were "
+            "compared: what goes wrong later than that was not seen."
         )
     layers = job.source.components["text"].spec.layers
     windows = [layer.window for layer in layers if layer.window is not None]
-    if windows and compared <= max(windows):
+    if windows and compared - 1 <= max(windows):
         findings.not_checked.append(
             f"The {compared} tokens compared do not reach past the sliding window of {max(windows)}."
         )
@@ -229,7 +230,8 @@ def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None
 def _runs(job: Job, executed: Sequence[Executed]) -> list[ArtifactRun]:
     """The executions with the reference's opinion of their greedy tokens."""
     continuations = [continuation for each in executed for continuation in each.continuations]
-    agreed = iter(agreed_tokens(OriginalWeights(job.source), continuations, job.progress))
+    told = about(job.progress, "greedy tokens")
+    agreed = iter(agreed_tokens(OriginalWeights(job.source), continuations, told))
     found = []
     for each in executed:
         greedy = []

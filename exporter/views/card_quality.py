@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 
 from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
+from exporter.validation.longest_routes import on_longest_routes
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.views.markdown import quality_section
 
@@ -29,7 +30,7 @@ END_TO_END = "against transformers on the original checkpoint"
 
 
 def measured_quality(report: ValidationReport) -> MeasuredQuality:
-    """The worst route of each artifact stands for it in the figures."""
+    """In the figures each artifact has that of its longest routes (`on_longest_routes`)."""
     compared = (each.route for each in report.comparisons if each.kind == "quantisation")
     return MeasuredQuality(
         section=quality_section(report),
@@ -41,8 +42,8 @@ def measured_quality(report: ValidationReport) -> MeasuredQuality:
 
 def _figures(report: ValidationReport) -> Iterator[MeasuredFigure]:
     worst: dict[str, Comparison] = {}
-    for each in report.comparisons:
-        if each.kind != "end to end" or each.artifact is None:
+    for each in on_longest_routes(report.comparisons):
+        if each.artifact is None:
             continue
         known = worst.get(each.artifact)
         if known is None or each.statistics.mean_kl > known.statistics.mean_kl:

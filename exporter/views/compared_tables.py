@@ -15,20 +15,21 @@ from rich.text import Text
 from exporter.evaluation.compared import DomainComparison, SubjectFigures
 from exporter.evaluation.figures import Figures
 from exporter.validation.reported import ReportedReleases
+from exporter.views.fitted_table import print_fitted
 from exporter.views.reported_tables import points, relative_change
 from exporter.views.wording import number, one_line, percent, plus_minus, size
 from runtimes.records import to_plain
 
-COMPARED_SCHEMA_VERSION = 2
+COMPARED_SCHEMA_VERSION = 3
 KIND_TITLES = {"language": "all languages", "code": "all code", "chat": "all chat"}
 
 
 def print_compared(compared: DomainComparison, console: Console) -> None:
     """All tables. Text from files is never taken for markup."""
-    console.print(_by_subject(compared))
+    print_fitted(_by_subject(compared), console)
     if compared.changes:
-        console.print(_changes(compared))
-    console.print(_by_domain(compared))
+        print_fitted(_changes(compared), console)
+    print_fitted(_by_domain(compared), console)
     for remark in compared.remarks:
         console.print(Text(one_line(remark)))
     console.print(
@@ -52,7 +53,7 @@ def compared_json(executed: DomainComparison | None, reported: ReportedReleases)
 def _by_subject(compared: DomainComparison) -> Table:
     title = f"Held against {compared.model}, all domains together"
     table = Table(title=Text(one_line(title)), title_justify="left")
-    table.add_column("Subject", overflow="fold")
+    table.add_column("Subject")
     for name in ("Bits", "Size", "Mean KL", "Median", "99 %", "Max", "Top-1", "Perplexity ratio"):
         table.add_column(name, justify="right")
     for subject in compared.subjects:
@@ -72,7 +73,7 @@ def _by_subject(compared: DomainComparison) -> Table:
 def _changes(compared: DomainComparison) -> Table:
     table = Table(title="Against the directory before, as executed here", title_justify="left")
     for name in ("Subject", "Against"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for name in ("Size", "Mean KL", "Top-1"):
         table.add_column(name, justify="right")
     for each in compared.changes:
@@ -90,7 +91,7 @@ def _name(subject: SubjectFigures) -> Text:
 def _by_domain(compared: DomainComparison) -> Table:
     table = Table(title="By language and domain", title_justify="left")
     for name in ("Domain", "Subject"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for name in ("Positions", "Mean KL", "99 %", "Max", "Top-1", "Perplexity ratio"):
         table.add_column(name, justify="right")
     for title, rows in _domains(compared):

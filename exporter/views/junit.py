@@ -58,7 +58,7 @@ def to_junit(report: ValidationReport) -> str:
     suite = ET.SubElement(root, "testsuite", {"name": name, **counts})
     properties = ET.SubElement(suite, "properties")
     facts = {"text_sha256": report.text_sha256, "text_tokens": str(report.text_tokens), **report.versions}
-    facts |= {f"device {each.profile}": each.fit for each in report.devices}
+    facts |= {f"device {each.profile}": each.word for each in report.devices}
     for key, value in facts.items():
         ET.SubElement(properties, "property", {"name": _clean(key), "value": _clean(value)})
     for gate, seconds in zip(report.gates, times, strict=True):

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter.byte_size import megabytes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook
+from exporter.views.fitted_table import print_fitted
 
 NOBODY = "Estimates from shapes and published figures: no device took part."
 COLUMNS = (
@@ -27,12 +29,12 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
     title = f"{outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
     table = Table(title=title, title_justify="left")
     for name in COLUMNS:
-        table.add_column(name, overflow="fold", no_wrap=name == COLUMNS[0])
+        table.add_column(name, no_wrap=name == COLUMNS[0])
     for device in outlook.devices:
         for row in device_rows(device):
             table.add_row(*map(Text, row))
         table.add_section()
-    console.print(table)
+    print_fitted(table, console)
     for device in outlook.devices:
         _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
         for artifact in device.verdict.artifacts:
@@ -52,7 +54,9 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
 
 
 def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:
-    table = Table("profile", "device", "kind", "formats", "an app may use", "GB/s", "recipes", "sourced")
+    table = Table()
+    for name in ("profile", "device", "kind", "formats", "an app may use", "GB/s", "recipes", "sourced"):
+        table.add_column(name, no_wrap=name == "profile")
     for each in profiles:
         facts = list(each.facts())
         sourced = sum(status == "sourced" for _, status, _ in facts)
@@ -64,7 +68,7 @@ def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:
         bandwidth = "–" if each.bandwidth is None else f"{each.bandwidth.gigabytes_per_second:g}"
         cells = (each.name, each.title, each.kind, formats, budget, bandwidth, ", ".join(each.recipe_order))
         table.add_row(*map(Text, (*cells, f"{sourced} of {len(facts)}")))
-    console.print(table)
+    print_fitted(table, console)
 
 
 def verdict_sentence(verdict: DeviceVerdict) -> str:
@@ -79,7 +83,7 @@ def verdict_sentence(verdict: DeviceVerdict) -> str:
 def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
     """A row for each format, the device's own cells in the first."""
     verdict = device.verdict
-    lead: tuple[str, ...] = (verdict.profile, verdict.fit, verdict.recipe, f"{verdict.context:,}")
+    lead: tuple[str, ...] = (verdict.profile, verdict.word, verdict.recipe, f"{verdict.context:,}")
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
         cells = (
@@ -113,10 +117,6 @@ def speed(found: DecodeSpeed | None) -> str:
     if found is None:
         return "–"
     return f"{found.low:.3g} to {found.high:.3g}, below {found.ceiling:.3g}"
-
-
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"
 
 
 def _say(console: Console, sentence: str) -> None:

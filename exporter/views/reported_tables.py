@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from exporter.validation.longest_routes import MEANING as OF_LONGEST_ROUTES
 from exporter.validation.reported import ReportedArtifact, ReportedChange, ReportedReleases
 from exporter.views.answer import DEVICE_COLUMNS, NO_DEVICE, UNKNOWN, device_row
 from exporter.views.table import Column, Row, Table, columns
@@ -21,9 +22,9 @@ FIGURES = ("Size", "Context", "Mean KL", "Top-1", "Perplexity", "Prefill", "Deco
            "Added memory", "KV cache")  # fmt: skip
 CHANGES = ("Size", "Mean KL", "Top-1", "Prefill", "Decode", "Added memory", "KV cache")
 MEANING = (
-    "By the releases' own reports: quality end to end on the evaluation text, of each artifact's longest "
-    "routes the worst (perplexity as a ratio to the original's); speed in tokens per second and resident "
-    "memory as of the machine that made the release."
+    f"By the releases' own reports: quality end to end on the evaluation text, {OF_LONGEST_ROUTES}, as "
+    "their headlines have it (perplexity as a ratio to the original's); speed in tokens per second and "
+    "resident memory as of the machine that made the release."
 )
 
 

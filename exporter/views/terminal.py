@@ -23,6 +23,7 @@ from exporter.views.answer import (
     key_figures,
 )
 from exporter.views.detail_tables import run_table
+from exporter.views.fitted_table import print_fitted
 from exporter.views.image_wording import image_sentences, tower_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.short_names import ShortNames, short_names
@@ -114,12 +115,12 @@ def print_table(table: Table, title: str, console: Console) -> None:
         return
     shown = Shown(title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in table.columns:
-        shown.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
+        shown.add_column(column.name, justify="right" if column.number else "left")
     if table.marked:
-        shown.add_column("Verdict", overflow="fold")
+        shown.add_column("Verdict")
     for row in table.rows:
         shown.add_row(*_cells(row, table.marked))
-    console.print(shown)
+    print_fitted(shown, console)
 
 
 def _cells(row: Row, marked: bool) -> list[Text]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
 from exporter.planning.estimates import CacheSize
+from exporter.validation.longest_routes import MEANING as OF_LONGEST_ROUTES
 from exporter.validation.report import ArtifactRun, Gate, GreedyRun, Kind, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped, Verdict
 from exporter.validation.weight_origins import WeightOrigin
@@ -85,7 +86,7 @@ MEANINGS: dict[Kind, Meaning] = {
     "end to end": Meaning(
         "End to end",
         "The shipped file, run as it will run, against transformers on the original checkpoint: what a "
-        "user gets.",
+        f"user gets. Where one figure stands for it, it is {OF_LONGEST_ROUTES}.",
     ),
     "copying": Meaning(
         "Facts from far back",
@@ -123,6 +124,12 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "KL divergence",
         "How far two predictions of the next token are apart, over the whole vocabulary, in nats. 0 is "
         "identical; below 0.01 is hard to notice; above 0.1 changes answers.",
+    ),
+    (
+        "positions",
+        "Places of a text where the next token was predicted: one fewer than its tokens, as nothing "
+        "follows the last one, and fewer still where a way of handing them over returns some predictions "
+        "alone.",
     ),
     ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
     ("top-1", "Share of positions where both would pick the same next token."),
@@ -247,9 +254,11 @@ def percent(share: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in MB (10^6), kB below one of them."""
+    """Bytes in MB (10^6), kB below one of them, and one by one where there is not one of those."""
     if not math.isfinite(value):
         return _not_finite(value)
+    if abs(value) < 1e3:
+        return f"{number(value)} byte{'' if value == 1 else 's'}"
     return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
 
 

@@ -29,7 +29,10 @@ plan() {
 mkdir -p "$REPORTS"
 planned=0
 plan > "$REPORTS/plan.json" || planned=$?
-if [ "$planned" -gt 1 ]; then exit "$planned"; fi # 1: on some device nothing fits, which the export says
+if [ "$planned" -gt 1 ]; then # 1: on some device nothing fits, which the export says
+  if [ -n "${GITHUB_OUTPUT:-}" ]; then echo "exit-code=$planned" >> "$GITHUB_OUTPUT"; fi
+  exit "$planned"
+fi
 key=$(sed -n 's/^  "cache_key": "\([^"]*\)".*/\1/p' "$REPORTS/plan.json")
 echo "cache key: $key"
 if [ -n "${GITHUB_OUTPUT:-}" ]; then echo "cache-key=$key" >> "$GITHUB_OUTPUT"; fi

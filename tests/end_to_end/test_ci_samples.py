@@ -1,8 +1,8 @@
-"""samples/ci: the shell script makes releases of a tiny model, and the workflow is one to actionlint.
+"""samples/ci: the action and its script make releases of a tiny model; the workflow is one to actionlint.
 
-actionlint reads workflows alone, so that the composite action is held against the keys GitHub documents.
-Not run: the jobs themselves, which want GitHub's runners, and the Containerfile, which wants a container
-engine.
+The action's steps are run from its own YAML (`tests.composite_action`), with stand-ins for other people's
+actions and for pip. actionlint reads workflows alone, so that the action is held against the keys GitHub
+documents. Not run: GitHub's own runners, and the Containerfile, which wants a container engine.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from exporter.packaging.release import files_below
 from exporter.resources import data_directory
 from runtimes.manifest import read_manifest
 from tests.checkpoints import write_huggingface
+from tests.composite_action import Given, Runner, with_commands
 
 CI = data_directory("samples") / "ci"
 LINTER = Path(__file__).parents[1] / "actionlint"
@@ -65,23 +68,90 @@ def outputs(place: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_the_script_releases_for_three_devices_and_keeps_their_reports(tmp_path: Path) -> None:
-    model = write_huggingface(tmp_path / "model")
-    done = release(tmp_path, "--context", "64", "--validation-tokens", "40", MODEL=str(model))
-    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
-    manifests = sorted((tmp_path / "release").rglob("manifest.json"))
+@dataclass
+class Workspace:
+    """A job's: `store` is the cache's, `kept` what was uploaded, `installed` what pip was told."""
+
+    place: Path
+    runner: Runner
+
+    @property
+    def installed(self) -> list[str]:
+        return (self.place / "installed").read_text(encoding="utf-8").splitlines()
+
+    @property
+    def kept(self) -> Path:
+        return self.place / "kept"
+
+
+def workspace(place: Path, store: Path) -> Workspace:
+    """What a runner has, but for actions of others, which have stand-ins, and installing."""
+    here = place / "workspace"
+    here.mkdir(parents=True)
+    exporting = f'PYTHONPATH="{Path(__file__).parents[2]}" exec "{sys.executable}" -m exporter.cli "$@"'
+    commands = {"gemma-export": exporting, "python": f'echo "$@" >> "{place}/installed"'}
+
+    def cache(given: Given) -> dict[str, str]:
+        there = store / given["key"]
+        if not there.is_dir():
+            return {"cache-hit": ""}
+        shutil.copytree(there, here / given["path"])
+        return {"cache-hit": "true"}
+
+    def upload(given: Given) -> dict[str, str]:
+        if (here / given["path"]).exists():
+            shutil.copytree(here / given["path"], place / "kept" / given["name"])
+        return {}
+
+    uses = {
+        "actions/setup-python": lambda given: {"python-version": given["python-version"]},
+        "actions/cache": cache,
+        "actions/upload-artifact": upload,
+    }
+    environment = with_commands(place / "bin", commands)
+    return Workspace(place, Runner(CI / "action.yml", here, uses, environment))
+
+
+def test_the_action_releases_for_three_devices_keeps_their_reports_and_takes_them_from_a_cache(
+    tmp_path: Path,
+) -> None:
+    model, job = write_huggingface(tmp_path / "model"), workspace(tmp_path / "job", tmp_path / "store")
+    asked = {"model": str(model), "arguments": "--context 64 --validation-tokens 40"}
+    done = job.runner.run(**asked)
+    assert set(done.outcomes.values()) == {"success"}, f"{done.outcomes}\n{done.said[-6000:]}"
+    assert [line.split()[:3] for line in job.installed] == [["-m", "pip", "install"]] * 2
+    released, reports = job.kept / "gemma-export-releases", job.kept / "gemma-export-reports"
+    manifests = sorted(released.rglob("manifest.json"))
     assert manifests
     for manifest in manifests:
         assert read_manifest(manifest.parent).artifacts
-    kept = sorted(path.name for path in (tmp_path / "reports").rglob("report.*"))
+    kept = sorted(path.name for path in reports.rglob("report.*"))
     assert kept == sorted(["report.html", "report.json", "report.md"] * len(manifests))
-    plan = json.loads((tmp_path / "reports" / "plan.json").read_text(encoding="utf-8"))
-    assert outputs(tmp_path) == {"cache-key": plan["cache_key"], "exit-code": "0"}
-    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
-    assert summary.count("# ✅ Passed") == len(manifests)
-    assert "::error" not in done.stdout + done.stderr
-    steps = [line for line in done.stdout.splitlines() if line.strip().partition(" s  ")[1]]
+    plan = json.loads((reports / "plan.json").read_text(encoding="utf-8"))
+    assert done.outputs == {"cache-key": plan["cache_key"], "exit-code": "0"}
+    assert done.summary.count("# ✅ Passed") == len(manifests)
+    assert "::error" not in done.said
+    steps = [line for line in done.said.splitlines() if line.strip().partition(" s  ")[1]]
     assert len(steps) > 3, "a pipe is told of each step as it ends"
+    assert len(set(steps)) == len(steps)
+
+    shutil.copytree(released, tmp_path / "store" / f"gemma-export-{plan['cache_key']}")
+    again = workspace(tmp_path / "again", tmp_path / "store")
+    taken = again.runner.run(**asked)
+    assert taken.outcomes["Export"] == "skipped"
+    assert taken.outputs == done.outputs
+    assert files_below(again.kept / "gemma-export-releases") == files_below(released)
+
+
+def test_the_action_says_why_it_was_refused_and_keeps_what_there_is(tmp_path: Path) -> None:
+    model, job = write_huggingface(tmp_path / "model"), workspace(tmp_path / "job", tmp_path / "store")
+    (model / "config.json").unlink()
+    done = job.runner.run(model=str(model), profiles="pixel-8")
+    assert done.outcomes["Plan"] == "failure"
+    assert done.outcomes["Export"] == "skipped"
+    assert done.outputs["exit-code"] == "2"
+    assert "::error title=gemma-export::" in done.said
+    assert files_below(job.kept) == ["gemma-export-reports/plan.json"]
 
 
 def test_the_script_ends_as_the_command_does_with_an_error_for_the_job(tmp_path: Path) -> None:

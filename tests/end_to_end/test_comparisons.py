@@ -133,6 +133,8 @@ def test_what_was_not_made_here_or_of_this_model_is_refused(place: Path, tmp_pat
     other = write_huggingface(tmp_path / "other", tiny_gemma2())
     for subject in ("own", "release"):
         refused(run("compare", place / subject, "--model", other), f"was not made from {other}")
+    many = ("--model", place / "tiny", "--tokens", "1000000")
+    refused(run("compare", place / "own", *many), "the longest text of a domain has ")
     nowhere = ("--json", tmp_path / "nowhere" / "figures.json")
     refused(run("compare", place / "own", "--model", place / "tiny", *nowhere), "cannot be written")
 

@@ -177,6 +177,14 @@ def test_what_needs_torch_names_the_extra(command: tuple[str, ...], made: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_published_model_is_planned_and_the_sample_names_both_extras_it_needs() -> None:
+    for command in (("profiles",), ("plan", "--model", "2b", "--profile", "pixel-8")):
+        assert on_a_light_install(*command).returncode == 0
+    sample = on_a_light_install("plan", "--profile", "pixel-8")
+    assert sample.returncode == 2
+    assert "'.[export,sample]' for the sample, the default --model" in sample.stderr
+
+
 def test_a_checkpoint_on_a_light_install_is_refused_with_both_ways_out(made: Path) -> None:
     done = on_a_light_install("validate", made, "--model", "sample")
     assert done.returncode == 2
@@ -262,6 +270,33 @@ def test_a_record_that_was_edited_is_not_believed(release: Path) -> None:
     assert result.exit_code == 1, result.output
     assert f"{RECORD_NAME} is not as it was sealed" in words(result.output)
     assert "ONNX Runtime" not in result.output
+
+
+def test_a_record_or_a_tokenizer_that_is_missing_is_called_so(release: Path) -> None:
+    (release / "tokenizer.json").unlink()
+    said = words(recorded(release).output)
+    assert "tokenizer.json, texts with other tokens: skipped, because tokenizer.json is missing." in said
+    (release / RECORD_NAME).unlink()
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    assert f"skipped, because {RECORD_NAME} is missing." in words(result.output)
+    assert "as it was sealed" not in result.output
+
+
+def test_a_tokenizer_that_cannot_be_read_fails_and_is_the_release_s_to_mend(release: Path) -> None:
+    (release / "tokenizer.json").write_text("{", encoding="utf-8")
+    seal_again(release)
+    result = recorded(release)
+    assert result.exit_code == 1, result.output
+    said = words(result.output)
+    assert "failures to read" in said
+    assert "tokenizer.json: cannot be read" in said
+    assert "copy the release again" in said
+    assert "LiteRT 2" in said, "the artifacts are run all the same"
+    ran = CliRunner().invoke(main, ["run", str(release), "hi"])
+    assert ran.exit_code == 2
+    assert "copy the release again" in ran.stderr
+    assert "fetch the checkpoint" not in said + ran.stderr
 
 
 def test_a_manifest_of_a_newer_schema_is_refused(release: Path) -> None:

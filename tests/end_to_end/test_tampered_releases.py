@@ -86,6 +86,16 @@ def test_a_change_of_any_file_is_named(sealed: Path, change: str, tmp_path: Path
         shutil.rmtree(release)
 
 
+def test_more_tokens_than_any_text_has_are_refused(sealed: Path, checkpoint: Path, tmp_path: Path) -> None:
+    asked = ("--model", str(checkpoint), "--validation-tokens", "1000000000")
+    export = ("--target", "desktop", "--context", "64", "-o", str(tmp_path / "release"))
+    for command in (("validate", str(sealed)), export):
+        result = CliRunner().invoke(main, [*command, *asked])
+        assert result.exit_code == 2, result.output
+        assert "error: --validation-tokens 1000000000: the evaluation text has " in result.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_artifact_cut_short_ends_in_a_verdict(
     sealed: Path, checkpoint: Path, format: str, tmp_path: Path

@@ -119,6 +119,7 @@ PIXEL = DeviceVerdict(
     profile="pixel-8",
     title="Pixel 8 (Tensor G3)",
     fit="fits",
+    below_fidelity=None,
     recipe="int8",
     context=2048,
     metric="ru_maxrss",

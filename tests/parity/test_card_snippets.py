@@ -42,6 +42,7 @@ TEMPLATE = (
 )
 BASE = "<bos>The capital of France is"
 ASKED = "<bos><start_of_turn>user\nWhat is the capital of France?\n<start_of_turn>model\n"
+ROOT = str(Path(__file__).parents[2])
 BOS, END_OF_TURN = 2, 106
 FORMATS = ("tflite", "litertlm", "onnx", "onnx-web", "coreml")
 SEEDS = {"base": 5, "instruct": 3}  # whose answers are clear: tests.answering
@@ -124,12 +125,12 @@ def run(released: Released, command: list[str], **environment: str) -> str:
 
 def test_every_piece_of_code_is_known_here(released: Released) -> None:
     known = {("python", "onnxruntime_genai"), ("python", "ai_edge_litert"), ("sh", "litert-lm run")}
-    known |= {("sh", "node ../ask/ask.mjs"), ("swift", "import CoreML")}
+    known |= {("sh", "node ../ask/ask.mjs"), ("swift", "import CoreML"), ("sh", "gemma-export run")}
     formats = {each.format for each in read_manifest(released.directory).artifacts}
     pieces = released.pieces()
     for language, text in pieces:
         assert sum(language == kind and package in text for kind, package in known) == 1, text
-    assert len(pieces) == len(formats)
+    assert len(pieces) == len(formats) + 1, "one each, and our own command for all of them"
 
 
 def test_a_base_model_says_so_and_is_asked_nothing(released: Released) -> None:
@@ -138,6 +139,18 @@ def test_a_base_model_says_so_and_is_asked_nothing(released: Released) -> None:
     if not released.chat:
         assert not re.search(r"apply_chat_template|applyChatTemplate|What is the capital", card)
     assert (released.directory / "model_allowlist.json").exists() == released.chat
+
+
+def test_our_own_command_says_what_our_driver_says(released: Released, tmp_path: Path) -> None:
+    command = tmp_path / "gemma-export"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m exporter.cli "$@"\n')
+    command.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    said = run(released, shlex.split(released.piece("sh", "gemma-export run")), PATH=path, PYTHONPATH=ROOT)
+    if released.chat:
+        assert said.strip() == released.tokenizer.decode(released.answer[:-1]).strip()
+    else:
+        assert said.startswith(released.tokenizer.decode(released.answer))
 
 
 def test_genais_lines_say_what_our_driver_says(released: Released) -> None:

@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.gguf.file import GgufFile, GgufTensor
+from exporter.checkpoints.gguf.part_names import PART_NAME
 from exporter.errors import CheckpointError
 
 COUNT, NUMBER, TENSORS = "split.count", "split.no", "split.tensors.count"
-NAME = re.compile(
-    r"(?P<stem>.+)-(?P<number>\d{5})(?P<of>-of-)(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE
-)
 MOST_PARTS = 1000
 RENAMED = "give the parts the names they were made with: NAME-00001-of-00003.gguf"
 
@@ -51,7 +49,7 @@ def open_whole(path: Path) -> GgufFile:
         return given
     if type(count) is not int or not 1 < count <= MOST_PARTS:
         raise CheckpointError(f"{path}: {COUNT}", "is not a number of parts", "fetch the file again")
-    named = NAME.fullmatch(path.name)
+    named = PART_NAME.fullmatch(path.name)
     if named is None or int(named["count"]) != count:
         raise CheckpointError(path, f"is one of {count} parts and its name does not say so", RENAMED)
     parts = tuple(_part(path, named, number, count) for number in range(count))

@@ -51,7 +51,7 @@ def write_external_data(
             file.seek(place.offset)
             for piece in pieces(content, checkpoint):
                 file.write(np.ascontiguousarray(piece).data.cast("B"))
-                progress("write weights", file.tell(), total)
+                progress(f"write {path.name}", file.tell(), total)
             if file.tell() != place.offset + place.length:
                 raise LoweringError(
                     path,

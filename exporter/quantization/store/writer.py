@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from exporter.byte_size import megabytes
 from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.errors import PlanError, QuantizedCheckpointError
 from exporter.models.text.spec import WeightSpec
@@ -200,7 +201,7 @@ def _require_room(source: CheckpointSource, schemes: Mapping[str, Scheme], direc
     if needed > free:
         raise QuantizedCheckpointError(
             directory,
-            f"the weights still to come take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB",
+            f"the weights still to come take {megabytes(needed)}, the disk has {megabytes(free)}",
             "free some, or choose a directory on another disk",
         )
 

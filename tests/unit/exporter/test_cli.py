@@ -69,7 +69,7 @@ def test_an_export_needs_a_target() -> None:
 def test_target_and_profile_exclude_each_other() -> None:
     result = run("--target", "android", "--profile", "pixel-9")
     assert result.exit_code == 2
-    assert "exclude each other" in result.output
+    assert "--target android: goes with no --profile" in result.output
 
 
 def test_export_flags_do_not_go_with_a_subcommand() -> None:
@@ -336,7 +336,7 @@ def test_a_size_that_is_none_is_refused() -> None:
 
 def test_more_memory_than_allowed_is_refused_before_any_work(tmp_path: Path, checkpoint: Path) -> None:
     said = refused(tmp_path, checkpoint, "--max-ram", "1GiB")
-    assert "--max-ram 1.0GiB: " in said
+    assert "--max-ram 1 GiB: " in said
     assert "takes an estimated" in said
 
 

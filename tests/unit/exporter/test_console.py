@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from rich.console import Console
 
 from exporter.console import print_timings, progress_on
+from exporter.progress import about
 from exporter.stopwatch import Timing
 
 
@@ -46,6 +48,35 @@ def test_work_asked_for_part_by_part_gets_a_line_for_each() -> None:
         "layers, 1 of 2",
         "layers, 2 of 2",
         "matrices",
+    ]
+
+
+def test_work_that_goes_on_says_how_far_it_is_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("exporter.console.time.monotonic", lambda: now[0])
+    console, out = on_a_pipe()
+    with progress_on(console) as progress:
+        for done in range(1, 101):
+            now[0] += 1.0
+            progress("model.tflite, float twin: 100 decode steps", done, 100)
+    assert [line.split(None, 2)[::2] for line in out.getvalue().splitlines()] == [
+        ["20.0", "model.tflite, float twin: 100 decode steps, 20 % done"],
+        ["40.0", "model.tflite, float twin: 100 decode steps, 40 % done"],
+        ["60.0", "model.tflite, float twin: 100 decode steps, 60 % done"],
+        ["80.0", "model.tflite, float twin: 100 decode steps, 80 % done"],
+        ["100.0", "model.tflite, float twin: 100 decode steps"],
+    ]
+
+
+def test_the_same_work_for_another_text_has_a_line_of_its_own() -> None:
+    console, out = on_a_pipe()
+    with progress_on(console) as progress:
+        for text in ("evaluation text", "special tokens"):
+            about(progress, text)("transformers, original checkpoint: layers", 2, 2)
+    ends = [line.partition(" s  ")[2] for line in out.getvalue().splitlines()]
+    assert ends == [
+        "transformers, original checkpoint: layers (evaluation text)",
+        "transformers, original checkpoint: layers (special tokens)",
     ]
 
 

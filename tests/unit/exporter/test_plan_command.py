@@ -15,7 +15,16 @@ from exporter.planning.profiles import profile_names
 from exporter.resources import data_directory
 from tests.checkpoints import write_huggingface
 
-HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "coremltools", "ai_edge_litert", "huggingface_hub")
+HEAVY = (
+    "gguf",
+    "torch",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "coremltools",
+    "ai_edge_litert",
+    "huggingface_hub",
+)
 
 
 def run(*arguments: str) -> Result:
@@ -75,8 +84,10 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
 def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() -> None:
     result = run("plan", "--model", "9b", "--profile", "pixel-8")
     assert result.exit_code == 1
-    assert "pixel-8: Nothing fits: " in result.output
-    assert "Nothing would fit; nearest is int4 with a context of 256" in result.output
+    assert "pixel-8: Nothing would fit; nearest is int4 with a context of 256: " in result.output
+    assert "share one scale a row" in result.output, "in plain words"
+    shorter = run("plan", "--model", "9b", "--profile", "pixel-8", "--context", "128")
+    assert "nearest is int4 with a context of 128: " in shorter.output
 
 
 def test_a_plan_as_json_has_a_key_for_a_cache_and_nothing_beside_it() -> None:
@@ -138,6 +149,14 @@ def test_two_profiles_of_one_name_are_refused_unless_they_are_the_same(tmp_path:
     assert "--profile pixel-8: is the name of two that differ" in result.stderr
 
 
+def test_a_target_beside_a_device_is_refused_by_plan_as_by_an_export() -> None:
+    both = ("--target", "web", "--profile", "pixel-8")
+    for command in ((), ("plan",)):
+        result = run(*command, *both)
+        assert result.exit_code == 2
+        assert "--target web: goes with no --profile: " in result.stderr
+
+
 def test_profiles_are_listed_with_how_much_of_them_is_sourced() -> None:
     result = run("profiles")
     assert result.exit_code == 0
@@ -154,6 +173,11 @@ def test_profiles_as_json_have_every_fact_with_its_source() -> None:
 def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     result = run("--model", "9b", "--profile", "pixel-8", "-o", str(tmp_path / "release"))
     assert result.exit_code == 2
-    assert "error: pixel-8: Nothing fits: " in result.stderr
+    assert "error: pixel-8: Nothing would fit; nearest is int4" in result.stderr
     assert "or export it with --anyway" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_of_devices_on_a_pipe_has_every_name_whole() -> None:
+    said = run("profiles").output
+    assert [name for name in profile_names() if f" {name} " not in said] == []

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
+from exporter.validation.report import REPORT_SCHEMA_VERSION
 from exporter.views.json_report import REPORT_NAME
 from runtimes.manifest import MANIFEST_NAME
 from tests.golden.reports import failing
@@ -65,9 +66,21 @@ def test_reports_are_held_side_by_side_without_torch(place: Path) -> None:
     assert "as of the machine that made the release" in done.stdout
     assert "No device took part" in done.stdout
     found = json.loads((place / "found.json").read_text(encoding="utf-8"))
-    assert (found["schema_version"], found["executed"]) == (2, None)
+    assert (found["schema_version"], found["executed"]) == (3, None)
     assert [each["directory"] for each in found["reported"]["releases"]] == ["v1", "v2"]
     assert {each["decode_tokens_per_second"] for each in found["reported"]["changes"]} == {-0.5}
+
+
+def test_a_release_that_is_named_twice_is_compared_once_and_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    Path("latest").symlink_to("v2")
+    result = run("v1", "v2", "v1/", "latest")
+    assert result.exit_code == 0, result.output
+    assert "v1 was named before: it is compared once." in result.output
+    assert "latest was named before, as v2: it is compared once." in result.output
+    assert result.output.count("22 of 22") == 2
 
 
 def test_one_release_has_nothing_before_it(place: Path) -> None:
@@ -97,10 +110,11 @@ def changed(place: Path, **members: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("version", [6, 8])
+@pytest.mark.parametrize("version", [REPORT_SCHEMA_VERSION - 1, REPORT_SCHEMA_VERSION + 1])
 def test_a_report_of_another_schema_is_refused(version: int, place: Path) -> None:
     path = changed(place, schema_version=version)
-    refused(run(place / "v1", place / "v2"), path, f"schema_version is {version} and this version reads 7")
+    reads = f"schema_version is {version} and this version reads {REPORT_SCHEMA_VERSION}"
+    refused(run(place / "v1", place / "v2"), path, reads)
 
 
 def test_a_report_that_was_edited_is_refused_by_name(place: Path) -> None:

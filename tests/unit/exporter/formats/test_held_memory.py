@@ -9,64 +9,22 @@ import pytest
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import COUNTED, HeldMemory, OpenedModel, counted
 from exporter.formats.table import FAMILIES, family_of
-from exporter.models.published import published_config
-from exporter.models.text.families import read_spec
-from exporter.planning.estimates import cache_size
-from exporter.planning.recipe import load_recipe
+from exporter.planning.measured_memory import MEGABYTE, MeasuredMemory, measured_memory
 from runtimes.formats import Format
 
-MIB = 1 << 20
 MOST_OFF = 0.15
-
-# Peaks in MiB, total and anonymous, of the driver with its caches filled: (model, its first layers, recipe,
-# context, format). Printed by benchmarks/memory.py for the 270M; the others are of random weights.
-MEASURED = {
-    ("gemma-3-270m", 18, "int8", 1024, "litertlm"): (700, 340),
-    ("gemma-3-270m", 18, "int8", 4096, "litertlm"): (820, 377),
-    ("gemma-3-270m", 18, "int4", 1024, "litertlm"): (596, 274),
-    ("gemma-3-270m", 18, "int4", 4096, "litertlm"): (714, 310),
-    ("gemma-3-270m", 18, "int8", 1024, "onnx"): (557, 355),
-    ("gemma-3-270m", 18, "int8", 4096, "onnx"): (681, 464),
-    ("gemma-3-270m", 18, "int4", 1024, "onnx"): (533, 322),
-    ("gemma-3-270m", 18, "int4", 4096, "onnx"): (656, 432),
-    ("gemma-2-2b", 4, "int4", 1024, "litertlm"): (1521, 665),
-    ("gemma-2-2b", 4, "int8", 4096, "litertlm"): (1966, 846),
-    ("gemma-2-2b", 4, "int4", 1024, "onnx"): (1533, 927),
-    ("gemma-2-2b", 4, "int8", 4096, "onnx"): (1539, 1105),
-    ("gemma-3-1b", 6, "int8", 4096, "litertlm"): (1088, 424),
-    ("gemma-3-1b", 6, "int4", 1024, "litertlm"): (849, 360),
-    ("gemma-3-1b", 6, "int8", 4096, "onnx"): (905, 588),
-    ("gemma-3-1b", 6, "int4", 1024, "onnx"): (823, 484),
-}
 
 
 def opened(model: str, layers: int, recipe: str, context: int, format: Format) -> OpenedModel:
-    config = {**published_config(model), "num_hidden_layers": layers}
-    if "layer_types" in config:
-        config["layer_types"] = config["layer_types"][:layers]
-    spec, family = read_spec(config, model), family_of(format)
-    return OpenedModel(
-        spec=spec,
-        schemes=load_recipe(recipe).schemes(spec),
-        format=format,
-        accelerator="CPU",
-        context=context,
-        prefill_chunk=128,
-        cache_bytes=cache_size(spec, context, 128, family).bytes,
-        text_bytes=0,
-        with_tokenizer=False,
-    )
+    return MeasuredMemory(model, layers, recipe, context, format, 1, 1).opened()
 
 
-@pytest.mark.parametrize(("case", "peaks"), MEASURED.items(), ids=map(str, MEASURED))
-def test_predicted_peaks_are_near_those_measured(
-    case: tuple[str, int, str, int, Format], peaks: tuple[int, int]
-) -> None:
-    model = opened(*case)
-    held = family_of(model.format).holds(model)
-    total, anonymous = peaks
-    assert sum(counted(held, "ru_maxrss").values()) / MIB == pytest.approx(total, rel=MOST_OFF)
-    assert sum(counted(held, "phys_footprint").values()) / MIB == pytest.approx(anonymous, rel=MOST_OFF)
+@pytest.mark.parametrize("row", measured_memory(), ids=lambda row: "-".join(map(str, row.what)))
+def test_predicted_peaks_are_near_those_measured(row: MeasuredMemory) -> None:
+    held = family_of(row.format).holds(row.opened())
+    anonymous = sum(counted(held, "phys_footprint").values())
+    assert abs(row.off) < MOST_OFF
+    assert anonymous == pytest.approx(row.anonymous_mb * MEGABYTE, rel=MOST_OFF)
 
 
 def test_a_metric_counts_the_places_it_sees_and_adds_components_of_one_name() -> None:

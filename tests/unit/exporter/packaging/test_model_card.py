@@ -82,6 +82,15 @@ def test_a_base_model_is_called_one_and_an_instruction_tuned_one_is_not() -> Non
     assert "base model" not in chat.replace("base_model", "")
 
 
+def test_the_card_says_what_its_figures_are_against() -> None:
+    own = render_model_card(replace(CARD, origin=replace(CARD.origin, itself=True)), FILES)
+    assert "Figures are against `google/gemma-3-4b-pt` as it is published: " in own
+    copy = render_model_card(CARD, FILES)
+    assert "and not against `google/gemma-3-4b-pt` itself: " in copy
+    unknown = replace(CARD, origin=ModelOrigin("gemma-mine", None, None, ()))
+    assert "Figures are against the checkpoint this was made from: " in render_model_card(unknown, FILES)
+
+
 def test_the_hubs_own_reader_finds_what_the_catalogue_is_told() -> None:
     told = as_the_hub_reads(CARD)
     assert (told.license, told.pipeline_tag, told.library_name) == ("gemma", "text-generation", "onnx")

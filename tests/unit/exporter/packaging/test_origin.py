@@ -36,7 +36,9 @@ def documented(directory: Path, card: str | None, name: str = "mine") -> RandomS
 def test_a_snapshot_in_the_hubs_cache_is_its_repository_quantised(tmp_path: Path) -> None:
     place = tmp_path / "models--somebody--My-Gemma" / "snapshots" / "0123"
     found = origin_of(documented(place, CARD))
-    assert found == ModelOrigin("somebody/My-Gemma", "somebody/My-Gemma", "quantized", ("en", "fi"))
+    assert found == ModelOrigin(
+        "somebody/My-Gemma", "somebody/My-Gemma", "quantized", ("en", "fi"), itself=True
+    )
 
 
 def test_an_adapter_makes_a_fine_tune_of_it(tmp_path: Path) -> None:

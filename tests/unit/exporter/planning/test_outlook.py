@@ -70,6 +70,39 @@ def test_the_key_changes_with_what_decides_and_with_nothing_else() -> None:
     assert len(others) == 7
 
 
+def test_the_key_is_of_devices_in_any_order() -> None:
+    one = outlook("gemma-3-270m", "pixel-8", "macbook-m1", "default-web").cache_key
+    assert outlook("gemma-3-270m", "default-web", "pixel-8", "macbook-m1").cache_key == one
+    assert outlook("gemma-3-270m", "pixel-8", "macbook-m1", "default-web", "pixel-8").cache_key == one
+    assert outlook("gemma-3-270m", "pixel-8", "macbook-m1").cache_key != one
+
+
+def test_what_lies_beside_a_checkpoint_and_is_not_read_tells_nothing(tmp_path: Path) -> None:
+    checkpoint = write_huggingface(tmp_path / "checkpoint")
+    before = source_identity(str(checkpoint), None, None)
+    for name in ("extra.json", "other.safetensors", "notes.txt", "model.safetensors.bak"):
+        (checkpoint / name).write_text("{}")
+    assert source_identity(str(checkpoint), None, None) == before
+    (checkpoint / "LICENSE.md").write_text("Words that travel with it.")
+    assert source_identity(str(checkpoint), None, None).keys() - before.keys() == {"LICENSE.md"}
+
+
+def test_shards_are_told_by_whatever_name_their_index_has_for_them(tmp_path: Path) -> None:
+    checkpoint = write_huggingface(tmp_path / "checkpoint")
+    (checkpoint / "model.safetensors").rename(checkpoint / "part[1].safetensors")
+    placed = {"a": "part[1].safetensors", "b": "part[1].safetensors"}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+    found = source_identity(str(checkpoint), None, None)
+    assert {"part[1].safetensors", "model.safetensors.index.json", "config.json"} <= set(found)
+
+
+def test_every_part_of_a_split_file_tells_of_it(tmp_path: Path) -> None:
+    for name in ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "m-00001-of-00003.gguf", "other.gguf"):
+        (tmp_path / name).write_text(name)
+    found = source_identity(str(tmp_path / "m-00001-of-00002.gguf"), None, None)
+    assert set(found) == {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"}
+
+
 def test_it_can_be_written_and_read_again() -> None:
     found = outlook("gemma-3-270m", "pixel-8")
     again = json.loads(json.dumps(to_plain(found)))
@@ -99,9 +132,9 @@ def test_a_large_file_is_told_by_size_and_time_or_by_the_name_of_its_blob(tmp_pa
     blob.parent.mkdir()
     large.rename(blob)
     (tmp_path / "snapshot").mkdir()
-    (tmp_path / "snapshot" / "weights.safetensors").symlink_to(blob)
+    (tmp_path / "snapshot" / "model.safetensors").symlink_to(blob)
     found = source_identity(str(tmp_path / "snapshot"), None, None)
-    assert found == {"weights.safetensors": f"sha256:{'ab' * 32}"}
+    assert found == {"model.safetensors": f"sha256:{'ab' * 32}"}
 
 
 def test_the_sample_and_an_adapter_are_told_too(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def test_the_best_recipe_that_fits_is_chosen_and_every_better_one_has_a_reason(
 def test_where_nothing_fits_the_nearest_that_would_is_named_beyond_the_gates() -> None:
     found = planned(device("android-8gb", int(2.95 * GB)))
     assert not found.fits
-    assert found.nearest == "The nearest that would fit is int4 with a context of 512."
+    assert found.nearest is not None
+    assert found.nearest.sentence == "The nearest that would fit is int4 with a context of 512."
     assert "android-8gb" in found.misses
     assert recipe_of(found) == ("int4", 1024), "what is made anyway"
 
@@ -70,15 +71,41 @@ def test_where_nothing_fits_the_nearest_that_would_is_named_beyond_the_gates() -
 def test_a_budget_below_any_recipe_says_by_how_much_the_smallest_misses_it() -> None:
     found = planned(device("android-8gb", GB))
     assert found.nearest is not None
-    assert "Nothing would fit; nearest is int4 with a context of 256" in found.nearest
-    assert "of 1,000 MB" in found.nearest
+    said = found.nearest.sentence
+    assert said.startswith("Nothing would fit; nearest is int4 with a context of 256: litertlm on the CPU")
+    assert "of 1,000 MB" in said
+
+
+@pytest.mark.parametrize("context", [100, 128, 300, 4096])
+@pytest.mark.parametrize("app", [10**6, int(2.7 * GB)])
+def test_the_nearest_never_has_more_context_than_was_asked_for(app: int, context: int) -> None:
+    nearest = planned(device("android-8gb", app), AskedFor(context=context)).nearest
+    assert nearest is None or nearest.context <= context
+    assert app > 10**6 or nearest is not None
+
+
+def test_the_nearest_is_of_the_recipe_that_was_asked_for_where_that_fits_somewhere() -> None:
+    nearest = planned(
+        device("android-8gb", int(3.2 * GB)), AskedFor(load_recipe("int4-fast"), 2048)
+    ).nearest
+    assert nearest is not None
+    assert (nearest.recipe, nearest.context, nearest.misses) == ("int4-fast", 1024, ())
+
+
+def test_a_budget_of_some_bytes_is_said_in_bytes() -> None:
+    nearest = planned(device("android-8gb", 640)).nearest
+    assert nearest is not None
+    assert "of 640 bytes" in nearest.sentence
 
 
 def test_four_bits_are_not_made_by_row_for_a_gpu_in_silence() -> None:
     found = planned(device("pixel-8", int(3 * GB)))
     assert not found.fits
     reasons = [why for each in found.rejected for why in each.why if each.recipe == "int4"]
-    assert "int4-g32 would become int4-channel, which loses more than the recipe promises" in reasons
+    assert (
+        "4-bit weights share one scale a row and not one every 32, as the accelerator takes no "
+        "groups, which loses more than int4 promises"
+    ) in reasons
 
 
 def test_a_profile_that_asks_for_more_than_a_recipe_promises_does_not_get_it() -> None:
@@ -86,7 +113,7 @@ def test_a_profile_that_asks_for_more_than_a_recipe_promises_does_not_get_it() -
     strict = replace(profile, gates=replace(profile.gates, fidelity="near-lossless"))
     found = planned(strict)
     assert recipe_of(found) == ("int8", 1024)
-    assert "is calibrated: it may cost 0.2 nats, and near-lossless or better is asked for" in [
+    assert "int4 is calibrated, as it may cost 0.2 nats, and near-lossless or better is asked for" in [
         why for each in found.rejected for why in each.why
     ]
 
@@ -105,7 +132,7 @@ def test_a_profile_without_kernels_for_blocks_gets_none() -> None:
     without = replace(runtime, blockwise=replace(runtime.blockwise, kernels=False))
     found = planned(replace(profile, runtimes={**profile.runtimes, "litertlm": without}))
     assert recipe_of(found) == ("int8", 1024)
-    assert ("int4-g32 wants kernels for blocks, which LiteRT has not there",) in [
+    assert ("LiteRT has no kernels there for 4-bit weights in groups of 32",) in [
         each.why for each in found.rejected
     ]
 

@@ -47,9 +47,8 @@ def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
     assert [v.profile for each in found.releases for v in each.verdicts] == ["macbook-m4-pro"]
     (row,) = found.left_out
     assert (row.profile, row.fit) == ("iphone-13-pro", "does not fit")
-    assert row.reason.startswith("Nothing fits: ")
-    assert "coreml on the NPU takes" in row.reason
-    assert "nearest is int4 with a context of 256" in row.reason
+    assert row.reason.startswith("Nothing would fit; nearest is int4 with a context of 256: ")
+    assert row.reason.count("coreml on the NPU takes") == 1, "the cause is said once"
     assert row.artifacts
 
 
@@ -85,9 +84,19 @@ def test_a_format_that_was_left_out_for_want_of_room_is_named() -> None:
 
 def test_a_recipe_below_the_class_says_so_where_it_was_asked_for() -> None:
     (release,) = planned("android-8gb", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
-    assert (
-        "The recipe is rough, and the profile asks for calibrated or better." in release.verdicts[0].reason
-    )
+    (verdict,) = release.verdicts
+    below = "int4-fast is rough, and the profile asks for calibrated or better"
+    assert (verdict.fit, verdict.below_fidelity) == ("fits", below)
+    assert verdict.word == "fits, below the fidelity asked for"
+    assert f"Below the fidelity asked for: {below}." in verdict.reason
+
+
+def test_a_recipe_that_an_accelerator_takes_something_from_says_so_where_it_was_asked_for() -> None:
+    (release,) = planned("pixel-8", of="gemma-3-270m", recipe=load_recipe("int4")).releases
+    assert release.verdicts[0].word == "fits, below the fidelity asked for"
+    assert "share one scale a row" in str(release.verdicts[0].below_fidelity)
+    (whole,) = planned("pixel-8", of="gemma-3-270m").releases
+    assert whole.verdicts[0].word == "fits"
 
 
 def test_a_target_s_devices_are_all_judged() -> None:
@@ -96,3 +105,12 @@ def test_a_target_s_devices_are_all_judged() -> None:
     assert release.label == "int8"
     assert [v.profile for v in release.verdicts] == [each.name for each in load_target("all").profiles]
     assert release.plan.variant.name == "all"
+
+
+def test_a_cache_has_one_size_and_copies_of_it_another_name() -> None:
+    planned_for_all = plan_releases(model("gemma-2-2b"), [load_target("all")], AskedFor(), anyway=True)
+    artifacts = [a for r in planned_for_all.releases for v in r.verdicts for a in v.artifacts]
+    assert {each.format for each in artifacts} == {"litertlm", "onnx", "onnx-web", "coreml"}
+    assert all(each.memory["KV cache"] == each.cache_bytes for each in artifacts)
+    (web,) = (each for each in artifacts if each.format == "onnx-web")
+    assert web.memory["KV cache (while it grows)"] == 2 * web.cache_bytes

@@ -9,6 +9,10 @@ import pytest
 
 from exporter.validation.report import ValidationReport
 from exporter.validation.reported import ReportedRelease, reported_release, side_by_side
+from exporter.views.answer import key_figures
+from exporter.views.card_quality import measured_quality
+from exporter.views.short_names import short_names
+from exporter.views.wording import number, percent
 from tests.golden.reports import COREML, LITERT, ONNX
 from tests.reported_release import SOURCE, report_of_three
 
@@ -174,3 +178,26 @@ def test_another_context_is_said_as_memory_is_of_it() -> None:
     longer = replace(report, runs=tuple(replace(run, context=4096) for run in report.runs))
     (said,) = remarks(release("v2", longer))
     assert said.startswith("v2 has a context of 4,096 and v1 one of 2,048")
+
+
+def test_the_headline_and_releases_side_by_side_have_one_figure() -> None:
+    """A short route that strays further is in the report's tables, and stands for nothing else."""
+    report = report_of_three()
+    whole = [each for each in report.comparisons if each.kind == "end to end"]
+    short = tuple(
+        replace(
+            each,
+            route="299 decode steps",
+            statistics=replace(each.statistics, positions=299, mean_kl=9.0, top1=0.1),
+        )
+        for each in whole
+    )
+    report = replace(report, comparisons=(*short, *report.comparisons))
+    shown = [each.end_to_end for each in release(report=report).artifacts if each.end_to_end is not None]
+    _, kl, top1, *_ = key_figures(report, short_names(report))
+    assert kl.value == number(max(each.mean_kl for each in shown))
+    assert top1.value == percent(min(each.top1 for each in shown))
+    figures = measured_quality(report).figures
+    assert {each.value for each in figures if each.metric == "mean_kl_divergence"} == {
+        each.mean_kl for each in shown
+    }
