@@ -82,7 +82,7 @@ def _rows(comparisons: Iterable[Comparison], names: ShortNames) -> tuple[str, ..
     for each in comparisons:
         words = f"{each.kind}: {names.subject(each.subject)}, {names.routes[each.route]}"
         of_artifact = taken.setdefault(each.artifact, set())
-        name = _untaken(words, of_artifact)
+        name = _untaken(one_line(words), of_artifact)
         of_artifact.add(name)
         found.append(name)
     return tuple(found)
