@@ -94,9 +94,12 @@ def _without_route(gate: Gate, routes: Mapping[str, str], subjects: list[str]) -
 
 
 def _artifacts(paths: Iterable[str]) -> dict[str, str]:
-    files = {path: PurePosixPath(path).name or path for path in paths}
+    files = {path: one_line(PurePosixPath(path).name or path) for path in paths}
     twice = [name for name in files.values() if list(files.values()).count(name) > 1]
-    return {path: one_line(path if name in twice else name) for path, name in files.items()}
+    names: dict[str, str] = {}
+    for path, name in files.items():
+        names[path] = _untaken(one_line(path) if name in twice else name, names.values())
+    return names
 
 
 def _unique(whole: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
