@@ -28,6 +28,9 @@ OPSETS = {"": 23, CONTRIB: 1}  # 23: the first with RMSNormalization
 IR_VERSION = 11  # of onnx 1.18, which brought opset 23
 TOKENS, PAST, TOTAL = "sequence_length", "past_sequence_length", "total_sequence_length"
 PATCHES, SOFT_TOKENS, FRAMES = "num_patches", "num_soft_tokens", "num_frames"
+# Begins names of operators on whole numbers that count positions or find images, which a browser's runtime
+# computes on the processor whatever it computes the rest on.
+LENGTHS = "lengths."
 EXAMPLE = {  # primes
     TOKENS: 1_000_003,
     PAST: 1_000_033,
