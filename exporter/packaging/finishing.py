@@ -12,6 +12,7 @@ from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.packaging.adapter_licence import add_adapters_licence
+from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
 from exporter.packaging.gallery import write_allowlist
 from exporter.packaging.licences import write_licence_pack
@@ -21,6 +22,7 @@ from exporter.packaging.origin import origin_of
 from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
+from runtimes.images.processing import read_processing
 
 RECIPE_NAME = "recipe.toml"
 
@@ -35,6 +37,7 @@ def finish_release(
 ) -> None:
     """Write all of it beside artifacts and reports that are there."""
     spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
+    tower = source.components.vision if runnable.encoders else None
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
@@ -54,6 +57,7 @@ def finish_release(
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
+            tower_parameters=None if tower is None else tower.spec.parameter_count(),
             source_digests=source.digests(),
             recipe=variant.recipe.name,
             target=variant.name,
@@ -71,6 +75,7 @@ def finish_release(
             origin=origin_of(source),
             quality=quality,
             licence=licence,
+            images=_images(release, runnable),
         ),
     )
     seal_release(
@@ -81,6 +86,12 @@ def finish_release(
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _images(release: Path, runnable: Runnable) -> CardImages | None:
+    if not runnable.encoders:
+        return None
+    return CardImages(runnable.encoders, read_processing(release))
 
 
 def _prompting(release: Path, tokens: TokenFacts) -> Prompting:

@@ -100,9 +100,10 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         lambda plan: plan.variant.recipe.name,
         lambda plan: str(plan.variant.context),
         lambda plan: "+".join(plan.variant.formats),
-        lambda plan: f"{plan.variant.soft_tokens}-an-image" if plan.variant.soft_tokens else "text",
         lambda plan: plan.variant.name,
     )
+    if len({plan.variant.soft_tokens for plan in plans}) > 1:
+        parts = (*parts[:-1], lambda plan: f"{plan.variant.soft_tokens}-an-image", parts[-1])
     labels = tuple(parts[0](plan) for plan in plans)
     for part in parts[1:]:
         if len(set(labels)) == len(plans):
