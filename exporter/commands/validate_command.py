@@ -28,6 +28,7 @@ OF_THE_CHECKPOINT = (
     "validation_tokens",
     "accelerators",
     "cpu",
+    "report",
 )
 
 
@@ -56,6 +57,12 @@ OF_THE_CHECKPOINT = (
     help="Without the checkpoint: checksums, then the calls the release recorded, made again in every "
     "runtime that is here. Default where torch is not installed.",
 )
+@click.option(
+    "--report",
+    callback=as_directory,
+    metavar="DIR",
+    help="Write this check's own report there, as a release has it: report.html, .md, .json, junit.xml.",
+)
 @TIMINGS
 @TRACEBACK
 @click.pass_context
@@ -64,6 +71,7 @@ def validate_command(
     /,
     directory: Path,
     model: str | None,
+    report: Path | None,
     timings: bool,
     traceback: bool,
     **asked: Any,
@@ -103,15 +111,22 @@ def validate_command(
         stopwatch = Stopwatch()
         with stopwatch.step("import packages"):
             from exporter.revalidation import CheckAgain, revalidate
+            from exporter.views.html_report import HTML_NAME
+            from exporter.views.release_files import require_apart, write_report_apart
             from exporter.views.terminal import print_report
 
+        if report is not None:
+            require_apart(report, directory)
         with progress_on(console) as progress:
-            report = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
-        print_report(report, console)
-        tell_job(report)
+            found = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
+        print_report(found, console)
+        if report is not None:
+            write_report_apart(found, report)
+            console.print(f"Report: {report / HTML_NAME}", highlight=False, markup=False, soft_wrap=True)
+        tell_job(found)
         if timings:
             print_timings(stopwatch.timings(), console)
-        sys.exit(report.exit_code)
+        sys.exit(found.exit_code)
 
 
 def _check_by_record(directory: Path, given: list[str], missing: list[str], timings: bool) -> None:

@@ -99,13 +99,16 @@ def test_the_devices_room_and_speed_are_estimated(exported: tuple[Path, Result])
 
 
 def test_a_release_can_be_checked_again_with_its_own_recipe(
-    exported: tuple[Path, Result], checkpoint: Path
+    exported: tuple[Path, Result], checkpoint: Path, tmp_path: Path
 ) -> None:
     release, _ = exported
     before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
-    result = run("validate", release, "--model", checkpoint)
+    result = run("validate", release, "--model", checkpoint, "--report", tmp_path / "new" / "report")
     assert result.exit_code == 0, result.output
     assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
+    written = read_report(tmp_path / "new" / "report" / "report.json")
+    assert "files" in {gate.kind for gate in written.gates}
+    assert f"Report: {tmp_path / 'new' / 'report' / 'report.html'}" in result.output
 
 
 def test_a_text_that_outgrows_the_context_is_printed_as_far_as_it_came(
