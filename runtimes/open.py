@@ -30,8 +30,12 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
     "coreml": mil.open_artifact,
 }
 
-IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {}
-IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {}
+IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {
+    "coreml": mil.open_image_encoder,
+}
+IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {
+    "coreml": mil.open_image_session,
+}
 """By format; one that is not here takes no images."""
 
 APPLE: dict[Format, tuple[ComputeUnits, ...]] = {"coreml": ("CPU_ONLY", "CPU_AND_GPU", "ALL")}

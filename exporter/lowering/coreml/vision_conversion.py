@@ -1,0 +1,96 @@
+"""From an image tower to a Core ML program of one function.
+
+    pixels       [1, 3, side, side] in [-1, 1] of Gemma 3; of Gemma 4 [1, patches, numbers in each] in [0, 1],
+                 no row of padding, the patches of each square one after the other
+    positions    Gemma 4 alone: int32 [1, patches, 2], x and y of each patch
+    imageRows    [1, soft tokens, hidden], squares row by row, as the decoder's `inputEmbeds` take them
+
+Not about how a module becomes a program (`program`) or what is done to a picture before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporter.lowering.coreml.program import ConvertedProgram, Input, Length, Traceable, to_program
+from exporter.lowering.coreml.vision_dialect import CoreMlVision, TowerConstants, rotations
+from exporter.models.vision.spec import CHANNELS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from exporter.models.vision.tower import image_rows
+
+PIXELS, POSITIONS, ROWS = "pixels", "positions", "imageRows"
+
+TRACED_SQUARES = 2  # of a tower whose pictures have any number of them
+
+
+def convert_tower(
+    spec: VisionSpec, vectors: Mapping[str, NDArray[np.float32]], soft_tokens: int
+) -> ConvertedProgram:
+    """soft_tokens: of one picture, at most. Takes seconds, whatever a picture's size."""
+    matrices = {weight.name: weight.shape for weight in spec.weights() if weight.is_matrix}
+    module = _Tower(spec, _constants(spec, vectors), tuple(matrices))
+    return to_program(Traceable(module, _inputs(spec, soft_tokens), matrices, {}, (ROWS,)))
+
+
+class _Tower(torch.nn.Module):
+    """The tower as a module: matrices come in as arguments behind the picture."""
+
+    def __init__(self, spec: VisionSpec, constants: TowerConstants, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._spec, self._constants, self._names = spec, constants, names
+
+    def forward(self, pixels: Tensor, *given: Tensor) -> Tensor:
+        positions, matrices = (None, given) if isinstance(self._spec, SiglipSpec) else (given[0], given[1:])
+        ops = CoreMlVision(dict(zip(self._names, matrices, strict=True)), self._constants)
+        return image_rows(self._spec, ops, pixels, positions, TRACED_SQUARES)
+
+
+def _inputs(spec: VisionSpec, soft_tokens: int) -> tuple[Input, ...]:
+    match spec:
+        case SiglipSpec():
+            shape = (1, CHANNELS, spec.image_size, spec.image_size)
+            return (Input(PIXELS, torch.zeros(shape), shape),)
+        case PatchTowerSpec():
+            return _patches(spec.kernel**2, spec.patch_width, soft_tokens)
+        case PatchEmbedderSpec():
+            return _patches(1, spec.patch_width, soft_tokens)
+        case _:
+            assert_never(spec)
+
+
+def _patches(square: int, width: int, soft_tokens: int) -> tuple[Input, ...]:
+    """square: patches in one."""
+    most, traced = square * soft_tokens, square * TRACED_SQUARES
+    patches = Length("patches", square, most, default=most)
+    return (
+        Input(PIXELS, torch.zeros((1, traced, width)), (1, patches, width)),
+        Input(POSITIONS, torch.zeros((1, traced, 2), dtype=torch.int32), (1, patches, 2)),
+    )
+
+
+def _constants(spec: VisionSpec, vectors: Mapping[str, NDArray[np.float32]]) -> TowerConstants:
+    small = {name: torch.from_numpy(vector.copy()) for name, vector in vectors.items()}
+    roots = {eps: torch.tensor(math.sqrt(eps)) for eps in _every_eps(spec)}
+    turns = None
+    if isinstance(spec, PatchTowerSpec):
+        turns = rotations(spec.positions, spec.head_dim, spec.theta)
+    return TowerConstants(small, roots, turns)
+
+
+def _every_eps(spec: VisionSpec) -> Iterator[float]:
+    yield spec.norm_eps
+    match spec:
+        case SiglipSpec():
+            yield spec.projector_eps
+        case PatchEmbedderSpec():
+            yield spec.layer_norm_eps
+        case PatchTowerSpec():
+            pass
+        case _:
+            assert_never(spec)
