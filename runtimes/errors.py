@@ -8,7 +8,9 @@ RuntimesError
 ├── BeyondAdapter        this machine's adapter cannot do it: no fp16, a buffer larger than it takes
 ├── ExecutionFailed      a process that ran the artifact crashed, hung, or gave nothing
 ├── SessionError         a call the session cannot serve: context exceeded, token out of range
-└── EncoderError         inputs the encoder does not take: another name, shape or dtype
+├── EncoderError         inputs the encoder does not take: another name, shape or dtype
+├── ProcessingError      image_processing.json is absent, damaged, or of another schema version
+└── PictureError         a file that is no picture, is damaged, or shows more than is taken
 """
 
 from __future__ import annotations
@@ -48,3 +50,11 @@ class SessionError(RuntimesError):
 
 class EncoderError(RuntimesError):
     """Inputs the encoder does not take."""
+
+
+class ProcessingError(RuntimesError):
+    """A description of what is done to pictures that cannot be read or followed."""
+
+
+class PictureError(RuntimesError):
+    """A picture that cannot be read, or read as it was meant."""

@@ -13,7 +13,7 @@ its later layers share. Not about the head (`streamed`) or about what is made of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -23,7 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from exporter.reference.lending import Lender
+from exporter.reference.merged_prompt import MergedPrompt
 from exporter.reference.spill import Spill
+
+Batch = Tensor | MergedPrompt
+"""Token ids, [batch, tokens] int64, or one prompt with images in it."""
 
 Take = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
 
@@ -49,10 +53,9 @@ class _LayerCall:
 
 
 class LayerWalk:
-    """batches: token ids, [batch, tokens] int64 each. text_model: transformers', its weights lent by
-    `lender`. spill: closed by whoever made it."""
+    """text_model: transformers', its weights lent by `lender`. spill: closed by whoever made it."""
 
-    def __init__(self, text_model: Any, lender: Lender, batches: Sequence[Tensor], spill: Spill) -> None:
+    def __init__(self, text_model: Any, lender: Lender, batches: Sequence[Batch], spill: Spill) -> None:
         self._text_model, self._lender, self._spill = text_model, lender, spill
         self._batches = list(batches)
         self._calls: list[list[_LayerCall]] = []
@@ -66,12 +69,13 @@ class LayerWalk:
 
     def start(self, watch: LinearWatch | None = None) -> None:
         """(1): embeddings, and whatever linears stand before the first layer."""
-        seen: dict[tuple[int, ...], Mapping[str, Any]] = {}
+        seen: dict[Hashable, Mapping[str, Any]] = {}
         with self._watched(self._text_model, "model", watch):
-            for number, ids in enumerate(self._batches):
+            for number, batch in enumerate(self._batches):
                 self._calls.append([])
-                with _layers_as(self._text_model, [self._note(number, seen, ids)] * len(self._layers)):
-                    self._text_model(input_ids=ids, use_cache=False)
+                take = self._note(number, seen, _alike(batch))
+                with _layers_as(self._text_model, [take] * len(self._layers)):
+                    self._text_model(**_called(batch, self._text_model), use_cache=False)
 
     def layers(self) -> Iterator[LayerInHand]:
         """(2): every layer in turn; the caller advances each one before it asks for the next."""
@@ -93,7 +97,7 @@ class LayerWalk:
 
         stand_ins = [_passed_on] * (len(self._layers) - 1) + [last]
         with _layers_as(self._text_model, stand_ins):
-            return self._text_model(input_ids=self._batches[number], use_cache=False)
+            return self._text_model(**_called(self._batches[number], self._text_model), use_cache=False)
 
     def run_layer(self, index: int, watch: LinearWatch | None, keep: bool) -> None:
         """All batches through layer `index`; keep: their results take the place of what went in."""
@@ -130,7 +134,7 @@ class LayerWalk:
             found: Tensor = layer(self.hidden(number), *own, **call.named)
         return found
 
-    def _note(self, number: int, seen: dict[tuple[int, ...], Mapping[str, Any]], ids: Tensor) -> Take:
+    def _note(self, number: int, seen: dict[Hashable, Mapping[str, Any]], alike: Hashable) -> Take:
         def take(hidden: Tensor, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
             index = len(self._calls[number])
             if index == 0:
@@ -138,10 +142,11 @@ class LayerWalk:
             own = next((each for each in args if each is not None), None)
             if own is not None:
                 self._spill.put(("own", number, index), own)
-            # Without padding, masks and rotations depend on the shape alone: batches share the first one's.
-            alike = seen.setdefault((index, *ids.shape), named)
+            # Without padding, masks and rotations depend on the shape and on where images are: batches of
+            # the same share the first one's.
+            first = seen.setdefault((index, alike), named)
             named = {
-                key: alike[key] if isinstance(value, Tensor | tuple) else value
+                key: first[key] if isinstance(value, Tensor | tuple) else value
                 for key, value in named.items()
             }
             self._calls[number].append(_LayerCall(named, own is not None))
@@ -227,6 +232,16 @@ def _watch(module: nn.Linear, weight: str, watch: LinearWatch, hooks: ExitStack)
     hooks.callback(module.register_forward_hook(leaves).remove)
 
 
-def token_batches(*sequences: Any) -> tuple[Tensor, ...]:
-    """Integer arrays [batch, tokens] as the text model takes them."""
-    return tuple(torch.as_tensor(each).long() for each in sequences)
+def token_batches(*sequences: Any) -> tuple[Batch, ...]:
+    """Integer arrays [batch, tokens] as the text model takes them; prompts with images as they are."""
+    return tuple(
+        each if isinstance(each, MergedPrompt) else torch.as_tensor(each).long() for each in sequences
+    )
+
+
+def _called(batch: Batch, text_model: Any) -> dict[str, Any]:
+    return batch.called(text_model) if isinstance(batch, MergedPrompt) else {"input_ids": batch}
+
+
+def _alike(batch: Batch) -> Hashable:
+    return batch.alike if isinstance(batch, MergedPrompt) else tuple(batch.shape)

@@ -32,12 +32,17 @@ from exporter.reference.layer_walk import LayerWalk, LinearWatch, token_batches
 from exporter.reference.leads import Decisions, TopTwo
 from exporter.reference.lending import Lender, as_parameter
 from exporter.reference.logits_file import LogitsFile
+from exporter.reference.merged_prompt import MergedPrompt
 from exporter.reference.peaks import Peaks
 from exporter.reference.spill import Spill
 from exporter.reference.weights import ReferenceWeights
+from runtimes.images.session import PlacedImage
 from runtimes.session import Tokens
 
 BLOCK_BYTES = 64 << 20  # of head rows, and of the logits they give
+
+GivenBatch = NDArray[np.integer[Any]] | MergedPrompt
+"""Tokens, [batch, tokens], or one prompt with images in it."""
 
 HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
@@ -88,6 +93,7 @@ class StreamedReference:
         settings = dict(weights.architecture)
         model_type = settings.pop("model_type")
         config = AutoConfig.for_model(model_type, **settings)
+        self.pad_token: int = config.pad_token_id
         config.pad_token_id = None  # nothing is padded, and embeddings that get a few rows have no such row
         with init_empty_weights(include_buffers=False):  # parameters have no storage, RoPE tables do
             self.model = AutoModelForCausalLM.from_config(
@@ -139,20 +145,33 @@ class StreamedReference:
             progress(f"{self.weights.description}: head", start + block.shape[-1], self.vocab_size)
 
     def final_states(
-        self, batches: Sequence[NDArray[np.integer[Any]]], progress: Progress
+        self,
+        batches: Sequence[GivenBatch],
+        progress: Progress,
+        at: Sequence[NDArray[np.int64]] | None = None,
     ) -> BaseModelOutputWithPast:
-        """(1) over several batches [batch, tokens]: the text model's result, with the last hidden states of
-        all of them one after the other, [1, positions, hidden]."""
+        """(1) over several batches: the text model's result, with the last hidden states of all of them one
+        after the other, [1, positions, hidden]. at: the positions of each batch's sequences that are
+        wanted, None for all."""
         with torch.inference_mode(), self.walk(*batches) as walk:
             walk.start()
             for layer in walk.layers():
                 layer.advance()
                 progress(f"{self.weights.description}: layers", layer.index + 1, len(walk))
             results = [walk.finish(number) for number in range(len(batches))]
-            states = [each.last_hidden_state.flatten(0, 1) for each in results]
+            states = [
+                (each.last_hidden_state if at is None else each.last_hidden_state[:, at[number]]).flatten(
+                    0, 1
+                )
+                for number, each in enumerate(results)
+            ]
             results[0].last_hidden_state = torch.cat(states)[None]
             computed: BaseModelOutputWithPast = results[0]
             return computed
+
+    def merged(self, tokens: Tokens, images: Sequence[PlacedImage]) -> MergedPrompt:
+        """One prompt, as this model is given it."""
+        return MergedPrompt(tokens, tuple(images), self.pad_token)
 
     def head(self, computed: BaseModelOutputWithPast, step: int) -> Iterator[tuple[int, Tensor]]:
         """(2) for the text model's result, `step` tokens of the vocabulary at a time: the first of them,
@@ -183,8 +202,8 @@ class StreamedReference:
                 layer.advance(watch)
 
     @contextmanager
-    def walk(self, *batches: NDArray[np.integer[Any]], spill: Spill | None = None) -> Iterator[LayerWalk]:
-        """Batches [batch, tokens] to be taken layer by layer, by this model's modules."""
+    def walk(self, *batches: GivenBatch, spill: Spill | None = None) -> Iterator[LayerWalk]:
+        """Batches to be taken layer by layer, by this model's modules."""
         with closing(Spill() if spill is None else spill) as waiting:
             yield LayerWalk(self.model.model, self._lender, token_batches(*batches), waiting)
 

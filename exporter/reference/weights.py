@@ -31,7 +31,9 @@ class ReferenceWeights(Protocol):
         ...
 
     @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of the text model's weights."""
+        ...
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         """Rows start to stop of a matrix [rows, in], or entries of a vector."""
@@ -58,7 +60,8 @@ class OriginalWeights:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tensor.shape for name, tensor in self.source.tensors.items()}
+        tensors = self.source.tensors
+        return {each.name: tensors[each.name].shape for each in self.source.components["text"].weights}
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         values = self.source.rows(name, start, stop)

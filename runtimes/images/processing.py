@@ -1,15 +1,27 @@
 """`ImageProcessing`: what is done to a picture before it enters a tower, as a release says it.
 
-Written once, as `image_processing.json`: the driver here follows it, and so can any client. Not about doing
-it, nor about what onnxruntime-genai, LiteRT-LM or transformers.js are told in files of their own.
+Written once, as `image_processing.json`: the driver here follows it, and so can any client. As strict as
+the manifest. Not about doing it (`preparing`), nor about what onnxruntime-genai, LiteRT-LM or
+transformers.js are told in files of their own.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.errors import ProcessingError
+from runtimes.excerpt import excerpt
+from runtimes.records import RecordError, from_plain, to_plain
+from runtimes.strict_json import StrictJsonError, read_json_object
 
 PROCESSING_NAME = "image_processing.json"
 PROCESSING_SCHEMA_VERSION = 1
+LARGEST_PROCESSING = 1 << 20  # bytes; a real one has half a KB
+# What no model comes near; a stranger's file must not ask for gigabytes.
+LONGEST_SIDE, MOST_SOFT_TOKENS = 4096, 1 << 14
 
 
 @dataclass(frozen=True)
@@ -52,3 +64,68 @@ class ImageProcessing:
     marks: ImageMarks
     square: SquareProcessing | None
     patches: PatchProcessing | None
+
+    def to_json(self) -> str:
+        return json.dumps(to_plain(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_processing(release: Path) -> ImageProcessing:
+    """Read and check a release's `image_processing.json`. Raises ProcessingError naming file and key."""
+    path = release / PROCESSING_NAME
+    if path.is_symlink():
+        raise ProcessingError(f"{path}: is a link; put the release's own file there")
+    try:
+        raw = read_json_object(path, LARGEST_PROCESSING)
+    except FileNotFoundError as error:
+        raise ProcessingError(
+            f"{path}: no such file, and the release takes images by it; copy the release again"
+        ) from error
+    except OSError as error:
+        raise ProcessingError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
+    except StrictJsonError as error:
+        raise ProcessingError(
+            f"{path}: cannot be read as JSON ({error}); copy the release again"
+        ) from error
+    if (version := raw.get("schema_version")) != PROCESSING_SCHEMA_VERSION:
+        raise ProcessingError(
+            f"{path}: schema_version is {excerpt(version)} and this version reads "
+            f"{PROCESSING_SCHEMA_VERSION}; use the gemma-export that wrote it"
+        )
+    try:
+        found = from_plain(ImageProcessing, raw)
+        _check(found)
+    except RecordError as error:
+        raise ProcessingError(f"{path}: {error}; copy the release again") from error
+    return found
+
+
+def _check(found: ImageProcessing) -> None:
+    """Values that have the right type and cannot be."""
+    _require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
+    marks = found.marks
+    for name in ("soft", "begin", "end"):
+        _require_within(f"$.marks.{name}", getattr(marks, name), 0, 1 << 31)
+    if len({marks.soft, marks.begin, marks.end}) < 3:
+        raise RecordError("$.marks", "has the same id for two of soft, begin and end")
+    if not marks.placeholder:
+        raise RecordError("$.marks.placeholder", "is empty")
+    if (found.square is None) == (found.patches is None):
+        raise RecordError("$.patches", "one of square and patches is null, and the other is not")
+    if found.square is not None:
+        _require_within("$.square.side", found.square.side, 1, LONGEST_SIDE)
+        for name in ("mean", "std"):
+            values = getattr(found.square, name)
+            if len(values) != 3:
+                raise RecordError(f"$.square.{name}", f"has {len(values)} numbers, and colours are 3")
+            if not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0):
+                raise RecordError(f"$.square.{name}", "has a number that pixels cannot be scaled by")
+    if found.patches is not None:
+        for name in ("patch_size", "kernel"):
+            _require_within(f"$.patches.{name}", getattr(found.patches, name), 1, 64)
+
+
+def _require_within(at: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise RecordError(at, f"expected {least} to {most}, got {excerpt(value)}")

@@ -18,7 +18,11 @@ from benchmarks.structure import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NOT_IMPORTED = ("dev", "sample")  # tests and tools; a model's data, found by its package's name
-IMPORTED_AS = {"protobuf": "google.protobuf", "pyyaml": "yaml"}  # the others as they are called
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "protobuf": "google.protobuf",
+    "pyyaml": "yaml",
+}  # the others as they are called
 PACKAGES = ("exporter", "runtimes")
 
 
