@@ -8,8 +8,8 @@
 
 More functions of the same weights refer to what the first one laid out: each matrix is in the file once,
 and so is a small constant that both have. Of matrices nothing is read here: payloads are laid out and read
-when the weight file is written. A tied embedding is one constant that a gather and a linear share. Not about
-how the graphs came to be (`program`) or how functions make one model (`functions`).
+when the weight file is written. A tied embedding is one constant that a gather and a linear share. Not
+about how the graphs came to be (`program`) or how functions make one model (`functions`).
 """
 
 from __future__ import annotations

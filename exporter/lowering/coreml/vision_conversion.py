@@ -1,7 +1,7 @@
 """From an image tower to a Core ML program of one function.
 
-    pixels       [1, 3, side, side] in [-1, 1] of Gemma 3; of Gemma 4 [1, patches, numbers in each] in [0, 1],
-                 no row of padding, the patches of each square one after the other
+    pixels       [1, 3, side, side] in [-1, 1] of Gemma 3; of Gemma 4 [1, patches, numbers in each] in
+                 [0, 1], no row of padding, the patches of each square one after the other
     positions    Gemma 4 alone: int32 [1, patches, 2], x and y of each patch
     imageRows    [1, soft tokens, hidden], squares row by row, as the decoder's `inputEmbeds` take them
 
