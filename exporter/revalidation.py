@@ -111,7 +111,7 @@ def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionP
     others = paths_of if asked.accelerators else paths_not_asked_for
     if (cpu := asked.cpu) is None:
         return others
-    schemes = set(plan.schemes.values())
+    schemes = set(plan.components["text"].schemes.values())
     return lambda format: (
         *others(format),
         arm64_path(family_of(format), cpu, schemes, plan.weight_bytes),

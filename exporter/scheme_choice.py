@@ -57,5 +57,5 @@ def sensitivity_order(job: Job, plan: Plan) -> SensitivityOrder:
 
 
 def weights_of(source: CheckpointSource) -> tuple[WeightSpec, ...]:
-    """Of every component."""
-    return tuple(weight for each in source.components.values() for weight in each.weights)
+    """Of the text model: a budget is for what is chosen among, and a tower's rules are no choice."""
+    return source.components["text"].weights

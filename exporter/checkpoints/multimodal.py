@@ -23,6 +23,8 @@ from exporter.models.transformers_defaults import fill_in
 from runtimes.excerpt import excerpt
 from runtimes.strict_json import parse_json_object
 
+IMAGE_PARTS = ("vision tower", "vision projector", "vision embedder")
+"""What makes the image tower, of the parts that families name."""
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 

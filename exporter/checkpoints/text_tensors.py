@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.checkpoints.multimodal import Multimodal
+from exporter.checkpoints.multimodal import IMAGE_PARTS, Multimodal
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import ModelSpec
 
@@ -46,6 +46,17 @@ class TextTensors:
     stored: Mapping[str, str]
     left_out: Mapping[str, tuple[str, ...]]
 
+    @property
+    def of_images(self) -> dict[str, str]:
+        """Of the image tower: from the first word that says so, to the name in the file."""
+        names = (name for part in IMAGE_PARTS for name in self.left_out.get(part, ()))
+        return {_unwrapped(name).removeprefix(WHOLE): name for name in names}
+
+    @property
+    def left_out_with_images(self) -> Mapping[str, tuple[str, ...]]:
+        """What is left out of a model whose image tower is not."""
+        return {part: names for part, names in self.left_out.items() if part not in IMAGE_PARTS}
+
 
 def find_text_tensors(
     names: Iterable[str], spec: ModelSpec, family: Multimodal | None, where: object
@@ -61,7 +72,7 @@ def find_text_tensors(
     stored: dict[str, str] = {}
     left_out: dict[str, list[str]] = {}
     for name in names:
-        unwrapped = ".".join(word for word in name.split(".") if word not in WRAPPERS)
+        unwrapped = _unwrapped(name)
         part = _part_left_out(unwrapped, family)
         if part is not None:
             left_out.setdefault(part, []).append(name)
@@ -99,6 +110,10 @@ def describe_left_out(
         f"{kind}, {_count(sum(math.prod(shapes[name]) for name in names))} parameters"
         for kind, names in left_out.items()
     )
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(word for word in name.split(".") if word not in WRAPPERS)
 
 
 def _part_left_out(name: str, family: Multimodal | None) -> str | None:

@@ -48,6 +48,8 @@ class VisionComponent:
 
 
 Component = TextComponent | VisionComponent
+TEXT_ALONE: tuple[ComponentName, ...] = ("text",)
+EVERY_COMPONENT: tuple[ComponentName, ...] = ("text", "vision")
 
 Text = TypeVar("Text")
 Vision = TypeVar("Vision")

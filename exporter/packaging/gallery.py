@@ -59,7 +59,8 @@ def _entry(release: Path, model: str, plan: Plan, artifact: Artifact) -> dict[st
 
 def _accelerators(plan: Plan, artifact: Artifact) -> Iterator[Accelerator]:
     """Those that carry every scheme in the bundle, the one it is meant for first."""
-    family, schemes = family_of(artifact.format), {scheme.name for scheme in plan.schemes.values()}
+    family, text = family_of(artifact.format), plan.components["text"]
+    schemes = {scheme.name for scheme in text.schemes.values()}
     meant = plan.variant.accelerators.get(artifact.format, "CPU")
     for accelerator in sorted(family.accelerators, key=lambda each: each != meant):
         if schemes <= family.on(accelerator).schemes:

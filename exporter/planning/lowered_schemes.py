@@ -16,7 +16,7 @@ def lowered_schemes(spec: ModelSpec, plan: Plan) -> str | None:
     rules, taken_over = plan.variant.recipe.rules_for(spec), plan.taken_over
     lowered = {
         (rules[name].scheme.name, scheme.name)
-        for name, scheme in plan.schemes.items()
+        for name, scheme in plan.components["text"].schemes.items()
         if name not in taken_over
         and isinstance(scheme, IntegerScheme)
         and isinstance(asked := rules[name].scheme, IntegerScheme)

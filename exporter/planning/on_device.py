@@ -111,7 +111,7 @@ def _blocks_without_kernels(profile: DeviceProfile, plan: Plan, format: Format) 
     family: RuntimeFamily = family_of(format)
     grouped = {
         scheme.name
-        for scheme in plan.schemes.values()
+        for scheme in plan.components["text"].schemes.values()
         if isinstance(scheme, IntegerScheme) and scheme.group is not None
     }
     if not grouped:

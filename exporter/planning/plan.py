@@ -14,8 +14,9 @@ from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
-from exporter.models.components import Components, TextComponent
-from exporter.planning.decisions import decide
+from exporter.models.components import Component, Components
+from exporter.models.text.spec import ModelSpec
+from exporter.planning.decisions import Decision, decide, decide_vision
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
@@ -108,8 +109,9 @@ class Plan:
 
     @property
     def equalization(self) -> Equalization | None:
-        """The recipe's, unless codes are taken over, which are of weights as they are."""
-        return None if self.taken_over else self.variant.recipe.equalization
+        """The recipe's, unless codes of the text model are taken over, which are of weights as they are."""
+        kept = self.components["text"].taken_over
+        return None if kept else self.variant.recipe.equalization
 
     @property
     def refusals(self) -> dict[str, str]:
@@ -138,7 +140,15 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
 def plan_as_made(components: Components, variant: Variant, held: Mapping[str, HeldCodes]) -> Plan:
     """The plan of a release that is there: its context is what it is, in whatever multiples contexts were
     when it was made. Raises as `make_plan` does."""
-    return Plan(variant, variant.context, {"text": _plan(components["text"], variant, held)})
+    families = accelerated(variant)
+    text = components["text"]
+    _require_trained_for(text.spec, variant.context)
+    decided = decide(text.spec, variant.recipe, held, families)
+    plans: dict[ComponentName, ComponentPlan] = {"text": _plan(text, variant, families, decided)}
+    if (tower := components.vision) is not None:
+        decided = decide_vision(tower.spec, variant.recipe, held, families)
+        plans["vision"] = _plan(tower, variant, families, decided)
+    return Plan(variant, variant.context, plans)
 
 
 def _multiples(families: Iterable[RuntimeFamily]) -> str:
@@ -156,22 +166,27 @@ def _rounded_context(variant: Variant, most: int) -> int:
     return variant.context
 
 
-def _plan(component: TextComponent, variant: Variant, held: Mapping[str, HeldCodes]) -> ComponentPlan:
-    spec, recipe = component.spec, variant.recipe
-    if not 0 < variant.context <= spec.context_length:
+def _require_trained_for(spec: ModelSpec, context: int) -> None:
+    if not 0 < context <= spec.context_length:
         raise PlanError(
-            f"--context {variant.context}",
+            f"--context {context}",
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
         )
-    families = accelerated(variant)
-    decisions = decide(spec, recipe, held, families)
+
+
+def _plan(
+    component: Component,
+    variant: Variant,
+    families: Iterable[RuntimeFamily],
+    decisions: Mapping[str, Decision],
+) -> ComponentPlan:
     schemes = {name: decision.scheme for name, decision in decisions.items()}
     for family in families:
         for name, scheme in schemes.items():
             if not family.carries(scheme):
                 raise PlanError(
-                    f"recipe {recipe.name}",
+                    f"recipe {variant.recipe.name}",
                     f"gives {name} scheme {scheme.name}, which {family.name} cannot carry unchanged "
                     f"({family.limits_of_schemes})",
                     f"choose one of {', '.join(sorted(family.schemes))} for it, or another --target",

@@ -162,7 +162,7 @@ class Planner:
         variant = plan.variant
         if variant.recipe.budget is None:
             return plan
-        weights = tuple(each for part in self.model.components.values() for each in part.weights)
+        weights = self.model.components["text"].weights
         some = schemes_that_compete(weights, accelerated(variant))
         nothing = {name: {each.name: 0.0 for each in schemes} for name, schemes in some.items()}
         within = replace(variant, recipe=mixed_recipe(variant.recipe, weights, nothing))

@@ -98,7 +98,8 @@ class Recipe:
     runtime family; one without is reported, not gated. instead: by the name of a family that cannot carry
     it, the shipped recipe for that family's formats. budget: within which schemes are still to be chosen
     for the model in hand (`mixed_recipe`), its rules saying until then what they are where it is ample;
-    None once they are whole.
+    None once they are whole. vision: rules for an image tower, before those that every recipe has
+    (`vision_rules`).
     """
 
     name: str
@@ -111,6 +112,7 @@ class Recipe:
     end_to_end: Mapping[str, QualityLimit]
     instead: Mapping[str, str] = field(default_factory=dict)
     budget: Budget | None = None
+    vision: tuple[Rule, ...] = ()
 
     def schemes(self, spec: ModelSpec) -> dict[str, Scheme]:
         """A scheme for every matrix of a model whose checkpoint holds no codes. Raises as `rules_for`."""
@@ -182,6 +184,9 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         file = from_plain(_RecipeFile, parse_toml(text), absent_is_none=True)
         _check(file)
         rules = tuple(_rule(entry, f"$.rule[{index}]") for index, entry in enumerate(file.rule))
+        vision = tuple(
+            _vision_rule(entry, f"$.vision[{index}]") for index, entry in enumerate(file.vision or ())
+        )
     except StrictTomlError as error:
         raise RecipeError(where, f"cannot be read as TOML ({error})", "correct the file") from error
     except RecordError as error:
@@ -196,6 +201,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         quantisation=file.limits.quantisation,
         end_to_end=file.limits.end_to_end or {},
         instead=file.instead or {},
+        vision=vision,
     )
 
 
@@ -224,6 +230,13 @@ class _RecipeFile:
     equalization: Equalization | None
     calibration: Calibration | None
     instead: dict[str, str] | None
+    vision: tuple[_RuleEntry, ...] | None
+
+
+def _vision_rule(entry: _RuleEntry, at: str) -> Rule:
+    if entry.method not in (None, "nearest"):
+        raise RecordError(f"{at}.method", "wants calibration text, and none reaches an image tower")
+    return _rule(entry, at)
 
 
 def _rule(entry: _RuleEntry, at: str) -> Rule:

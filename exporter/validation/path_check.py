@@ -61,7 +61,8 @@ def check_paths(check: ArtifactCheck, twins: Twins) -> None:
 
 def _not_for(check: ArtifactCheck, path: ExecutionPath) -> str | None:
     """Why the artifact is not meant for a path, None where it may be."""
-    if held := {scheme.name for scheme in check.release.plan.schemes.values()} & path.refused:
+    text = check.release.plan.components["text"]
+    if held := {scheme.name for scheme in text.schemes.values()} & path.refused:
         return f"it holds {', '.join(sorted(held))}, and {path.why_refused}: it is for other processors"
     return None
 

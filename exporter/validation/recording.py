@@ -121,7 +121,7 @@ def _recorded(order: Recording, artifact: Artifact, window: int) -> RecordedArti
     return RecordedArtifact(
         artifact=artifact.path,
         recorded_by=f"{facts.runtime} {facts.version}, {facts.arithmetic}",
-        tolerances=family.replay.of(order.plan.schemes.values()),
+        tolerances=family.replay.of(order.plan.components["text"].schemes.values()),
         calls=tuple(calls),
     )
 

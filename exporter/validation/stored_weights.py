@@ -23,21 +23,22 @@ def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpo
 
 
 def differing_by_matrix(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> Counter[str]:
-    """How many numbers differ in each matrix that is not wholly the checkpoint's.
+    """How many numbers differ in each matrix of the text model that is not wholly the checkpoint's.
 
     A row that is absent, or of a matrix the checkpoint does not have, counts with all its entries.
     """
-    seen = {name: np.zeros(matrix.shape[0], np.bool_) for name, matrix in checkpoint.matrices.items()}
+    text = checkpoint.components["text"]
+    seen = {name: np.zeros(matrix.shape[0], np.bool_) for name, matrix in text.matrices.items()}
     differing = Counter[str]()
     for rows in stored:
-        matrix = checkpoint.matrices.get(rows.weight)
+        matrix = text.matrices.get(rows.weight)
         if matrix is None:
             # Norms may come too: they are not matrices, and lowerings fold them in their own ways.
-            differing[rows.weight] += 0 if rows.weight in checkpoint.vectors else _entries(rows)
+            differing[rows.weight] += 0 if rows.weight in text.vectors else _entries(rows)
             continue
         differing[rows.weight] += _differences(rows, matrix)
         seen[rows.weight][rows.start : rows.start + _count(rows)] = True
-    for name, matrix in checkpoint.matrices.items():
+    for name, matrix in text.matrices.items():
         differing[name] += int((~seen[name]).sum()) * matrix.shape[1]
     return +differing
 

@@ -36,8 +36,9 @@ class WeightError:
 def weight_errors(
     source: CheckpointSource, checkpoint: QuantizedCheckpoint, progress: Progress
 ) -> Iterator[WeightError]:
-    """Of every matrix, in the graph's order. source: what the codes were found for. Reads both once."""
-    matrices = checkpoint.matrices
+    """Of every matrix of the text model, in the graph's order. source: what the codes were found for.
+    Reads both once."""
+    matrices = checkpoint.components["text"].matrices
     for done, (name, matrix) in enumerate(matrices.items(), 1):
         layer, part = _place(name)
         yield WeightError(layer, part, matrix.scheme.name, _relative_error(source, matrix))

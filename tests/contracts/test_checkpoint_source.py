@@ -1,7 +1,7 @@
 """What every checkpoint source promises, whatever files it lies in.
 
-Sources: a Hub directory in one file and in shards, the text model of checkpoints with towers in both
-layouts, GGUF of each family in several tensor types, packed integers, weights in memory.
+Sources: a Hub directory in one file and in shards, checkpoints with image towers in both layouts,
+GGUF of each family in several tensor types, packed integers, weights in memory.
 Not asserted here: what each refuses (its unit tests).
 """
 
@@ -21,7 +21,8 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.models.text.spec import Role
 from tests.holding_source import dequantised
 from tests.tiny import TINY_CONFIGS, RandomSource
-from tests.unit.exporter.checkpoints.multimodal_checkpoints import Layout, write_multimodal
+from tests.tiny_towers import TINY_TOWERS
+from tests.unit.exporter.checkpoints.multimodal_checkpoints import KINDS, Layout, write_multimodal
 from tests.unit.exporter.checkpoints.packed_checkpoints import write_packed
 from tests.unit.exporter.checkpoints.written_checkpoints import (
     as_stored,
@@ -55,7 +56,9 @@ def as_bf16(random: RandomSource) -> Values:
 def with_towers(family: str, layout: Layout) -> Callable[[Path], Made]:
     def make(directory: Path) -> Made:
         random = write_multimodal(directory, family, layout)
-        return HuggingFaceSource.open(directory), as_bf16(random), random
+        tower = TINY_TOWERS[KINDS[family]]()
+        seen = {name: values.numpy() for name, values in tower.weights.items()}
+        return HuggingFaceSource.open(directory), {**as_bf16(random), **seen}, random
 
     make.__name__ = f"{family}_{layout}"
     return make

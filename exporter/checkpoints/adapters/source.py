@@ -92,7 +92,9 @@ class LoraSource(DerivedSource):
                 nbytes = 4 * int(np.prod(weight.shape))
                 tensor = SourceTensor(weight.name, weight.shape, "F32", nbytes)
             found[weight.name] = tensor
-        return found
+        tower = self.base.components.vision
+        named = () if tower is None else tower.weights
+        return found | {weight.name: self.base.tensors[weight.name] for weight in named}
 
     @property
     def tokens(self) -> TokenFacts:

@@ -10,10 +10,14 @@ from collections.abc import Iterable, Mapping
 from exporter.checkpoints.interface import SourceTensor
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.spec import VisionSpec
 
 
 def require_exactly(
-    spec: ModelSpec, tensors: Mapping[str, SourceTensor], readable: Iterable[str], where: object
+    spec: ModelSpec | VisionSpec,
+    tensors: Mapping[str, SourceTensor],
+    readable: Iterable[str],
+    where: object,
 ) -> dict[str, SourceTensor]:
     """The tensors in the spec's order, every one there with its shape and a readable dtype.
 

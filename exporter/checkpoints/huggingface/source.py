@@ -1,13 +1,13 @@
 """`HuggingFaceSource`: a directory as the Hub lays it out: config.json, safetensors, tokenizer.json.
 
-Of a checkpoint with image or sound towers it is the text model, and `left_out` names the rest. Matrices
-may be floats or packed integers. Not about GGUF or adapters.
+Of a checkpoint with towers it is the text model and the image tower, or the text model alone where that is
+wanted; `left_out` names the rest. Matrices may be floats or packed integers. Not about GGUF or adapters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import CONFIG, LEGAL_FILES, MODEL_CARD, SMALL_FILES
 from exporter.checkpoints.files.tensor_set import require_exactly
-from exporter.checkpoints.files.tensor_values import FLOAT_DTYPES, as_float32, require_finite
+from exporter.checkpoints.files.tensor_values import FLOAT_DTYPES, require_finite
 from exporter.checkpoints.huggingface.packed_matrices import (
     PACKED_DTYPES,
     PackedMatrix,
@@ -27,19 +27,25 @@ from exporter.checkpoints.huggingface.packed_matrices import (
 )
 from exporter.checkpoints.huggingface.quantization_config import KEY as QUANTIZATION_KEY
 from exporter.checkpoints.huggingface.quantization_config import packed_layouts
+from exporter.checkpoints.huggingface.tensor_views import TensorView, as_stored, described
+from exporter.checkpoints.huggingface.tower_tensors import finite_bounds, tower_tensors, tower_views
 from exporter.checkpoints.huggingface.weight_files import StoredTensor, find_weights
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
-from exporter.checkpoints.multimodal import read_text_config
-from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
+from exporter.checkpoints.multimodal import TextConfig, read_text_config
+from exporter.checkpoints.text_tensors import TextTensors, describe_left_out, find_text_tensors
 from exporter.checkpoints.tokenizer.directory_tokenizer import require_tokenizer, write_directory_tokenizer
 from exporter.checkpoints.tokenizer.token_facts import read_token_facts
 from exporter.errors import CheckpointError
-from exporter.models.components import Components, text_alone
+from exporter.models.components import EVERY_COMPONENT, Components, TextComponent, VisionComponent
 from exporter.models.config import load_config
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.families import has_vision, read_vision
+from exporter.models.vision.spec import VisionSpec
+from runtimes.manifest import ComponentName
 
 HEAD = "lm_head.weight"
+UNUSED_HEAD = "pooling head of the vision tower, which Gemma does not use"
 COMPARED_AT_ONCE = 8 << 20
 
 
@@ -51,18 +57,19 @@ class HuggingFaceSource:
     architecture: Mapping[str, Any]
     components: Components
     tensors: Mapping[str, SourceTensor]
-    stored: Mapping[str, StoredTensor]  # by canonical name
+    views: Mapping[str, TensorView]  # by canonical name
     packed: Mapping[str, PackedMatrix]
     tokens: TokenFacts
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
 
     @staticmethod
-    def open(path: Path) -> HuggingFaceSource:
+    def open(path: Path, wanted: Collection[ComponentName] = EVERY_COMPONENT) -> HuggingFaceSource:
         """Read configuration and headers and check them against each other. No weight is read but a
         stored copy of a tied head.
 
-        Raises CheckpointError, SpecError or TokenizerError.
+        wanted: components that are taken where they are there; the rest is left out. Raises
+        CheckpointError, SpecError or TokenizerError.
         """
         directory = CheckpointDirectory(path)
         config = load_config(directory.file(CONFIG) if directory.has(CONFIG) else path / CONFIG)
@@ -76,23 +83,25 @@ class HuggingFaceSource:
         stored = {canonical: everything[name] for canonical, name in found.stored.items()}
         packed = take_packed(stored, layouts)
         _drop_copy_of_embedding(spec, stored)
-        described = {
-            name: SourceTensor(name, tensor.header.shape, tensor.header.dtype, tensor.header.nbytes)
-            for name, tensor in stored.items()
-        }
-        described |= {name: matrix.tensor for name, matrix in packed.items()}
-        tensors = require_exactly(spec, described, (*FLOAT_DTYPES, *PACKED_DTYPES.values()), path)
+        views: dict[str, TensorView] = {name: as_stored(tensor) for name, tensor in stored.items()}
+        tensors = _require_exactly(spec, views, packed, path)
+        tower = _Tower()
+        if "vision" in wanted and has_vision(plain) and found.of_images:
+            tower = _read_tower(directory, config, text, found, everything)
         require_tokenizer(directory)
+        left_out = dict(found.left_out if tower.component is None else found.left_out_with_images)
+        if tower.unused:
+            left_out[UNUSED_HEAD] = tower.unused
         return HuggingFaceSource(
             directory=directory,
             architecture=text.config,
-            components=text_alone(spec),
-            tensors=tensors,
-            stored=stored,
-            packed=packed,
+            components=Components(TextComponent(spec), tower.component),
+            tensors={**tensors, **tower.tensors},
+            views={**views, **tower.views},
+            packed={**packed, **tower.packed},
             tokens=read_token_facts(directory, text.token_ids, spec.vocab_size),
-            left_out=describe_left_out(found.left_out, whole_shapes(everything)),
-            remarks=text.remarks,
+            left_out=describe_left_out(left_out, whole_shapes(everything)),
+            remarks=(*text.remarks, *tower.remarks),
         )
 
     @property
@@ -117,12 +126,9 @@ class HuggingFaceSource:
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         if name in self.packed:
             return self.packed[name].values(start, stop)
-        stored, tensor = self.stored[name], self.tensors[name]
-        inner = tensor.shape[1:]
-        row = tensor.nbytes // tensor.shape[0]
-        raw = stored.read(start * row, (stop - start) * row)
-        values = as_float32(raw, tensor.dtype, f"{stored.file.path}: {name}").reshape(stop - start, *inner)
-        require_finite(values, stored.file.path, name, start)
+        view = self.views[name]
+        values = finite_bounds(name, view.rows(start, stop))
+        require_finite(values, view.stored.file.path, name, start)
         return values
 
     def digests(self) -> Mapping[str, str]:
@@ -134,8 +140,52 @@ class HuggingFaceSource:
     @cached_property
     def _digests(self) -> dict[str, str]:
         packed = (tensor for matrix in self.packed.values() for tensor in (matrix.packed, matrix.scale))
-        weights = (tensor.file.path.name for tensor in (*self.stored.values(), *packed))
+        plain = (view.stored for view in self.views.values())
+        weights = (tensor.file.path.name for tensor in (*plain, *packed))
         return self.directory.digests({*weights, *SMALL_FILES})
+
+
+@dataclass(frozen=True)
+class _Tower:
+    """The image tower of a directory, or that there is none. unused: stored names it does without."""
+
+    component: VisionComponent | None = None
+    tensors: Mapping[str, SourceTensor] = field(default_factory=dict)
+    views: Mapping[str, TensorView] = field(default_factory=dict)
+    packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def _read_tower(
+    directory: CheckpointDirectory,
+    config: Mapping[str, Any],
+    text: TextConfig,
+    found: TextTensors,
+    everything: Mapping[str, StoredTensor],
+) -> _Tower:
+    """config: config.json, whole. found: what `everything` is. Raises SpecError and CheckpointError."""
+    path = directory.path
+    read = read_vision(config, text.config, str(path / CONFIG), path / CONFIG)
+    stored = tower_tensors(found.of_images, everything, read.spec, path)
+    used = {tensor.header.name for tensor in stored.values()}
+    unused = tuple(name for name in found.of_images.values() if name not in used)
+    packed = take_packed(stored, packed_layouts(config, str(path / CONFIG)))
+    views = tower_views(stored, read.spec)
+    tensors = _require_exactly(read.spec, views, packed, path)
+    return _Tower(VisionComponent(read.spec), tensors, views, packed, unused, read.remarks)
+
+
+def _require_exactly(
+    spec: ModelSpec | VisionSpec,
+    views: Mapping[str, TensorView],
+    packed: Mapping[str, PackedMatrix],
+    path: Path,
+) -> dict[str, SourceTensor]:
+    """Raises CheckpointError unless these are the spec's weights."""
+    there = {name: described(name, view) for name, view in views.items()}
+    there |= {name: matrix.tensor for name, matrix in packed.items()}
+    return require_exactly(spec, there, (*FLOAT_DTYPES, *PACKED_DTYPES.values()), path)
 
 
 def _drop_copy_of_embedding(spec: ModelSpec, stored: dict[str, StoredTensor]) -> None:

@@ -71,7 +71,7 @@ class LiteRtLowering:
         # (4)
         for form, path in (("tflite", tflite), ("litertlm", bundle)):
             if form in self.formats:
-                verify_written(path, order.checkpoint.matrices)
+                verify_written(path, order.checkpoint.components["text"].matrices)
         return tuple(
             _artifact(form, name, order)
             for form, name in (("tflite", TFLITE_NAME), ("litertlm", BUNDLE_NAME))

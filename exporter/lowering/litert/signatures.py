@@ -57,7 +57,7 @@ def build_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> Li
     tables = _tables(checkpoint.components["text"].spec)
     stores = {
         name: MatrixStore.of(matrix, builder, multiplied=name not in tables)
-        for name, matrix in checkpoint.matrices.items()
+        for name, matrix in checkpoint.components["text"].matrices.items()
     }
     return _build(checkpoint, builder, stores, context, chunk, _tokens)
 
@@ -77,7 +77,7 @@ def build_embedded_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: i
             SECTION_ALIGNMENT if name == spec.embedding_name else ALIGNMENT,
             multiplied=name not in tables,
         )
-        for name, matrix in checkpoint.matrices.items()
+        for name, matrix in checkpoint.components["text"].matrices.items()
         if name not in elsewhere
     }
     return _build(checkpoint, builder, stores, context, chunk, _vectors)

@@ -54,7 +54,8 @@ class OnnxLowering:
                 "prefill_logits", "an ONNX graph always returns logits", "ask for 'last' or 'all'"
             )
         order.require_carried_by(ONNX)
-        forms = [form_of(format, order.checkpoint.matrices) for format in FORMATS if format in self.formats]
+        text = order.checkpoint.components["text"]
+        forms = [form_of(format, text.matrices) for format in FORMATS if format in self.formats]
         if len({form.graph_name for form in forms}) < len(forms):
             raise LoweringError(
                 f"{DIRECTORY}/{forms[0].graph_name}",
@@ -94,13 +95,12 @@ class OnnxLowering:
 def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress) -> Artifact:
     """One graph, its data and its neighbours."""
     checkpoint, directory = order.checkpoint, out / DIRECTORY
-    spec = checkpoint.components["text"].spec
+    text = checkpoint.components["text"]
+    spec = text.spec
     # (1)
     progress("trace", 0, 1)
     every = order.prefill_logits == "all"
-    graph = trace(
-        GraphOrder(spec, checkpoint.matrices, form.integers, form.attention, order.context, every)
-    )
+    graph = trace(GraphOrder(spec, text.matrices, form.integers, form.attention, order.context, every))
     # (2)
     ranges = lay_out(graph.stored.values())
     write_external_data(directory / form.data_name, ranges, checkpoint, progress)
@@ -155,9 +155,8 @@ def _origin(tensor: DataTensor, checkpoint: QuantizedCheckpoint) -> str | None:
 
 def _metadata(order: LoweringOrder, form: GraphForm) -> dict[str, str]:
     """What a driver wants to know of the file."""
-    integers = any(
-        isinstance(matrix.scheme, IntegerScheme) for matrix in order.checkpoint.matrices.values()
-    )
+    matrices = order.checkpoint.components["text"].matrices.values()
+    integers = any(isinstance(matrix.scheme, IntegerScheme) for matrix in matrices)
     return {
         f"{METADATA}arithmetic": form.integers.arithmetic if integers else FLOAT_ARITHMETIC,
         f"{METADATA}context": str(order.context),

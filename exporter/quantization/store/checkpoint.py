@@ -22,12 +22,13 @@ from exporter.models.text.families import read_spec
 from exporter.models.text.spec import COLUMNS_NAME, ModelSpec, Role, WeightSpec
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.methods.interface import ZeroPoints
-from exporter.quantization.store.journal import RECORD_NAME, read_record
+from exporter.quantization.store.journal import RECORD_NAME, read_record, recorded_tower
 from exporter.quantization.store.layout import (
     PACKED,
     SCALE,
     SCALE_DTYPES,
     VECTORS_NAME,
+    VISION_VECTORS_NAME,
     ZERO_POINT,
     matrix_file_name,
     stored_tensors,
@@ -210,14 +211,19 @@ def open_quantized(directory: Path) -> QuantizedCheckpoint:
         embedding_columns=record["embedding_columns"],
     )
     text = TextComponent(spec)
-    stored = StoredText(text, *_open(directory, record, text))
-    return QuantizedCheckpoint(directory, StoredComponents(stored), record)
+    stored = StoredText(text, *_open(directory, record, text, VECTORS_NAME))
+    tower = recorded_tower(record, directory / RECORD_NAME)
+    if tower is None:
+        return QuantizedCheckpoint(directory, StoredComponents(stored), record)
+    vision = VisionComponent(tower)
+    pictures = StoredVision(vision, *_open(directory, record, vision, VISION_VECTORS_NAME))
+    return QuantizedCheckpoint(directory, StoredComponents(stored, pictures), record)
 
 
 def _open(
-    directory: Path, record: Mapping[str, Any], component: Component
+    directory: Path, record: Mapping[str, Any], component: Component, vectors_name: str
 ) -> tuple[dict[str, Matrix], dict[str, NDArray[np.float32]]]:
-    small = SafetensorsFile.open(directory / VECTORS_NAME)
+    small = SafetensorsFile.open(directory / vectors_name)
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
     for weight in component.weights:

@@ -24,7 +24,7 @@ FINAL_NORM = "model.norm.weight"
 
 
 def stored_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> dict[str, Vector]:
-    """Every vector of the source by name, as it is to be stored.
+    """Every vector of the text model by name, as it is to be stored.
 
     Raises CheckpointError for a gain that half precision cannot hold.
     """
@@ -41,6 +41,13 @@ def stored_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> d
         gain = _halves(weight.name, (vectors[weight.name] + added) * factor)
         vectors[weight.name] = gain / factor - added
     return vectors
+
+
+def vision_vectors(source: CheckpointSource) -> dict[str, Vector]:
+    """Every vector of the image tower by name, as it is; empty without one."""
+    tower = source.components.vision
+    weights = () if tower is None else tower.weights
+    return {each.name: source.rows(each.name, 0, each.shape[0]) for each in weights if not each.is_matrix}
 
 
 def _halves(name: str, values: Vector) -> Vector:

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import QuantizedCheckpointError
+from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.methods.interface import Method
 from exporter.quantization.methods.nearest import QUANTIZER_VERSION
 from exporter.quantization.methods.taken_over import TakenOver
 from exporter.quantization.store.origins import origins
 from exporter.quantization.store.whole_files import PARTIAL, sync_directory, write_json
 from exporter.schemes import Scheme
+from runtimes.records import RecordError, from_plain, to_plain
 from runtimes.strict_json import parse_json, read_json_object
 
 RECORD_NAME = "quantized.json"
 STARTED_NAME = "quantizing.json"
+VISION = "vision"  # the key of an image tower, where there is one
 SCHEMA_VERSION = 3
 # What a writer may have left in a directory; nothing else is ever deleted.
 OWN_FILES = ("*.safetensors", f"*{PARTIAL}", "config.json", "model.safetensors.index.json")
@@ -38,6 +41,7 @@ def make_record(
     methods: of every matrix of an integer scheme.
     """
     taken_over = {name for name, method in methods.items() if isinstance(method, TakenOver)}
+    tower = source.components.vision
     return {
         "schema_version": SCHEMA_VERSION,
         "architecture": dict(source.architecture),
@@ -49,7 +53,26 @@ def make_record(
         },
         "source": dict(source.digests()),
         "embedding_columns": source.components["text"].spec.embedding_columns,
+        **({} if tower is None else {VISION: to_plain(_Tower(tower.spec))}),
     }
+
+
+@dataclass(frozen=True)
+class _Tower:
+    """How an image tower is recorded."""
+
+    spec: VisionSpec
+
+
+def recorded_tower(record: Mapping[str, Any], where: object) -> VisionSpec | None:
+    """The image tower of a record, None where the store is of text alone. Raises QuantizedCheckpointError
+    for one that no tower can be."""
+    if VISION not in record:
+        return None
+    try:
+        return from_plain(_Tower, record[VISION]).spec
+    except RecordError as error:
+        raise QuantizedCheckpointError(where, f"{VISION}: {error}", "quantise again") from error
 
 
 def identity_bytes(record: Mapping[str, Any]) -> bytes:
@@ -58,8 +81,8 @@ def identity_bytes(record: Mapping[str, Any]) -> bytes:
     In the words of schema 2, which named one version for all codes: an id that is made of them (a LiteRT-LM
     bundle's) stays what it was when the journal itself is written otherwise.
     """
-    decided = ("architecture", "schemes", "origins", "source", "embedding_columns")
-    found = {key: record[key] for key in decided}
+    decided = ("architecture", "schemes", "origins", "source", "embedding_columns", VISION)
+    found = {key: record[key] for key in decided if key in record}
     found |= {"schema_version": 2, "quantizer_version": QUANTIZER_VERSION}
     plain = ("nearest", "taken over")
     if others := {name: how for name, how in record["methods"].items() if how["name"] not in plain}:

@@ -12,6 +12,9 @@ One directory:
     vectors.safetensors             norms (1 not added) and scalars, and the vector an equalised
                                     embedding's rows are multiplied with, F32; what the decoder
                                     multiplies by is half precision (`exporter.quantization.store.gains`)
+    vision.vectors.safetensors      biases, gains and bounds of the image tower, F32, as the source has
+                                    them; its matrices are files like the text's. transformers' loader is
+                                    shown neither
     quantized.json                  ours: schema version, scheme and method of every matrix, source,
                                     architecture; called quantizing.json until the last matrix is there
 
@@ -27,7 +30,7 @@ import numpy as np
 from exporter.models.text.spec import WeightSpec
 from exporter.schemes import FloatScheme, Scheme
 
-VECTORS_NAME = "vectors.safetensors"
+VECTORS_NAME, VISION_VECTORS_NAME = "vectors.safetensors", "vision.vectors.safetensors"
 PACKED, SCALE, ZERO_POINT, SHAPE = "_packed", "_scale", "_zero_point", "_shape"
 SCALE_DTYPES: dict[int, np.dtype[Any]] = {16: np.dtype(np.float16), 32: np.dtype(np.float32)}
 

@@ -85,7 +85,7 @@ def set_embeddings(model: Any, checkpoint: QuantizedCheckpoint) -> None:
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name in hidden_embeddings(checkpoint):
-            matrix = checkpoint.matrices[name]
+            matrix = checkpoint.components["text"].matrices[name]
             columns = checkpoint.components["text"].columns(name)
             for start, stop in row_chunks(matrix):
                 parameters[name][start:stop] = torch.from_numpy(matrix.values(start, stop) * columns)
@@ -93,10 +93,11 @@ def set_embeddings(model: Any, checkpoint: QuantizedCheckpoint) -> None:
 
 def hidden_embeddings(checkpoint: QuantizedCheckpoint) -> tuple[str, ...]:
     """Names of the embeddings that transformers' loader is not shown."""
+    text = checkpoint.components["text"]
     return tuple(
         weight.name
-        for weight in checkpoint.components["text"].spec.weights()
-        if weight.is_matrix and hidden_from_loader(weight, checkpoint.matrices[weight.name].scheme)
+        for weight in text.spec.weights()
+        if weight.is_matrix and hidden_from_loader(weight, text.matrices[weight.name].scheme)
     )
 
 
@@ -105,7 +106,7 @@ def _with_zero_points(checkpoint: QuantizedCheckpoint) -> list[str]:
     hidden = hidden_embeddings(checkpoint)
     return [
         name
-        for name, matrix in checkpoint.matrices.items()
+        for name, matrix in checkpoint.components["text"].matrices.items()
         if isinstance(matrix, IntegerMatrix) and matrix.scheme.zero_points and name not in hidden
     ]
 

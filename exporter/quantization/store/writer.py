@@ -18,15 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.errors import PlanError, QuantizedCheckpointError
 from exporter.models.text.spec import WeightSpec
 from exporter.planning.plan import require_divisible
 from exporter.quantization.methods.interface import InputMoments, MatrixRows, Method
 from exporter.quantization.store import journal
 from exporter.quantization.store.checkpoint import Matrix, QuantizedCheckpoint, open_matrix, open_quantized
-from exporter.quantization.store.gains import stored_vectors
-from exporter.quantization.store.layout import VECTORS_NAME, matrix_file_name, stored_tensors
+from exporter.quantization.store.gains import stored_vectors, vision_vectors
+from exporter.quantization.store.layout import (
+    VECTORS_NAME,
+    VISION_VECTORS_NAME,
+    matrix_file_name,
+    stored_tensors,
+)
 from exporter.quantization.store.loader_config import (
     CONFIG_NAME,
     INDEX_NAME,
@@ -138,14 +143,21 @@ class StoreWriter:
         return self.directory / matrix_file_name(name)
 
     def _matrices(self) -> dict[str, WeightSpec]:
-        weights = (each for part in self.source.components.values() for each in part.weights)
-        return {weight.name: weight for weight in weights if weight.is_matrix}
+        return {weight.name: weight for weight in _matrices_of(self.source)}
 
     def _write_vectors(self) -> None:
-        path = self.directory / VECTORS_NAME
+        self._write_small(VECTORS_NAME, stored_vectors(self.source, self._of_text()))
+        if tower := vision_vectors(self.source):
+            self._write_small(VISION_VECTORS_NAME, tower)
+
+    def _of_text(self) -> dict[str, Scheme]:
+        weights = self.source.components["text"].weights
+        return {each.name: self.schemes[each.name] for each in weights if each.is_matrix}
+
+    def _write_small(self, name: str, vectors: Mapping[str, Vector]) -> None:
+        path = self.directory / name
         if path.exists():
             return
-        vectors = stored_vectors(self.source, self.schemes)
         write_safetensors(
             path,
             {name: ("F32", values.shape) for name, values in vectors.items()},
@@ -158,12 +170,16 @@ def worker_count() -> int:
     return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
+def _matrices_of(source: CheckpointSource) -> Iterator[WeightSpec]:
+    """Of every component, in graph order."""
+    for component in source.components.values():
+        yield from (weight for weight in component.weights if weight.is_matrix)
+
+
 def _require_fitting(
     source: CheckpointSource, schemes: Mapping[str, Scheme], methods: Mapping[str, Method]
 ) -> None:
-    for weight in source.components["text"].spec.weights():
-        if not weight.is_matrix:
-            continue
+    for weight in _matrices_of(source):
         scheme = schemes.get(weight.name)
         if scheme is None:
             raise PlanError(weight.name, "the plan has no scheme for it", "decide it in the recipe")
@@ -177,8 +193,8 @@ def _require_fitting(
 def _require_room(source: CheckpointSource, schemes: Mapping[str, Scheme], directory: Path) -> None:
     needed = sum(
         schemes[weight.name].stored_bytes(weight.shape)
-        for weight in source.components["text"].spec.weights()
-        if weight.is_matrix and not (directory / matrix_file_name(weight.name)).exists()
+        for weight in _matrices_of(source)
+        if not (directory / matrix_file_name(weight.name)).exists()
     )
     free = shutil.disk_usage(directory).free
     if needed > free:

@@ -35,6 +35,12 @@ LARGEST = {
     "num_global_key_value_heads": 4096,
     "head_dim": 8192,
     "global_head_dim": 8192,
+    "image_size": 1 << 14,
+    "patch_size": 1 << 10,
+    "pooling_kernel_size": 1 << 6,
+    "position_embedding_size": 1 << 20,
+    "mm_embed_dim": WIDEST,
+    "mm_posemb_size": 1 << 20,
 }
 CORRECT = "correct it, or fetch the checkpoint's config.json again"
 # transformers' classes of these refuse a hidden size that does not split into the heads.

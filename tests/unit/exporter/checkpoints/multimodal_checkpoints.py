@@ -1,6 +1,6 @@
 """Tiny checkpoints with towers, in both layouts that transformers has saved.
 
-Towers hold a few tensors each, named as published ones are; nobody computes with them.
+Image towers are `tests.tiny_towers`'; of sound there are a few tensors, named as published ones are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from tests.tiny import RandomSource, tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b, write_tiny_tokenizer
+from tests.tiny import (
+    VOCABULARY,
+    RandomSource,
+    tiny_gemma3,
+    tiny_gemma4_12b,
+    tiny_gemma4_e2b,
+    write_tiny_tokenizer,
+)
+from tests.tiny_image_stores import tower_as_published
+from tests.tiny_towers import BEGIN, END, SOFT, TINY_TOWERS
 
 # outer: language_model.model.layers…, as Gemma 3 is published.
 # inner: model.language_model.layers…, as Gemma 4 is.
@@ -26,39 +35,28 @@ TEXT_CONFIGS: dict[str, Callable[[], dict[str, Any]]] = {
     "gemma4_unified": tiny_gemma4_12b,
 }
 
-# Shapes by name; the name without the `model.` that the inner layout puts before it.
-TOWERS: dict[str, dict[str, tuple[int, ...]]] = {
-    "gemma3": {
-        "vision_tower.vision_model.embeddings.patch_embedding.weight": (8, 3, 2, 2),
-        "vision_tower.vision_model.encoder.layers.0.self_attn.q_proj.bias": (8,),
-        "multi_modal_projector.mm_input_projection_weight": (8, 64),
-        "multi_modal_projector.mm_soft_emb_norm.weight": (8,),
-    },
+KINDS = {"gemma3": "Gemma 3", "gemma4": "Gemma 4 E2B", "gemma4_unified": "Gemma 4 12B"}
+# Of sound, which is left out: shapes by name, without the `model.` that the inner layout puts before it.
+SOUND: dict[str, dict[str, tuple[int, ...]]] = {
+    "gemma3": {},
     "gemma4": {
-        "vision_tower.patch_embedder.position_embedding_table": (2, 4, 8),
-        "vision_tower.encoder.layers.0.self_attn.q_proj.linear.weight": (8, 8),
         "audio_tower.layers.0.lconv1d.linear_start.linear.weight": (16, 8),
         "audio_tower.layers.0.lconv1d.linear_start.input_max": (),
-        "embed_vision.embedding_projection.weight": (64, 8),
         "embed_audio.embedding_projection.weight": (64, 16),
     },
-    "gemma4_unified": {
-        "vision_embedder.patch_dense.weight": (64, 48),
-        "vision_embedder.pos_embedding": (8, 2, 64),
-        "embed_vision.embedding_projection.weight": (64, 64),
-        "embed_audio.embedding_projection.weight": (64, 16),
-    },
+    "gemma4_unified": {"embed_audio.embedding_projection.weight": (64, 16)},
 }
 
-LEFT_OUT = {
-    "gemma3": ("vision tower, 104 parameters", "vision projector, 520 parameters"),
-    "gemma4": (
-        "vision tower, 128 parameters",
-        "vision projector, 512 parameters",
-        "audio tower, 129 parameters",
-        "audio projector, 1,024 parameters",
-    ),
-    "gemma4_unified": ("vision embedder, 8,192 parameters", "audio embedder, 1,024 parameters"),
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "gemma3": (),
+    "gemma4": ("audio tower, 129 parameters", "audio projector, 1,024 parameters"),
+    "gemma4_unified": ("audio embedder, 1,024 parameters",),
+}
+# Where text alone is wanted.
+IMAGES_LEFT_OUT = {
+    "gemma3": ("vision tower", "vision projector"),
+    "gemma4": ("vision tower", "vision projector"),
+    "gemma4_unified": ("vision embedder",),
 }
 
 
@@ -74,7 +72,17 @@ def tower_name(name: str, layout: Layout) -> str:
 
 
 def multimodal_config(family: str, text: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json around a text_config, with the top-level keys of a published one."""
+    """config.json around a text_config, with the top-level keys of a published one; its ids and its tower
+    are the tiny model's where the text is."""
+    config = _published_config(family, text)
+    if text.get("vocab_size") == VOCABULARY:
+        end = "index" if family == "gemma3" else "id"
+        config |= {f"image_token_{end}": SOFT, f"boi_token_{end}": BEGIN, f"eoi_token_{end}": END}
+        config |= TINY_TOWERS[KINDS[family]]().config
+    return config
+
+
+def _published_config(family: str, text: Mapping[str, Any]) -> dict[str, Any]:
     common = {"model_type": family, "text_config": dict(text), "initializer_range": 0.02}
     if family == "gemma3":
         return common | {
@@ -122,7 +130,12 @@ def write_multimodal(
     }
     towers = {
         tower_name(name, layout): torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        for name, shape in TOWERS[family].items()
+        for name, shape in SOUND[family].items()
+    }
+    kind = KINDS[family]
+    towers |= {
+        tower_name(name.removeprefix("model."), layout): values.contiguous()
+        for name, values in tower_as_published(TINY_TOWERS[kind](), kind).items()
     }
     save_file({**towers, **text, **(extra or {})}, directory / "model.safetensors", {"format": "pt"})
     write_json(directory / "config.json", multimodal_config(family, source.architecture))

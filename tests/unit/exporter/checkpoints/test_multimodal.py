@@ -14,10 +14,12 @@ from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.multimodal import MULTIMODAL, read_text_config
 from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.errors import CheckpointError, ExportError, SpecError
+from exporter.models.components import TEXT_ALONE
 from exporter.models.published import published_spec
 from exporter.models.text.families import read_spec
 from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import (
+    IMAGES_LEFT_OUT,
     LAYOUTS,
     LEFT_OUT,
     TEXT_CONFIGS,
@@ -75,9 +77,30 @@ def test_a_config_of_text_alone_is_handed_on_untouched() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_towers_are_left_out_and_counted(tmp_path: Path, family: str, layout: Layout) -> None:
+def test_only_sound_is_left_out_of_text_and_images(tmp_path: Path, family: str, layout: Layout) -> None:
     write_multimodal(tmp_path, family, layout)
     assert HuggingFaceSource.open(tmp_path).left_out == LEFT_OUT[family]
+
+
+def test_towers_are_left_out_and_counted_where_text_is_wanted(tmp_path: Path, family: str) -> None:
+    write_multimodal(tmp_path, family, "inner")
+    both, text = HuggingFaceSource.open(tmp_path), HuggingFaceSource.open(tmp_path, TEXT_ALONE)
+    named = [each.split(",")[0] for each in text.left_out]
+    assert named == [*IMAGES_LEFT_OUT[family], *(each.split(",")[0] for each in LEFT_OUT[family])]
+    assert set(text.components) == {"text"}
+    assert text.tensors == {name: both.tensors[name] for name in text.tensors}
+
+
+@pytest.mark.parametrize("how", ["no tensors", "no config"])
+def test_a_text_model_saved_out_of_one_that_sees_is_a_text_model(tmp_path: Path, how: str) -> None:
+    write_multimodal(tmp_path, "gemma3", "outer")
+    if how == "no config":
+        edit_config(tmp_path, vision_config=None)
+    else:
+        stored = load_file(tmp_path / "model.safetensors")
+        text = {name: each for name, each in stored.items() if name.startswith("language_model")}
+        save_file(text, tmp_path / "model.safetensors")
+    assert set(HuggingFaceSource.open(tmp_path).components) == {"text"}
 
 
 def test_a_checkpoint_of_text_alone_leaves_nothing_out(tmp_path: Path) -> None:
