@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from exporter.lowering.coreml.lowering import CoreMlLowering
-from exporter.lowering.interface import ImageOrder
+from exporter.lowering.coreml.tower import write_tower
+from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.models.vision.spec import SiglipSpec, VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.processing import ImageMarks
+from runtimes.images.processing import ImageMarks, ImageProcessing
 from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.opening import ImageOpening, MilArithmetic
@@ -62,21 +63,38 @@ class SeeingRelease:
 
 @functools.cache
 def seeing(kind: str) -> SeeingRelease:
-    directory = tempfile.TemporaryDirectory()
-    root = Path(directory.name)
-    checkpoint = tiny_image_store(root, kind)
-    release = root / "release"
-    release.mkdir()
-    order = lowering_order(
-        checkpoint, root, context=CONTEXT, prefill_chunk=CHUNK, images=ImageOrder(processing(kind))
-    )
-    lowering = CoreMlLowering()
+    """Decoder and tower."""
+    directory, order = _ordered(kind)
+    lowering, release = CoreMlLowering(), Path(directory.name) / "release"
     (artifact,) = lowering.lower(order, release, silent)
     (encoder,) = lowering.encoders(order)
-    return SeeingRelease(kind, release, checkpoint, artifact, encoder, directory)
+    return SeeingRelease(kind, release, order.checkpoint, artifact, encoder, directory)
 
 
-def processing(kind: str) -> Any:
+@functools.cache
+def tower_alone(kind: str) -> SeeingRelease:
+    """The same without the decoder's package."""
+    directory, order = _ordered(kind)
+    release = Path(directory.name) / "release"
+    (encoder,) = CoreMlLowering().encoders(order)
+    write_tower(order.checkpoint.components["vision"], encoder, order, release, silent)
+    artifact = Artifact("text", "coreml", encoder.decoder, CONTEXT, 0, CHUNK, "all")
+    return SeeingRelease(kind, release, order.checkpoint, artifact, encoder, directory)
+
+
+def _ordered(kind: str) -> tuple[tempfile.TemporaryDirectory[str], LoweringOrder]:
+    """A directory with an empty `release` in it, and what is to be put there."""
+    directory = tempfile.TemporaryDirectory()
+    root = Path(directory.name)
+    (root / "release").mkdir()
+    images = ImageOrder(processing(kind))
+    checkpoint = tiny_image_store(root, kind)
+    return directory, lowering_order(
+        checkpoint, root, context=CONTEXT, prefill_chunk=CHUNK, images=images
+    )
+
+
+def processing(kind: str) -> ImageProcessing:
     spec = TINY_TOWERS[kind]().spec
     if isinstance(spec, SiglipSpec):
         return squashing(spec.image_size, spec.soft_tokens, MARKS)
