@@ -102,6 +102,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
                 sealed=True,
                 paths=_paths(asked, plan),
                 equalised=shop.source(plan),
+                encoders=manifest.encoders or (),
             )
             return validate_release(job, subject, shop.baselines)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,12 @@ from exporter.commands.before_work import quieten
 from exporter.commands.shared_options import TRACEBACK, as_directory
 from exporter.exits import exit_codes
 from runtimes.formats import FORMATS, Format
+
+if TYPE_CHECKING:
+    from exporter.running.placed_release import PlacedRelease
+    from exporter.running.prompt_tokens import Speech
+    from exporter.running.sampling import Choose
+    from runtimes.session import Session
 
 
 def _as_temperature(
@@ -71,11 +77,21 @@ def _as_prompt(context: click.Context, parameter: click.Parameter, value: str) -
 @click.option(
     "--no-template", is_flag=True, help="Give the prompt as it is, though there is a chat template."
 )
+@click.option(
+    "--image",
+    "images",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A picture that PROMPT is about; once for each. They come before the text, or where PROMPT has "
+    "the model's placeholders, such as <start_of_image> or <|image|>.",
+)
 @TRACEBACK
 def run_prompt_command(directory: Path, prompt: str, traceback: bool, **asked: Any) -> None:
     """Continue PROMPT with an artifact of the release in DIRECTORY, on this machine.
 
     Where the model has a chat template the prompt is a user's turn; a base model goes on with the text.
+    With --image it is about pictures, which the artifact's image tower sees.
     Prints what the model says as it says it, until a stop token, --max-tokens or the end of the context.
     A light install with one runtime does: pip install '.[run,run-onnx]' or '.[run,run-litert]'.
     """
@@ -83,26 +99,15 @@ def run_prompt_command(directory: Path, prompt: str, traceback: bool, **asked: A
     with exit_codes(traceback):
         quieten()
         from exporter.errors import UsageError
-        from exporter.running.generation import continued, require_room_after, text_of
-        from exporter.running.placed_release import PlacedRelease, first_that_opens
-        from exporter.running.prompt_tokens import speech_of
-        from exporter.running.sampling import sampler
+        from exporter.running.placed_release import PlacedRelease
 
         if flags.seed is not None and flags.temperature is None:
             raise UsageError("--seed", "changes nothing without --temperature", "give both, or neither")
         release = PlacedRelease.open(directory)
-        artifacts = release.decoders(flags.format)
-        speech = speech_of(release)
-        tokens = speech.prompt(prompt, plain=flags.no_template)
-        for remark in speech.remarks:
-            _note(remark)
-        with first_that_opens(release, artifacts, _note) as (_, session):
-            require_room_after(session, tokens)
-            choose = sampler(flags.temperature or 0.0, flags.seed)
-            said = continued(session, tokens, choose, speech.tokens.stop_tokens)
-            _write(text_of(islice(said, min(flags.max_tokens, sys.maxsize)), speech.tokenizer))
-            if session.position == session.facts.context:
-                _note(f"The context of {session.facts.context} tokens ended here.")
+        if flags.images:
+            _run_with_images(release, prompt, flags)
+        else:
+            _run(release, prompt, flags)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,58 @@ class RunFlags:
     temperature: float | None
     seed: int | None
     no_template: bool
+    images: tuple[Path, ...]
+
+    @property
+    def choose(self) -> Choose:
+        from exporter.running.sampling import sampler
+
+        return sampler(self.temperature or 0.0, self.seed)
+
+
+def _run(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
+    from exporter.running.generation import continued, require_room_after
+    from exporter.running.placed_release import first_that_opens
+    from exporter.running.prompt_tokens import speech_of
+
+    artifacts = release.decoders(flags.format)
+    speech = speech_of(release)
+    tokens = speech.prompt(prompt, plain=flags.no_template)
+    _tell(speech.remarks)
+    with first_that_opens(release, artifacts, _note) as (_, session):
+        require_room_after(session, tokens)
+        said = continued(session, tokens, flags.choose, speech.tokens.stop_tokens)
+        _say(said, speech, session, flags)
+
+
+def _run_with_images(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
+    from exporter.checkpoints.tokenizer.image_spelling import ImageSpelling
+    from exporter.running import images_shown
+    from exporter.running.generation import continued_with_images
+    from exporter.running.prompt_tokens import speech_of
+    from runtimes.images.processing import read_processing
+
+    openings = images_shown.towers(release, flags.format)
+    processing = read_processing(release.directory)
+    shown = images_shown.prepared_images(flags.images, processing)
+    speech = speech_of(release)
+    spelling = ImageSpelling.of(processing.marks, speech.tokenizer)
+    asked = speech.image_prompt(prompt, shown.rows, spelling, plain=flags.no_template)
+    images_shown.require_room_for_images(openings[0].artifact.context, asked, shown.rows)
+    _tell((*speech.remarks, *shown.remarks))
+    with images_shown.first_that_sees(release, openings, shown.images, _note) as (session, rows):
+        placed = images_shown.placed(asked, rows)
+        stops = speech.tokens.stop_tokens
+        said = continued_with_images(session, asked.tokens, placed, flags.choose, stops)
+        _say(said, speech, session, flags)
+
+
+def _say(said: Iterator[int], speech: Speech, session: Session, flags: RunFlags) -> None:
+    from exporter.running.generation import text_of
+
+    _write(text_of(islice(said, min(flags.max_tokens, sys.maxsize)), speech.tokenizer))
+    if session.position == session.facts.context:
+        _note(f"The context of {session.facts.context} tokens ended here.")
 
 
 def _write(pieces: Iterator[str]) -> None:
@@ -134,6 +191,11 @@ def _write(pieces: Iterator[str]) -> None:
         raise
     out.write("\n")
     out.flush()
+
+
+def _tell(remarks: Iterable[str]) -> None:
+    for remark in remarks:
+        _note(remark)
 
 
 def _note(words: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,11 +147,22 @@ class Lowering(Protocol):
         ...
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
-        """Every matrix as the written file holds it, chunk by chunk, read from its bytes alone."""
+        """Every matrix as the written file holds it, chunk by chunk, read from its bytes alone. An artifact
+        whose path is a tower's is read too."""
         ...
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> Artifact | RouteRunner:
         """Derive from the written artifact the same graph with dequantised float weights, under
         `out`: an artifact to be run as the original is, its path relative to `out`, or what runs itself
         (and uses `out` while it does). Used by validation only, never shipped."""
+        ...
+
+
+@runtime_checkable
+class MakesTowerTwins(Protocol):
+    """A lowering whose image towers have a float twin that its driver opens as it does the tower."""
+
+    def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
+        """Derive from the written tower the same graph with dequantised float weights, under `out`; its
+        path is relative to that. Raises LoweringError."""
         ...

@@ -9,44 +9,36 @@ pictures before they are prepared, nor about what rows are used for (`merged_pro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, assert_never
 
 import numpy as np
 import torch
 from accelerate import init_empty_weights  # type: ignore[import-untyped]  # ships no types
 from torch import Tensor, nn
 
-from exporter.errors import ReferenceModelError
-from exporter.models.vision.spec import VisionSpec
+from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
 from exporter.reference.lending import Lender
 from exporter.reference.tower_weights import AXES, CONVOLUTION, TABLES, TowerWeights, canonical_name
 from exporter.reference.weights import ReferenceWeights
 from runtimes.images.prepared import ImageRows, PreparedImage
+
+ATTENTION = "sdpa"  # eager scores of 4096 patches are a gigabyte
 
 Forward = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
 """(modules, pixels, positions) to rows [soft tokens, text's width]."""
 
 
 class ReferenceTower:
-    """transformers' tower of `config`, which is vision_config as config.json has it. spec: for what stands
-    elsewhere (the text model's width, Gemma 3's soft tokens) and for how many rows of positions are kept.
+    """transformers' tower of these numbers, which `models.vision.families` read from config.json.
 
-    In float32. Raises ReferenceModelError for a kind of tower that is not known, and where the weights have
-    no tensor of that name and size.
+    In float32.
     """
 
-    def __init__(self, weights: ReferenceWeights, config: Mapping[str, Any], spec: VisionSpec) -> None:
-        kind = config.get("model_type")
-        if kind not in _TOWERS:
-            raise ReferenceModelError(
-                f"vision_config of {weights.description}",
-                f"is a {kind}, and transformers' modules are known of {', '.join(_TOWERS)}",
-                "export with --components text",
-            )
-        make, self._forward = _TOWERS[kind]
+    def __init__(self, weights: ReferenceWeights, spec: VisionSpec) -> None:
         with init_empty_weights(include_buffers=False):  # parameters have no storage, RoPE tables do
-            self.modules: nn.Module = make(dict(config), spec).eval()
+            self.modules, self._forward = _modules(spec)
+            self.modules.eval()
         owned = {
             f"{prefix}.{local}": (module, local, tensor)
             for prefix, module in self.modules.named_modules()
@@ -93,20 +85,42 @@ def _saved(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(recurse=False), *buffers]
 
 
-def _siglip(config: dict[str, Any], spec: Any) -> nn.Module:
+def _modules(spec: VisionSpec) -> tuple[nn.Module, Forward]:
+    match spec:
+        case SiglipSpec():
+            return _siglip(spec), _siglip_rows
+        case PatchTowerSpec():
+            return _patch_tower(spec), _patch_tower_rows
+        case PatchEmbedderSpec():
+            return _patch_embedder(spec), _patch_embedder_rows
+        case _:
+            assert_never(spec)
+
+
+def _siglip(spec: SiglipSpec) -> nn.Module:
     from transformers import Gemma3Config, SiglipVisionModel
     from transformers.models.gemma3.modeling_gemma3 import Gemma3MultiModalProjector
 
-    whole = Gemma3Config(
+    config = Gemma3Config(
         text_config={"hidden_size": spec.text_hidden_size},
-        vision_config=config | {"vision_use_head": False},  # the head pools what Gemma 3 does not look at
+        vision_config={
+            "model_type": spec.model_type,
+            "hidden_size": spec.hidden_size,
+            "intermediate_size": spec.intermediate_size,
+            "num_hidden_layers": spec.layers,
+            "num_attention_heads": spec.heads,
+            "image_size": spec.image_size,
+            "patch_size": spec.patch_size,
+            "layer_norm_eps": spec.norm_eps,
+            "vision_use_head": False,  # it pools what Gemma 3 does not look at
+        },
         mm_tokens_per_image=spec.soft_tokens,
     )
-    whole.vision_config._attn_implementation = "sdpa"  # scores of 4096 patches are a gigabyte otherwise
+    config.vision_config._attn_implementation = ATTENTION
     return nn.ModuleDict(
         {
-            "vision_tower": SiglipVisionModel(whole.vision_config),
-            "multi_modal_projector": Gemma3MultiModalProjector(whole),
+            "vision_tower": SiglipVisionModel(config.vision_config),
+            "multi_modal_projector": Gemma3MultiModalProjector(config),
         }
     )
 
@@ -117,17 +131,34 @@ def _siglip_rows(modules: Any, pixels: Tensor, positions: Tensor | None) -> Tens
     return rows
 
 
-def _patch_tower(config: dict[str, Any], spec: Any) -> nn.Module:
+def _patch_tower(spec: PatchTowerSpec) -> nn.Module:
     from transformers import Gemma4Config
     from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder, Gemma4VisionModel
 
-    whole = Gemma4Config(text_config={"hidden_size": spec.text_hidden_size}, vision_config=config)
-    whole.vision_config.position_embedding_size = spec.positions
-    whole.vision_config._attn_implementation = "sdpa"
+    config = Gemma4Config(
+        text_config={"hidden_size": spec.text_hidden_size},
+        vision_config={
+            "model_type": spec.model_type,
+            "hidden_size": spec.hidden_size,
+            "intermediate_size": spec.intermediate_size,
+            "num_hidden_layers": spec.layers,
+            "num_attention_heads": spec.heads,
+            "num_key_value_heads": spec.heads,
+            "head_dim": spec.head_dim,
+            "patch_size": spec.patch_size,
+            "pooling_kernel_size": spec.kernel,
+            "rms_norm_eps": spec.norm_eps,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": spec.theta},
+            "position_embedding_size": spec.positions,
+            "use_clipped_linears": spec.clipped,
+            "standardize": spec.standardize,
+        },
+    )
+    config.vision_config._attn_implementation = ATTENTION
     return nn.ModuleDict(
         {
-            "vision_tower": Gemma4VisionModel(whole.vision_config),
-            "embed_vision": Gemma4MultimodalEmbedder(whole.vision_config, whole.text_config),
+            "vision_tower": Gemma4VisionModel(config.vision_config),
+            "embed_vision": Gemma4MultimodalEmbedder(config.vision_config, config.text_config),
         }
     )
 
@@ -138,32 +169,26 @@ def _patch_tower_rows(modules: Any, pixels: Tensor, positions: Tensor | None) ->
     return rows
 
 
-def _patch_embedder(config: dict[str, Any], spec: Any) -> nn.Module:
+def _patch_embedder(spec: PatchEmbedderSpec) -> nn.Module:
     from transformers.models.gemma4_unified.configuration_gemma4_unified import (
         Gemma4UnifiedTextConfig,
         Gemma4UnifiedVisionConfig,
     )
     from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedVisionEmbedder
 
-    own = {key: value for key, value in config.items() if key != "model_type"}
-    own["mm_posemb_size"] = spec.positions
-    return nn.ModuleDict(
-        {
-            "vision_embedder": Gemma4UnifiedVisionEmbedder(
-                Gemma4UnifiedVisionConfig(**own), Gemma4UnifiedTextConfig(hidden_size=spec.text_hidden_size)
-            )
-        }
+    config = Gemma4UnifiedVisionConfig(
+        patch_size=spec.patch_size,
+        pooling_kernel_size=spec.kernel,
+        mm_embed_dim=spec.width,
+        mm_posemb_size=spec.positions,
+        rms_norm_eps=spec.norm_eps,
+        output_proj_dims=spec.width,
     )
+    text = Gemma4UnifiedTextConfig(hidden_size=spec.text_hidden_size)
+    return nn.ModuleDict({"vision_embedder": Gemma4UnifiedVisionEmbedder(config, text)})
 
 
 def _patch_embedder_rows(modules: Any, pixels: Tensor, positions: Tensor | None) -> Tensor:
     found = modules["vision_embedder"](pixel_values=pixels, image_position_ids=positions)
     rows: Tensor = found.pooler_output[0]
     return rows
-
-
-_TOWERS: dict[str, tuple[Callable[[dict[str, Any], Any], nn.Module], Forward]] = {
-    "siglip_vision_model": (_siglip, _siglip_rows),
-    "gemma4_vision": (_patch_tower, _patch_tower_rows),
-    "gemma4_unified_vision": (_patch_embedder, _patch_embedder_rows),
-}

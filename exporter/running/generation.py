@@ -13,6 +13,7 @@ import numpy as np
 from exporter.errors import UsageError
 from exporter.running.sampling import Choose
 from runtimes.errors import ArtifactError
+from runtimes.images.session import ImageSession, PlacedImage
 from runtimes.session import Session
 
 REPLACED = "\ufffd"  # what a tokenizer writes for bytes that are no character, yet or at all
@@ -37,10 +38,24 @@ def continued(
 
     prompt: at least one token. Raises ArtifactError for logits that are not finite.
     """
-    stops = frozenset(stop_tokens)
     if len(prompt) > 1:
         session.prefill(np.array(prompt[:-1], np.int32))
-    token = prompt[-1]
+    yield from _after(session, prompt[-1], choose, frozenset(stop_tokens))
+
+
+def continued_with_images(
+    session: ImageSession,
+    prompt: Sequence[int],
+    images: Sequence[PlacedImage],
+    choose: Choose,
+    stop_tokens: Iterable[int],
+) -> Iterator[int]:
+    """`continued`, of a prompt with images. None is its last token: an end mark stands behind each."""
+    session.prefill_with_images(np.array(prompt[:-1], np.int32), images)
+    yield from _after(session, prompt[-1], choose, frozenset(stop_tokens))
+
+
+def _after(session: Session, token: int, choose: Choose, stops: frozenset[int]) -> Iterator[int]:
     while session.position < session.facts.context:
         logits = session.decode(token)
         if not np.isfinite(logits).all():

@@ -13,7 +13,7 @@ from pathlib import Path
 from exporter.errors import UsageError
 from runtimes.errors import ArtifactError, RuntimeUnavailable
 from runtimes.formats import Format
-from runtimes.manifest import Artifact, FileEntry, Manifest, read_manifest
+from runtimes.manifest import Artifact, EncoderArtifact, FileEntry, Manifest, read_manifest
 from runtimes.open import open_session
 from runtimes.session import Session
 
@@ -45,12 +45,13 @@ class PlacedRelease:
             )
         return found
 
-    def files_of(self, artifact: Artifact) -> tuple[FileEntry, ...]:
+    def files_of(self, artifact: Artifact | EncoderArtifact) -> tuple[FileEntry, ...]:
         """Those of a package, or the file and what lies beside it under its name: ONNX keeps its weights
-        there."""
-        return tuple(each for each in self.manifest.files if each.path.startswith(artifact.path))
+        there. Of a tower, its decoder's too."""
+        begun = (artifact.path,) if isinstance(artifact, Artifact) else (artifact.path, artifact.decoder)
+        return tuple(each for each in self.manifest.files if each.path.startswith(begun))
 
-    def require_whole(self, artifact: Artifact) -> None:
+    def require_whole(self, artifact: Artifact | EncoderArtifact) -> None:
         """Raise ArtifactError where a file of it is missing or of another size than the manifest says."""
         for entry in self.files_of(artifact):
             path = self.directory / entry.path

@@ -1,17 +1,20 @@
 """A prompt as the model of a release is given it: in its chat template where it has one, `<bos>` once.
 
-The template is a stranger's program and rendered in a process of its own, as when the release was made. Not
-about what comes back (`generation`).
+The template is a stranger's program and rendered in a process of its own, as when the release was made.
+Images stand in it as transformers' processors have them (`image_spelling`). Not about what comes back
+(`generation`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template
+from exporter.checkpoints.tokenizer.image_spelling import ImageSpelling
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
 from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
 from exporter.checkpoints.tokenizer.turn_end import better, messages_of
@@ -23,6 +26,14 @@ from runtimes.manifest import TokensEntry
 
 TOKENIZER_NAME = "tokenizer.json"
 OLDER = "the release was made before its stop tokens were kept: generation stops at {name} alone"
+
+
+@dataclass(frozen=True)
+class ImagePrompt:
+    """tokens: with the soft token where rows of images go. starts: the first place of each image."""
+
+    tokens: list[int]
+    starts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,29 +52,63 @@ class Speech:
 
         Raises TokenizerError where the template does not render it.
         """
-        begun = text if plain or self.template is None else self._rendered(self.template, text)
-        ids: list[int] = self.tokenizer.encode(begun, add_special_tokens=False).ids
+        if plain or self.template is None:
+            return self._tokens(text)
+        turns = (("user", text),)
+        shown = self._render(self.template, (messages_of(turns, False), messages_of(turns, True)))
+        return self._tokens(_rendered(better(turns, *shown)))
+
+    def image_prompt(
+        self, text: str, rows: Sequence[int], spelling: ImageSpelling, plain: bool = False
+    ) -> ImagePrompt:
+        """Tokens of a prompt with images, where its placeholders are or before it. rows: of each image.
+
+        Raises as `prompt`, and UsageError for a text that itself writes what stands for images.
+        """
+        if plain or self.template is None:
+            return self._with_images(spelling.begun(text, len(rows)), rows, spelling)
+        message = {"role": "user", "content": spelling.parts(text, len(rows))}
+        return self.conversation([message], rows, spelling)
+
+    def conversation(
+        self, messages: Sequence[Mapping[str, Any]], rows: Sequence[int], spelling: ImageSpelling
+    ) -> ImagePrompt:
+        """Tokens of messages as transformers takes them, with {"type": "image"} among their parts."""
+        assert self.template is not None
+        (shown,) = self._render(self.template, (messages,))
+        return self._with_images(_rendered(shown), rows, spelling)
+
+    def _with_images(self, text: str, rows: Sequence[int], spelling: ImageSpelling) -> ImagePrompt:
+        tokens = self._tokens(spelling.expanded(text, rows))
+        return ImagePrompt(tokens, spelling.starts(tokens, rows))
+
+    def _tokens(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         bos = self.tokens.bos_token
         return ids if ids[:1] == [bos] else [bos, *ids]
 
-    def _rendered(self, template: str, text: str) -> str:
+    def _render(
+        self, template: str, conversations: Sequence[Sequence[Mapping[str, Any]]]
+    ) -> tuple[str | Unrendered, ...]:
         if find_spec("jinja2") is None:
             raise RuntimeUnavailable(
                 "jinja2, which renders the chat template, is not installed; install gemma-export[run]"
             )
-        turns = (("user", text),)
         contexts = [
-            {"messages": messages_of(turns, as_parts), "add_generation_prompt": True, **self.special}
-            for as_parts in (False, True)
+            {"messages": list(messages), "add_generation_prompt": True, **self.special}
+            for messages in conversations
         ]
-        shown = better(turns, *render_each(template, contexts))
-        if isinstance(shown, Unrendered):
-            raise TokenizerError(
-                "the chat template",
-                f"does not render the prompt ({plain_excerpt(shown.why)})",
-                "write the prompt as the model expects it, and give it with --no-template",
-            )
-        return shown
+        return render_each(template, contexts)
+
+
+def _rendered(shown: str | Unrendered) -> str:
+    if isinstance(shown, Unrendered):
+        raise TokenizerError(
+            "the chat template",
+            f"does not render the prompt ({plain_excerpt(shown.why)})",
+            "write the prompt as the model expects it, and give it with --no-template",
+        )
+    return shown
 
 
 def speech_of(release: PlacedRelease) -> Speech:

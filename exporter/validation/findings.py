@@ -12,14 +12,23 @@ from pathlib import Path
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.family import Driver
+from exporter.formats.image_driver import ImageDriver, image_drivers_of
 from exporter.formats.table import drivers_of, paths_of
 from exporter.planning.plan import Plan
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.reference.peak import Peak
-from exporter.validation.report import ArtifactRun, Comparison, CopyRun, DomainAgreement, Gate, PathRun
+from exporter.validation.report import (
+    ArtifactRun,
+    Comparison,
+    CopyRun,
+    DomainAgreement,
+    Gate,
+    ImageInput,
+    PathRun,
+)
 from exporter.validation.weight_errors import WeightError
 from runtimes.formats import Format
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class ReleaseUnderTest:
 
     directory: where it is. artifacts: paths in them are relative to it. plan, checkpoint: what they were
     made by and from. sealed: hold the files to the manifest's digests as well. drivers: ways to run them.
-    paths: ways beside these, those executed here and those not. equalised: the source its codes were found
+    paths: ways beside these, those executed here and those not. encoders, image_drivers: towers for images
+    and ways to run them; none where it takes text alone. equalised: the source its codes were found
     for, None where that is the job's own.
     """
 
@@ -40,6 +50,8 @@ class ReleaseUnderTest:
     drivers: Callable[[Format], tuple[Driver, ...]] = drivers_of
     paths: Callable[[Format], tuple[ExecutionPath, ...]] = paths_of
     equalised: CheckpointSource | None = None
+    encoders: tuple[EncoderArtifact, ...] = ()
+    image_drivers: Callable[[Format], tuple[ImageDriver, ...]] = image_drivers_of
 
 
 @dataclass
@@ -54,5 +66,6 @@ class Findings:
     copying: list[CopyRun] = field(default_factory=list)
     paths: list[PathRun] = field(default_factory=list)
     activations: list[Peak] = field(default_factory=list)
+    images: ImageInput | None = None
     not_checked: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)

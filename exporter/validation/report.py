@@ -20,7 +20,7 @@ from exporter.validation.weight_errors import WeightError
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 7
+REPORT_SCHEMA_VERSION = 8
 
 Kind = Literal[
     "files",
@@ -38,6 +38,7 @@ Kind = Literal[
     "template",
     "path",
     "range",
+    "images",
 ]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
 and returns finite numbers. weights: integers and scales read back from the artifact against the quantised
@@ -51,7 +52,9 @@ is chosen where facts from far back are asked for, an artifact against transform
 checkpoint and that against the original one. template: prompts rendered by the artifact's runtime against
 transformers' rendering. path: the artifact on a GPU, in a browser or on an emulated processor, against its
 twin or this machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a
-graph holds them, against what half precision holds. Never merged."""
+graph holds them, against what half precision holds. images: rows of the image tower against transformers'
+towers, logits and answers behind pictures against transformers on the quantised checkpoint, and that a
+blind run differs. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +191,49 @@ class PathRun:
 
 
 @dataclass(frozen=True)
+class PictureRun:
+    """What a tower made of one picture. largest, relative, cosine: as `image_rows.RowsApart` has them,
+    against transformers on the quantised tower. seconds: of the tower, of this machine. answer: what was
+    said about the picture; None where nothing was asked."""
+
+    picture: str
+    soft_tokens: int
+    largest: float
+    relative: float
+    cosine: float
+    seconds: float | None
+    answer: GreedyRun | None
+
+
+@dataclass(frozen=True)
+class ImageRun:
+    """artifact: the tower's; None for transformers on the quantised tower, against the original one."""
+
+    artifact: str | None
+    subject: str
+    pictures: tuple[PictureRun, ...]
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """A release that takes images. soft_tokens: of one picture, at most. taken_by, not_by: its artifacts
+    that do and those that take text alone."""
+
+    soft_tokens: int
+    taken_by: tuple[str, ...]
+    not_by: tuple[str, ...]
+    runs: tuple[ImageRun, ...]
+
+
+@dataclass(frozen=True)
 class ValidationReport:
-    """The whole of it. left_out: parts of the checkpoint that are not the text model, a phrase each.
+    """The whole of it. left_out: parts of the checkpoint that are not in the release, a phrase each.
     remarks: how the checkpoint was read where it does not say it all itself, a sentence each.
     devices: what is predicted of the devices it is meant for, none where a release is checked again.
     paths: every execution path of every artifact, those that were not executed too.
     copying: answers by subject and distance; empty where the context was too short to ask.
     activations: how large values became in transformers on the quantised checkpoint, over both texts.
+    images: None for a release of text alone.
     domains: what quantising costs each language, code and chat; empty where they were not compared.
     weights: how the matrices came to be; weight_errors: how far each is from what it was quantised from.
     Both empty where the quantised checkpoint is not at hand.
@@ -222,6 +261,7 @@ class ValidationReport:
     copying: tuple[CopyRun, ...]
     paths: tuple[PathRun, ...]
     activations: tuple[Peak, ...]
+    images: ImageInput | None
     not_checked: tuple[str, ...]
     timings: tuple[Timing, ...]
 

@@ -7,7 +7,7 @@ are stored; each lowering reads its own files back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from exporter.lowering.interface import StoredRows
 from exporter.quantization.store.checkpoint import IntegerMatrix, Matrix, QuantizedCheckpoint
+from runtimes.manifest import ComponentName
 
 
 def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> int:
@@ -22,23 +23,27 @@ def differing_numbers(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpo
     return differing_by_matrix(stored, checkpoint).total()
 
 
-def differing_by_matrix(stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint) -> Counter[str]:
-    """How many numbers differ in each matrix of the text model that is not wholly the checkpoint's.
+def differing_by_matrix(
+    stored: Iterable[StoredRows], checkpoint: QuantizedCheckpoint, component: ComponentName = "text"
+) -> Counter[str]:
+    """How many numbers differ in each matrix of a component that is not wholly the checkpoint's.
 
-    A row that is absent, or of a matrix the checkpoint does not have, counts with all its entries.
+    A row that is absent, or of a matrix the checkpoint does not have, counts with all its entries; those of
+    other components are passed over.
     """
-    text = checkpoint.components["text"]
-    seen = {name: np.zeros(matrix.shape[0], np.bool_) for name, matrix in text.matrices.items()}
+    matrices: Mapping[str, Matrix] = checkpoint.components[component].matrices
+    seen = {name: np.zeros(matrix.shape[0], np.bool_) for name, matrix in matrices.items()}
     differing = Counter[str]()
     for rows in stored:
-        matrix = text.matrices.get(rows.weight)
+        matrix = matrices.get(rows.weight)
         if matrix is None:
             # Norms may come too: they are not matrices, and lowerings fold them in their own ways.
-            differing[rows.weight] += 0 if rows.weight in text.vectors else _entries(rows)
+            known = rows.weight in checkpoint.vectors or rows.weight in checkpoint.matrices
+            differing[rows.weight] += 0 if known else _entries(rows)
             continue
         differing[rows.weight] += _differences(rows, matrix)
         seen[rows.weight][rows.start : rows.start + _count(rows)] = True
-    for name, matrix in text.matrices.items():
+    for name, matrix in matrices.items():
         differing[name] += int((~seen[name]).sum()) * matrix.shape[1]
     return +differing
 

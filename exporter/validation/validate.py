@@ -5,8 +5,9 @@
     (3) the references' logits and their answers about facts from far back, and the price of quantisation
         between them, as a whole, for each language and for each matrix
     (4) every artifact: weights, twin, execution paths, itself
-    (5) whether half precision holds what the graphs compute
-    (6) the references' opinion of the greedy tokens
+    (5) images, where the release takes any                                     image_check
+    (6) whether half precision holds what the graphs compute
+    (7) the references' opinion of the greedy tokens
 Everything big lies in a scratch directory that is deleted in any case. Memory holds one model's
 session, or one matrix of the reference, at a time. Not about how the result looks.
 """
@@ -38,6 +39,7 @@ from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import count_gate, quality_gates
 from exporter.validation.greedy import agreed_tokens
+from exporter.validation.image_check import check_images
 from exporter.validation.left_open import left_open
 from exporter.validation.range_check import range_gates
 from exporter.validation.report import (
@@ -90,9 +92,11 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
             )
         ]
         # (5)
+        check_images(job, release, Path(scratch), findings)
+        # (6)
         findings.activations += baselines.peaks(release.checkpoint)
         findings.gates += _range_gates(job, release, findings)
-        # (6)
+        # (7)
         with job.stopwatch.step("greedy tokens judged"):
             findings.runs += _runs(job, executed)
     return _report(job, release, text, findings)
@@ -181,6 +185,7 @@ def _report(
         copying=tuple(findings.copying),
         paths=tuple(findings.paths),
         activations=tuple(findings.activations),
+        images=findings.images,
         not_checked=(*findings.not_checked, *left_open(findings.gates, findings.paths)),
         timings=job.stopwatch.timings(),
     )

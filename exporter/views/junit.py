@@ -34,6 +34,7 @@ _STEPS: dict[Kind, str] = {
     "domain": "each language compared",
     "boundaries": f"the artifact{PART}boundaries",
     "range": "range",  # not timed
+    "images": "pictures",
 }
 """The validation's step that judges a kind, of an artifact's own or of the validation's: for all others it
 is the run of the artifact itself."""

@@ -23,6 +23,7 @@ from exporter.views.answer import (
     key_figures,
 )
 from exporter.views.detail_tables import run_table
+from exporter.views.image_wording import image_sentences, tower_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.short_names import ShortNames, short_names
 from exporter.views.table import Row, Table
@@ -78,6 +79,8 @@ def print_report(report: ValidationReport, console: Console) -> None:
                 (visible(greedy.text), "cyan"),
             )
         )
+    for sentence in (*image_sentences(report), *tower_sentences(report)):
+        console.print(Text(one_line(sentence)))
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
     console.print(Text("Not checked:", "bold"))

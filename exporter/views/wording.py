@@ -109,6 +109,13 @@ MEANINGS: dict[Kind, Meaning] = {
         "How far the largest values of the model on the texts stay below what half precision "
         "holds, kept as small as the file's graph keeps them. A phone's GPU computes in half precision.",
     ),
+    "images": Meaning(
+        "Images",
+        "The image tower's stored weights, and the rows it makes of pictures against transformers' own "
+        "tower on the same quantised weights; next tokens behind pictures at several places, and answers "
+        "about them, against transformers; text alone as the file for text has it. A run that sees nothing "
+        "must differ.",
+    ),
 }
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
@@ -250,7 +257,8 @@ def left_out_sentence(report: ValidationReport) -> str | None:
     """What of the checkpoint is not in the release, None where all of it is."""
     if not report.left_out:
         return None
-    return f"The text model only. Left out of the checkpoint: {'; '.join(report.left_out)}."
+    held = "The text model only" if report.images is None else "Text and images"
+    return f"{held}. Left out of the checkpoint: {'; '.join(report.left_out)}."
 
 
 def checkpoint_sentences(report: ValidationReport) -> tuple[str, ...]:

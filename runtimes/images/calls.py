@@ -45,8 +45,7 @@ def require_placed(tokens: Tokens, images: Sequence[PlacedImage], soft: int, wid
             )
         if not expected[image.start : image.stop].all():
             raise SessionError(
-                f"image {number} stands where tokens are not {soft}; write that id once for each of its "
-                "rows"
+                f"image {number} stands where tokens are not {soft}; write that id for each of its rows"
             )
         expected[image.start : image.stop] = False
         end = image.stop

@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]  # [height, width, rgb]
 BILINEAR, BICUBIC = 2, 3  # as Pillow numbers its filters
 
 
-def prepare(pixels: Pixels, processing: ImageProcessing) -> PreparedImage:
+def prepared_image(pixels: Pixels, processing: ImageProcessing) -> PreparedImage:
     """A picture of any size, of at least one pixel, as the tower of the release takes it."""
     if processing.square is not None:
         return PreparedImage(_squashed(pixels, processing.square), None, processing.soft_tokens)

@@ -22,6 +22,7 @@ PROCESSING_SCHEMA_VERSION = 1
 LARGEST_PROCESSING = 1 << 20  # bytes; a real one has half a KB
 # What no model comes near; a stranger's file must not ask for gigabytes.
 LONGEST_SIDE, MOST_SOFT_TOKENS = 4096, 1 << 14
+MOST_PIXELS_MADE = LONGEST_SIDE**2
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ def _check(found: ImageProcessing) -> None:
     if found.patches is not None:
         for name in ("patch_size", "kernel"):
             _require_within(f"$.patches.{name}", getattr(found.patches, name), 1, 64)
+        square = (found.patches.patch_size * found.patches.kernel) ** 2
+        if square * found.soft_tokens > MOST_PIXELS_MADE:
+            raise RecordError("$.soft_tokens", f"of {square} pixels each are more than {MOST_PIXELS_MADE}")
 
 
 def _require_within(at: str, value: int, least: int, most: int) -> None:

@@ -37,16 +37,16 @@ class OnnxSession:
 
     def __init__(self, path: Path, threads: int | None = None, vocab_size: int | None = None) -> None:
         self._session: onnxruntime.InferenceSession | None = inference_session(path, threads)
-        facts = _facts(path, self._session, _onnxruntime().__version__)
-        self._width = facts.vocab_size
-        self._facts = replace(facts, vocab_size=vocab_size or self._width)
+        facts = _facts(path, self._session, runtime_version())
+        self._logits_width = facts.vocab_size
+        self._facts = replace(facts, vocab_size=vocab_size or self._logits_width)
         context = self._facts.context
         self._binding: Any = self._session.io_binding()
-        self._token_buffer = np.zeros(self._facts.prefill_chunk, np.int64)
+        self._wanted = {value.name for value in self._session.get_inputs()}
         self._mask = np.ones(context, np.int64)
         self._caches: list[NDArray[np.float32]] = []
         self._grown: dict[str, NDArray[np.float32]] | None = None
-        if self._session.get_modelmeta().custom_metadata_map.get(f"{METADATA}cache") == GROWS:
+        if self.metadata.get(f"{METADATA}cache") == GROWS:
             self._grown = self._empty()
         else:
             for name, (heads, width) in self._cache_sides():
@@ -61,6 +61,14 @@ class OnnxSession:
     def position(self) -> int:
         return self._position
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the graph says of itself."""
+        self._refuse_closed()
+        assert self._session is not None
+        found: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return found
+
     def reset(self) -> None:
         # Attention reads no position it has not been given: old keys need no clearing.
         if self._grown is not None:
@@ -72,7 +80,7 @@ class OnnxSession:
         ids = self._facts.tokens_at(self._position, tokens)
         step = self._facts.prefill_chunk
         every = self._facts.prefill_logits == "all"
-        logits = np.empty((len(ids) if every else 1, self._width), np.float32)
+        logits = np.empty((len(ids) if every else 1, self._logits_width), np.float32)
         for start in range(0, len(ids), step):
             chunk = ids[start : start + step]
             self._run(chunk, logits[start : start + len(chunk)] if every else logits)
@@ -81,7 +89,7 @@ class OnnxSession:
     def decode(self, token: int) -> NDArray[np.float32]:
         self._refuse_closed()
         tokens = self._facts.token_at(self._position, token)
-        logits = np.empty((1, self._width), np.float32)
+        logits = np.empty((1, self._logits_width), np.float32)
         self._run(tokens, logits)
         row: NDArray[np.float32] = logits[0]
         return row
@@ -122,26 +130,30 @@ class OnnxSession:
     def _run(self, tokens: Tokens, logits: Logits) -> None:
         """One call of the graph: tokens appended, their logits [kept, vocab] written in place."""
         assert self._session is not None
-        count, total = len(tokens), self._position + len(tokens)
+        inputs = self._inputs(tokens)
         if self._grown is not None:
-            self._grow(self._grown, tokens, logits)
-            self._position = total
-            return
-        self._token_buffer[:count] = tokens
-        binding = self._binding
-        binding.bind_input("input_ids", "cpu", 0, np.int64, (1, count), self._token_buffer.ctypes.data)
-        binding.bind_input("attention_mask", "cpu", 0, np.int64, (1, total), self._mask.ctypes.data)
-        binding.bind_output("logits", "cpu", 0, np.float32, (1, *logits.shape), logits.ctypes.data)
-        self._session.run_with_iobinding(binding)
-        self._position = total
+            self._grow(self._grown, inputs, logits)
+        else:
+            binding = self._binding
+            for name, value in inputs.items():
+                place = ("cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+                binding.bind_input(name, *place)
+            binding.bind_output("logits", "cpu", 0, np.float32, (1, *logits.shape), logits.ctypes.data)
+            self._session.run_with_iobinding(binding)
+        self._position += len(tokens)
 
-    def _grow(self, caches: dict[str, NDArray[np.float32]], tokens: Tokens, logits: Logits) -> None:
-        """`_run` with caches that are given and returned."""
-        assert self._session is not None
+    def _inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
+        """What a call is given beside the caches, each contiguous."""
         mask = self._mask[: self._position + len(tokens)]
-        given = {"input_ids": tokens[None].astype(np.int64), "attention_mask": mask[None], **caches}
+        return {"input_ids": tokens[None].astype(np.int64), "attention_mask": mask[None]}
+
+    def _grow(
+        self, caches: dict[str, NDArray[np.float32]], inputs: dict[str, NDArray[Any]], logits: Logits
+    ) -> None:
+        """A call with caches that are given and returned."""
+        assert self._session is not None
         presents = {name: CACHE_OUTPUT + name.removeprefix(CACHE_INPUT) for name in caches}
-        found, *returned = self._session.run(["logits", *presents.values()], given)
+        found, *returned = self._session.run(["logits", *presents.values()], {**inputs, **caches})
         logits[:] = found[0]
         caches.update(zip(presents, returned, strict=True))
 
@@ -158,6 +170,11 @@ def inference_session(path: Path, threads: int | None = None) -> Any:
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({plain_excerpt(error)}); copy the release again"
         ) from error
+
+
+def runtime_version() -> str:
+    """Of the installed ONNX Runtime."""
+    return str(_onnxruntime().__version__)
 
 
 def _onnxruntime() -> Any:

@@ -12,7 +12,8 @@ import grimp
 import pytest
 
 EVERYWHERE = frozenset({"numpy"})
-# A device installs numpy and one vendor's runtime, and for pictures Pillow. flatbuffers comes with LiteRT's: it wrote the schema.
+# A device installs numpy, one vendor's runtime, and for pictures Pillow. flatbuffers comes with LiteRT's:
+# it wrote the schema.
 DRIVERS = {
     "runtimes.arm64": frozenset[str](),  # runs the others elsewhere
     "runtimes.coreml": frozenset({"coremltools"}),

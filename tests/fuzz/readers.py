@@ -9,7 +9,10 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile
@@ -27,6 +30,8 @@ from exporter.quantization.store.journal import read_record
 from exporter.resources import data_directory
 from exporter.views.json_report import from_json, to_json
 from runtimes.errors import RuntimesError
+from runtimes.images.picture import read_picture
+from runtimes.images.processing import read_processing
 from runtimes.litert.container import bundle_models
 from runtimes.litert.model_file import model_files
 from runtimes.manifest import read_manifest
@@ -36,6 +41,8 @@ from runtimes.strict_json import StrictJsonError, parse_json
 from tests.fuzz import checkpoint_files, sound_files
 from tests.fuzz.mutations import damaged_bytes, damaged_json
 from tests.golden.reports import passing
+from tests.image_processing import squashing
+from tests.pictures import noise
 from tests.unit.runtimes.test_manifest import MANIFEST
 from tests.unit.runtimes.test_recorded_calls import RECORD as RECORDED
 
@@ -99,6 +106,17 @@ def _read_package(path: Path) -> object:
     if refusals:
         raise refusals[0]
     return None
+
+
+def _picture(kind: str) -> Callable[[Path], Path]:
+    def content() -> bytes:
+        held = BytesIO()
+        frames = [Image.fromarray(noise(40, 24, seed)) for seed in (1, 2)]
+        several = {"save_all": True, "append_images": frames[1:]} if kind in ("GIF", "TIFF") else {}
+        frames[0].save(held, kind, **several)
+        return held.getvalue()
+
+    return _file("a.picture", content)
 
 
 def _read_gguf(path: Path) -> object:
@@ -170,6 +188,13 @@ READERS: Mapping[str, FuzzedReader] = {
     "manifest.json": FuzzedReader(
         _file("manifest.json", MANIFEST.to_json), lambda path: read_manifest(path.parent), True
     ),
+    "image_processing.json": FuzzedReader(
+        _file("image_processing.json", squashing().to_json), lambda path: read_processing(path.parent), True
+    ),
+    **{
+        f"picture, {kind}": FuzzedReader(_picture(kind), read_picture)
+        for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF")
+    },
     "recorded_calls.json": FuzzedReader(
         _file("recorded_calls.json", RECORDED.to_json),
         lambda path: read_recorded_calls(path.parent, MANIFEST), True,

@@ -36,6 +36,7 @@ from exporter.validation.verdict import Skipped, at_least, at_most
 from exporter.validation.weight_errors import WeightError
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
+from tests.golden.pictures import DECODER, image_gates, image_input
 
 LITERT, ONNX, COREML = "model.litertlm", "onnx/model.onnx", "coreml/model.mlpackage"
 ROUTE = "prefill in chunks of 128, then 128 decode steps"
@@ -259,6 +260,7 @@ def passing() -> ValidationReport:
         ),
         paths=paths,
         activations=(Peak("input_layernorm", "in", 5, 1.04e5), Peak("norm", "in", None, 6.6e4)),
+        images=None,
         not_checked=(
             "Core ML itself: no Mac took part; the package ran under MIL semantics in our evaluator.",
             *left_open(gates, paths),
@@ -327,6 +329,7 @@ def failing() -> ValidationReport:
         copying=(CopyRun(LITERT, f"artifact {HOSTILE}", 200, 9, 9, 5, 8, 3),),
         left_out=("vision tower, 417 M parameters", HOSTILE),
         remarks=(f"config.json leaves out {HOSTILE}.",),
+        images=image_input(HOSTILE, (HOSTILE,)),
         weights=(
             WeightOrigin("taken over", "Q4_0", "int4-g32", 181, None),
             WeightOrigin("requantised", "Q8_0", "int8-channel", 1, "litert cannot carry int8-g32"),
@@ -356,4 +359,15 @@ def inconclusive() -> ValidationReport:
     )
 
 
-REPORTS = {"passing": passing, "failing": failing, "inconclusive": inconclusive}
+def seeing() -> ValidationReport:
+    """The one that passes, of a release that takes images."""
+    report = passing()
+    return replace(
+        report,
+        comparisons=(*report.comparisons, comparison("images", DECODER, "ONNX Runtime", 0.0021, 0.98)),
+        gates=(*report.gates, *image_gates()),
+        images=image_input("The picture shows four squares.", (LITERT, COREML)),
+    )
+
+
+REPORTS = {"passing": passing, "failing": failing, "inconclusive": inconclusive, "seeing": seeing}

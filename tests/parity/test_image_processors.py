@@ -27,7 +27,7 @@ from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImagePr
 
 from runtimes.images.picture import read_picture
 from runtimes.images.prepared import PreparedImage
-from runtimes.images.preparing import prepare
+from runtimes.images.preparing import prepared_image
 from tests.image_processing import HALVES, patching, squashing
 from tests.pictures import PixelArray, digits, noise, plain, quadrants, ramps, smooth
 
@@ -52,7 +52,7 @@ def test_gemma_3_squashes_as_transformers(name: str) -> None:
         size={"height": 896, "width": 896}, image_mean=list(HALVES), image_std=list(HALVES)
     )
     theirs = processor(Image.fromarray(PICTURES[name]), return_tensors="np")["pixel_values"]
-    ours = prepare(PICTURES[name], squashing())
+    ours = prepared_image(PICTURES[name], squashing())
     assert ours.pixels.dtype == theirs.dtype
     assert np.array_equal(ours.pixels, theirs)
 
@@ -68,7 +68,7 @@ def of_gemma_4(pixels: PixelArray, budget: int) -> PreparedImage:
 
 @pytest.mark.parametrize(("name", "budget"), ORDERS)
 def test_gemma_4_scales_and_cuts_as_transformers(name: str, budget: int) -> None:
-    ours, theirs = prepare(PICTURES[name], patching(budget)), of_gemma_4(PICTURES[name], budget)
+    ours, theirs = prepared_image(PICTURES[name], patching(budget)), of_gemma_4(PICTURES[name], budget)
     assert ours.soft_tokens == theirs.soft_tokens
     assert ours.pixels.dtype == theirs.pixels.dtype
     assert np.array_equal(ours.pixels, theirs.pixels)
@@ -98,7 +98,7 @@ def test_the_12b_merges_squares_as_transformers(name: str) -> None:
     patches = of_gemma_4(PICTURES[name], 280)
     given = torch.from_numpy(patches.pixels), torch.from_numpy(patches.positions)
     pixels, positions = patches_merge()(*given, patches.soft_tokens)
-    ours = prepare(PICTURES[name], patching(280, merged=True))
+    ours = prepared_image(PICTURES[name], patching(280, merged=True))
     assert ours.soft_tokens == patches.soft_tokens
     assert np.array_equal(ours.pixels, pixels.numpy())
     assert ours.positions is not None

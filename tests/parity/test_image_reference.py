@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.errors import ReferenceModelError
 from exporter.reference.merged_logits import AskedPrompt, merged_decisions, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
@@ -33,7 +32,7 @@ def whole(request: pytest.FixtureRequest) -> WholeModel:
 
 
 def reference_tower(model: WholeModel) -> ReferenceTower:
-    return ReferenceTower(model.weights, model.tower.config["vision_config"], model.tower.spec)
+    return ReferenceTower(model.weights, model.tower.spec)
 
 
 def pictures(tower: TinyTower) -> tuple[PreparedImage, PreparedImage]:
@@ -102,9 +101,3 @@ def test_prompts_of_one_shape_with_images_elsewhere_keep_their_own_masks(tmp_pat
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
     choices = [each.choices[0] for each in merged_decisions(whole.weights, asked, silent)]
     assert choices == together.argmax(-1).tolist()
-
-
-def test_a_tower_transformers_has_no_modules_of_here_is_refused() -> None:
-    whole = whole_model("Gemma 3")
-    with pytest.raises(ReferenceModelError, match=r"is a pixtral.*export with --components text"):
-        ReferenceTower(whole.weights, {"model_type": "pixtral"}, whole.tower.spec)

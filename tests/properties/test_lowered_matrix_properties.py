@@ -31,9 +31,9 @@ from exporter.lowering.onnx.artifact_file import ArtifactFile
 from exporter.lowering.onnx.external_data import lay_out, write_external_data
 from exporter.lowering.onnx.graph_builder import TOKENS, GraphBuilder
 from exporter.lowering.onnx.integer_operators import IntegerOperators, KernelOperators
-from exporter.lowering.onnx.lowering import initializer
 from exporter.lowering.onnx.read_back import read_back
 from exporter.lowering.onnx.web_operators import WebOperators
+from exporter.lowering.onnx.written_graph import initializer
 from exporter.quantization.store.checkpoint import IntegerMatrix
 from exporter.schemes import SCHEMES, IntegerScheme
 from runtimes.mil.blobs import BlobFile

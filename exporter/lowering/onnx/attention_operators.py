@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from exporter.lowering.onnx.graph_builder import CONTRIB, EXAMPLE, TOTAL, GraphBuilder
+from exporter.lowering.onnx.image_blocks import ImageBlocks
 from exporter.lowering.onnx.stored_tensors import DataTensor, RopeTable
 from exporter.models.text.spec import LayerSpec, ModelSpec
 
@@ -24,8 +25,8 @@ Caches = Mapping[int, tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """context: positions of the RoPE tables. tokens [1, tokens], mask [1, past + tokens]: the graph's
-    inputs. pasts: caches before the call, of the layers that own one."""
+    """context: positions of the RoPE tables. tokens [1, tokens, ...], mask [1, past + tokens]: the graph's
+    inputs. pasts: caches before the call, of the layers that own one. blocks: None for text alone."""
 
     spec: ModelSpec
     context: int
@@ -33,6 +34,7 @@ class AttentionInputs:
     tokens: Tensor
     mask: Tensor
     pasts: Caches
+    blocks: ImageBlocks | None = None
 
 
 class AttentionOperators(Protocol):
@@ -67,11 +69,16 @@ class KernelAttention:
             past = self.presents[layer.kv_source]
             k = v = self._no_tokens(layer)
         tables = rope_tables(graph, layer, self._given.context)
-        operands = (q, k, v, *past, self._last_key, self._total, *tables)
+        operands: tuple[Tensor | None, ...] = (q, k, v, *past, self._last_key, self._total, *tables)
+        window, blocks, causal = layer.window, self._given.blocks, {}
+        if blocks is not None and blocks.opens(layer):
+            # The bias says all that is seen: causality and windows too.
+            operands, window, causal = (*operands, None, blocks.bias(window)), None, {"causal": 0}
         attributes = {
+            **causal,
             "do_rotary": 1,
             "kv_num_heads": layer.kv_heads,
-            "local_window_size": -1 if layer.window is None else layer.window,
+            "local_window_size": -1 if window is None else window,
             "num_heads": layer.heads,
             "rotary_interleaved": 0,
             "scale": float(spec.query_scale),

@@ -54,16 +54,15 @@ def float_twin(
     """
     file = ArtifactFile.open(release / artifact.path)
     # (1)
-    _join_parts(file.model)
+    join_parts(file.model)
     # (2)
     norm = _final_norm(file)
     _want_all_positions(file.model, norm)
     chunk = min(artifact.prefill_chunk, PREFILL_CHUNK)
-    _set_metadata(file.model, {ARITHMETIC_KEY: "fp32", CHUNK_KEY: str(chunk)})
+    set_metadata(file.model, {ARITHMETIC_KEY: "fp32", CHUNK_KEY: str(chunk)})
     directory = (out / artifact.path).parent
     directory.mkdir(parents=True, exist_ok=True)
-    for data in {file.external(name)[0] for name in file.initializers if _is_external(file, name)}:
-        _same_bytes(data, directory / data.name)
+    link_data(file, directory)
     # (3)
     width = file.initializers[FINAL_NORM].dims[0]
     body = ArtifactFile(file.path, _body(file.model, norm.output[0], width))
@@ -72,13 +71,19 @@ def float_twin(
     if 0 < plain_matmuls.float_bytes(body.model) <= matrix_bytes:
         plain_matmuls.with_plain_matmuls(body, directory / MATRICES_NAME)
     for part, name in ((body, BODY_NAME), (head, HEAD_NAME)):
-        _in_float(part)
+        in_float(part)
         _drop_unread(part.model.graph)
         onnx.save(part.model, str(directory / name))
     return OnnxTwin(directory / BODY_NAME, directory / HEAD_NAME, artifact.vocab_size)
 
 
-def _in_float(file: ArtifactFile) -> None:
+def link_data(file: ArtifactFile, directory: Path) -> None:
+    """Have a graph's data files in a directory."""
+    for data in {file.external(name)[0] for name in file.initializers if _is_external(file, name)}:
+        _same_bytes(data, directory / data.name)
+
+
+def in_float(file: ArtifactFile) -> None:
     """Have every integer matmul compute in fp32."""
     nodes: list[onnx.NodeProto] = []
     for node in file.model.graph.node:
@@ -155,7 +160,7 @@ def _is_external(file: ArtifactFile, name: str) -> bool:
     return bool(file.initializers[name].data_location == onnx.TensorProto.EXTERNAL)
 
 
-def _join_parts(model: onnx.ModelProto) -> None:
+def join_parts(model: onnx.ModelProto) -> None:
     """Undo the split of activations: cat(coarse, x - coarse) -> matmul -> sum becomes x -> matmul."""
     producers = {output: node for node in model.graph.node for output in node.output}
     sums = {node.input[0]: node for node in model.graph.node if node.op_type == "ReduceSum"}
@@ -240,7 +245,7 @@ def _want_all_positions(model: onnx.ModelProto, norm: onnx.NodeProto) -> None:
             output.type.tensor_type.shape.dim[1].dim_param = "sequence_length"
 
 
-def _set_metadata(model: onnx.ModelProto, changes: dict[str, str]) -> None:
+def set_metadata(model: onnx.ModelProto, changes: dict[str, str]) -> None:
     metadata = {entry.key: entry.value for entry in model.metadata_props} | changes
     del model.metadata_props[:]
     helper.set_model_props(model, metadata)

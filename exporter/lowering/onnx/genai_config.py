@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringOrder
+from exporter.lowering.onnx.genai_images import (
+    PROCESSOR_NAME,
+    genai_image_type,
+    processor_config,
+    with_images,
+)
 from exporter.lowering.onnx.genai_template import genai_template
 from runtimes.strict_json import StrictJsonError, read_json_object
 
@@ -24,9 +31,16 @@ GENAI_TYPES = {"gemma4_unified_text": "gemma4_text", "vaultgemma": "gemma2"}
 
 
 def write_genai_config(order: LoweringOrder, graph_name: str, directory: Path) -> None:
-    """Write `genai_config.json` for the graph beside it."""
-    text = json.dumps(_genai_config(order, graph_name), indent=2, sort_keys=True) + "\n"
-    (directory / CONFIG_NAME).write_text(text, encoding="utf-8")
+    """Write `genai_config.json` for the graph beside it, and where images are ordered for those too."""
+    config = _genai_config(order, graph_name)
+    if order.images is not None and (kind := genai_image_type(order)) is not None:
+        config["model"] = with_images(config["model"], order, kind)
+        _write_json(directory / PROCESSOR_NAME, processor_config(order.images.processing))
+    _write_json(directory / CONFIG_NAME, config)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def copy_tokenizer(order: LoweringOrder, directory: Path) -> None:

@@ -27,7 +27,15 @@ CONTRIB = "com.microsoft"
 OPSETS = {"": 23, CONTRIB: 1}  # 23: the first with RMSNormalization
 IR_VERSION = 11  # of onnx 1.18, which brought opset 23
 TOKENS, PAST, TOTAL = "sequence_length", "past_sequence_length", "total_sequence_length"
-EXAMPLE = {TOKENS: 1_000_003, PAST: 1_000_033, TOTAL: 1_000_037}  # primes
+IMAGES, PATCHES, SOFT_TOKENS = "num_images", "num_patches", "num_soft_tokens"
+EXAMPLE = {  # primes
+    TOKENS: 1_000_003,
+    PAST: 1_000_033,
+    TOTAL: 1_000_037,
+    IMAGES: 1_000_039,
+    PATCHES: 1_000_081,
+    SOFT_TOKENS: 1_000_099,
+}
 ELEMENT_TYPES = {
     torch.float32: TensorProto.FLOAT,
     torch.float16: TensorProto.FLOAT16,
@@ -58,9 +66,10 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self._by_name: dict[str, Tensor] = {}
         self._count = 0
 
-    def input(self, name: str, dtype: torch.dtype, sides: Sides) -> Tensor:
-        """A graph input; a side given by name is dynamic."""
-        self.inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], sides))
+    def input(self, name: str, dtype: torch.dtype, sides: Sides, any_rank: bool = False) -> Tensor:
+        """A graph input; a side given by name is dynamic. any_rank: sides before these may be given."""
+        said = None if any_rank else sides
+        self.inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], said))
         return self._value(name, [EXAMPLE[s] if isinstance(s, str) else s for s in sides], dtype)
 
     def output(self, value: Tensor, name: str, sides: Sides) -> None:
@@ -100,20 +109,21 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
     def op(
         self,
         kind: str,
-        inputs: Sequence[Tensor],
+        inputs: Sequence[Tensor | None],
         shape: Sequence[int],
         attributes: Attributes | None = None,
         *,
         name: str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Add an operator with one result. kind: "Gemm" or "com.microsoft::MatMulNBits"."""
+        """Add an operator with one result. kind: "Gemm" or "com.microsoft::MatMulNBits". inputs: None for
+        one that is left out."""
         return self.ops(kind, inputs, (shape,), attributes, name=name, dtype=dtype)[0]
 
     def ops(
         self,
         kind: str,
-        inputs: Sequence[Tensor],
+        inputs: Sequence[Tensor | None],
         shapes: Sequence[Sequence[int]],
         attributes: Attributes | None = None,
         *,
@@ -127,7 +137,7 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         results = [name] if len(shapes) == 1 else [f"{name}.{i}" for i in range(len(shapes))]
         node = helper.make_node(
             op_type,
-            [self.name_of(value) for value in inputs],
+            ["" if value is None else self.name_of(value) for value in inputs],
             results,
             name=name,
             domain=domain,

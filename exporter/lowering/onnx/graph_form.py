@@ -32,7 +32,8 @@ DIRECTORY = "onnx"
 @dataclass(frozen=True)
 class GraphForm:
     """metadata: what a driver wants to know beside what it wants to know of every graph. graph_name,
-    data_name: files of `DIRECTORY`. put_around: writes the neighbours, given the order and the release."""
+    data_name: files of `DIRECTORY`. takes_images: whether graphs for those are written beside it.
+    put_around: writes the neighbours, given the order and the release."""
 
     format: Format
     integers: IntegerOperators
@@ -40,6 +41,7 @@ class GraphForm:
     metadata: Mapping[str, str]
     graph_name: str
     data_name: str
+    takes_images: bool
     put_around: Callable[[LoweringOrder, Path], None]
 
 
@@ -52,13 +54,21 @@ def form_of(format: Format, matrices: Mapping[str, Matrix]) -> GraphForm:
             format,
             WebOperators(),
             WebAttention,
-            {"gemma_export.cache": "grows"},
+            {"cache": "grows"},
             name,
             f"{name}_data",
+            False,
             lambda order, release: write_web_config(order, dtype, release),
         )
     return GraphForm(
-        format, KernelOperators(), KernelAttention, {}, "model.onnx", "model.onnx.data", _put_genai_files
+        format,
+        KernelOperators(),
+        KernelAttention,
+        {},
+        "model.onnx",
+        "model.onnx.data",
+        True,
+        _put_genai_files,
     )
 
 

@@ -18,10 +18,13 @@ from exporter.lowering.onnx.graph_builder import CONTRIB, GraphBuilder
 from exporter.lowering.onnx.stored_tensors import (
     CodeBytes,
     DataTensor,
+    FilledCodeBytes,
     ScaleBytes,
     StoredZeroPointBytes,
     ZeroPointBytes,
     block_size,
+    blocks_of,
+    kernel_block_size,
 )
 from exporter.quantization.store.checkpoint import IntegerMatrix
 
@@ -72,7 +75,7 @@ class KernelOperators:
         name = joined([matrix.name for matrix in matrices])
         tokens, inputs = x.shape[1], x.shape[2]
         rows = sum(matrix.shape[0] for matrix in matrices)
-        block, bits = block_size(matrices[0]), matrices[0].scheme.bits
+        block, bits = kernel_block_size(matrices[0]), matrices[0].scheme.bits
         attributes = {
             "K": inputs,
             "N": rows,
@@ -100,14 +103,16 @@ def packed_codes(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block
         matrices[0].shape[1],
         matrices[0].scheme.bits,
     )
-    shape = (rows, inputs // block, block * bits // 8)
-    return graph.weight(DataTensor(f"{joined(names)}.codes", "uint8", shape, CodeBytes(names)))
+    blocks = blocks_of(matrices[0], block)
+    shape = (rows, blocks, block * bits // 8)
+    content = FilledCodeBytes(names, blocks * block) if inputs % block else CodeBytes(names)
+    return graph.weight(DataTensor(f"{joined(names)}.codes", "uint8", shape, content))
 
 
 def block_scales(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block: int) -> Tensor:
     """Of matrices one below the other, [rows, blocks]."""
     names = tuple(matrix.name for matrix in matrices)
-    rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
+    rows, blocks = sum(matrix.shape[0] for matrix in matrices), blocks_of(matrices[0], block)
     content = ScaleBytes(names, block)
     return graph.weight(DataTensor(f"{joined(names)}.scales", "float32", (rows, blocks), content))
 
@@ -118,7 +123,7 @@ def zero_points(graph: GraphBuilder, matrices: tuple[IntegerMatrix, ...], block:
     Matrices of a symmetric scheme that are of one shape share theirs.
     """
     names = tuple(matrix.name for matrix in matrices)
-    rows, blocks = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1] // block
+    rows, blocks = sum(matrix.shape[0] for matrix in matrices), blocks_of(matrices[0], block)
     scheme = matrices[0].scheme
     shape = (rows, -(-blocks * scheme.bits // 8))
     if scheme.zero_points:
@@ -149,11 +154,24 @@ def _coarse_and_rest(graph: GraphBuilder, x: Tensor, block: int) -> Tensor:
     The kernel rounds each part to int8 per block, symmetrically, by its largest magnitude: the
     coarse part passes unchanged, the rest keeps 7 bits more. Exact for kernels that do not round.
     """
-    blocks = x.reshape(1, x.shape[1], x.shape[2] // block, block)
+    tokens, inputs = x.shape[1], x.shape[2]
+    filled = _filled_up(graph, x, -inputs % block)
+    blocks = filled.reshape(1, tokens, filled.shape[2] // block, block)
     size = graph.op("Abs", (blocks,), blocks.shape)
     axes = graph.constant(np.array([3], np.int64))
     largest = graph.op("ReduceMax", (size, axes), (*blocks.shape[:3], 1), {"keepdims": 1})
     step = largest * (1.0 / 127) + TINY
     codes = graph.op("Round", (blocks / step,), blocks.shape)
-    coarse = (codes * step).reshape(*x.shape)
+    coarse = (codes * step).reshape(*filled.shape)
+    if filled.shape != x.shape:
+        bounds = [graph.constant(np.array([n], np.int64)) for n in (0, inputs, 2)]
+        coarse = graph.op("Slice", (coarse, *bounds), x.shape)
     return graph.op("Concat", (coarse, x - coarse), (2, *x.shape[1:]), {"axis": 0})
+
+
+def _filled_up(graph: GraphBuilder, x: Tensor, missing: int) -> Tensor:
+    """With so many zeros behind its last axis."""
+    if not missing:
+        return x
+    pads = graph.constant(np.array([0, 0, 0, 0, 0, missing], np.int64))
+    return graph.op("Pad", (x, pads), (*x.shape[:2], x.shape[2] + missing))

@@ -69,10 +69,9 @@ def _operand(node: onnx.NodeProto) -> IntegerOperand:
 
 
 def _values(file: ArtifactFile, operand: IntegerOperand) -> Iterator[NDArray[np.float32]]:
-    """The matrix, [rows, blocks, block], a row chunk at a time."""
+    """The matrix, [rows, in], a row chunk at a time."""
     for start, stop in operand.chunks(file, 0, file.initializers[operand.codes].dims[0]):
-        codes, scales = operand.blocks(file, start, stop)
-        yield codes.astype(np.float32) * scales[:, :, None]
+        yield operand.values(file, start, stop)
 
 
 def _initializer(name: str, matmul: onnx.NodeProto, location: str, place: ByteRange) -> onnx.TensorProto:

@@ -32,7 +32,7 @@ class IntegerOperand:
     """An integer matrix as one operator reads it: its initializers and their meaning.
 
     zeros: None where the operator itself takes the taken_off of the codes off. halved: codes of 8 bits as
-    halves of 4 (`web_operators`).
+    halves of 4 (`web_operators`). inputs: of a row that may not fill its last block, None where it does.
     """
 
     codes: str
@@ -41,6 +41,7 @@ class IntegerOperand:
     bits: int
     block: int
     halved: bool = False
+    inputs: int | None = None
 
     @staticmethod
     def of(node: onnx.NodeProto) -> IntegerOperand | None:
@@ -49,7 +50,8 @@ class IntegerOperand:
         match node.op_type:
             case "MatMulNBits":
                 _, codes, scales, zeros = node.input[:4]
-                return IntegerOperand(codes, scales, zeros, given["bits"], given["block_size"])
+                bits, block = given["bits"], given["block_size"]
+                return IntegerOperand(codes, scales, zeros, bits, block, inputs=given["K"])
             case "GatherBlockQuantized":
                 codes, _, scales, zeros = node.input[:4]
                 return IntegerOperand(codes, scales, zeros, given["bits"], given["block_size"])
@@ -78,12 +80,11 @@ class IntegerOperand:
         for start in range(first, first + rows, step):
             yield start, min(first + rows, start + step)
 
-    def blocks(
-        self, file: ArtifactFile, start: int, stop: int
-    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Codes less their zero points, [rows, blocks, block], and scales, [rows, blocks], of some rows."""
+    def values(self, file: ArtifactFile, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows of the matrix, [rows, in]."""
         codes, zeros, scales = self.parts(file, start, stop)
-        return codes - zeros[:, :, None], scales
+        values = (codes - zeros[:, :, None]).astype(np.float32) * scales[:, :, None]
+        return values.reshape(len(values), -1)[:, : self.inputs]
 
     def parts(
         self, file: ArtifactFile, start: int, stop: int
@@ -189,7 +190,8 @@ def _integer_rows(file: ArtifactFile, operand: IntegerOperand) -> Iterator[Store
             )
         for start, stop in operand.chunks(file, first, origin.rows):
             codes, zeros, scales = operand.parts(file, start, stop)
-            groups = scheme.groups(codes.shape[1] * codes.shape[2])
+            inputs = operand.inputs or codes.shape[1] * codes.shape[2]
+            groups = scheme.groups(inputs)
             zero_points = None
             if scheme.zero_points:
                 middle = np.int16(1 << (scheme.bits - 1))
@@ -200,7 +202,7 @@ def _integer_rows(file: ArtifactFile, operand: IntegerOperand) -> Iterator[Store
             yield StoredRows(
                 origin.weight,
                 start - first,
-                codes.reshape(len(codes), -1).astype(np.int8),
+                codes.reshape(len(codes), -1)[:, :inputs].astype(np.int8),
                 _per_group(file, origin.weight, scales, groups),
                 None,
                 zero_points,

@@ -34,6 +34,9 @@ from exporter.quantization.store.packing import TOP_BITS, pack
 # Larger is faster and smaller on disk; 256 is the largest ONNX Runtime has fast kernels for.
 CHANNEL_BLOCK = 256
 SMALLEST_BLOCK = 16  # of MatMulNBits and GatherBlockQuantized
+# Blocks below that have no fast kernels, and as many scales as a tenth of the codes: a SigLIP's 4304 inputs
+# have no larger block than 16, and are filled up to 17 blocks of 256.
+SMALLEST_FAST_BLOCK = 32
 ROPE_ROWS = 4096  # positions computed at once
 
 
@@ -42,6 +45,14 @@ class CodeBytes:
     """Offset-binary codes of matrices one below the other."""
 
     weights: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FilledCodeBytes:
+    """`CodeBytes` whose rows are filled up to so many inputs, with what is multiplied with nothing."""
+
+    weights: tuple[str, ...]
+    inputs: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,14 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class VectorBytes:
+    """A vector of an image tower as it is, and so much more."""
+
+    weight: str
+    plus: float
+
+
+@dataclass(frozen=True)
 class Ones:
     """The gain of a norm that has none."""
 
@@ -136,6 +155,7 @@ class RopeTable:
 
 Content = (
     CodeBytes
+    | FilledCodeBytes
     | ScaleBytes
     | ZeroPointBytes
     | StoredZeroPointBytes
@@ -145,6 +165,7 @@ Content = (
     | HalvedStoredZeroPointBytes
     | FloatBytes
     | Gain
+    | VectorBytes
     | Ones
     | RopeTable
 )
@@ -184,6 +205,20 @@ def block_size(matrix: IntegerMatrix) -> int:
     return block
 
 
+def kernel_block_size(matrix: IntegerMatrix) -> int:
+    """`block_size` for operators that take rows whose last block is not full: no smaller than they are
+    fast with, where the scheme leaves that open."""
+    inputs = matrix.shape[1]
+    if matrix.scheme.group is None and inputs & -inputs < SMALLEST_FAST_BLOCK:
+        return min(CHANNEL_BLOCK, max(SMALLEST_FAST_BLOCK, 1 << (inputs - 1).bit_length()))
+    return block_size(matrix)
+
+
+def blocks_of(matrix: IntegerMatrix, block: int) -> int:
+    """Blocks of a row, the last one full or not."""
+    return -(-matrix.shape[1] // block)
+
+
 def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArray[Any]]:
     """The bytes of a stored tensor in order, a row chunk of one matrix at a time."""
     match content:
@@ -191,6 +226,10 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
             for matrix in _integer(checkpoint, weights):
                 for start, stop in row_chunks(matrix):
                     yield matrix.packed(start, stop)
+        case FilledCodeBytes(weights, inputs):
+            for matrix in _integer(checkpoint, weights):
+                for start, stop in row_chunks(matrix):
+                    yield _filled(matrix, matrix.packed(start, stop), inputs)
         case ScaleBytes(weights, block):
             for matrix in _integer(checkpoint, weights):
                 for start, stop in row_chunks(matrix):
@@ -228,6 +267,8 @@ def pieces(content: Content, checkpoint: QuantizedCheckpoint) -> Iterator[NDArra
                     yield values.stored(start, stop)
         case Gain(weight, factor):
             yield checkpoint.components["text"].gains()[weight] * np.float32(factor)
+        case VectorBytes(weight, plus):
+            yield checkpoint.vectors[weight] + np.float32(plus)
         case Ones(width):
             yield np.ones(width, np.float32)
         case RopeTable():
@@ -269,7 +310,15 @@ def _block_zero_points(
 
 
 def _blocks_of_a_group(matrix: IntegerMatrix, block: int) -> int:
-    return matrix.shape[1] // block // matrix.scheme.groups(matrix.shape[1])
+    return blocks_of(matrix, block) // matrix.scheme.groups(matrix.shape[1])
+
+
+def _filled(matrix: IntegerMatrix, packed: NDArray[np.uint8], inputs: int) -> NDArray[np.uint8]:
+    """Rows of codes up to so many inputs, by the code in the middle."""
+    bits = matrix.scheme.bits
+    missing = (inputs - matrix.shape[1]) * bits // 8
+    filling = np.full((len(packed), missing), _zero_byte(bits), np.uint8)
+    return np.concatenate([packed, filling], axis=1)
 
 
 def _halves(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

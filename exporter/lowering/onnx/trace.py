@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from exporter.lowering.onnx.attention_operators import AttentionInputs, AttentionOperators
+from exporter.lowering.onnx.attention_operators import AttentionInputs, AttentionOperators, Caches
 from exporter.lowering.onnx.dialect import OnnxDialect
 from exporter.lowering.onnx.graph_builder import PAST, TOKENS, TOTAL, GraphBuilder
 from exporter.lowering.onnx.integer_operators import IntegerOperators
+from exporter.lowering.onnx.matrix_operators import MatrixOperators
 from exporter.models.text.decoder import decode
 from exporter.models.text.spec import ModelSpec
 from exporter.quantization.store.checkpoint import Matrix
@@ -42,20 +44,32 @@ def trace(order: GraphOrder) -> GraphBuilder:
     with GraphBuilder() as graph:
         tokens = graph.input("input_ids", torch.int64, (1, TOKENS))
         mask = graph.input("attention_mask", torch.int64, (1, TOTAL))
-        pasts = {}
-        for number, layer in enumerate(spec.cache_layers):
-            sides = (1, layer.kv_heads, PAST, layer.head_dim)
-            key, value = (
-                graph.input(f"past_key_values.{number}.{part}", torch.float32, sides)
-                for part in ("key", "value")
-            )
-            pasts[layer.index] = key, value
+        pasts = cache_inputs(graph, spec)
         attention = order.attention(AttentionInputs(spec, order.context, graph, tokens, mask, pasts))
-        ops = OnnxDialect(spec, order.matrices, order.integers, attention, order.all_logits, graph)
-        logits = decode(spec, ops, tokens)
-        graph.output(logits, "logits", (1, TOKENS if order.all_logits else 1, spec.vocab_size))
-        for number, layer in enumerate(spec.cache_layers):
-            sides = (1, layer.kv_heads, TOTAL, layer.head_dim)
-            for part, present in zip(("key", "value"), attention.presents[layer.index], strict=True):
-                graph.output(present, f"present.{number}.{part}", sides)
+        matrices = MatrixOperators(order.matrices, order.integers, graph)
+        ops = OnnxDialect(spec, matrices, attention, order.all_logits)
+        put_out(graph, order, decode(spec, ops, tokens), attention.presents)
     return graph
+
+
+def cache_inputs(graph: GraphBuilder, spec: ModelSpec) -> Caches:
+    """Caches before a call, as inputs."""
+    pasts = {}
+    for number, layer in enumerate(spec.cache_layers):
+        sides = (1, layer.kv_heads, PAST, layer.head_dim)
+        key, value = (
+            graph.input(f"past_key_values.{number}.{part}", torch.float32, sides)
+            for part in ("key", "value")
+        )
+        pasts[layer.index] = key, value
+    return pasts
+
+
+def put_out(graph: GraphBuilder, order: GraphOrder, logits: Tensor, presents: Caches) -> None:
+    """Make logits and caches after a call the outputs."""
+    spec = order.spec
+    graph.output(logits, "logits", (1, TOKENS if order.all_logits else 1, spec.vocab_size))
+    for number, layer in enumerate(spec.cache_layers):
+        sides = (1, layer.kv_heads, TOTAL, layer.head_dim)
+        for part, present in zip(("key", "value"), presents[layer.index], strict=True):
+            graph.output(present, f"present.{number}.{part}", sides)

@@ -94,12 +94,15 @@ class EagerDialect:
         scores = queries @ keys.transpose(2, 3) * self.spec.query_scale
         if self.spec.attention_softcap is not None:
             scores = self.softcap(scores, self.spec.attention_softcap)
-        distance = at[:, None] - cache.positions[None]
-        seen = (cache.positions >= 0) & (distance >= 0)
-        if layer.window is not None:
-            seen &= distance < layer.window
+        seen = self.seen(layer, at, cache.positions)
         attended = torch.softmax(scores.masked_fill(~seen, -torch.inf), dim=-1) @ values
         return attended.transpose(1, 2).reshape(1, tokens, layer.heads * layer.head_dim)
+
+    def seen(self, layer: LayerSpec, at: Tensor, positions: Tensor) -> Tensor:
+        """Which of `positions` [capacity], -1 where nothing is, each query of `at` [tokens] attends to."""
+        distance = at[:, None] - positions[None]
+        seen = (positions >= 0) & (distance >= 0)
+        return seen if layer.window is None else seen & (distance < layer.window)
 
     def gelu(self, x: Tensor) -> Tensor:
         return F.gelu(x, approximate="tanh")

@@ -36,7 +36,8 @@ class UnpackedWeights:
     """The quantised checkpoint, its integers unpacked and multiplied by compressed-tensors.
 
     Read by row range instead of through transformers' loader, which cannot take a quantised tied
-    embedding (5.23) and would hold every weight at once; a parity test holds the two together.
+    embedding (5.23) and would hold every weight at once; a parity test holds the two together. An image
+    tower's weights are read by their names too.
     """
 
     checkpoint: QuantizedCheckpoint
@@ -66,6 +67,10 @@ class UnpackedWeights:
         return torch.cat(list(self._read(name, [(row, row + 1) for row in wanted])))
 
     def _read(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        tower = self.checkpoint.components.vision
+        if tower is not None and name in tower.vectors:  # float32, as they are
+            yield from (torch.from_numpy(tower.vectors[name][start:stop].copy()) for start, stop in ranges)
+            return
         label = self.checkpoint.record["schemes"].get(name)
         columns = torch.from_numpy(self.checkpoint.components["text"].columns(name).copy())
         file = VECTORS_NAME if label is None else matrix_file_name(name)

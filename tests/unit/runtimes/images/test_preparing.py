@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtimes.images.preparing import prepare, squares_within
+from runtimes.images.preparing import prepared_image, squares_within
 from tests.image_processing import patching, squashing
 from tests.pictures import BLUE, GREEN, RED, YELLOW, noise, plain, quadrants, ramps
 
 
 def test_gemma_3_sees_a_square_from_minus_1_to_1() -> None:
-    found = prepare(quadrants(300, 200), squashing(side=64, soft_tokens=16))
+    found = prepared_image(quadrants(300, 200), squashing(side=64, soft_tokens=16))
     assert found.pixels.shape == (1, 3, 64, 64)
     assert found.pixels.dtype == np.float32
     assert found.positions is None
@@ -26,7 +26,7 @@ def test_gemma_3_sees_a_square_from_minus_1_to_1() -> None:
 
 def test_a_picture_of_whole_squares_is_cut_as_it_is() -> None:
     pixels = ramps()
-    found = prepare(pixels, patching(70))
+    found = prepared_image(pixels, patching(70))
     assert found.soft_tokens == 70
     assert found.positions is not None
     assert found.pixels.shape == (1, 630, 768)
@@ -37,7 +37,7 @@ def test_a_picture_of_whole_squares_is_cut_as_it_is() -> None:
 
 
 def test_positions_are_across_and_down() -> None:
-    positions = prepare(plain(RED, 480, 336), patching(70)).positions
+    positions = prepared_image(plain(RED, 480, 336), patching(70)).positions
     assert positions is not None
     assert positions.dtype == np.int32
     assert positions[0, [0, 1, 30, 629]].tolist() == [[0, 0], [1, 0], [0, 1], [29, 20]]
@@ -45,7 +45,7 @@ def test_positions_are_across_and_down() -> None:
 
 def test_merged_a_square_is_one_row() -> None:
     pixels = ramps()
-    found = prepare(pixels, patching(70, merged=True))
+    found = prepared_image(pixels, patching(70, merged=True))
     assert found.positions is not None
     assert found.pixels.shape == (1, 70, 48 * 48 * 3)
     assert found.positions[0, -1].tolist() == [9, 6]
@@ -67,5 +67,5 @@ def test_extreme_sizes_are_taken_as_transformers_takes_them(
     width: int, height: int, squares: tuple[int, int]
 ) -> None:
     assert squares_within(width, height, 48, 280) == squares
-    found = prepare(noise(width, height), patching())
+    found = prepared_image(noise(width, height), patching())
     assert found.soft_tokens == squares[0] * squares[1]

@@ -52,6 +52,7 @@ def test_what_was_written_is_read(found: ImageProcessing, tmp_path: Path) -> Non
         (patching(), "square", {"side": 8, "mean": [0, 0, 0], "std": [1, 1, 1]}, r"one of square and"),
         (patching(), "soft_tokens", 0, r"\$.soft_tokens"),
         (patching(), "soft_tokens", 10**9, r"\$.soft_tokens"),
+        (patching(), "patches.kernel", 64, r"\$.soft_tokens: of 1048576 pixels each"),
         (patching(), "patches.kernel", 0, r"\$.patches.kernel"),
         (patching(), "patches.extra", 0, r"\$.patches.extra: unknown key"),
         (patching(), "marks.soft", -1, r"\$.marks.soft"),

@@ -1,0 +1,120 @@
+"""From the decoder to the two graphs that take images: one that embeds, one that takes what is embedded.
+
+    embedding   input_ids, image_features                    inputs_embeds, per_layer_inputs
+    decoder     inputs_embeds, per_layer_inputs, input_ids,  logits, caches
+                attention_mask, caches
+
+`per_layer_inputs` is there for models that have a second embedding, `input_ids` of the decoder where tokens
+of an image see each other in both directions. Together, and without images, they compute what the graph
+from tokens to logits does, of the same stored weights. Not about that graph (`trace`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exporter.lowering.onnx.attention_operators import AttentionInputs
+from exporter.lowering.onnx.dialect import OnnxDialect, OnnxLookup
+from exporter.lowering.onnx.graph_builder import SOFT_TOKENS, TOKENS, TOTAL, GraphBuilder
+from exporter.lowering.onnx.image_blocks import ImageBlocks
+from exporter.lowering.onnx.matrix_operators import MatrixOperators
+from exporter.lowering.onnx.trace import GraphOrder, cache_inputs, put_out
+from exporter.models.text.decoder import decode_embedded, embed, embed_per_layer
+from exporter.models.text.spec import ModelSpec, PerLayerEmbedding
+from exporter.models.vision.spec import ImageTokens
+
+INPUT_IDS, EMBEDDED, PER_LAYER, FEATURES = (
+    "input_ids",
+    "inputs_embeds",
+    "per_layer_inputs",
+    "image_features",
+)
+PAD_TOKEN = 0  # whose row of the second embedding is every image's
+
+
+def trace_embedding(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
+    """Build the embedding graph: rows of tokens, and of images where tokens stand for those, in order."""
+    spec, hidden = order.spec, order.spec.hidden_size
+    with GraphBuilder() as graph:
+        tokens = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
+        # onnxruntime-genai gives rows of Gemma 3 image by image, and none of a text in a list.
+        features = graph.input(FEATURES, torch.float32, (SOFT_TOKENS, hidden), any_rank=True)
+        lookup = OnnxLookup(spec, MatrixOperators(order.matrices, order.integers, graph))
+        soft = graph.constant(np.array(images.soft, np.int64))
+        hits = graph.op("Equal", (tokens, soft), tokens.shape, dtype=torch.bool)
+        rows = _with_images(graph, embed(spec, lookup, tokens), hits, features)
+        graph.output(rows, EMBEDDED, (1, TOKENS, hidden))
+        if (ple := spec.per_layer_embedding) is not None:
+            pad = graph.constant(np.array(PAD_TOKEN, np.int64))
+            said = graph.op("Where", (hits, pad, tokens), tokens.shape, dtype=torch.int64)
+            width = per_layer_width(spec, ple)
+            found = embed_per_layer(spec, ple, lookup, said).reshape(1, tokens.shape[1], width)
+            graph.output(found, PER_LAYER, (1, TOKENS, width))
+    return graph
+
+
+def trace_embedded_decoder(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
+    """Build the decoder graph. Raises LoweringError for an operation it cannot express."""
+    spec = order.spec
+    with GraphBuilder() as graph:
+        embedded = graph.input(EMBEDDED, torch.float32, (1, TOKENS, spec.hidden_size))
+        rows = _per_layer_input(graph, spec)
+        ids = None
+        if images.blocks != "none":
+            ids = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
+        mask = graph.input("attention_mask", torch.int64, (1, TOTAL))
+        pasts = cache_inputs(graph, spec)
+        blocks = None if ids is None else _blocks(graph, ids, mask, images)
+        given = AttentionInputs(spec, order.context, graph, embedded, mask, pasts, blocks)
+        attention = order.attention(given)
+        matrices = MatrixOperators(order.matrices, order.integers, graph)
+        ops = OnnxDialect(spec, matrices, attention, order.all_logits)
+        put_out(graph, order, decode_embedded(spec, ops, embedded, rows), attention.presents)
+    return graph
+
+
+def per_layer_width(spec: ModelSpec, ple: PerLayerEmbedding) -> int:
+    """Numbers of a token in all layers."""
+    return len(spec.layers) * ple.width
+
+
+def _per_layer_input(graph: GraphBuilder, spec: ModelSpec) -> Tensor | None:
+    """[1, tokens, layers, width]."""
+    if (ple := spec.per_layer_embedding) is None:
+        return None
+    flat = graph.input(PER_LAYER, torch.float32, (1, TOKENS, per_layer_width(spec, ple)))
+    return flat.reshape(1, flat.shape[1], len(spec.layers), ple.width)
+
+
+def _with_images(graph: GraphBuilder, rows: Tensor, hits: Tensor, features: Tensor) -> Tensor:
+    """Rows [1, tokens, hidden] with features in the first places that are hit, as many as there are."""
+    hidden = rows.shape[2]
+    flat = graph.op("Reshape", (features, graph.constant(np.array([-1, hidden], np.int64))), features.shape)
+    count = _whole(graph, "Shape", (flat,), (1,), {"start": 0, "end": 1})
+    places = _whole(graph, "NonZero", (hits,), (2, math.prod(hits.shape)))
+    places = _whole(graph, "Transpose", (places,), (places.shape[1], 2))
+    zero = graph.constant(np.array([0], np.int64))
+    places = _whole(graph, "Slice", (places, zero, count, zero), places.shape)
+    return graph.op("ScatterND", (rows, places, flat), rows.shape)
+
+
+def _blocks(graph: GraphBuilder, ids: Tensor, mask: Tensor, tokens: ImageTokens) -> ImageBlocks:
+    soft = graph.constant(np.array(tokens.soft, np.int64))
+    hits = graph.op("Equal", (ids, soft), ids.shape, dtype=torch.bool)
+    marks = _whole(graph, "Cast", (hits,), ids.shape, {"to": 7})
+    return ImageBlocks(graph, marks, mask, tokens.blocks)
+
+
+def _whole(
+    graph: GraphBuilder,
+    kind: str,
+    operands: Sequence[Tensor],
+    shape: Sequence[int],
+    attributes: dict[str, int] | None = None,
+) -> Tensor:
+    return graph.op(kind, operands, shape, attributes, dtype=torch.int64)

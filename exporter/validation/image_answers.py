@@ -1,0 +1,99 @@
+"""Greedy answers about each picture, and whether transformers would have given them.
+
+The reference needs no loop: it reads picture, question and answer in one pass. Gated where transformers on
+the quantised weights is decided (`copying.DECIDED`): there the artifact, with rows of its own tower, must
+choose the same; how many tokens transformers on the original weights agrees with is reported. Not about
+what a picture shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter.job import Job
+from exporter.reference.merged_logits import AskedPrompt, merged_decisions
+from exporter.validation.baselines import ORIGINAL, QUANTISED
+from exporter.validation.copying import DECIDED
+from exporter.validation.image_prompts import PromptParts
+from exporter.validation.image_reference import ImageReference
+from exporter.validation.report import GreedyRun
+from runtimes.images.prepared import ImageRows
+from runtimes.images.session import ImageSession, PlacedImage
+from runtimes.session import Tokens
+
+QUESTION = "\nDescribe this picture in one sentence.\n"
+ANSWER_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """number: of the picture. start: of its rows. tokens: picture, question and answer, which begins at
+    `asked`."""
+
+    number: int
+    start: int
+    tokens: Tokens
+    asked: int
+
+
+@dataclass(frozen=True)
+class JudgedAnswer:
+    """run: against transformers on the original weights. lost: tokens chosen otherwise than transformers on
+    the quantised weights, where that is decided; decided: how many those are."""
+
+    run: GreedyRun
+    decided: int
+    lost: int
+
+
+def answer(
+    session: ImageSession, parts: PromptParts, question: Tokens, number: int, rows: ImageRows
+) -> Answer | None:
+    """`ANSWER_TOKENS` tokens, each the most likely; None where the context ends before."""
+    image = parts.image(number)
+    tokens = np.concatenate([np.array([parts.bos_token], np.int32), image, question]).astype(np.int32)
+    if len(tokens) + ANSWER_TOKENS > session.facts.context:
+        return None
+    start = 1 + int(np.flatnonzero(image == parts.marks.soft)[0])
+    session.reset()
+    session.prefill_with_images(tokens[:-1], [PlacedImage(start, rows)])
+    found = tokens.tolist()
+    for _ in range(ANSWER_TOKENS):
+        found.append(int(session.decode(found[-1]).argmax()))
+    return Answer(number, start, np.array(found, np.int32), len(tokens))
+
+
+def judged(job: Job, reference: ImageReference, answers: Sequence[Answer]) -> list[JudgedAnswer]:
+    """What transformers thinks of them, in order: two passes for all."""
+    if not answers:
+        return []
+    by = {
+        name: merged_decisions(
+            reference.weights[name],
+            [
+                AskedPrompt(
+                    each.tokens[:-1],
+                    (PlacedImage(each.start, reference.rows[name][each.number]),),
+                    np.arange(each.asked - 1, len(each.tokens) - 1),
+                )
+                for each in answers
+            ],
+            job.progress,
+        )
+        for name in (QUANTISED, ORIGINAL)
+    }
+    found = []
+    for each, quantised, original in zip(answers, by[QUANTISED], by[ORIGINAL], strict=True):
+        chosen = each.tokens[each.asked :]
+        decided = quantised.leads >= DECIDED
+        same = original.choices == chosen
+        text = job.texts.tokenizer.decode(chosen.tolist(), skip_special_tokens=False)
+        run = GreedyRun(
+            QUESTION.strip(), text, len(chosen), len(same) if same.all() else int(same.argmin())
+        )
+        lost = int((decided & (quantised.choices != chosen)).sum())
+        found.append(JudgedAnswer(run, int(decided.sum()), lost))
+    return found

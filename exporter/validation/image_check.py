@@ -1,0 +1,323 @@
+"""Does a release see? Each image tower, and the decoder that takes its rows, against transformers.
+
+    (1) what transformers makes of the sample pictures and of prompts with them          image_reference
+    (2) the tower's weights read back from the written file                              stored_weights
+    (3) its float twin's rows, where its lowering makes one, against transformers' on the quantised tower
+    (4) its own rows against the same                                                    image_rows
+    (5) logits behind pictures: transformers' rows for both, so that the decoder alone is judged; with rows
+        of its own against the original; text alone against the artifact for text        image_prompts
+    (6) a blind run, whose rows are nothing, must differ
+    (7) greedy answers about each picture                                                image_answers
+Kernels round: logits may stray `ROUNDING` times as far as they do without a picture. Not about what is done
+to a picture before (`runtimes.images.preparing`, held against transformers' processors by tests).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exporter.errors import LoweringError
+from exporter.evaluation.kl_spread import spread_of
+from exporter.evaluation.statistics import Agreement, agree
+from exporter.formats.image_driver import QUANTISED_ROWS, ImageDriver, RowsLimit
+from exporter.formats.table import family_of
+from exporter.job import Job
+from exporter.lowering.interface import MakesTowerTwins
+from exporter.validation.baselines import ORIGINAL, QUANTISED
+from exporter.validation.findings import Findings, ReleaseUnderTest
+from exporter.validation.gates import MEAN_KL, NATS, count_gate, skipped_gate
+from exporter.validation.image_answers import QUESTION, Answer, JudgedAnswer, answer, judged
+from exporter.validation.image_prompts import Returned, given, given_text
+from exporter.validation.image_reference import ImageReference, image_reference, not_tried
+from exporter.validation.image_rows import IMAGES, RowsApart, rows_apart, rows_gates
+from exporter.validation.report import Comparison, Gate, ImageInput, ImageRun, PictureRun
+from exporter.validation.stored_weights import differing_by_matrix
+from exporter.validation.verdict import at_least, at_most
+from runtimes.errors import ArtifactError, EncoderError, RuntimeUnavailable, SessionError
+from runtimes.images.prepared import ImageRows
+from runtimes.images.processing import read_processing
+from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.session import SessionFacts
+
+ROUNDING = 4.0  # times the KL of the same text without a picture
+BLIND = 1e-2  # nats that rows of nothing must move logits by
+LOST, TOKENS = "answer tokens lost", "tokens"
+FAILURES, DIFFERING = "failures to run", "differing numbers"
+BLIND_KL = "mean KL of a blind run"
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One tower, its decoder and one way to run them."""
+
+    job: Job
+    release: ReleaseUnderTest
+    encoder: EncoderArtifact
+    artifact: Artifact
+    driver: ImageDriver
+    reference: ImageReference
+    scratch: Path
+    findings: Findings
+
+    @property
+    def path(self) -> str:
+        return self.encoder.path
+
+    def gate(self, gate: Gate) -> None:
+        self.findings.gates.append(gate)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What one way to run them gave."""
+
+    check: _Check
+    subject: str
+    apart: tuple[RowsApart, ...]
+    seconds: tuple[float, ...]
+    answers: tuple[Answer, ...]
+
+
+def check_images(job: Job, release: ReleaseUnderTest, scratch: Path, findings: Findings) -> None:
+    """Everything about images, where the release takes any; nothing where it does not."""
+    if not release.encoders:
+        return
+    processing = read_processing(release.directory)
+    # (1)
+    reference = image_reference(job, release, processing, scratch)
+    taking = {each.format: each for each in release.encoders}
+    runs = [_quantised(reference, findings)]
+    ran: list[_Ran] = []
+    for artifact in release.artifacts:
+        if (encoder := taking.get(artifact.format)) is not None:
+            with job.stopwatch.step(encoder.path), job.stopwatch.step("pictures"):
+                ran += _check(job, release, encoder, artifact, reference, scratch, findings)
+    # (7)
+    with job.stopwatch.step("answers about pictures judged"):
+        opinions = iter(judged(job, reference, [each for one in ran for each in one.answers]))
+    runs += [_run(one, [next(opinions) for _ in one.answers]) for one in ran]
+    not_by = tuple(each.path for each in release.artifacts if each.format not in taking)
+    findings.images = ImageInput(
+        processing.soft_tokens, tuple(each.path for each in release.encoders), not_by, tuple(runs)
+    )
+    findings.not_checked += not_tried(reference, not_by)
+
+
+def _quantised(reference: ImageReference, findings: Findings) -> ImageRun:
+    """What quantising costs the rows."""
+    both = zip(reference.rows[ORIGINAL], reference.rows[QUANTISED], strict=True)
+    apart = tuple(rows_apart(original, quantised) for original, quantised in both)
+    subject = reference.weights[QUANTISED].description
+    findings.gates += rows_gates(None, f"{subject}, image tower", list(apart), QUANTISED_ROWS)
+    return ImageRun(None, subject, _pictures(reference, apart, (), {}))
+
+
+def _check(
+    job: Job,
+    release: ReleaseUnderTest,
+    encoder: EncoderArtifact,
+    artifact: Artifact,
+    reference: ImageReference,
+    scratch: Path,
+    findings: Findings,
+) -> list[_Ran]:
+    # (2)
+    _read_back(job, release, encoder, artifact, findings)
+    found = []
+    for driver in release.image_drivers(encoder.format):
+        check = _Check(job, release, encoder, artifact, driver, reference, scratch, findings)
+        subject = driver.driver.arithmetic
+        try:
+            # (3)
+            _twin(check)
+            # (4) to (6)
+            found.append(_execute(check))
+        except RuntimeUnavailable as error:
+            check.gate(skipped_gate(IMAGES, check.path, subject, FAILURES, str(error)))
+        except (ArtifactError, SessionError, EncoderError) as error:
+            findings.not_checked.append(f"{check.path}, {subject}: {error}.")
+            check.gate(count_gate(IMAGES, check.path, subject, FAILURES, 1, "failures"))
+    return found
+
+
+def _read_back(
+    job: Job, release: ReleaseUnderTest, encoder: EncoderArtifact, artifact: Artifact, findings: Findings
+) -> None:
+    lowering = job.lowerings[family_of(encoder.format).name]
+    try:
+        stored = lowering.read_back(release.directory, replace(artifact, path=encoder.path))
+        count = differing_by_matrix(stored, release.checkpoint, "vision").total()
+        statistic, unit = DIFFERING, "numbers"
+    except (LoweringError, ArtifactError) as error:
+        findings.not_checked.append(f"{encoder.path}: {error}.")
+        count, statistic, unit = 1, "unreadable", "files"
+    findings.gates.append(count_gate(IMAGES, encoder.path, "stored tower weights", statistic, count, unit))
+
+
+def _twin(check: _Check) -> None:
+    lowering = check.job.lowerings[family_of(check.encoder.format).name]
+    subject = f"float twin of the tower, {check.driver.driver.arithmetic}"
+    if not isinstance(lowering, MakesTowerTwins):
+        said = (
+            f"{check.path}: its tower has no float twin here, so that conversion and the kernels' rounding "
+            "were judged together."
+        )
+        if said not in check.findings.not_checked:
+            check.findings.not_checked.append(said)
+        return
+    out = check.scratch / "tower-twin"
+    out.mkdir(exist_ok=True)
+    try:
+        twin = lowering.tower_twin(check.release.directory, check.encoder, out)
+    except LoweringError as error:
+        reason = f"the float twin cannot be made: {error}"
+        check.gate(skipped_gate(IMAGES, check.path, subject, MEAN_KL, reason))
+        return
+    rows, _ = _rows(check, out, twin)
+    _judge_rows(check, subject, rows, check.driver.twin_limit)
+
+
+def _rows(
+    check: _Check, directory: Path, encoder: EncoderArtifact
+) -> tuple[tuple[ImageRows, ...], tuple[float, ...]]:
+    """Of each picture, and the seconds it took."""
+    found, seconds = [], []
+    with check.driver.open_encoder(directory, encoder, check.artifact) as tower:
+        for number, picture in enumerate(check.reference.pictures):
+            check.job.progress(f"{check.path}: pictures", number, len(check.reference.pictures))
+            begin = time.perf_counter()
+            found.append(tower.rows(picture.prepared))
+            seconds.append(time.perf_counter() - begin)
+    check.job.progress(f"{check.path}: pictures", len(found), len(found))
+    return tuple(found), tuple(seconds)
+
+
+def _judge_rows(
+    check: _Check, subject: str, rows: Sequence[ImageRows], limit: RowsLimit
+) -> tuple[RowsApart, ...]:
+    both = zip(check.reference.rows[QUANTISED], rows, strict=True)
+    apart = tuple(rows_apart(expected, found) for expected, found in both)
+    check.findings.gates += rows_gates(check.path, subject, list(apart), limit)
+    return apart
+
+
+def _execute(check: _Check) -> _Ran:
+    reference, directory = check.reference, check.release.directory
+    rows, seconds = _rows(check, directory, check.encoder)
+    if not reference.prompts or not reference.prompts[0].pictures:
+        raise SessionError(
+            f"{check.encoder.decoder}: no sample picture with text around it fits a context of "
+            f"{check.artifact.context}; export with a larger --context or fewer --image-tokens"
+        )
+    question = check.job.texts.piece(QUESTION)
+    shared = reference.rows[QUANTISED]
+    with check.driver.open_session(directory, check.encoder, check.artifact) as session:
+        subject = _subject(session.facts)
+        # (4)
+        apart = _judge_rows(check, f"{subject}: rows", rows, check.driver.rows_limit)
+        # (5)
+        seen = [given(session, prompt, shared) for prompt in reference.prompts]
+        own = [given(session, prompt, rows) for prompt in reference.prompts]
+        # (6)
+        blind = given(session, reference.prompts[0], [each * 0 for each in rows])
+        # (7)
+        answers = [
+            answer(session, reference.parts, question, number, each) for number, each in enumerate(rows)
+        ]
+    _judge_logits(check, subject, seen)
+    for number, found in enumerate(own):
+        _compare(check, subject, ORIGINAL, number, found)
+    _judge_blind(check, subject, own[0], blind)
+    _judge_text_alone(check, subject, seen[-1])
+    return _Ran(check, subject, apart, seconds, tuple(each for each in answers if each is not None))
+
+
+def _judge_logits(check: _Check, subject: str, seen: Sequence[Returned]) -> None:
+    agreements = [_compare(check, subject, QUANTISED, number, found) for number, found in enumerate(seen)]
+    *behind, alone = [float(each.kl.mean()) for each in agreements]
+    limit = check.driver.driver.lowering_limit + ROUNDING * alone
+    for prompt, kl in zip(check.reference.prompts, behind, strict=False):
+        verdict = at_most(kl, limit, NATS)
+        check.gate(Gate(IMAGES, check.encoder.decoder, f"{subject}: {prompt.name}", MEAN_KL, verdict))
+
+
+def _compare(check: _Check, subject: str, name: str, number: int, found: Returned) -> Agreement:
+    """How logits behind one prompt agree with transformers', put down as a comparison."""
+    reference, prompt = check.reference, check.reference.prompts[number]
+    expected = reference.logits_of(name, number)[found.at]
+    agreement = agree(expected, found.logits, prompt.tokens[prompt.at[found.at] + 1])
+    check.findings.comparisons.append(
+        Comparison(
+            IMAGES,
+            check.encoder.decoder,
+            subject,
+            reference.weights[name].description,
+            prompt.name,
+            agreement.statistics(),
+            spread_of(agreement.kl, along=False),
+        )
+    )
+    return agreement
+
+
+def _judge_blind(check: _Check, subject: str, seeing: Returned, blind: Returned) -> None:
+    prompt = check.reference.prompts[0]
+    apart = agree(seeing.logits, blind.logits, prompt.tokens[prompt.at[seeing.at] + 1])
+    verdict = at_least(float(apart.kl.mean()), BLIND, NATS)
+    check.gate(Gate(IMAGES, check.encoder.decoder, subject, BLIND_KL, verdict))
+
+
+def _judge_text_alone(check: _Check, subject: str, found: Returned) -> None:
+    """What takes images says to text what the artifact for text says."""
+    prompt, driver = check.reference.prompts[-1], check.driver.driver
+    with driver.open(check.release.directory, check.artifact) as session:
+        expected = given_text(session, prompt)
+    both = {int(at): row for row, at in enumerate(expected.at)}
+    rows = [row for row, at in enumerate(found.at) if int(at) in both]
+    at = found.at[rows]
+    wanted = expected.logits[[both[int(each)] for each in at]]
+    apart = agree(wanted, found.logits[rows], prompt.tokens[prompt.at[at] + 1])
+    verdict = at_most(float(apart.kl.mean()), driver.hand_over_limit, NATS)
+    check.gate(Gate(IMAGES, check.encoder.decoder, f"{subject}: text alone", MEAN_KL, verdict))
+
+
+def _run(ran: _Ran, opinions: Sequence[JudgedAnswer]) -> ImageRun:
+    check = ran.check
+    path, subject, findings = check.encoder.decoder, ran.subject, check.findings
+    if any(each.decided for each in opinions):
+        lost = sum(each.lost for each in opinions)
+        check.gate(count_gate(IMAGES, path, f"{subject}: answers", LOST, lost, TOKENS))
+    else:
+        findings.not_checked.append(
+            f"{path}, {subject}: transformers on the quantised checkpoint is decided about no token of the "
+            "answers about pictures, so that none could be lost."
+        )
+    said = {each.number: opinion for each, opinion in zip(ran.answers, opinions, strict=True)}
+    return ImageRun(check.path, subject, _pictures(check.reference, ran.apart, ran.seconds, said))
+
+
+def _pictures(
+    reference: ImageReference,
+    apart: Sequence[RowsApart],
+    seconds: Sequence[float],
+    said: dict[int, JudgedAnswer],
+) -> tuple[PictureRun, ...]:
+    return tuple(
+        PictureRun(
+            picture=picture.name,
+            soft_tokens=picture.prepared.soft_tokens,
+            largest=apart[number].largest,
+            relative=apart[number].relative,
+            cosine=apart[number].cosine,
+            seconds=seconds[number] if seconds else None,
+            answer=said[number].run if number in said else None,
+        )
+        for number, picture in enumerate(reference.pictures)
+    )
+
+
+def _subject(facts: SessionFacts) -> str:
+    return f"{facts.runtime} {facts.version}, {facts.arithmetic}"

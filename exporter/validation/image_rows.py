@@ -1,0 +1,59 @@
+"""How far rows of a tower are from those they should be, and the gates on it.
+
+Not about logits behind them (`image_check`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter.formats.image_driver import RowsLimit
+from exporter.validation.gates import SHARE
+from exporter.validation.report import Gate, Kind
+from exporter.validation.verdict import at_least, at_most
+from runtimes.images.prepared import ImageRows
+
+IMAGES: Kind = "images"
+RELATIVE, COSINE = "mean relative error of rows", "cosine of the farthest row"
+
+
+@dataclass(frozen=True)
+class RowsApart:
+    """largest: of the differences, as a share of the root of the rows' mean square. relative: the mean over
+    rows of the difference's length as a share of the row's. cosine: the least of any row."""
+
+    largest: float
+    relative: float
+    cosine: float
+
+
+def rows_apart(expected: ImageRows, found: ImageRows) -> RowsApart:
+    """Not a number throughout where the two have not as many rows."""
+    if expected.shape != found.shape:
+        return RowsApart(float("nan"), float("nan"), float("nan"))
+    wanted, got = expected.astype(np.float64), found.astype(np.float64)
+    lengths = np.linalg.norm(wanted, axis=1), np.linalg.norm(got, axis=1)
+    apart = got - wanted
+    with np.errstate(divide="ignore", invalid="ignore"):  # rows of nothing have no direction: NaN fails
+        cosines = (wanted * got).sum(axis=1) / (lengths[0] * lengths[1])
+        return RowsApart(
+            largest=float(np.abs(apart).max() / np.sqrt(np.square(wanted).mean())),
+            relative=float((np.linalg.norm(apart, axis=1) / lengths[0]).mean()),
+            cosine=float(cosines.min()),
+        )
+
+
+def rows_gates(artifact: str | None, subject: str, found: list[RowsApart], limit: RowsLimit) -> list[Gate]:
+    """Of the picture that is farthest off."""
+    relative = max((each.relative for each in found), key=_unknown_first)
+    cosine = min((each.cosine for each in found), key=lambda value: -_unknown_first(-value))
+    return [
+        Gate(IMAGES, artifact, subject, RELATIVE, at_most(relative, limit.relative, SHARE)),
+        Gate(IMAGES, artifact, subject, COSINE, at_least(cosine, limit.cosine, "")),
+    ]
+
+
+def _unknown_first(value: float) -> float:
+    return np.inf if np.isnan(value) else value

@@ -1,0 +1,79 @@
+"""`OnnxImageSession`: prompts with images, by an embedding graph and a decoder that takes what it makes.
+
+Caches and positions are `OnnxSession`'s. Not about where rows of images come from (`image_encoder`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtimes.errors import ArtifactError
+from runtimes.images.calls import calls_around, require_placed
+from runtimes.images.prepared import ImageRows
+from runtimes.images.session import PlacedImage
+from runtimes.onnx.session import METADATA, OnnxSession, inference_session
+from runtimes.opening import ImageOpening
+from runtimes.session import Logits, Tokens
+
+IDS, FEATURES = "input_ids", "image_features"
+EMBEDDINGS = {"decoder": "embedding"}  # what stands beside a decoder, by the first part of its name
+
+
+class OnnxImageSession(OnnxSession):
+    """Satisfies `ImageSession`. Raises as `OnnxSession` does."""
+
+    def __init__(self, opening: ImageOpening) -> None:
+        path = opening.release / opening.encoder.decoder
+        super().__init__(path, opening.threads)
+        self._embedding: Any = inference_session(_beside(path), opening.threads)
+        self._width = opening.encoder.width
+        self._embedded = [value.name for value in self._embedding.get_outputs()]
+        try:
+            self._soft = int(self.metadata[f"{METADATA}image_token"])
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(
+                f"{path}: says nothing of {error}; it was not written by gemma-export, export again"
+            ) from error
+        self._features = self._none()
+
+    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+        self._refuse_closed()
+        ids = self._facts.tokens_at(self._position, tokens)
+        require_placed(ids, images, self._soft, self._width)
+        every = self._facts.prefill_logits == "all"
+        logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
+        try:
+            for start, stop in calls_around(images, len(ids), self._facts.prefill_chunk):
+                inside = [image.rows for image in images if start <= image.start < stop]
+                self._features = np.concatenate(inside, dtype=np.float32) if inside else self._none()
+                self._run(ids[start:stop], logits[start:stop] if every else logits)
+        finally:
+            self._features = self._none()
+        return logits
+
+    def close(self) -> None:
+        super().close()
+        self._embedding = None
+
+    def _inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
+        ids = super()._inputs(tokens)
+        found = self._embedding.run(self._embedded, {IDS: ids[IDS], FEATURES: self._features})
+        if IDS not in self._wanted:
+            del ids[IDS]
+        return ids | dict(zip(self._embedded, found, strict=True))
+
+    def _none(self) -> ImageRows:
+        return np.empty((0, self._width), np.float32)
+
+
+def _beside(decoder: Path) -> Path:
+    """The embedding graph of a decoder."""
+    for name, embedding in EMBEDDINGS.items():
+        if decoder.name.startswith(name):
+            return decoder.with_name(embedding + decoder.name.removeprefix(name))
+    raise ArtifactError(f"{decoder}: is no decoder that takes images; name one of {sorted(EMBEDDINGS)}")

@@ -1,0 +1,34 @@
+"""What made-up reports say of images: a tower as ONNX, two pictures, invented figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from exporter.validation.image_rows import RELATIVE
+from exporter.validation.report import Gate, GreedyRun, ImageInput, ImageRun, PictureRun
+from exporter.validation.verdict import at_least, at_most
+
+VISION, DECODER = "onnx/vision.onnx", "onnx/decoder.onnx"
+
+
+def image_gates() -> tuple[Gate, ...]:
+    """Of an ONNX release that sees."""
+    return (
+        Gate("images", VISION, "stored tower weights", "differing numbers", at_most(0.0, 0.0, "numbers")),
+        Gate("images", VISION, "ONNX Runtime: rows", RELATIVE, at_most(0.0031, 0.05, "share")),
+        Gate("images", DECODER, "ONNX Runtime: two pictures", "mean KL", at_most(0.0021, 0.004, "nats")),
+        Gate("images", DECODER, "ONNX Runtime", "mean KL of a blind run", at_least(1.7, 0.01, "nats")),
+    )
+
+
+def image_input(answer: str, of_text: tuple[str, ...]) -> ImageInput:
+    """Two pictures, one of which was asked about. of_text: artifacts that take none."""
+    said = GreedyRun("Describe this picture in one sentence.", answer, 16, 15)
+    quadrants = PictureRun("quadrants.png", 256, 0.021, 0.0031, 0.99981, 3.25, said)
+    quantised = replace(quadrants, largest=0.05, relative=0.011, cosine=0.9991, seconds=None, answer=None)
+    digits = replace(quadrants, picture="digits.png", soft_tokens=266, answer=None)
+    runs = (
+        ImageRun(None, "transformers, quantised checkpoint", (quantised,)),
+        ImageRun(VISION, "ONNX Runtime", (quadrants, digits)),
+    )
+    return ImageInput(280, (VISION,), of_text, runs)

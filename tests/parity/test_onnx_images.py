@@ -1,0 +1,146 @@
+"""ONNX releases that take images against transformers with the same quantised weights.
+
+Matrix: towers of all four kinds in int8, and the decoders behind them: rows of a picture; logits behind
+images at the start, in the middle, of two and of one longer than a prefill chunk, past the sliding window,
+prefilled and decoded. Not asserted here: that transformers' parts are its whole models
+(test_image_reference.py), what onnxruntime-genai makes of the same files (test_onnx_genai_images.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from exporter.lowering.onnx.lowering import OnnxLowering
+from exporter.reference.merged_logits import AskedPrompt, merged_logits
+from exporter.reference.reference_tower import ReferenceTower
+from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.session import PlacedImage
+from runtimes.onnx.session import OnnxSession
+from runtimes.open import open_image_encoder, open_image_session
+from runtimes.opening import ImageOpening
+from runtimes.session import Logits, Tokens
+from tests.fakes import silent
+from tests.tiny import WINDOW
+from tests.tiny_image_stores import KINDS
+from tests.tiny_releases import mean_kl, some_tokens
+from tests.tiny_towers import SOFT
+from tests.unit.exporter.lowering.onnx.seeing_releases import (
+    CHUNK,
+    SeeingRelease,
+    picture,
+    prompt,
+    seeing_release,
+)
+
+ROWS, ROWS_OF_KERNELS = 3e-5, 1e-3  # max abs, of rows of up to 2; inputs are rounded to 14 bits
+KL = 1e-5  # mean, nats
+PREFILLED, LENGTH = 72, 80
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeeingRelease:
+    return seeing_release(tmp_path_factory.mktemp("seeing"), request.param)
+
+
+@pytest.fixture(scope="module")
+def rows(release: SeeingRelease) -> ImageRows:
+    return tower_rows(release.opening, picture(release.spec))
+
+
+def tower_rows(opening: ImageOpening, image: PreparedImage) -> ImageRows:
+    with open_image_encoder(opening) as encoder:
+        return encoder.rows(image)
+
+
+def reference_rows(release: SeeingRelease, image: PreparedImage) -> ImageRows:
+    return ReferenceTower(release.weights, release.spec).rows(image)
+
+
+def session_logits(opening: ImageOpening, tokens: Tokens, images: list[PlacedImage]) -> Logits:
+    """All of them, the last ones decoded."""
+    with open_image_session(opening) as session:
+        found = [session.prefill_with_images(tokens[:PREFILLED], images)]
+        found += [session.decode(int(token))[None] for token in tokens[PREFILLED:]]
+    return np.concatenate(found)
+
+
+def reference_logits(
+    release: SeeingRelease, tokens: Tokens, images: list[PlacedImage], scratch: Path
+) -> Logits:
+    asked = AskedPrompt(tokens, tuple(images), np.arange(len(tokens)))
+    return merged_logits(release.weights, [asked], scratch / "logits", silent).rows(0, len(tokens))
+
+
+def test_a_tower_makes_the_rows_that_transformers_makes(
+    release: SeeingRelease, rows: ImageRows, tmp_path: Path
+) -> None:
+    image = picture(release.spec)
+    expected = reference_rows(release, image)
+    assert np.abs(rows - expected).max() < ROWS_OF_KERNELS
+    lowering = OnnxLowering(frozenset({"onnx"}))
+    twin = lowering.tower_twin(release.directory, release.encoder, tmp_path)
+    found = tower_rows(replace(release.opening, release=tmp_path, encoder=twin), image)
+    assert np.abs(found - expected).max() < ROWS
+    assert np.abs(found - rows).max() > 0, "kernels round, the twin does not"
+
+
+def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, rows: ImageRows) -> None:
+    image = picture(release.spec)
+    others = [replace(image, pixels=np.flip(image.pixels, 1).copy())]
+    if image.positions is not None:
+        others.append(replace(image, positions=np.flip(image.positions, -1).copy()))
+    for other in others:
+        assert np.abs(tower_rows(release.opening, other) - rows).max() > 100 * ROWS_OF_KERNELS
+
+
+@pytest.mark.parametrize("starts", [(0,), (21,), (3, 40)])
+def test_logits_behind_images_are_those_of_transformers(
+    starts: tuple[int, ...], release: SeeingRelease, rows: ImageRows, tmp_path: Path
+) -> None:
+    assert PREFILLED > WINDOW + CHUNK
+    shown = [rows * factor for factor in (1.0, -0.5)][: len(starts)]
+    tokens, images = prompt(starts, shown, LENGTH)
+    expected = reference_logits(release, tokens, images, tmp_path)
+    found = session_logits(release.opening, tokens, images)
+    assert mean_kl(expected, found) < KL
+    blind = [PlacedImage(each.start, each.rows * 0) for each in images]
+    assert mean_kl(expected, session_logits(release.opening, tokens, blind)) > 100 * KL
+
+
+def test_tokens_of_an_image_that_do_not_see_each_other_are_seen(
+    release: SeeingRelease, rows: ImageRows, tmp_path: Path
+) -> None:
+    tokens, images = prompt([21], [rows], LENGTH)
+    copied = shutil.copytree(release.directory, tmp_path / "copied")
+    marks_nothing(copied / release.encoder.decoder)
+    found = session_logits(replace(release.opening, release=copied), tokens, images)
+    expected = session_logits(release.opening, tokens, images)
+    if release.spec.tokens.blocks == "none":
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert mean_kl(expected, found) > 100 * KL
+
+
+def marks_nothing(decoder: Path) -> None:
+    """Have a decoder look for images by another id."""
+    model = onnx.load(str(decoder), load_external_data=False)
+    name = f"constant.int64[].{SOFT}"
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(np.array(SOFT - 1, np.int64), name))
+    onnx.save(model, str(decoder))
+
+
+def test_text_alone_gives_what_the_graph_of_tokens_gives(release: SeeingRelease) -> None:
+    tokens = some_tokens(LENGTH)
+    with OnnxSession(release.directory / release.artifact.path, threads=2) as session:
+        expected = session.prefill(tokens)
+    with open_image_session(release.opening) as session:
+        assert mean_kl(expected, session.prefill(tokens)) < KL

@@ -1,0 +1,127 @@
+"""Tiny ONNX releases that take images, and pictures for them.
+
+Not about what should come of those (`tests.whole_models` has transformers' own).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from exporter.lowering.interface import ImageOrder
+from exporter.lowering.onnx.lowering import OnnxLowering
+from exporter.models.vision.spec import SiglipSpec, VisionSpec
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from runtimes.formats import Format
+from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.processing import ImageMarks, ImageProcessing
+from runtimes.images.session import PlacedImage
+from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.opening import ImageOpening
+from runtimes.session import Tokens
+from tests.fakes import silent
+from tests.image_processing import patching, squashing
+from tests.tiny_image_stores import TEXT_CONFIGS, tiny_image_store
+from tests.tiny_releases import lowering_order, some_tokens
+from tests.tiny_towers import BEGIN, END, SOFT, random_picture
+from tests.whole_models import HeldWeights
+
+CONTEXT, CHUNK, BUDGET = 96, 16, 20
+MARKS = ImageMarks(SOFT, BEGIN, END, line_breaks=False, placeholder="<|image|>")
+
+
+@dataclass(frozen=True)
+class SeeingRelease:
+    """A release in one format of ONNX. text: transformers' configuration of its text model."""
+
+    kind: str
+    text: dict[str, Any]
+    vision: dict[str, Any]
+    checkpoint: QuantizedCheckpoint
+    directory: Path
+    artifact: Artifact
+    encoder: EncoderArtifact
+
+    @property
+    def spec(self) -> VisionSpec:
+        return self.checkpoint.components["vision"].spec
+
+    @property
+    def opening(self) -> ImageOpening:
+        return ImageOpening(self.directory, self.encoder, self.artifact, 2, "fp32")
+
+    @property
+    def weights(self) -> HeldWeights:
+        """What the store holds, as numbers, for transformers' modules."""
+        checkpoint = self.checkpoint
+        tensors = {name: torch.from_numpy(each.copy()) for name, each in checkpoint.vectors.items()}
+        for name, matrix in checkpoint.matrices.items():
+            tensors[name] = torch.from_numpy(matrix.values(0, matrix.shape[0]).copy())
+        text = frozenset(weight.name for weight in checkpoint.components["text"].spec.weights())
+        return HeldWeights(self.kind, self.text, tensors, text)
+
+
+def seeing_release(
+    directory: Path, kind: str, format: Format = "onnx", scheme: str = "int8-channel", **changes: Any
+) -> SeeingRelease:
+    """changes: to the order."""
+    checkpoint = tiny_image_store(directory, kind, scheme)
+    config = json.loads((directory / "checkpoint" / "config.json").read_bytes())
+    return seeing(directory, kind, checkpoint, config, format, **changes)
+
+
+def seeing(
+    directory: Path,
+    kind: str,
+    checkpoint: QuantizedCheckpoint,
+    config: dict[str, Any],
+    format: Format = "onnx",
+    **changes: Any,
+) -> SeeingRelease:
+    """The release of a store. config: config.json of the checkpoint."""
+    lowering = OnnxLowering(frozenset({format}))
+    order = lowering_order(checkpoint, directory)
+    changes = {
+        "context": CONTEXT,
+        "prefill_chunk": CHUNK,
+        "prefill_logits": "all",
+        "images": ImageOrder(processing_of(checkpoint.components["vision"].spec)),
+        **changes,
+    }
+    order = replace(order, **changes)
+    release = directory / f"release-{format}"
+    release.mkdir()
+    (artifact,) = lowering.lower(order, release, silent)
+    (encoder,) = lowering.encoders(order)
+    text = TEXT_CONFIGS[kind]()
+    return SeeingRelease(kind, text, config["vision_config"], checkpoint, release, artifact, encoder)
+
+
+def processing_of(spec: VisionSpec, soft_tokens: int = BUDGET) -> ImageProcessing:
+    if isinstance(spec, SiglipSpec):
+        return squashing(spec.image_size, spec.soft_tokens, MARKS)
+    return patching(soft_tokens, spec.model_type == "gemma4_unified_vision", MARKS)
+
+
+def picture(spec: VisionSpec, squares: tuple[int, int] = (6, 3)) -> PreparedImage:
+    """Noise without padding; but for a SigLIP of more soft tokens than a chunk has."""
+    found = random_picture(spec, squares, squares[0] * squares[1])
+    positions = None if found.positions is None else found.positions.numpy().astype(np.int32)
+    return PreparedImage(found.pixels.numpy(), positions, found.count)
+
+
+def prompt(
+    starts: Sequence[int], rows: Sequence[ImageRows], length: int
+) -> tuple[Tokens, list[PlacedImage]]:
+    """Tokens with images from these places on."""
+    tokens = some_tokens(length).copy()
+    images = [PlacedImage(start, each) for start, each in zip(starts, rows, strict=True)]
+    for image in images:
+        tokens[image.start : image.stop] = SOFT
+    return tokens, images
