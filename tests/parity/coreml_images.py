@@ -57,8 +57,7 @@ class SeeingRelease:
 
     def reference(self) -> ReferenceTower:
         """transformers' tower of what the package holds."""
-        config = TINY_TOWERS[self.kind]().config["vision_config"]
-        return ReferenceTower(_AsStored(self.checkpoint), config, self.tower)
+        return ReferenceTower(_AsStored(self.checkpoint), self.tower)
 
 
 @functools.cache
@@ -89,9 +88,7 @@ def _ordered(kind: str) -> tuple[tempfile.TemporaryDirectory[str], LoweringOrder
     (root / "release").mkdir()
     images = ImageOrder(processing(kind))
     checkpoint = tiny_image_store(root, kind)
-    return directory, lowering_order(
-        checkpoint, root, context=CONTEXT, prefill_chunk=CHUNK, images=images
-    )
+    return directory, lowering_order(checkpoint, root, context=CONTEXT, prefill_chunk=CHUNK, images=images)
 
 
 def processing(kind: str) -> ImageProcessing:

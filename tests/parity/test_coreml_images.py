@@ -50,9 +50,12 @@ from tests.tiny_releases import lowering_order, mean_kl
 with quietly():
     from coremltools.proto import Model_pb2
 
-# Of rows of some 2; RoPE tables are fp16 in either arithmetic.
-ROW_LIMITS: Mapping[MilArithmetic, float] = {"fp32": 1e-3, "fp16": 1e-2}
-KL_LIMITS: Mapping[MilArithmetic, float] = {"fp32": 1e-4, "fp16": 1e-3}
+# Of rows of some 2. Constants are fp16 in either arithmetic: 12B has none that transformers has not so; E2B
+# has RoPE tables, and behind its 15 layers most of its KL; the others 1 + gain, or a scale times a root.
+ROW_LIMITS: Mapping[MilArithmetic, float] = {"fp32": 1e-3, "fp16": 5e-3}
+CLOSER_ROWS = {"Gemma 4 E2B": 2e-4, "Gemma 4 12B": 1e-5}
+KL_LIMITS: Mapping[MilArithmetic, float] = {"fp32": 1e-5, "fp16": 1e-3}
+E2B_LIMIT = 1e-4
 DECODERS = ("Gemma 3", "Gemma 4 E2B", "Gemma 4 12B")  # 31B's is as 12B's
 DECODED = 3  # of the prompt's last tokens, one at a time
 
@@ -92,6 +95,11 @@ def expected(
     return merged_logits(weights, [asked], file, silent).rows(0, len(tokens))
 
 
+def limit(release: SeeingRelease, arithmetic: MilArithmetic) -> float:
+    """Of the mean KL divergence from transformers."""
+    return max(KL_LIMITS[arithmetic], E2B_LIMIT if release.kind == "Gemma 4 E2B" else 0.0)
+
+
 def logits_of(session: ImageSession, rows: tuple[ImageRows, ImageRows]) -> NDArray[np.float32]:
     """Of the prompt: up to the second picture, from there on, and its last tokens decoded."""
     tokens, (first, second) = prompt(rows)
@@ -110,9 +118,10 @@ def test_a_tower_makes_the_rows_that_transformers_does(
 ) -> None:
     with open_image_encoder(tower.opening(arithmetic)) as encoder:
         assert isinstance(encoder, MilImageEncoder)
+        limit = CLOSER_ROWS.get(tower.kind) if arithmetic == "fp32" else None
         for image, wanted in zip(pictures(tower.tower), reference_rows(tower), strict=True):
-            print("ROWS", tower.kind, arithmetic, np.abs(encoder.rows(image) - wanted).max(), np.abs(wanted).max())
-            np.testing.assert_allclose(encoder.rows(image), wanted, atol=ROW_LIMITS[arithmetic])
+            found = encoder.rows(image)
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=limit or ROW_LIMITS[arithmetic])
         assert not encoder.non_finite
 
 
@@ -149,8 +158,7 @@ def test_logits_behind_images_are_those_of_transformers(
         assert isinstance(session, MilImageSession)
         assert session.facts.prefill_chunk == CHUNK < len(rows[0]) + 4
         logits = logits_of(session, rows)
-        print("KL", release.kind, arithmetic, mean_kl(expected, logits))
-        assert mean_kl(expected, logits) <= KL_LIMITS[arithmetic]
+        assert mean_kl(expected, logits) <= limit(release, arithmetic)
         assert not session.non_finite
 
 
@@ -159,8 +167,7 @@ def test_who_is_blind_says_something_else(
 ) -> None:
     nothing = (rows[0] * 0, rows[1] * 0)
     with open_image_session(release.opening()) as session:
-        print("BLIND", release.kind, mean_kl(expected, logits_of(session, nothing)))
-        assert mean_kl(expected, logits_of(session, nothing)) > 1000 * KL_LIMITS["fp32"]
+        assert mean_kl(expected, logits_of(session, nothing)) > 100 * KL_LIMITS["fp16"]
 
 
 def test_an_image_without_its_block_gives_other_logits_where_there_are_blocks(
@@ -174,11 +181,10 @@ def test_an_image_without_its_block_gives_other_logits_where_there_are_blocks(
     )
     with open_image_session(release.opening()) as session:
         off = mean_kl(expected, logits_of(session, rows))
-    print("NOBLOCK", release.kind, off)
     if release.tower.tokens.blocks == "none":
-        assert off <= KL_LIMITS["fp32"]
+        assert off <= limit(release, "fp32")
     else:
-        assert off > 10 * KL_LIMITS["fp16"]
+        assert off > 100 * KL_LIMITS["fp16"]
 
 
 def test_a_text_without_images_has_the_logits_of_the_function_for_tokens(release: SeeingRelease) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,15 @@ class Input:
 class Traceable:
     """A module to be converted. It is called with an example of each of `inputs`, then with a placeholder
     for each of `matrices`, names to shapes. states: its buffers, to the shapes they have in the program.
-    outputs: names of what it returns, in order."""
+    outputs: names of what it returns, in order. traced: shapes of matrices while tracing, where they are
+    others."""
 
     module: torch.nn.Module
     inputs: tuple[Input, ...]
     matrices: Mapping[str, tuple[int, ...]]
     states: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
+    traced: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def to_program(traceable: Traceable) -> ConvertedProgram:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TracerWarning: the constants it sees are meant as such
         examples = [each.example for each in traceable.inputs]
-        examples += [placeholder(shape) for shape in traceable.matrices.values()]
+        examples += [placeholder(shape) for shape in {**traceable.matrices, **traceable.traced}.values()]
         trace: Any = torch.jit.trace
         traced = trace(traceable.module.eval(), tuple(examples), check_trace=False)
     for state, shape in traceable.states.items():

@@ -11,7 +11,7 @@ Not about how a module becomes a program (`program`) or what is done to a pictur
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -19,14 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.lowering.coreml.graph_nodes import more_rows
 from exporter.lowering.coreml.program import ConvertedProgram, Input, Length, Traceable, to_program
 from exporter.lowering.coreml.vision_dialect import CoreMlVision, TowerConstants, rotations
+from exporter.models.text.spec import Role
+from exporter.models.vision.siglip import siglip_features, siglip_rows
 from exporter.models.vision.spec import CHANNELS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
 from exporter.models.vision.tower import image_rows
 
 PIXELS, POSITIONS, ROWS = "pixels", "positions", "imageRows"
 
-TRACED_SQUARES = 2  # of a tower whose pictures have any number of them
+# A trace keeps every value in it: pictures are traced small. Squares, where there may be any number;
+# patches along a side, where there are as many as the tower has places.
+TRACED_SQUARES, TRACED_SIDE = 2, 2
 
 
 def convert_tower(
@@ -34,8 +39,15 @@ def convert_tower(
 ) -> ConvertedProgram:
     """soft_tokens: of one picture, at most. Takes seconds, whatever a picture's size."""
     matrices = {weight.name: weight.shape for weight in spec.weights() if weight.is_matrix}
+    traced = {}
+    if isinstance(spec, SiglipSpec):
+        traced = {
+            weight.name: (TRACED_SIDE**2, spec.hidden_size)
+            for weight in spec.weights()
+            if weight.role is Role.POSITIONS
+        }
     module = _Tower(spec, _constants(spec, vectors), tuple(matrices))
-    return to_program(Traceable(module, _inputs(spec, soft_tokens), matrices, {}, (ROWS,)))
+    return to_program(Traceable(module, _inputs(spec, soft_tokens), matrices, {}, (ROWS,), traced))
 
 
 class _Tower(torch.nn.Module):
@@ -46,16 +58,24 @@ class _Tower(torch.nn.Module):
         self._spec, self._constants, self._names = spec, constants, names
 
     def forward(self, pixels: Tensor, *given: Tensor) -> Tensor:
-        positions, matrices = (None, given) if isinstance(self._spec, SiglipSpec) else (given[0], given[1:])
-        ops = CoreMlVision(dict(zip(self._names, matrices, strict=True)), self._constants)
-        return image_rows(self._spec, ops, pixels, positions, TRACED_SQUARES)
+        spec = self._spec
+        if isinstance(spec, SiglipSpec):
+            ops = self._ops(given)
+            features = siglip_features(spec, ops, pixels)
+            return siglip_rows(spec, ops, more_rows(features, spec.side**2))
+        positions, *matrices = given
+        return image_rows(spec, self._ops(matrices), pixels, positions, TRACED_SQUARES)
+
+    def _ops(self, matrices: Sequence[Tensor]) -> CoreMlVision:
+        return CoreMlVision(dict(zip(self._names, matrices, strict=True)), self._constants)
 
 
 def _inputs(spec: VisionSpec, soft_tokens: int) -> tuple[Input, ...]:
     match spec:
         case SiglipSpec():
+            side = TRACED_SIDE * spec.patch_size
             shape = (1, CHANNELS, spec.image_size, spec.image_size)
-            return (Input(PIXELS, torch.zeros(shape), shape),)
+            return (Input(PIXELS, torch.zeros((1, CHANNELS, side, side)), shape),)
         case PatchTowerSpec():
             return _patches(spec.kernel**2, spec.patch_width, soft_tokens)
         case PatchEmbedderSpec():
