@@ -1,11 +1,13 @@
 """A true-shaped checkpoint of random weights, for measuring what we cannot download.
 
-    python -m benchmarks.random_checkpoint gemma-2-2b DIR [--seed 0] [--layers N]
+    python -m benchmarks.random_checkpoint gemma-2-2b DIR [--seed 0] [--layers N] [--tower]
 
 Writes a Hugging Face directory: config.json of the published model, bf16 safetensors of one decoder layer
-a shard, a byte tokenizer. Streamed: a few hundred MB of memory at any size. Weights have the scale of
-a network at rest (matrices 1/sqrt(inputs), norms near their neutral value), so that logits are far from
-uniform and far from one-hot. --layers keeps only the first N layers, for runtimes too slow for all.
+a shard, a byte tokenizer. With --tower as a checkpoint of text and images is published: its tower in
+another shard, processor files, and the ids of images as special tokens (`random_tower`). Streamed: a few
+hundred MB of memory at any size. Weights have the scale of a network at rest (matrices 1/sqrt(inputs),
+norms near their neutral value), so that logits are far from uniform and far from one-hot. --layers keeps
+only the first N layers, for runtimes too slow for all.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.models.published import published_config
+from benchmarks.random_tower import marks_of, write_random_tower
+from exporter.models.published import published_config, published_whole_config
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 from exporter.quantization.store.safetensors_writer import write_safetensors
@@ -30,10 +33,12 @@ CHUNK = 1 << 24  # weights drawn at once
 
 
 def write_random_checkpoint(
-    model_id: str, directory: Path, *, seed: int = 0, layers: int | None = None
+    model_id: str, directory: Path, *, seed: int = 0, layers: int | None = None, tower: bool = False
 ) -> ModelSpec:
-    """Write the checkpoint and return its spec. The same seed gives the same bytes."""
-    config = published_config(model_id)
+    """Write the checkpoint and return its text model's spec. The same seed gives the same bytes, those of
+    the text model with a tower and without. tower: with the image tower of a model that sees."""
+    whole = published_whole_config(model_id) if tower else None
+    config = published_config(model_id) if whole is None else whole["text_config"]
     if layers is not None:
         config = _first_layers(config, layers)
     spec = read_spec(config, model_id)
@@ -49,23 +54,31 @@ def write_random_checkpoint(
         headers = {weight.name: ("BF16", weight.shape) for weight in weights}
         write_safetensors(directory / shard, headers, _pieces(spec, weights, generator))
         weight_map.update(dict.fromkeys(headers, shard))
+    if whole is not None:
+        config = {**whole, "text_config": config}
+        weight_map |= write_random_tower(config, directory, seed)
     index = {"metadata": {}, "weight_map": weight_map}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
     (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    write_byte_tokenizer(directory)
+    write_byte_tokenizer(directory, marks_of(config))
     return spec
 
 
-def write_byte_tokenizer(directory: Path) -> None:
-    """tokenizer.json with <pad> <eos> <bos> <unk> and a token per byte: enough to feed text."""
+def write_byte_tokenizer(directory: Path, marks: Mapping[str, int] | None = None) -> None:
+    """tokenizer.json with <pad> <eos> <bos> <unk> and a token per byte: enough to feed text. marks: further
+    special tokens at ids of their own, with unused ones before them."""
     from tokenizers import Tokenizer, decoders, models
 
     specials = ("<pad>", "<eos>", "<bos>", "<unk>")
     vocabulary = {token: number for number, token in enumerate(specials)}
     vocabulary |= {f"<0x{byte:02X}>": len(specials) + byte for byte in range(256)}
+    if marks:
+        named = {id: name for name, id in marks.items()}
+        for id in range(len(vocabulary), max(named) + 1):
+            vocabulary[named.get(id, f"<unused{id}>")] = id
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-    tokenizer.add_special_tokens(list(specials))
+    tokenizer.add_special_tokens([*specials, *(marks or ())])
     tokenizer.save(str(directory / "tokenizer.json"))
     (directory / "tokenizer_config.json").write_text(
         '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<bos>", "eos_token": "<eos>"}',
@@ -114,9 +127,14 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int)
+    parser.add_argument("--tower", action="store_true")
     options = parser.parse_args()
     spec = write_random_checkpoint(
-        options.model_id, options.directory, seed=options.seed, layers=options.layers
+        options.model_id,
+        options.directory,
+        seed=options.seed,
+        layers=options.layers,
+        tower=options.tower,
     )
     print(f"{options.directory}: {spec.parameter_count() / 1e6:.0f} M parameters")
 

@@ -26,8 +26,10 @@ from exporter.commands.shared_options import (
     ACCELERATORS,
     ADAPTER,
     CALIBRATION,
+    COMPONENTS,
     CONTEXT,
     FORMAT,
+    IMAGE_TOKENS,
     MODEL,
     PROFILE,
     RECIPE,
@@ -57,6 +59,8 @@ from exporter.stopwatch import Stopwatch
 @CALIBRATION
 @CONTEXT
 @FORMAT
+@COMPONENTS
+@IMAGE_TOKENS
 @click.option(
     "--prefill-logits",
     type=click.Choice(("last", "all")),

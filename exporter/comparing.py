@@ -22,6 +22,7 @@ from exporter.evaluation.change import changes
 from exporter.evaluation.compared import DomainComparison, DomainFigures, SubjectFigures
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
+from exporter.models.components import TEXT_ALONE
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
@@ -65,7 +66,7 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
     reading and running them raises."""
     subjects = _open(order.directories)
     source = open_checkpoint(order.model, order.adapter)
-    _require_made_from(source, subjects, order)
+    _require_made_from(_digests(source, order), subjects, order)
     sized = [_sized(name, subjects, source) for name in (*subjects.checkpoints, *subjects.artifacts)]
     domains, longest = _domains(source, subjects, order.tokens)
     texts, original = [domain.text for domain in domains], OriginalWeights(source)
@@ -112,12 +113,22 @@ def _open(directories: Sequence[Path]) -> _Subjects:
     return _Subjects(checkpoints, artifacts, manifests)
 
 
-def _require_made_from(source: CheckpointSource, subjects: _Subjects, order: CompareOrder) -> None:
-    digests = source.digests()
+def _digests(source: CheckpointSource, order: CompareOrder) -> list[Mapping[str, str]]:
+    """Of all the checkpoint, and of its text alone, which is what some may have been made from."""
+    found = [source.digests()]
+    if source.components.vision is not None:
+        found.append(open_checkpoint(order.model, order.adapter, TEXT_ALONE).digests())
+    return found
+
+
+def _require_made_from(
+    digests: Sequence[Mapping[str, str]], subjects: _Subjects, order: CompareOrder
+) -> None:
     sealed = {name: each.record["source"] for name, each in subjects.checkpoints.items()}
     sealed |= {str(place): each.source["sha256"] for place, each in subjects.manifests.items()}
     for name, found in sealed.items():
-        if not is_made_from({key: each for key, each in found.items() if key != DIGEST_NAME}, digests):
+        own = {key: each for key, each in found.items() if key != DIGEST_NAME}
+        if not any(is_made_from(own, each) for each in digests):
             raise UsageError(
                 name,
                 f"was not made from {order.model or 'the sample'}"
@@ -157,7 +168,7 @@ def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:
     placed = subjects.artifacts[name]
     manifest, path = subjects.manifests[placed.release], placed.artifact.path
     nbytes = sum(entry.size for entry in manifest.files if entry.path.startswith(path))
-    parameters = sum(each.spec.parameter_count() for each in source.components.values())
+    parameters = source.components[placed.artifact.component].spec.parameter_count()
     return _Sized(
         name,
         str(placed.release),

@@ -60,11 +60,12 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     """
     flags = request.flags
     with stopwatch.step("open and plan"):
-        if (published := published_model(flags.model, flags.adapter)) is not None:  # refuse before fetching
+        if (
+            published := published_model(flags.model, flags.adapter, flags.wanted)
+        ) is not None:  # refuse before fetching
             require_releases(plan_releases(published, request.targets, request.asked, flags.anyway))
-        source = open_checkpoint(flags.model, flags.adapter)
-        model = PlannedModel(source.name, source.components, source.held)
-        planned = plan_releases(model, request.targets, request.asked, flags.anyway)
+        source = open_checkpoint(flags.model, flags.adapter, flags.wanted)
+        planned = plan_releases(PlannedModel.of(source), request.targets, request.asked, flags.anyway)
         require_releases(planned)
         plans = tuple(each.plan for each in planned.releases)
         for plan in plans:
@@ -111,14 +112,15 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
     with staged_release(out, force) as staging:
         release = staging.directory
         job.source.write_tokenizer(release)
-        artifacts = shop.lower(plan, staging)
+        runnable = shop.lower(plan, staging)
         subject = ReleaseUnderTest(
             release,
-            artifacts,
+            runnable.artifacts,
             plan,
             shop.store(plan),
             paths=paths_of if job.accelerators else paths_not_asked_for,
             equalised=shop.source(plan),
+            encoders=runnable.encoders,
         )
         with job.stopwatch.step("validate"):
             report = validate_release(job, subject, shop.baselines)
@@ -127,7 +129,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
             ran = {run.artifact for run in report.runs}
             recording = Recording(
                 release=release,
-                artifacts=tuple(each for each in artifacts if each.path in ran),
+                artifacts=tuple(each for each in runnable.artifacts if each.path in ran),
                 plan=plan,
                 spec=spec,
                 texts=job.texts,
@@ -135,7 +137,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
             )
             write_recorded_calls(recording, job.progress)
             write_views(report, release)
-            finish_release(release, job.source, plan, artifacts, measured_quality(report), job.progress)
+            finish_release(release, job.source, plan, runnable, measured_quality(report), job.progress)
         if report.outcome != "passed":
             staging.hold_back()
     return ExportResult(report, report.outcome == "passed", staging.published, job.left_out)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from exporter.checkpoints.open import open_checkpoint
 from exporter.job import Job
+from exporter.models.components import wanted_components
 from exporter.packaging.working_directory import held_output, job_directory
 from exporter.placed_checkpoint import put_in_place, require_free_place
 from exporter.planning.plan import make_plan
@@ -31,13 +32,14 @@ from exporter.workshop import Workshop, require_calibration, store_name, worksho
 @dataclass(frozen=True)
 class QuantizeOrder:
     """recipe: a name or a .toml file. output: where the checkpoint goes. model: None for the sample.
-    adapter: a PEFT LoRA directory to merge. calibration: the user's text for finding codes, none for what
-    ships. force: replace a quantised checkpoint that is there."""
+    adapter: a PEFT LoRA directory to merge. components: as an export's. calibration: the user's text for
+    finding codes, none for what ships. force: replace a quantised checkpoint that is there."""
 
     recipe: str
     output: Path
     model: str | None = None
     adapter: Path | None = None
+    components: str | None = None
     calibration: tuple[Path, ...] = ()
     force: bool = False
 
@@ -62,7 +64,7 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
     """
     recipe = load_recipe(order.recipe)
     with stopwatch.step("open and plan"):
-        source = open_checkpoint(order.model, order.adapter)
+        source = open_checkpoint(order.model, order.adapter, wanted_components(order.components))
         context = source.components["text"].spec.context_length
         variant = Variant("quantised checkpoint", recipe, context, formats=(), devices=())
         require_choice(source, variant)

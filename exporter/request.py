@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import UsageError
+from exporter.models.components import wanted_components
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.profiles import Target, load_device, load_target
 from exporter.planning.recipe import load_recipe
 from runtimes.excerpt import plain_excerpt
 from runtimes.formats import Format
+from runtimes.manifest import ComponentName
 from runtimes.session import PrefillLogits
 
 
@@ -24,7 +26,8 @@ class Flags:
     """The command's flags as they were given; None and empty for what was not said.
 
     targets, profiles: names, or paths of profiles. model: None for the sample. adapter: a PEFT LoRA
-    directory to merge. validation_tokens: None for all of the evaluation text that the context holds.
+    directory to merge. components: names with commas between them, None for all there are. image_tokens: of
+    an image at most. validation_tokens: None for all of the evaluation text that the context holds.
     max_ram: bytes the plan may need at most. accelerators: execute on those that are here too. calibration:
     the user's text for finding codes, none for what ships. output: None for a name made of model, recipe
     and target. anyway: make what does not fit the devices too.
@@ -37,6 +40,8 @@ class Flags:
     recipe: str | None = None
     context: int | None = None
     formats: tuple[Format, ...] = ()
+    components: str | None = None
+    image_tokens: int | None = None
     prefill_logits: PrefillLogits = "last"
     validation_tokens: int | None = None
     max_ram: int | None = None
@@ -45,6 +50,11 @@ class Flags:
     output: Path | None = None
     force: bool = False
     anyway: bool = False
+
+    @property
+    def wanted(self) -> tuple[ComponentName, ...] | None:
+        """The components asked for, None for all there are."""
+        return wanted_components(self.components)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,10 @@ def make_request(flags: Flags) -> ExportRequest:
         _require_a_format(device, flags.formats)
     targets = tuple({each.name: each for each in named}.values())
     asked = AskedFor(
-        None if flags.recipe is None else load_recipe(flags.recipe), flags.context, flags.formats
+        None if flags.recipe is None else load_recipe(flags.recipe),
+        flags.context,
+        flags.formats,
+        flags.image_tokens,
     )
     return ExportRequest(flags, targets, asked)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.checkpoints.identity import is_made_from
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_checkpoint
 from exporter.errors import RecipeError, UsageError
 from exporter.formats.arm64_path import arm64_path
@@ -17,7 +18,11 @@ from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.table import family_of, paths_not_asked_for, paths_of
 from exporter.job import Job
 from exporter.lowering.table import lowerings_for
-from exporter.packaging.agreement import require_true_of_artifacts, require_true_of_plan
+from exporter.packaging.agreement import (
+    require_true_of_artifacts,
+    require_true_of_images,
+    require_true_of_plan,
+)
 from exporter.packaging.finishing import RECIPE_NAME
 from exporter.packaging.working_directory import held_release, job_directory
 from exporter.planning.plan import Plan, plan_as_made
@@ -31,7 +36,8 @@ from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
 from exporter.workshop import require_calibration, workshop
 from runtimes.formats import Format
-from runtimes.manifest import read_manifest
+from runtimes.images.processing import read_processing
+from runtimes.manifest import Manifest, read_manifest
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     """
     release = asked.release
     manifest = read_manifest(release)
-    source = open_checkpoint(asked.model, asked.adapter)
+    source = open_checkpoint(asked.model, asked.adapter, tuple(manifest.components))
     if not is_made_from(manifest.source["sha256"], source.digests()):
         raise UsageError(
             f"--model {asked.model or 'sample'}",
@@ -76,6 +82,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         formats=tuple(artifact.format for artifact in manifest.artifacts),
         devices=(),
         accelerators=manifest.plan["accelerators"],
+        soft_tokens=_soft_tokens(release, manifest, source),
     )
     plan = plan_as_made(source.components, variant, source.held)
     require_true_of_plan(release, manifest, source.components, plan)
@@ -105,6 +112,18 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
                 encoders=manifest.encoders or (),
             )
             return validate_release(job, subject, shop.baselines)
+
+
+def _soft_tokens(release: Path, manifest: Manifest, source: CheckpointSource) -> int | None:
+    """Of an image, as the release says; what the checkpoint's processor makes where nothing in it takes
+    images. Raises ProcessingError, and ManifestError for a description that is not this checkpoint's."""
+    if source.images is None:
+        return None
+    if not manifest.encoders:
+        return source.images.soft_tokens
+    said = read_processing(release)
+    require_true_of_images(release, manifest, said, source)
+    return said.soft_tokens
 
 
 def _paths(asked: CheckAgain, plan: Plan) -> Callable[[Format], tuple[ExecutionPath, ...]]:

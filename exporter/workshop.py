@@ -14,17 +14,18 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.job import Job
-from exporter.lowering.interface import LoweringOrder, MadeFrom
+from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom
 from exporter.models.text.spec import ModelSpec
 from exporter.packaging.licences import licence_title
 from exporter.packaging.origin import origin_of
+from exporter.packaging.release import Runnable
 from exporter.packaging.staging import Staging
 from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import Coding, write_calibrated
@@ -34,12 +35,14 @@ from exporter.quantization.transforms.equalization import Activations, equalize
 from exporter.reference.activations import input_sizes
 from exporter.validation.baselines import Baselines
 from runtimes.formats import Format
-from runtimes.manifest import Artifact
+from runtimes.images.processing import PROCESSING_NAME
+from runtimes.manifest import Artifact, EncoderArtifact
 
 EQUALISED_ON = 2048  # tokens: the size of an input is soon known
 
-Asked = tuple[str, str, int, frozenset[Format]]
-"""What decides an artifact's bytes within a job: family, store, context, and its formats."""
+Asked = tuple[str, str, int, int | None, frozenset[Format]]
+"""What decides an artifact's bytes within a job: family, store, context, soft tokens of an image, and its
+formats."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class _Written:
 
     staging: Staging
     files: tuple[Path, ...]
-    artifacts: tuple[Artifact, ...]
+    runnable: Runnable
 
 
 class Workshop:
@@ -74,27 +77,34 @@ class Workshop:
         self.store(plan)
         return self._sources[store_name(plan)]
 
-    def lower(self, plan: Plan, staging: Staging) -> tuple[Artifact, ...]:
-        """Every artifact of the plan, one runtime after the other, with the tokenizer beside them."""
+    def lower(self, plan: Plan, staging: Staging) -> Runnable:
+        """Every artifact of the plan, one runtime after the other, with the tokenizer beside them, and what
+        is done to a picture before it enters a tower where there is one."""
         order = lowering_order(self.job, plan, self.store(plan), staging.directory)
         artifacts: list[Artifact] = []
+        encoders: list[EncoderArtifact] = []
         for family in plan.families:
             formats = frozenset(plan.variant.formats).intersection(family.formats)
-            asked = (family.name, store_name(plan), plan.variant.context, formats)
+            variant = plan.variant
+            asked = (family.name, store_name(plan), variant.context, variant.soft_tokens, formats)
             if (written := self._written.get(asked)) is None:
                 with self.job.stopwatch.step(f"lower to {family.title}"):
                     written = self._lower(asked, order, staging)
             else:
                 _link(written, staging.directory)
-            artifacts += written.artifacts
-        return tuple(artifacts)
+            artifacts += written.runnable.artifacts
+            encoders += written.runnable.encoders
+        if order.images is not None and encoders:
+            said = order.images.processing.to_json()
+            (staging.directory / PROCESSING_NAME).write_text(said, encoding="utf-8")
+        return Runnable(tuple(artifacts), tuple(encoders))
 
     def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging) -> _Written:
         release, lowering = staging.directory, self.job.lowerings[asked[0]]
         before = _files(release)
         artifacts = lowering.lower(order, release, self.job.progress)
         files = sorted(path for path, state in _files(release).items() if before.get(path) != state)
-        written = _Written(staging, tuple(files), artifacts)
+        written = _Written(staging, tuple(files), Runnable(artifacts, lowering.encoders(order)))
         self._written[asked] = written
         return written
 
@@ -132,12 +142,21 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
         stop_tokens=tokens.stop_tokens,
         chat_template=tokens.chat_template,
         turn_end=tokens.turn_end,
+        images=image_order(job.source, plan),
         made_from=MadeFrom(
             name=origin_of(job.source).name,
             licence=licence_title(job.source),
             version=f"gemma-export {__version__}, recipe {plan.variant.recipe.name}",
         ),
     )
+
+
+def image_order(source: CheckpointSource, plan: Plan) -> ImageOrder | None:
+    """What a plan's lowerings are told of images, None for text alone."""
+    soft_tokens = plan.variant.soft_tokens
+    if source.images is None or soft_tokens is None:
+        return None
+    return ImageOrder(replace(source.images, soft_tokens=soft_tokens))
 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:

@@ -291,12 +291,14 @@ def _check(manifest: Manifest) -> None:
 def _check_artifacts(manifest: Manifest) -> None:
     """Each by itself, and against what the manifest says of all of them."""
     plan = manifest.plan
+    runnable: dict[str, Sequence[Artifact | EncoderArtifact]] = {
+        "artifacts": manifest.artifacts,
+        "encoders": manifest.encoders or (),
+    }
+    for key, i, each in ((key, i, each) for key, found in runnable.items() for i, each in enumerate(found)):
+        if each.component not in manifest.components:
+            raise RecordError(f"$.{key}[{i}].component", f"is {each.component!r}, not one of $.components")
     for i, artifact in enumerate(manifest.artifacts):
-        if artifact.component not in manifest.components:
-            raise RecordError(
-                f"$.artifacts[{i}].component",
-                f"is {artifact.component!r}, not one of $.components",
-            )
         for key in ("context", "vocab_size", "prefill_chunk"):
             _require_at_least(1, f"$.artifacts[{i}].{key}", getattr(artifact, key))
         if artifact.context != plan["context"]:
@@ -311,10 +313,6 @@ def _check_artifacts(manifest: Manifest) -> None:
             )
     _require_each_once("$.artifacts", [artifact.path for artifact in manifest.artifacts])
     for i, encoder in enumerate(manifest.encoders or ()):
-        if encoder.component not in manifest.components:
-            raise RecordError(
-                f"$.encoders[{i}].component", f"is {encoder.component!r}, not one of $.components"
-            )
         for key in ("soft_tokens", "width"):
             _require_at_least(1, f"$.encoders[{i}].{key}", getattr(encoder, key))
     _require_each_once("$.plan.formats", plan["formats"])

@@ -32,10 +32,12 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
 
 IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {
     "onnx": onnx.open_image_encoder,
+    "onnx-web": onnx.open_image_encoder,
     "coreml": mil.open_image_encoder,
 }
 IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {
     "onnx": onnx.open_image_session,
+    "onnx-web": onnx.open_image_session,
     "coreml": mil.open_image_session,
 }
 """By format; one that is not here takes no images."""

@@ -21,7 +21,7 @@ from exporter.models.text.decoder import decode_embedded, embed, embed_per_layer
 from exporter.models.text.eager import EagerDialect, EagerState
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.models.vision.eager import EagerVision
-from exporter.models.vision.spec import Blocks, VisionSpec
+from exporter.models.vision.spec import BlockLayers, VisionSpec
 from exporter.models.vision.tower import image_rows
 from exporter.progress import Progress
 from runtimes.encoder import EncoderFacts
@@ -129,7 +129,7 @@ class _BlockDialect(EagerDialect):
     """blocks: of each token of the call, the number of its image, -1 for text."""
 
     blocks: Tensor | None = None
-    where: Blocks = "none"
+    where: BlockLayers = "none"
 
     def seen(self, layer: LayerSpec, at: Tensor, positions: Tensor) -> Tensor:
         causal = super().seen(layer, at, positions)
@@ -172,7 +172,7 @@ class EagerImageSession(EagerSession):
         return logits if self._facts.prefill_logits == "all" else logits[-1:]
 
     @property
-    def where(self) -> Blocks:
+    def where(self) -> BlockLayers:
         return self.vision.tokens.blocks
 
     def block_numbers(self, blocks: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceT
 from exporter.models.components import Components, text_alone
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
+from runtimes.images.processing import ImageProcessing
 
 VOCABULARY = 512
 WINDOW = 16
@@ -188,6 +189,7 @@ class RandomSource:
     remarks: tuple[str, ...] = ()
     documents: Path | None = None
     adapter: Path | None = None
+    images: ImageProcessing | None = None
     components: Components = field(init=False)
     weights: dict[str, NDArray[np.float32]] = field(init=False)
 

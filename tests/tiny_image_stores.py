@@ -88,10 +88,13 @@ def tiny_image_store(directory: Path, kind: str, scheme: str = "int8-channel") -
     return write_quantized(source, schemes, directory / f"store-{scheme}", lambda *_: None)
 
 
-def write_tiny_multimodal(directory: Path, kind: str) -> Path:
-    """A checkpoint with all that a published one has, sound aside; float32, so that nothing is rounded."""
+def write_tiny_multimodal(directory: Path, kind: str, tower: TinyTower | None = None) -> Path:
+    """A checkpoint with all that a published one has, sound aside; float32, so that nothing is rounded.
+
+    tower: None for `TINY_TOWERS`'.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    tower, text = TINY_TOWERS[kind](), RandomSource(TEXT_CONFIGS[kind]())
+    tower, text = tower or TINY_TOWERS[kind](), RandomSource(TEXT_CONFIGS[kind]())
     weights = {_text_name(name, kind): torch.from_numpy(each) for name, each in text.weights.items()}
     weights |= {name: each.contiguous() for name, each in tower_as_published(tower, kind).items()}
     save_file(weights, directory / "model.safetensors", {"format": "pt"})

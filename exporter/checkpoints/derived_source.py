@@ -21,6 +21,7 @@ from exporter.checkpoints.interface import (
     TokenFacts,
 )
 from exporter.models.components import Components
+from runtimes.images.processing import ImageProcessing
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class DerivedSource(ABC):
     @property
     def tokens(self) -> TokenFacts:
         return self.base.tokens
+
+    @property
+    def images(self) -> ImageProcessing | None:
+        return self.base.images
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.models.components import Components
+from runtimes.images.processing import ImageProcessing
 
 Codes = NDArray[np.int8]  # [rows, in]
 CodeScales = NDArray[np.float16] | NDArray[np.float32]  # [rows, groups]
@@ -97,6 +98,11 @@ class CheckpointSource(Protocol):
 
     @property
     def tokens(self) -> TokenFacts: ...
+
+    @property
+    def images(self) -> ImageProcessing | None:
+        """How pictures are prepared for its image tower, None where it has none."""
+        ...
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -6,20 +6,26 @@ fetched (`hub`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
+from exporter.models.components import EVERY_COMPONENT
 from exporter.models.published import published_ids
 from exporter.models.published_names import PublishedName, resolve_name
 from runtimes.excerpt import plain_excerpt
+from runtimes.manifest import ComponentName
 
 SAMPLE = "sample"
 
 
-def open_source(reference: str | None) -> CheckpointSource:
+def open_source(
+    reference: str | None, wanted: Collection[ComponentName] = EVERY_COMPONENT
+) -> CheckpointSource:
     """(1) nothing or "sample": the sample; (2) a directory: Hugging Face; (3) a .gguf file: GGUF; (4) a
-    published model's name: a directory of the Hub's cache, fetched if it is not there.
+    published model's name: a directory of the Hub's cache, fetched if it is not there. wanted: components
+    that are taken where they are there.
 
     Raises UsageError for anything else, and what the source raises on opening.
     """
@@ -34,7 +40,7 @@ def open_source(reference: str | None) -> CheckpointSource:
     path = local_path(reference)
     # (2)
     if _is_directory(path):
-        return open_directory(path)
+        return open_directory(path, wanted)
     # (3)
     if _is_gguf(path):
         return GgufSource.open(path)
@@ -42,7 +48,7 @@ def open_source(reference: str | None) -> CheckpointSource:
     if (name := resolve_name(reference)) is not None:
         from exporter.checkpoints.huggingface.hub import fetch
 
-        return open_directory(fetch(name))
+        return open_directory(fetch(name), wanted)
     raise UsageError(
         f"--model {plain_excerpt(reference)}",
         f"is not {SAMPLE!r}, not a directory and not a .gguf file (looked at "
@@ -51,11 +57,11 @@ def open_source(reference: str | None) -> CheckpointSource:
     )
 
 
-def open_directory(path: Path) -> CheckpointSource:
+def open_directory(path: Path, wanted: Collection[ComponentName] = EVERY_COMPONENT) -> CheckpointSource:
     """The source over a directory as the Hub lays it out."""
     from exporter.checkpoints.huggingface.source import HuggingFaceSource
 
-    return HuggingFaceSource.open(path)
+    return HuggingFaceSource.open(path, wanted)
 
 
 def published_name(reference: str | None) -> PublishedName | None:
@@ -70,11 +76,14 @@ def published_name(reference: str | None) -> PublishedName | None:
     return None if _is_directory(path) or _is_gguf(path) else resolve_name(reference)
 
 
-def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSource:
+def open_checkpoint(
+    reference: str | None, adapter: Path | None, components: Collection[ComponentName] | None = None
+) -> CheckpointSource:
     """`open_source`, with a LoRA adapter directory merged into it where one is given.
 
-    Raises CheckpointError for an adapter that lies beside the model and was not asked for, and as
-    `open_source` does.
+    components: those it must have, and no others; None for all that it has. Raises UsageError for one that
+    it does not have, CheckpointError for an adapter that lies beside the model and was not asked for, and
+    as `open_source` does.
     """
     from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside
 
@@ -82,7 +91,13 @@ def open_checkpoint(reference: str | None, adapter: Path | None) -> CheckpointSo
         _require_name(reference)
     if reference is not None and reference != SAMPLE and _is_directory(path := local_path(reference)):
         refuse_adapter_beside(path, adapter)
-    base = open_source(reference)
+    base = open_source(reference, EVERY_COMPONENT if components is None else components)
+    if lacking := sorted(set(components or ()) - set(base.components)):
+        raise UsageError(
+            f"--components {','.join(components or ())}",
+            f"{base.name} has no {lacking[0]} here (a GGUF never has: its towers are files of their own)",
+            "leave it out to take what there is",
+        )
     return base if adapter is None else LoraSource.open(base, adapter)
 
 

@@ -16,8 +16,10 @@ from exporter.commands.before_work import quieten, say_what_it_means
 from exporter.commands.device_names import refuse_blanks
 from exporter.commands.shared_options import (
     ADAPTER,
+    COMPONENTS,
     CONTEXT,
     FORMAT,
+    IMAGE_TOKENS,
     MODEL,
     PROFILE,
     RECIPE,
@@ -37,6 +39,8 @@ from exporter.exits import exit_codes
 @RECIPE
 @CONTEXT
 @FORMAT
+@COMPONENTS
+@IMAGE_TOKENS
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON, with a key for a cache.")
 @TRACEBACK
 def plan_command(words: tuple[str, ...], as_json: bool, traceback: bool, **asked: Any) -> None:
@@ -64,7 +68,9 @@ def plan_command(words: tuple[str, ...], as_json: bool, traceback: bool, **asked
         console = make_console()
         if not as_json:
             say_what_it_means(flags.model, console)
-        outlook = look_ahead(PlanOrder(flags.model, flags.adapter, request.targets, request.asked))
+        outlook = look_ahead(
+            PlanOrder(flags.model, flags.adapter, request.targets, request.asked, flags.wanted)
+        )
         if as_json:
             from runtimes.records import to_plain
 

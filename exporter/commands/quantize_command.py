@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.commands.before_work import quieten, say_what_it_means
-from exporter.commands.shared_options import ADAPTER, CALIBRATION, MODEL, TIMINGS, TRACEBACK, as_directory
+from exporter.commands.shared_options import (
+    ADAPTER,
+    CALIBRATION,
+    COMPONENTS,
+    MODEL,
+    TIMINGS,
+    TRACEBACK,
+    as_directory,
+)
 from exporter.console import make_console, print_timings, progress_on
 from exporter.exits import exit_codes
 from exporter.stopwatch import Stopwatch
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE as for an export, or a .toml file.",
 )
+@COMPONENTS
 @CALIBRATION
 @click.option(
     "--output", "-o", required=True, callback=as_directory, metavar="DIR", help="Where the checkpoint goes."

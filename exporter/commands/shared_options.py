@@ -103,6 +103,19 @@ FORMAT = click.option(
     multiple=True,
     help="Write this format instead of the devices'; may be given again.",
 )
+COMPONENTS = click.option(
+    "--components",
+    type=click.Choice(("text", "text,vision")),
+    help="What is taken of the checkpoint. Default: all there is; text leaves the image tower out, and the "
+    "report says so.",
+)
+IMAGE_TOKENS = click.option(
+    "--image-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Soft tokens of an image at most, of a Gemma 4: 70, 140, 280, 560 or 1120. More see finer, and "
+    "take longer and more memory. Default: the devices', or what the checkpoint's processor makes of one.",
+)
 CALIBRATION = click.option(
     "--calibration",
     multiple=True,

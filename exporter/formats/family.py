@@ -17,12 +17,14 @@ from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.formats import Accelerator, Format
-from runtimes.manifest import Artifact
+from runtimes.images.processing import ImageProcessing
+from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.recorded_calls import ReplayTolerances
 from runtimes.session import Session
 
 PROMPT = "The capital of France is"  # what a person is told to try
 QUESTION = "What is the capital of France?"  # where the model answers
+PICTURE_QUESTION = "What is in this picture?"
 
 Arithmetic = Literal["fp32", "fp16"]
 """What float operations are computed in."""
@@ -73,7 +75,8 @@ class FormatFacts:
     take part in writing and running it, for the record in a release.
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
-    own tools. apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
+    own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was run.
+    apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
     """
 
@@ -81,6 +84,7 @@ class FormatFacts:
     library: str
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
+    how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
 

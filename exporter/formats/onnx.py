@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from exporter.byte_size import GIB
 from exporter.formats.family import (
+    PICTURE_QUESTION,
     PROMPT,
     QUESTION,
     AcceleratorFacts,
@@ -25,13 +26,17 @@ from exporter.formats.family import (
 from exporter.formats.onnx_memory import held_by_onnx, written_for_onnx
 from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
-from runtimes.manifest import Artifact
+from runtimes.images.processing import ImageProcessing
+from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
 from runtimes.recorded_calls import ReplayTolerances
 
 # Of fp32 matrices in a float twin's body: enough for Gemma 3 270M (0.4 GiB), not for 1B (2.6). The
 # plan counts them, and a decode step reads them all.
 TWIN_MATRIX_BYTES = 2 * GIB
+
+
+ANSWERED = 64  # tokens behind a picture's, its question among them
 
 
 def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
@@ -59,6 +64,36 @@ parameters = og.GeneratorParams(model)
 parameters.set_search_options(max_length=64, do_sample=False)
 generator = og.Generator(model, parameters)
 generator.append_tokens(tokenizer.encode(prompt))
+while not generator.is_done():
+    generator.generate_next_token()
+print(tokenizer.decode(generator.get_sequence(0)))
+```"""
+
+
+def _ask_in_genai(
+    encoder: EncoderArtifact, processing: ImageProcessing, prompting: Prompting
+) -> str | None:
+    """None for Gemma 4 12B, whose squares no processor of onnxruntime-genai 0.18 makes."""
+    if processing.patches is not None and processing.patches.merged:
+        return None
+    asked = f"{processing.marks.placeholder}{PICTURE_QUESTION}"
+    if prompting.chat:
+        messages = json.dumps([{"role": "user", "content": asked}])
+        prompt = f"tokenizer.apply_chat_template({messages!r})"
+    else:
+        prompt = json.dumps(prompting.begin + asked)
+    prompt = prompt.replace("`", r"\u0060")  # tokens are a stranger's
+    return f"""```python
+import onnxruntime_genai as og  # pip install onnxruntime-genai
+
+model = og.Model("{PurePosixPath(encoder.path).parent}")
+tokenizer, processor = og.Tokenizer(model), model.create_multimodal_processor()
+prompt = {prompt}
+given = processor(prompt, images=og.Images.open("picture.png"))
+parameters = og.GeneratorParams(model)
+parameters.set_search_options(max_length={processing.soft_tokens + ANSWERED}, do_sample=False)
+generator = og.Generator(model, parameters)
+generator.set_inputs(given)
 while not generator.is_done():
     generator.generate_next_token()
 print(tokenizer.decode(generator.get_sequence(0)))
@@ -95,7 +130,9 @@ ONNX = RuntimeFamily(
     name="onnx",
     title="ONNX",
     files=(
-        FormatFacts("onnx", "onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai),
+        FormatFacts(
+            "onnx", "onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai, _ask_in_genai
+        ),
         FormatFacts("onnx-web", "transformers.js", ("onnx", "onnxruntime"), _run_in_transformers_js),
     ),
     schemes=frozenset(

@@ -51,6 +51,12 @@ Component = TextComponent | VisionComponent
 TEXT_ALONE: tuple[ComponentName, ...] = ("text",)
 EVERY_COMPONENT: tuple[ComponentName, ...] = ("text", "vision")
 
+
+def wanted_components(said: str | None) -> tuple[ComponentName, ...] | None:
+    """Those of a list with commas, None where nothing was said: all there are."""
+    return None if said is None else tuple(name for name in EVERY_COMPONENT if name in said.split(","))
+
+
 Text = TypeVar("Text")
 Vision = TypeVar("Vision")
 

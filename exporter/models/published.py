@@ -1,4 +1,4 @@
-"""The published Gemma text models by id: their config.json keys, specs and repositories.
+"""The published Gemmas by id: the text models' config.json keys, specs, image towers and repositories.
 
 Data is in published.toml. Not about names a user may give (`published_names`) or fetching weights.
 """
@@ -15,13 +15,16 @@ from exporter.errors import UsageError
 from exporter.models.text.families import read_spec
 from exporter.models.text.families.attention import FULL, SLIDING
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.families import read_vision
+from exporter.models.vision.spec import VisionSpec
 
 TABLE = Path(__file__).with_name("published.toml")
 
 TOKEN_IDS = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
 FIXED = {"attention_bias": False, "attention_dropout": 0.0, "tie_word_embeddings": True}
 REPOSITORIES = ("pretrained", "instruct")
-OURS = ("base", *REPOSITORIES)  # keys of the table that config.json does not have
+OURS = ("base", "tower", *REPOSITORIES)  # keys of the table that config.json does not have
+SEES = "use_bidirectional_attention"
 SOFTCAPS = ("attn_logit_softcapping", "final_logit_softcapping")
 
 
@@ -61,6 +64,28 @@ def published_config(model_id: str) -> dict[str, Any]:
 def published_spec(model_id: str) -> ModelSpec:
     """The spec of a published model. Raises UsageError for an unknown id."""
     return read_spec(published_config(model_id), f"published {model_id}")
+
+
+def published_whole_config(model_id: str) -> dict[str, Any] | None:
+    """config.json around the text_config of a published model that sees; None for one that does not.
+
+    Raises UsageError for an id that is not in the table.
+    """
+    name = _entry(model_id).get("tower")
+    if name is None:
+        return None
+    tower = dict(_table()["tower"][name])
+    sees = tower.pop(SEES, None)
+    return {
+        **tower,
+        "text_config": {**published_config(model_id), **({} if sees is None else {SEES: sees})},
+    }
+
+
+def published_vision(model_id: str) -> VisionSpec | None:
+    """The image tower of a published model. Raises UsageError for an unknown id."""
+    whole = published_whole_config(model_id)
+    return None if whole is None else read_vision(whole, whole["text_config"], f"published {model_id}").spec
 
 
 def _entry(model_id: str) -> Mapping[str, Any]:

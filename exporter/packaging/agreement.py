@@ -7,8 +7,10 @@ contradicts in itself (`runtimes.manifest`), nor about the files' bytes (`releas
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.family import Driver
 from exporter.formats.table import drivers_of
 from exporter.models.components import Components
@@ -16,6 +18,7 @@ from exporter.planning.plan import Plan
 from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable, SessionError
 from runtimes.excerpt import excerpt
 from runtimes.formats import SUFFIXES, Format
+from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
 from runtimes.manifest import MANIFEST_NAME, Artifact, Manifest
 
 FACTS = ("context", "vocab_size", "prefill_chunk", "prefill_logits")
@@ -34,6 +37,9 @@ def require_true_of_plan(release: Path, manifest: Manifest, components: Componen
         "model.model_type": (manifest.model["model_type"], text.model_type),
         "model.parameters": (manifest.model["parameters"], text.parameter_count()),
     }
+    if set(manifest.components) != set(components):
+        why = f"the checkpoint has {', '.join(components)}"
+        raise _untrue(release, "$.components", ", ".join(manifest.components), why)
     for name, entry in manifest.components.items():
         spec = components[name].spec
         due[f"components.{name}.model_type"] = (entry.model_type, spec.model_type)
@@ -48,6 +54,28 @@ def require_true_of_plan(release: Path, manifest: Manifest, components: Componen
         if not artifact.path.endswith(suffix):
             why = f"artifacts of format {artifact.format} end in {suffix}"
             raise _untrue(release, f"$.artifacts[{i}].path", artifact.path, why)
+
+
+def require_true_of_images(
+    release: Path, manifest: Manifest, said: ImageProcessing, source: CheckpointSource
+) -> None:
+    """Hold what a release says of pictures, and of the towers that take them, to its checkpoint.
+
+    Raises ManifestError naming the key.
+    """
+    due = None if source.images is None else replace(source.images, soft_tokens=said.soft_tokens)
+    if said != due:
+        raise ManifestError(
+            f"{release / PROCESSING_NAME}: is not what the checkpoint's own processor does; do not trust "
+            "this release, copy it again"
+        )
+    width = source.components["text"].spec.hidden_size
+    for i, encoder in enumerate(manifest.encoders or ()):
+        for key, found in (("soft_tokens", said.soft_tokens), ("width", width)):
+            if (told := getattr(encoder, key)) != found:
+                raise _untrue(
+                    release, f"$.encoders[{i}].{key}", told, f"the checkpoint comes to {excerpt(found)}"
+                )
 
 
 def require_true_of_artifacts(

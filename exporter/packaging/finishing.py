@@ -12,16 +12,17 @@ from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.packaging.adapter_licence import add_adapters_licence
+from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
 from exporter.packaging.gallery import write_allowlist
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.measured import MeasuredQuality
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.origin import origin_of
-from exporter.packaging.release import participating_versions, seal_release
+from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
-from runtimes.manifest import Artifact
+from runtimes.images.processing import read_processing
 
 RECIPE_NAME = "recipe.toml"
 
@@ -30,12 +31,13 @@ def finish_release(
     release: Path,
     source: CheckpointSource,
     plan: Plan,
-    artifacts: tuple[Artifact, ...],
+    runnable: Runnable,
     quality: MeasuredQuality,
     progress: Progress,
 ) -> None:
     """Write all of it beside artifacts and reports that are there."""
-    spec, variant = source.components["text"].spec, plan.variant
+    spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
+    tower = source.components.vision if runnable.encoders else None
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
@@ -43,7 +45,7 @@ def finish_release(
         model=plain(source.name),
         model_type=spec.model_type,
         documents=source.documents,
-        modified=tuple(artifact.path for artifact in artifacts),
+        modified=runnable.paths,
         change=f"The weights were quantised (recipe {recipe}) and the format was converted.",
     )
     licence = add_adapters_licence(release, licence, source.adapter)
@@ -55,6 +57,7 @@ def finish_release(
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
+            tower_parameters=None if tower is None else tower.spec.parameter_count(),
             source_digests=source.digests(),
             recipe=variant.recipe.name,
             target=variant.name,
@@ -72,16 +75,23 @@ def finish_release(
             origin=origin_of(source),
             quality=quality,
             licence=licence,
+            images=_images(release, runnable),
         ),
     )
     seal_release(
         release,
         source=source,
         plan=plan,
-        artifacts=artifacts,
+        runnable=runnable,
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _images(release: Path, runnable: Runnable) -> CardImages | None:
+    if not runnable.encoders:
+        return None
+    return CardImages(runnable.encoders, read_processing(release))
 
 
 def _prompting(release: Path, tokens: TokenFacts) -> Prompting:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exporter.formats.family import Prompting
 from exporter.formats.table import facts_of, family_of
+from exporter.packaging.card_images import CardImages, image_section
 from exporter.packaging.catalogue import front_matter
 from exporter.packaging.escaping import code, markdown
 from exporter.packaging.gallery import ALLOWLIST_NAME
@@ -35,14 +36,16 @@ BASE_MODEL = "This is a base model: it goes on with a text, and answers no quest
 class ModelCard:
     """What the card says beside what it finds in the release.
 
-    source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts of the
-    checkpoint that are not the text model. rings: formats whose caches forget positions
-    (`RuntimeFamily.has_rings`). prompting: how a person begins.
+    parameters: of the text model. tower_parameters: of the image tower, None where the release takes text
+    alone. source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts
+    of the checkpoint that are not in the release. rings: formats whose caches forget positions
+    (`RuntimeFamily.has_rings`). prompting: how a person begins. images: None for text alone.
     """
 
     model: str
     model_type: str
     parameters: int
+    tower_parameters: int | None
     source_digests: Mapping[str, str]
     recipe: str
     target: str
@@ -56,6 +59,7 @@ class ModelCard:
     origin: ModelOrigin
     quality: MeasuredQuality
     licence: LicencePack
+    images: CardImages | None = None
 
 
 def write_model_card(release: Path, card: ModelCard) -> str:
@@ -72,11 +76,18 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
+        *_pictures(card),
         f"## Measured quality\n\n{card.quality.section.strip()}",
         f"## Source\n\n{_source(card)}",
         f"## Licence\n\n{_licence(card)}",
     )
     return "\n\n".join(sections) + "\n"
+
+
+def _pictures(card: ModelCard) -> tuple[str, ...]:
+    if card.images is None:
+        return ()
+    return (f"## Ask about a picture\n\n{image_section(card.images, card.artifacts, card.prompting)}",)
 
 
 def _run(card: ModelCard, artifact: Artifact) -> str:
@@ -94,17 +105,23 @@ def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
         f"Made from {markdown(card.model)} ({code(card.model_type)}, {card.parameters / 1e6:.0f} M "
-        f"parameters) with gemma-export, recipe {code(card.recipe)}: weight matrices are stored as "
-        f"{schemes}. "
+        f"parameters{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
+        f"stored as {schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
     if not card.prompting.chat:
         paragraphs.append(BASE_MODEL)
     if card.left_out:
         left_out = "; ".join(map(markdown, card.left_out))
-        paragraphs.append(f"This is the text model only. Left out of the checkpoint: {left_out}.")
+        held = "text model only" if card.tower_parameters is None else "model for text and images"
+        paragraphs.append(f"This is the {held}. Left out of the checkpoint: {left_out}.")
     paragraphs += card.remarks
     return "\n\n".join(paragraphs)
+
+
+def _tower(card: ModelCard) -> str:
+    count = card.tower_parameters
+    return "" if count is None else f", and an image tower of {count / 1e6:,.0f} M"
 
 
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:

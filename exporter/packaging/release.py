@@ -34,6 +34,7 @@ from runtimes.manifest import (
     UNLISTED,
     Artifact,
     ComponentEntry,
+    EncoderArtifact,
     FileEntry,
     Manifest,
     TokensEntry,
@@ -53,6 +54,20 @@ _OF_ANY_FORMAT = (
     "transformers",
 )
 _IMPORTED_AS = {"protobuf": "google.protobuf"}  # the others as they are called
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """What of a release runs: a decoder for each format, and the towers beside them."""
+
+    artifacts: tuple[Artifact, ...]
+    encoders: tuple[EncoderArtifact, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All that a driver opens, each once."""
+        towers = (path for each in self.encoders for path in (each.path, each.decoder))
+        return tuple(dict.fromkeys((*(each.path for each in self.artifacts), *towers)))
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,7 @@ def seal_release(
     *,
     source: CheckpointSource,
     plan: Plan,
-    artifacts: tuple[Artifact, ...],
+    runnable: Runnable,
     versions: Mapping[str, str],
     progress: Progress | None = None,
 ) -> Manifest:
@@ -100,9 +115,9 @@ def seal_release(
                 release / path, "a link or a name no manifest can hold", "write a plain file"
             )
     described = [path for path in paths if path not in UNLISTED]
-    for artifact in artifacts:
-        if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in described):
-            raise ReleaseError(release / artifact.path, "the artifact was not written", "export again")
+    for opened in runnable.paths:
+        if not any(path == opened or path.startswith(f"{opened}/") for path in described):
+            raise ReleaseError(release / opened, "the artifact was not written", "export again")
     text = source.components["text"]
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -127,7 +142,8 @@ def seal_release(
                 format: plan.variant.accelerators.get(format, "CPU") for format in plan.variant.formats
             },
         },
-        artifacts=artifacts,
+        artifacts=runnable.artifacts,
+        encoders=runnable.encoders or None,
         tokens=TokensEntry(source.tokens.bos_token, source.tokens.stop_tokens),
         files=tuple(_entries(release, described, progress)),
     )
@@ -161,9 +177,9 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
         progress("check digests", total, total)
     for path in sorted(found - set(listed) - set(UNLISTED)):
         problems.append(Problem(path, "is not in the manifest"))
-    for artifact in manifest.artifacts:
-        if not any(path == artifact.path or path.startswith(f"{artifact.path}/") for path in listed):
-            problems.append(Problem(artifact.path, "is an artifact without files"))
+    for opened in Runnable(manifest.artifacts, manifest.encoders or ()).paths:
+        if not any(path == opened or path.startswith(f"{opened}/") for path in listed):
+            problems.append(Problem(opened, "is an artifact without files"))
     if (what := _sums_difference(release, manifest)) is not None:
         problems.append(Problem(SUMS_NAME, what))
     return tuple(problems)

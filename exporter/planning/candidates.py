@@ -27,6 +27,7 @@ class AskedFor:
     recipe: Recipe | None = None
     context: int | None = None
     formats: tuple[Format, ...] = ()
+    image_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ def required_formats(profile: DeviceProfile, formats: tuple[Format, ...]) -> tup
     """Those of them that must fit on the device: its gate's, or all it has where none of these is made."""
     there = tuple(each for each in formats if each in profile.runtimes)
     return tuple(each for each in there if each in profile.gates.formats) or there
+
+
+def soft_tokens_of(target: Target, asked: AskedFor, usual: int | None) -> int | None:
+    """Of an image at most: as asked for, else the most modest device's, else as usual. usual: what the
+    model's processor makes of one, None for text alone."""
+    if asked.image_tokens is not None or usual is None:
+        return asked.image_tokens
+    modest = [each.image_tokens for each in target.profiles if each.image_tokens is not None]
+    return min(modest, default=usual)
 
 
 def accelerators_of(profiles: tuple[DeviceProfile, ...]) -> Mapping[Format, Accelerator]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from exporter.formats.held_memory import Metric
 from exporter.formats.table import family_of
+from exporter.models.vision.spec import SOFT_TOKENS
 from exporter.planning.fidelity import FidelityClass
 from exporter.planning.recipe import recipe_names
 from runtimes.formats import Accelerator, Format
@@ -106,7 +107,8 @@ class DeviceProfile:
 
     context: positions of the KV cache unless told otherwise. recipes: in the order they are tried; None
     for that of its kind. runtimes: by the format an export for it writes. bandwidth: None where nobody
-    knows. largest_buffer: what its GPU takes at once, None where nobody knows.
+    knows. largest_buffer: what its GPU takes at once, None where nobody knows. image_tokens: of an image at
+    most, where a model leaves that open; None for what its processor usually makes.
     """
 
     name: str
@@ -119,6 +121,7 @@ class DeviceProfile:
     memory: Memory
     bandwidth: Bandwidth | None
     largest_buffer: MemoryFact | None
+    image_tokens: int | None = None
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -177,6 +180,9 @@ def check_profile(profile: DeviceProfile) -> None:
     _check_memory(profile)
     for format, runtime in profile.runtimes.items():
         _check_runtime(format, runtime)
+    if profile.image_tokens is not None and profile.image_tokens not in SOFT_TOKENS:
+        expected = ", ".join(map(str, SOFT_TOKENS))
+        raise RecordError("$.image_tokens", f"expected one of {expected}, got {profile.image_tokens}")
     if profile.largest_buffer is not None:
         _require_positive("$.largest_buffer.bytes", profile.largest_buffer.bytes)
     if profile.bandwidth is not None:

@@ -1,14 +1,21 @@
-"""`CacheSize`: what an artifact's KV cache takes, before anything has run.
+"""`CacheSize`, `TowerSize`: what an artifact's KV cache and its image tower take, before anything has run.
 
 From shapes alone. Not about what else a runtime holds (`exporter.formats.held_memory`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from exporter.schemes import FP32, Scheme
+
+HIDDEN_ROWS = 6  # copies of a tower layer's activations
+QUERY_BLOCK = 1024  # patches whose scores are there at once
 
 
 @dataclass(frozen=True)
@@ -30,3 +37,34 @@ def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: Runtim
         kept += position * family.cache_slots(spec, layer, context, prefill_chunk)
         needed += position * (context if layer.window is None else min(layer.window, context))
     return CacheSize(kept, kept - needed)
+
+
+@dataclass(frozen=True)
+class TowerSize:
+    """Bytes of an image tower. stored: its weights on disk. activations: of one image, at the peak of a
+    layer, the scores of a block of its patches among them."""
+
+    stored: int
+    activations: int
+
+
+def tower_size(spec: VisionSpec, schemes: Mapping[str, Scheme], soft_tokens: int) -> TowerSize:
+    """schemes: of every matrix. soft_tokens: of an image."""
+    stored = sum(
+        (schemes[each.name] if each.is_matrix else FP32).stored_bytes(each.shape) for each in spec.weights()
+    )
+    match spec:
+        case SiglipSpec():
+            return TowerSize(stored, _layer_bytes(spec, spec.side**2))
+        case PatchTowerSpec():
+            return TowerSize(stored, _layer_bytes(spec, soft_tokens * spec.kernel**2))
+        case PatchEmbedderSpec():
+            return TowerSize(stored, soft_tokens * (spec.patch_width + spec.width) * FP32.bits // 8)
+        case _:
+            assert_never(spec)
+
+
+def _layer_bytes(spec: SiglipSpec | PatchTowerSpec, patches: int) -> int:
+    wide = HIDDEN_ROWS * spec.hidden_size + 2 * spec.intermediate_size
+    scores = spec.heads * min(patches, QUERY_BLOCK) * patches
+    return (patches * wide + scores) * FP32.bits // 8

@@ -145,6 +145,9 @@ def _twin(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int | None:
 
 
 def _running(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int:
-    """The artifact's weights as a runtime holds them, and the caches."""
+    """The artifact's weights as a runtime holds them, the tower's too, the caches, and an image's
+    activations."""
     cache, model = cache_size(spec, plan.variant.context, plan.prefill_chunk, family), family.memory
-    return model.weight_copies * plan.weight_bytes + model.cache_copies * cache.bytes + model.beside
+    seeing = 0 if plan.tower is None else plan.tower.activations
+    weights = model.weight_copies * plan.weight_bytes
+    return weights + seeing + model.cache_copies * cache.bytes + model.beside

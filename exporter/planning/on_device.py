@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.formats.family import RuntimeFamily
-from exporter.formats.held_memory import OpenedModel, counted
+from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
 from exporter.formats.table import facts_of, family_of
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
-from exporter.planning.estimates import cache_size
+from exporter.planning.estimates import TowerSize, cache_size
 from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
+from runtimes.open import IMAGE_SESSIONS
 
 MEGA = 1e6
 
@@ -62,13 +63,24 @@ def artifact_on_device(
         weight_bytes_per_token(spec, plan.schemes),
         cache.bytes - cache.outside_windows,
     )
+    tower = plan.tower if format in IMAGE_SESSIONS else None
+    held = (*family.holds(opened), *(() if tower is None else _seeing(tower)))
+    predicted = family.written(opened) + (0 if tower is None else tower.stored)
     return ArtifactOnDevice(
         format=format,
         accelerator=opened.accelerator,
-        artifact_bytes=sizes.artifacts.get(format, family.written(opened)),
+        artifact_bytes=sizes.artifacts.get(format, predicted),
         cache_bytes=cache.bytes,
-        memory=counted(family.holds(opened), profile.memory.metric),
+        memory=counted(held, profile.memory.metric),
         decode=speed,
+    )
+
+
+def _seeing(tower: TowerSize) -> tuple[HeldMemory, ...]:
+    """Of an image tower that stays open beside the decoder, in memory that every metric counts."""
+    return (
+        HeldMemory("image tower", tower.stored, "gpu"),
+        HeldMemory("image activations", tower.activations, "gpu"),
     )
 
 

@@ -27,6 +27,7 @@ from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
+from runtimes.manifest import ComponentName
 
 OUTLOOK_SCHEMA_VERSION = 1
 
@@ -90,21 +91,21 @@ class Outlook:
 
 @dataclass(frozen=True)
 class PlanOrder:
-    """reference, adapter: as `open_checkpoint` takes them."""
+    """reference, adapter, components: as `open_checkpoint` takes them."""
 
     reference: str | None
     adapter: Path | None
     targets: Sequence[Target]
     asked: AskedFor
+    components: tuple[ComponentName, ...] | None = None
 
 
 def look_ahead(order: PlanOrder) -> Outlook:
     """Raises as opening a checkpoint and as `plan_releases`."""
     name = published_name(order.reference)
-    model = published_model(order.reference, order.adapter)
+    model = published_model(order.reference, order.adapter, order.components)
     if model is None:
-        source = open_checkpoint(order.reference, order.adapter)
-        model = PlannedModel(source.name, source.components, source.held)
+        model = PlannedModel.of(open_checkpoint(order.reference, order.adapter, order.components))
     planned = plan_releases(model, order.targets, order.asked)
     identity = source_identity(order.reference, name, order.adapter)
     formats = {each for release in planned.releases for each in release.plan.variant.formats}
@@ -187,6 +188,7 @@ def _key(identity: dict[str, str], planned: PlannedReleases, versions: dict[str,
                 "recipe": hashlib.sha256((variant.recipe.text or variant.recipe.name).encode()).hexdigest(),
                 "context": variant.context,
                 "formats": variant.formats,
+                "image_tokens": variant.soft_tokens,
                 "accelerators": {
                     format: variant.accelerators.get(format, "CPU") for format in variant.formats
                 },

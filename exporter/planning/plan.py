@@ -16,7 +16,9 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
 from exporter.planning.decisions import Decision, decide, decide_vision
+from exporter.planning.estimates import TowerSize, tower_size
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
@@ -31,7 +33,8 @@ class ComponentPlan:
 
     methods: how codes are found, for each matrix of an integer scheme that gets new ones. taken_over: those
     whose source's codes are kept. refusals: matrices whose source's codes could have been kept, or that
-    would have the recipe's scheme, but for a runtime of the plan, and why.
+    would have the recipe's scheme, but for a runtime of the plan, and why. tower: what an image tower comes
+    to beside the text model, where images are to be taken.
     """
 
     schemes: Mapping[str, Scheme]
@@ -39,6 +42,7 @@ class ComponentPlan:
     taken_over: frozenset[str]
     refusals: Mapping[str, str]
     weight_bytes: int
+    tower: TowerSize | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,12 @@ class Plan:
         return {name: why for each in self.components.values() for name, why in each.refusals.items()}
 
     @property
+    def tower(self) -> TowerSize | None:
+        """What the image tower comes to, None where no images are to be taken."""
+        vision = self.components.get("vision")
+        return None if vision is None else vision.tower
+
+    @property
     def weight_bytes(self) -> int:
         return sum(each.weight_bytes for each in self.components.values())
 
@@ -145,9 +155,13 @@ def plan_as_made(components: Components, variant: Variant, held: Mapping[str, He
     _require_trained_for(text.spec, variant.context)
     decided = decide(text.spec, variant.recipe, held, families)
     plans: dict[ComponentName, ComponentPlan] = {"text": _plan(text, variant, families, decided)}
+    _require_budget(components, variant.soft_tokens)
     if (tower := components.vision) is not None:
         decided = decide_vision(tower.spec, variant.recipe, held, families)
-        plans["vision"] = _plan(tower, variant, families, decided)
+        made = _plan(tower, variant, families, decided)
+        soft_tokens = variant.soft_tokens
+        size = None if soft_tokens is None else tower_size(tower.spec, made.schemes, soft_tokens)
+        plans["vision"] = replace(made, tower=size)
     return Plan(variant, variant.context, plans)
 
 
@@ -172,6 +186,27 @@ def _require_trained_for(spec: ModelSpec, context: int) -> None:
             f"--context {context}",
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
+        )
+
+
+def _require_budget(components: Components, soft_tokens: int | None) -> None:
+    """Raise PlanError for soft tokens that the tower does not make of an image."""
+    tower = components.vision
+    if soft_tokens is None:
+        return
+    where = f"--image-tokens {soft_tokens}"
+    if tower is None:
+        raise PlanError(where, "there is no image tower to make them", "leave it out")
+    own = tower.spec.soft_tokens if isinstance(tower.spec, SiglipSpec) else None
+    if own is not None and soft_tokens != own:
+        raise PlanError(
+            where, f"{tower.spec.model_type} makes {own} of every image", "leave it out, or say that"
+        )
+    if own is None and soft_tokens not in SOFT_TOKENS:
+        raise PlanError(
+            where,
+            f"{tower.spec.model_type} makes at most one of {', '.join(map(str, SOFT_TOKENS))}",
+            "choose one of them",
         )
 
 

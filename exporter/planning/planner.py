@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from exporter.checkpoints.interface import HeldCodes
+from exporter.checkpoints.interface import CheckpointSource, HeldCodes
 from exporter.errors import PlanError, ProfileError
 from exporter.models.components import Components
 from exporter.models.text.spec import ModelSpec
@@ -26,6 +26,7 @@ from exporter.planning.candidates import (
     formats_of,
     nearby,
     required_formats,
+    soft_tokens_of,
 )
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
@@ -45,11 +46,19 @@ TEXT_BYTES = 34_000_000
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """name: short, for directories. held: codes its source has, by matrix."""
+    """name: short, for directories. held: codes its source has, by matrix. soft_tokens: what its processor
+    makes of an image, None for text alone."""
 
     name: str
     components: Components
     held: Mapping[str, HeldCodes]
+    soft_tokens: int | None = None
+
+    @staticmethod
+    def of(source: CheckpointSource) -> PlannedModel:
+        """A checkpoint that is open."""
+        usual = None if source.images is None else source.images.soft_tokens
+        return PlannedModel(source.name, source.components, source.held, usual)
 
     @property
     def spec(self) -> ModelSpec:
@@ -95,12 +104,14 @@ class Planner:
 
     def __init__(self, model: PlannedModel) -> None:
         self.model = model
+        self._soft_tokens: int | None = None
         self._plans: dict[tuple[object, ...], Plan] = {}
 
     def plan(self, target: Target, asked: AskedFor) -> TargetPlan:
         """Raises PlanError and RecipeError where nothing that competes can be made at all: of the first."""
         rejected: list[Rejected] = []
         longest, formats = self.model.spec.context_length, formats_of(target, asked)
+        self._soft_tokens = soft_tokens_of(target, asked, self.model.soft_tokens)
         last: tuple[_Made, Mapping[str, tuple[str, ...]]] | None = None
         refused: PlanError | None = None
         # (1)
@@ -144,7 +155,15 @@ class Planner:
         meant = accelerators_of(target.profiles)
         plans = tuple(
             self._plan(
-                Variant(target.name, share.recipe, candidate.context, share.formats, target.profiles, meant)
+                Variant(
+                    name=target.name,
+                    recipe=share.recipe,
+                    context=candidate.context,
+                    formats=share.formats,
+                    devices=target.profiles,
+                    accelerators=meant,
+                    soft_tokens=self._soft_tokens,
+                )
             )
             for share in share_out(candidate.recipe, formats)
         )
@@ -173,7 +192,8 @@ class Planner:
         meant: tuple[Accelerator, ...] = tuple(
             variant.accelerators.get(each, "CPU") for each in variant.formats
         )
-        key = (variant.recipe.name, variant.recipe.text, variant.context, variant.formats, meant)
+        recipe = variant.recipe
+        key = (recipe.name, recipe.text, variant.context, variant.formats, meant, variant.soft_tokens)
         if key not in self._plans:
             self._plans[key] = make_plan(self.model.components, variant, self.model.held)
         made = self._plans[key]

@@ -5,20 +5,30 @@ Not about what names there are (`exporter.models.published_names`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from exporter.checkpoints.open import published_name
-from exporter.models.components import text_alone
-from exporter.models.published import published_spec
+from exporter.models.components import Components, TextComponent, VisionComponent
+from exporter.models.published import published_spec, published_vision
+from exporter.models.vision.spec import USUAL_SOFT_TOKENS, SiglipSpec
 from exporter.planning.planner import PlannedModel
+from runtimes.manifest import ComponentName
 
 
-def published_model(reference: str | None, adapter: Path | None) -> PlannedModel | None:
+def published_model(
+    reference: str | None, adapter: Path | None, wanted: Collection[ComponentName] | None = None
+) -> PlannedModel | None:
     """None for the sample, a directory or a file, and where an adapter may change shapes.
 
+    wanted: components that are planned for where they are there, None for all.
     Raises UsageError for a Gemma that is not exported, and for a name that is none.
     """
     name = published_name(reference)
     if name is None or adapter is not None:
         return None
-    return PlannedModel(name.model, text_alone(published_spec(name.model)), {})
+    text, vision = TextComponent(published_spec(name.model)), published_vision(name.model)
+    if vision is None or (wanted is not None and "vision" not in wanted):
+        return PlannedModel(name.model, Components(text), {})
+    usual = vision.soft_tokens if isinstance(vision, SiglipSpec) else USUAL_SOFT_TOKENS
+    return PlannedModel(name.model, Components(text, VisionComponent(vision)), {}, usual)

@@ -74,6 +74,7 @@ def _merged(planned: Sequence[TargetPlan]) -> tuple[Plan, ...]:
                 variant.recipe.text,
                 variant.context,
                 variant.formats,
+                variant.soft_tokens,
                 schemes,
                 plan.taken_over,
             )
@@ -101,6 +102,8 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         lambda plan: "+".join(plan.variant.formats),
         lambda plan: plan.variant.name,
     )
+    if len({plan.variant.soft_tokens for plan in plans}) > 1:
+        parts = (*parts[:-1], lambda plan: f"{plan.variant.soft_tokens}-an-image", parts[-1])
     labels = tuple(parts[0](plan) for plan in plans)
     for part in parts[1:]:
         if len(set(labels)) == len(plans):

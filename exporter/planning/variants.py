@@ -17,7 +17,7 @@ from runtimes.formats import Accelerator, Format
 class Variant:
     """name: of the target or device it was asked for. context: positions of the KV caches. devices: those
     it is meant for, none where a release is only checked again. accelerators: what of them each format is
-    meant for, the CPU where nothing is said."""
+    meant for, the CPU where nothing is said. soft_tokens: of an image at most, None for text alone."""
 
     name: str
     recipe: Recipe
@@ -25,3 +25,4 @@ class Variant:
     formats: tuple[Format, ...]
     devices: tuple[DeviceProfile, ...]
     accelerators: Mapping[Format, Accelerator] = field(default_factory=dict)
+    soft_tokens: int | None = None

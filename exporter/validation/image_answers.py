@@ -29,7 +29,7 @@ ANSWER_TOKENS = 16
 
 
 @dataclass(frozen=True)
-class Answer:
+class PictureAnswer:
     """number: of the picture. start: of its rows. tokens: picture, question and answer, which begins at
     `asked`."""
 
@@ -51,7 +51,7 @@ class JudgedAnswer:
 
 def answer(
     session: ImageSession, parts: PromptParts, question: Tokens, number: int, rows: ImageRows
-) -> Answer | None:
+) -> PictureAnswer | None:
     """`ANSWER_TOKENS` tokens, each the most likely; None where the context ends before."""
     image = parts.image(number)
     tokens = np.concatenate([np.array([parts.bos_token], np.int32), image, question]).astype(np.int32)
@@ -63,10 +63,10 @@ def answer(
     found = tokens.tolist()
     for _ in range(ANSWER_TOKENS):
         found.append(int(session.decode(found[-1]).argmax()))
-    return Answer(number, start, np.array(found, np.int32), len(tokens))
+    return PictureAnswer(number, start, np.array(found, np.int32), len(tokens))
 
 
-def judged(job: Job, reference: ImageReference, answers: Sequence[Answer]) -> list[JudgedAnswer]:
+def judged(job: Job, reference: ImageReference, answers: Sequence[PictureAnswer]) -> list[JudgedAnswer]:
     """What transformers thinks of them, in order: two passes for all."""
     if not answers:
         return []

@@ -25,11 +25,11 @@ from exporter.evaluation.statistics import Agreement, agree
 from exporter.formats.image_driver import QUANTISED_ROWS, ImageDriver, RowsLimit
 from exporter.formats.table import family_of
 from exporter.job import Job
-from exporter.lowering.interface import MakesTowerTwins
+from exporter.lowering.interface import Lowering, MakesTowerTwins
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL, NATS, count_gate, skipped_gate
-from exporter.validation.image_answers import QUESTION, Answer, JudgedAnswer, answer, judged
+from exporter.validation.image_answers import QUESTION, JudgedAnswer, PictureAnswer, answer, judged
 from exporter.validation.image_prompts import Returned, given, given_text
 from exporter.validation.image_reference import ImageReference, image_reference, not_tried
 from exporter.validation.image_rows import IMAGES, RowsApart, rows_apart, rows_gates
@@ -42,7 +42,7 @@ from runtimes.images.processing import read_processing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import SessionFacts
 
-ROUNDING = 4.0  # times the KL of the same text without a picture
+ROUNDING = 10.0  # times the KL of the same text without a picture; ONNX's kernels measure up to 3
 BLIND = 1e-2  # nats that rows of nothing must move logits by
 LOST, TOKENS = "answer tokens lost", "tokens"
 FAILURES, DIFFERING = "failures to run", "differing numbers"
@@ -50,14 +50,13 @@ BLIND_KL = "mean KL of a blind run"
 
 
 @dataclass(frozen=True)
-class _Check:
-    """One tower, its decoder and one way to run them."""
+class _Tower:
+    """One tower, and the format's artifact for text."""
 
     job: Job
     release: ReleaseUnderTest
     encoder: EncoderArtifact
     artifact: Artifact
-    driver: ImageDriver
     reference: ImageReference
     scratch: Path
     findings: Findings
@@ -66,8 +65,23 @@ class _Check:
     def path(self) -> str:
         return self.encoder.path
 
+    @property
+    def lowering(self) -> Lowering:
+        return self.job.lowerings[family_of(self.encoder.format).name]
+
+    @property
+    def directory(self) -> Path:
+        return self.release.directory
+
     def gate(self, gate: Gate) -> None:
         self.findings.gates.append(gate)
+
+
+@dataclass(frozen=True)
+class _Check(_Tower):
+    """One way to run it."""
+
+    driver: ImageDriver
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ class _Ran:
     subject: str
     apart: tuple[RowsApart, ...]
     seconds: tuple[float, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[PictureAnswer, ...]
 
 
 def check_images(job: Job, release: ReleaseUnderTest, scratch: Path, findings: Findings) -> None:
@@ -94,7 +108,10 @@ def check_images(job: Job, release: ReleaseUnderTest, scratch: Path, findings: F
     for artifact in release.artifacts:
         if (encoder := taking.get(artifact.format)) is not None:
             with job.stopwatch.step(encoder.path), job.stopwatch.step("pictures"):
-                ran += _check(job, release, encoder, artifact, reference, scratch, findings)
+                tower = _Tower(job, release, encoder, artifact, reference, scratch, findings)
+                # (2)
+                _read_back(tower)
+                ran += _run_every_way(tower)
     # (7)
     with job.stopwatch.step("answers about pictures judged"):
         opinions = iter(judged(job, reference, [each for one in ran for each in one.answers]))
@@ -115,20 +132,10 @@ def _quantised(reference: ImageReference, findings: Findings) -> ImageRun:
     return ImageRun(None, subject, _pictures(reference, apart, (), {}))
 
 
-def _check(
-    job: Job,
-    release: ReleaseUnderTest,
-    encoder: EncoderArtifact,
-    artifact: Artifact,
-    reference: ImageReference,
-    scratch: Path,
-    findings: Findings,
-) -> list[_Ran]:
-    # (2)
-    _read_back(job, release, encoder, artifact, findings)
+def _run_every_way(tower: _Tower) -> list[_Ran]:
     found = []
-    for driver in release.image_drivers(encoder.format):
-        check = _Check(job, release, encoder, artifact, driver, reference, scratch, findings)
+    for driver in tower.release.image_drivers(tower.encoder.format):
+        check = _Check(**vars(tower), driver=driver)
         subject = driver.driver.arithmetic
         try:
             # (3)
@@ -138,28 +145,24 @@ def _check(
         except RuntimeUnavailable as error:
             check.gate(skipped_gate(IMAGES, check.path, subject, FAILURES, str(error)))
         except (ArtifactError, SessionError, EncoderError) as error:
-            findings.not_checked.append(f"{check.path}, {subject}: {error}.")
+            check.findings.not_checked.append(f"{check.path}, {subject}: {error}.")
             check.gate(count_gate(IMAGES, check.path, subject, FAILURES, 1, "failures"))
     return found
 
 
-def _read_back(
-    job: Job, release: ReleaseUnderTest, encoder: EncoderArtifact, artifact: Artifact, findings: Findings
-) -> None:
-    lowering = job.lowerings[family_of(encoder.format).name]
+def _read_back(tower: _Tower) -> None:
     try:
-        stored = lowering.read_back(release.directory, replace(artifact, path=encoder.path))
-        count = differing_by_matrix(stored, release.checkpoint, "vision").total()
+        stored = tower.lowering.read_back(tower.directory, replace(tower.artifact, path=tower.path))
+        count = differing_by_matrix(stored, tower.release.checkpoint, "vision").total()
         statistic, unit = DIFFERING, "numbers"
     except (LoweringError, ArtifactError) as error:
-        findings.not_checked.append(f"{encoder.path}: {error}.")
+        tower.findings.not_checked.append(f"{tower.path}: {error}.")
         count, statistic, unit = 1, "unreadable", "files"
-    findings.gates.append(count_gate(IMAGES, encoder.path, "stored tower weights", statistic, count, unit))
+    tower.gate(count_gate(IMAGES, tower.path, "stored tower weights", statistic, count, unit))
 
 
 def _twin(check: _Check) -> None:
-    lowering = check.job.lowerings[family_of(check.encoder.format).name]
-    subject = f"float twin of the tower, {check.driver.driver.arithmetic}"
+    lowering, subject = check.lowering, f"float twin of the tower, {check.driver.driver.arithmetic}"
     if not isinstance(lowering, MakesTowerTwins):
         said = (
             f"{check.path}: its tower has no float twin here, so that conversion and the kernels' rounding "
@@ -171,7 +174,7 @@ def _twin(check: _Check) -> None:
     out = check.scratch / "tower-twin"
     out.mkdir(exist_ok=True)
     try:
-        twin = lowering.tower_twin(check.release.directory, check.encoder, out)
+        twin = lowering.tower_twin(check.directory, check.encoder, out)
     except LoweringError as error:
         reason = f"the float twin cannot be made: {error}"
         check.gate(skipped_gate(IMAGES, check.path, subject, MEAN_KL, reason))
@@ -205,7 +208,7 @@ def _judge_rows(
 
 
 def _execute(check: _Check) -> _Ran:
-    reference, directory = check.reference, check.release.directory
+    reference, directory = check.reference, check.directory
     rows, seconds = _rows(check, directory, check.encoder)
     if not reference.prompts or not reference.prompts[0].pictures:
         raise SessionError(
@@ -273,7 +276,7 @@ def _judge_blind(check: _Check, subject: str, seeing: Returned, blind: Returned)
 def _judge_text_alone(check: _Check, subject: str, found: Returned) -> None:
     """What takes images says to text what the artifact for text says."""
     prompt, driver = check.reference.prompts[-1], check.driver.driver
-    with driver.open(check.release.directory, check.artifact) as session:
+    with driver.open(check.directory, check.artifact) as session:
         expected = given_text(session, prompt)
     both = {int(at): row for row, at in enumerate(expected.at)}
     rows = [row for row, at in enumerate(found.at) if int(at) in both]

@@ -1,4 +1,4 @@
-"""`ImagePrompt`: pictures at different places of a text, and how a session is given it.
+"""`TriedPrompt`: pictures at different places of a text, and how a session is given it.
 
 At the start, in the middle of a call, two in one call, with a sliding window of text before and behind it,
 and the same text without one. Text comes from the evaluation text: what it says does not matter, only that
@@ -40,7 +40,7 @@ class PlacedPicture:
 
 
 @dataclass(frozen=True)
-class ImagePrompt:
+class TriedPrompt:
     """tokens: [tokens], the last of which is only predicted. called: [start, stop) of the call that is
     given pictures; text before and behind it has calls of its own, the last `DECODED` tokens one each."""
 
@@ -88,7 +88,7 @@ class PromptParts:
         return np.concatenate([breaks, begin, rows, end, breaks])
 
 
-def image_prompts(parts: PromptParts, context: int) -> tuple[ImagePrompt, ...]:
+def image_prompts(parts: PromptParts, context: int) -> tuple[TriedPrompt, ...]:
     """Those that a cache of `context` positions holds, the one without a picture last."""
     window = 0 if parts.window is None else parts.window
     found = [
@@ -107,7 +107,7 @@ def image_prompts(parts: PromptParts, context: int) -> tuple[ImagePrompt, ...]:
 
 def _prompt(
     parts: PromptParts, name: str, before: int, numbers: tuple[int, ...], behind: int
-) -> ImagePrompt:
+) -> TriedPrompt:
     text = parts.around
     pieces = [np.array([parts.bos_token], np.int32), text[:before]]
     length, used, pictures = 1 + before, before, []
@@ -123,28 +123,28 @@ def _prompt(
     rest = behind - BEHIND if numbers else behind
     pieces.append(text[used : used + rest + DECODED + 1])
     tokens: Tokens = np.concatenate(pieces).astype(np.int32)
-    return ImagePrompt(name, tokens, tuple(pictures), called)
+    return TriedPrompt(name, tokens, tuple(pictures), called)
 
 
 @dataclass(frozen=True)
 class Returned:
-    """at: indices in `ImagePrompt.at` of what a session returned logits for. logits: [at, vocab]."""
+    """at: indices in `TriedPrompt.at` of what a session returned logits for. logits: [at, vocab]."""
 
     at: NDArray[np.int64]
     logits: Logits
 
 
-def given(session: ImageSession, prompt: ImagePrompt, rows: Sequence[ImageRows]) -> Returned:
+def given(session: ImageSession, prompt: TriedPrompt, rows: Sequence[ImageRows]) -> Returned:
     """What an opened artifact says to a prompt. rows: of each picture, by number."""
     return _returned(prompt, _calls(session, prompt, rows))
 
 
-def given_text(session: Session, prompt: ImagePrompt) -> Returned:
+def given_text(session: Session, prompt: TriedPrompt) -> Returned:
     """The same of an artifact that takes text alone, to a prompt without a picture."""
     return _returned(prompt, _text_calls(session, prompt))
 
 
-def _returned(prompt: ImagePrompt, calls: Iterator[tuple[int, Logits]]) -> Returned:
+def _returned(prompt: TriedPrompt, calls: Iterator[tuple[int, Logits]]) -> Returned:
     wanted = {int(position): index for index, position in enumerate(prompt.at)}
     found: dict[int, NDArray[np.float32]] = {}
     for first, logits in calls:
@@ -156,7 +156,7 @@ def _returned(prompt: ImagePrompt, calls: Iterator[tuple[int, Logits]]) -> Retur
 
 
 def _calls(
-    session: ImageSession, prompt: ImagePrompt, rows: Sequence[ImageRows]
+    session: ImageSession, prompt: TriedPrompt, rows: Sequence[ImageRows]
 ) -> Iterator[tuple[int, Logits]]:
     tokens, (start, stop) = prompt.tokens, prompt.called
     session.reset()
@@ -168,13 +168,13 @@ def _calls(
     yield from _decoded(session, prompt)
 
 
-def _text_calls(session: Session, prompt: ImagePrompt) -> Iterator[tuple[int, Logits]]:
+def _text_calls(session: Session, prompt: TriedPrompt) -> Iterator[tuple[int, Logits]]:
     session.reset()
     yield from _text(session, prompt.tokens, 0, prompt.decoded)
     yield from _decoded(session, prompt)
 
 
-def _decoded(session: Session, prompt: ImagePrompt) -> Iterator[tuple[int, Logits]]:
+def _decoded(session: Session, prompt: TriedPrompt) -> Iterator[tuple[int, Logits]]:
     for position in range(prompt.decoded, len(prompt.tokens) - 1):
         yield position, session.decode(int(prompt.tokens[position]))[None]
 

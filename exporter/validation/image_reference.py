@@ -22,7 +22,7 @@ from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.image_pictures import SAMPLES, TriedPicture, sample_pictures
-from exporter.validation.image_prompts import PLACES, ImagePrompt, PromptParts, image_prompts
+from exporter.validation.image_prompts import PLACES, PromptParts, TriedPrompt, image_prompts
 from runtimes.images.prepared import ImageRows
 from runtimes.images.processing import ImageMarks, ImageProcessing
 from runtimes.session import Logits
@@ -37,7 +37,7 @@ class ImageReference:
 
     pictures: tuple[TriedPicture, ...]
     parts: PromptParts
-    prompts: tuple[ImagePrompt, ...]
+    prompts: tuple[TriedPrompt, ...]
     weights: Mapping[str, ReferenceWeights]
     rows: Mapping[str, tuple[ImageRows, ...]]
     logits: Mapping[str, LogitsFile]

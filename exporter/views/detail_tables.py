@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from exporter.validation.report import Comparison, Gate, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.copy_wording import COPY_COLUMNS, WORDS, copy_rows
-from exporter.views.image_wording import IMAGE_COLUMNS, image_rows
+from exporter.views.image_wording import IMAGE_COLUMNS, picture_rows
 from exporter.views.image_wording import WORDS as IMAGE_WORDS
 from exporter.views.path_wording import PATH_COLUMNS, path_rows
 from exporter.views.short_names import ShortNames
@@ -105,7 +105,7 @@ def image_table(report: ValidationReport, names: ShortNames) -> Table:
     """Pictures, a row for each tower and picture."""
     rows = (
         Row((names.artifact(row.artifact), names.subject(row.subject), *row.words, *row.figures))
-        for row in image_rows(report)
+        for row in picture_rows(report)
     )
     return Table(columns(IMAGE_COLUMNS[:IMAGE_WORDS], IMAGE_COLUMNS[IMAGE_WORDS:]), tuple(rows))
 

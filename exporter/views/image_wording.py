@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.validation.report import PictureRun, ValidationReport
-from exporter.views.wording import number, one_line, percent
+from exporter.views.wording import number, one_line
 
 IMAGE_TITLE = "Pictures"
 IMAGE_SENTENCE = (
@@ -29,7 +29,7 @@ NOTHING = "–"
 
 
 @dataclass(frozen=True)
-class ImageRow:
+class PictureRow:
     """One row of the table, each cell as words. artifact: None for transformers."""
 
     artifact: str | None
@@ -38,11 +38,11 @@ class ImageRow:
     figures: tuple[str, ...]
 
 
-def image_rows(report: ValidationReport) -> Iterator[ImageRow]:
+def picture_rows(report: ValidationReport) -> Iterator[PictureRow]:
     """The table, in the report's order; nothing for a release of text alone."""
     for run in () if report.images is None else report.images.runs:
         for picture in run.pictures:
-            yield ImageRow(run.artifact, run.subject, _words(picture), _figures(picture))
+            yield PictureRow(run.artifact, run.subject, _words(picture), _figures(picture))
 
 
 def image_sentences(report: ValidationReport) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def tower_sentences(report: ValidationReport) -> Iterator[str]:
         said = f"; {agreed} of {tokens} tokens of answers as the original" if tokens else ""
         who = run.subject if run.artifact is None else f"{run.artifact}, {run.subject}"
         pictures = f"{len(run.pictures)} picture{'' if len(run.pictures) == 1 else 's'}"
-        yield f"{who}: rows of {pictures} within {percent(worst.relative)} on the mean{said}."
+        yield f"{who}: rows of {pictures} with a mean relative error of {number(worst.relative)}{said}."
 
 
 def _words(picture: PictureRun) -> tuple[str, str]:
@@ -75,8 +75,8 @@ def _figures(picture: PictureRun) -> tuple[str, ...]:
     answer = picture.answer
     return (
         number(picture.soft_tokens),
-        percent(picture.largest),
-        percent(picture.relative),
+        number(picture.largest),
+        number(picture.relative),
         f"{picture.cosine:.6f}",
         NOTHING if picture.seconds is None else number(picture.seconds),
         NOTHING if answer is None else f"{answer.agreed} of {answer.tokens}",

@@ -26,8 +26,8 @@ from runtimes.coreml.session import (
     session_facts,
 )
 from runtimes.errors import ArtifactError
-from runtimes.images.calls import calls_around, require_placed
 from runtimes.images.embedded_call import EmbeddedCall
+from runtimes.images.placing import calls_around, require_placed
 from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, SessionFacts, Tokens, closed

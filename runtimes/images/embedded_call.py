@@ -1,7 +1,7 @@
 """One call of a decoder that takes embeddings: what stands where an image is, for drivers that merge rows
 themselves.
 
-Not about where calls begin and end (`calls`), nor about any runtime.
+Not about where calls begin and end (`placing`), nor about any runtime.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 NAMES = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 LARGEST_PICTURE = 256 << 20  # bytes
-MOST_PIXELS = 178_956_970  # where Pillow, and so transformers, stops; 512 MiB in three colours
+# Half a GB while it is read, whatever a small file says of itself; a phone's largest are of 50 million.
+MOST_PIXELS = 52_000_000
 CLIPPED = ("I", "F")  # and I;16: one channel of more than 8 bits
 
 
@@ -88,8 +89,8 @@ def _converted(path: Path, opened: Image) -> Picture:
             f"{path}: is grey of more than 8 bits, which Pillow cuts off at 255; save it with 8 bits"
         )
     remarks = tuple(f"{path}: {each}." for each in _left_out(opened))
-    turned = PIL.ImageOps.exif_transpose(opened)
-    return Picture(np.array(turned.convert("RGB")), remarks)
+    PIL.ImageOps.exif_transpose(opened, in_place=True)
+    return Picture(np.asarray(opened if opened.mode == "RGB" else opened.convert("RGB")), remarks)
 
 
 def _left_out(opened: Image) -> Iterator[str]:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
-from runtimes.images.calls import calls_around, require_placed
 from runtimes.images.embedded_call import EmbeddedCall
+from runtimes.images.placing import calls_around, require_placed
 from runtimes.images.session import PlacedImage
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.execution import Execution

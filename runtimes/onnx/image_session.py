@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
-from runtimes.images.calls import calls_around, require_placed
+from runtimes.images.placing import calls_around, require_placed
 from runtimes.images.prepared import ImageRows
 from runtimes.images.session import PlacedImage
 from runtimes.onnx.session import METADATA, OnnxSession, inference_session
 from runtimes.opening import ImageOpening
 from runtimes.session import Logits, Tokens
 
-IDS, FEATURES = "input_ids", "image_features"
-EMBEDDINGS = {"decoder": "embedding"}  # what stands beside a decoder, by the first part of its name
+IDS, EMBEDDED, FEATURES = "input_ids", "inputs_embeds", "image_features"
+# What stands beside a decoder, by the first part of its name: for processors, for browsers.
+EMBEDDINGS = {"decoder_model_merged": "embed_tokens", "decoder": "embedding"}
 
 
 class OnnxImageSession(OnnxSession):
@@ -33,6 +34,7 @@ class OnnxImageSession(OnnxSession):
         self._embedding: Any = inference_session(_beside(path), opening.threads)
         self._width = opening.encoder.width
         self._embedded = [value.name for value in self._embedding.get_outputs()]
+        self._merges = FEATURES in {value.name for value in self._embedding.get_inputs()}
         try:
             self._soft = int(self.metadata[f"{METADATA}image_token"])
         except (KeyError, ValueError) as error:
@@ -44,12 +46,13 @@ class OnnxImageSession(OnnxSession):
     def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, images, self._soft, self._width)
+        placed = sorted(images, key=lambda image: image.start)
+        require_placed(ids, placed, self._soft, self._width)
         every = self._facts.prefill_logits == "all"
         logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
         try:
-            for start, stop in calls_around(images, len(ids), self._facts.prefill_chunk):
-                inside = [image.rows for image in images if start <= image.start < stop]
+            for start, stop in calls_around(placed, len(ids), self._facts.prefill_chunk):
+                inside = [image.rows for image in placed if start <= image.start < stop]
                 self._features = np.concatenate(inside, dtype=np.float32) if inside else self._none()
                 self._run(ids[start:stop], logits[start:stop] if every else logits)
         finally:
@@ -62,10 +65,15 @@ class OnnxImageSession(OnnxSession):
 
     def _inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
         ids = super()._inputs(tokens)
-        found = self._embedding.run(self._embedded, {IDS: ids[IDS], FEATURES: self._features})
+        asked = {IDS: ids[IDS], FEATURES: self._features} if self._merges else {IDS: ids[IDS]}
+        found = dict(zip(self._embedded, self._embedding.run(self._embedded, asked), strict=True))
+        if not self._merges and len(self._features):
+            # As transformers.js does; rows of images have a mark behind them where rows of tokens have.
+            rows, hits = found[EMBEDDED][0], np.flatnonzero(tokens == self._soft)
+            rows[hits, : self._width], rows[hits, self._width :] = self._features, 1.0
         if IDS not in self._wanted:
             del ids[IDS]
-        return ids | dict(zip(self._embedded, found, strict=True))
+        return ids | found
 
     def _none(self) -> ImageRows:
         return np.empty((0, self._width), np.float32)

@@ -20,7 +20,7 @@ from exporter.formats.family import Prompting
 from exporter.formats.table import FAMILIES, facts_of
 from exporter.lowering.interface import Lowering
 from exporter.lowering.table import lowerings_for
-from exporter.packaging.release import participating_versions, seal_release
+from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.estimates import cache_size
 from exporter.planning.memory import CalibrationSize, export_memory
 from exporter.planning.plan import Plan
@@ -87,7 +87,9 @@ class Made:
         )
         artifacts = self.lowerings()["toy"].lower(order, release, silent)
         versions = participating_versions(self.plan.variant.formats)
-        seal_release(release, source=self.source, plan=self.plan, artifacts=artifacts, versions=versions)
+        seal_release(
+            release, source=self.source, plan=self.plan, runnable=Runnable(artifacts), versions=versions
+        )
 
     def lowerings(self) -> Mapping[str, Lowering]:
         return lowerings_for(self.plan.variant.formats)

@@ -18,6 +18,7 @@ from benchmarks.structure import PACKAGES, ROOT
 # Modules that share a name, and why that is right. All others have one of their own.
 SAME_CONCEPT = {
     "dialect": "a lowering's way to write what the decoder calls, and the protocol it satisfies",
+    "eager": "a component in plain torch, by the dialect that proves it",
     "embedders": "of a .litertlm: written by the lowering, run by the driver",
     "errors": "the error tree of a package that stands alone",
     "float_twin": "a lowering's float twin",
@@ -30,6 +31,7 @@ SAME_CONCEPT = {
     "read_back": "a lowering's reading of the bytes it wrote",
     "session": "the `Session` of a runtime, and its protocol",
     "source": "the `CheckpointSource` of a format",
+    "spec": "every number of a component",
     "table": "the explicit table of a package",
 }
 
@@ -37,6 +39,8 @@ SAME_CONCEPT = {
 ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
+    "open_image_encoder": "a runtime's driver of towers, and the one place that knows which",
+    "open_image_session": "a runtime's driver of decoders that take rows, and that place",
 }
 
 

@@ -1,51 +1,121 @@
-"""The command on checkpoints with towers: a release of the text model that says what it left out.
+"""The command on checkpoints with towers: what a release says it is made of, and what it left out.
 
-Matrix: the three families with towers, one format; one of them by its name out of the Hub's cache. Not
-asserted here: every runtime on every family (tests/parity), real weights.
+Matrix: two families with towers, one format, with the image tower and without; one by its name out of the
+Hub's cache. Not asserted here: every runtime on every family (tests/parity), what towers compute, real
+weights.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.cli import main
+from exporter.models.components import TEXT_ALONE
 from exporter.packaging.release import verify_release
 from exporter.views.json_report import read_report
+from runtimes.images.processing import read_processing
 from runtimes.manifest import read_manifest
 from tests.end_to_end.test_command_line import write_recipe
 from tests.fake_hub import COMMIT
-from tests.unit.exporter.checkpoints.multimodal_checkpoints import LEFT_OUT, write_multimodal
+from tests.unit.exporter.checkpoints.multimodal_checkpoints import write_multimodal
 
 
-def export(model: str | Path, place: Path) -> Result:
+def export(model: str | Path, place: Path, *more: str) -> Result:
     recipe = write_recipe(place / "own.toml", 0.1)
     # Random weights: their favourites are close together, and eight bits swap many of them.
     recipe.write_text(
         recipe.read_text(encoding="utf-8").replace("top1 = 0.9", "top1 = 0.5"), encoding="utf-8"
     )
     shape = ("--recipe", recipe, "--context", "64", "--format", "onnx")
-    arguments = ("--target", "desktop", "--model", model, *shape, "-o", place / "release")
+    arguments = ("--target", "desktop", "--model", model, *shape, *more, "-o", place / "release")
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def check(result: Result, release: Path, family: str) -> None:
+def check(result: Result, release: Path, left_out: tuple[str, ...]) -> None:
     assert result.exit_code == 0, result.output
     assert verify_release(release) == ()
-    assert read_report(release / "report.json").left_out == LEFT_OUT[family]
-    assert read_manifest(release).model["left_out"] == list(LEFT_OUT[family])
-    words = f"Left out of the checkpoint: {'; '.join(LEFT_OUT[family])}."
+    assert read_report(release / "report.json").left_out == left_out
+    assert read_manifest(release).model["left_out"] == list(left_out)
+    words = f"Left out of the checkpoint: {'; '.join(left_out)}."
     assert words in (release / "README.md").read_text(encoding="utf-8")
     assert words in (release / "report.html").read_text(encoding="utf-8")
     assert words in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("family", ["gemma4", "gemma4_unified"])
-def test_the_text_model_of_a_directory_is_released(family: str, tmp_path: Path) -> None:
-    write_multimodal(tmp_path / "checkpoint", family, "inner")
-    check(export(tmp_path / "checkpoint", tmp_path), tmp_path / "release", family)
+def test_text_and_tower_of_a_directory_are_released_and_validated_again(tmp_path: Path) -> None:
+    write_multimodal(tmp_path / "checkpoint", "gemma3", "inner")
+    result = export(tmp_path / "checkpoint", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert verify_release(tmp_path / "release") == ()
+    manifest = read_manifest(tmp_path / "release")
+    assert set(manifest.components) == {"text", "vision"}
+    assert manifest.components["vision"].model_type == "siglip_vision_model"
+    assert manifest.model["left_out"] == []
+    assert manifest.encoders is not None
+    assert [each.soft_tokens for each in manifest.encoders] == [4]
+    assert read_processing(tmp_path / "release").soft_tokens == 4
+    assert manifest.components["vision"].parameters > 0
+    assert "fp16" in manifest.plan["schemes"], "of patches and positions"
+    again = CliRunner().invoke(
+        main, ["validate", str(tmp_path / "release"), "--model", str(tmp_path / "checkpoint")]
+    )
+    assert again.exit_code == 0, again.output
+
+
+def test_text_alone_leaves_the_tower_out_and_says_so(tmp_path: Path) -> None:
+    write_multimodal(tmp_path / "checkpoint", "gemma4_unified", "inner")
+    left_out = HuggingFaceSource.open(tmp_path / "checkpoint", TEXT_ALONE).left_out
+    assert left_out[0].startswith("vision embedder, ")
+    result = export(tmp_path / "checkpoint", tmp_path, "--components", "text")
+    check(result, tmp_path / "release", left_out)
+    manifest = read_manifest(tmp_path / "release")
+    assert set(manifest.components) == {"text"}
+    assert manifest.encoders is None
+    again = CliRunner().invoke(
+        main, ["validate", str(tmp_path / "release"), "--model", str(tmp_path / "checkpoint")]
+    )
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (("--image-tokens", "280"), "makes 4 of every image"),
+        (("--components", "text", "--image-tokens", "4"), "no image tower"),
+    ],
+)
+def test_soft_tokens_that_no_tower_makes_are_refused(
+    more: tuple[str, ...], what: str, tmp_path: Path
+) -> None:
+    write_multimodal(tmp_path / "checkpoint", "gemma3", "inner")
+    result = export(tmp_path / "checkpoint", tmp_path, *more)
+    assert result.exit_code == 2
+    assert what in " ".join(result.output.split())
+    assert not (tmp_path / "release").exists()
+
+
+def test_a_tower_of_an_unknown_kind_is_refused_and_text_goes_on(tmp_path: Path) -> None:
+    write_multimodal(tmp_path / "checkpoint", "gemma3", "inner")
+    path = tmp_path / "checkpoint" / "config.json"
+    config = json.loads(path.read_bytes())
+    config["vision_config"] = {"model_type": "dinov9"}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    refused = export(tmp_path / "checkpoint", tmp_path)
+    assert refused.exit_code == 2
+    assert "--components text" in " ".join(refused.output.split())
+    plan = ["plan", "--target", "desktop", "--model", str(tmp_path / "checkpoint"), "--context", "64"]
+    assert CliRunner().invoke(main, [*plan, "--components", "text"]).exit_code == 0
+
+
+def test_a_component_that_is_not_there_is_refused() -> None:
+    plan = CliRunner().invoke(main, ["plan", "--target", "desktop", "--components", "text,vision"])
+    assert plan.exit_code == 2
+    assert "has no vision" in plan.output
 
 
 def test_a_published_model_is_released_from_the_hubs_cache(
@@ -56,8 +126,8 @@ def test_a_published_model_is_released_from_the_hubs_cache(
     (home / "refs").mkdir()
     (home / "refs" / "main").write_text(COMMIT, encoding="utf-8")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    result = export("gemma-3-4b", tmp_path)
-    check(result, tmp_path / "release", "gemma3")
+    result = export("gemma-3-4b", tmp_path, "--components", "text")
+    assert result.exit_code == 0, result.output
     assert result.stdout.startswith(
         "gemma-3-4b means gemma-3-4b, instruction-tuned (google/gemma-3-4b-it on"
     )

@@ -93,7 +93,7 @@ def said_by_transformers(release: SeeingRelease, scratch: Path) -> str:
     speech = speech_of(PlacedRelease.open(release.directory))
     spelling = ImageSpelling.of(processing.marks, speech.tokenizer)
     asked = speech.image_prompt(PROMPT, [each.soft_tokens for each in shown], spelling)
-    tower = ReferenceTower(release.weights, release.vision, release.spec)
+    tower = ReferenceTower(release.weights, release.spec)
     images = tuple(PlacedImage(at, tower.rows(each)) for at, each in zip(asked.starts, shown, strict=True))
     choose, said = sampler(TEMPERATURE, SEED), list[int]()
     while len(said) < SAID:

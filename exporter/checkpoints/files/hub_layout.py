@@ -22,6 +22,10 @@ SMALL_FILES = (
     PROCESSOR_TEMPLATE, ADDED_TOKENS, SPECIAL_TOKENS_MAP,
 )  # fmt: skip
 
+# How pictures are prepared; looked at where there is a tower, and then part of the identity.
+PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
+PROCESSOR_FILES = (PROCESSOR, IMAGE_PROCESSOR)
+
 # Where the publisher states the licence.
 MODEL_CARD = "README.md"
 

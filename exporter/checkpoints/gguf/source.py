@@ -63,6 +63,7 @@ class GgufSource:
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     adapter: None = None
+    images: None = None  # llama.cpp keeps towers in files of their own, which are not read
     around: Around = GEMMA
 
     @staticmethod

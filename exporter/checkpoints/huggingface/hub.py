@@ -18,13 +18,19 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from exporter.checkpoints.files.hub_layout import LEGAL_FILES, SHARDS, SMALL_FILES, WEIGHTS
+from exporter.checkpoints.files.hub_layout import (
+    LEGAL_FILES,
+    PROCESSOR_FILES,
+    SHARDS,
+    SMALL_FILES,
+    WEIGHTS,
+)
 from exporter.errors import CheckpointError
 from exporter.models.published_names import PublishedName
 from runtimes.excerpt import excerpt, plain_excerpt
 from runtimes.inside import is_inside
 
-WANTED = (*SMALL_FILES, WEIGHTS, SHARDS, *LEGAL_FILES)
+WANTED = (*SMALL_FILES, *PROCESSOR_FILES, WEIGHTS, SHARDS, *LEGAL_FILES)
 REFUSALS = (401, 403)
 
 

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
-from exporter.checkpoints.files.hub_layout import CONFIG, LEGAL_FILES, MODEL_CARD, SMALL_FILES
+from exporter.checkpoints.files.hub_layout import (
+    CONFIG,
+    LEGAL_FILES,
+    MODEL_CARD,
+    PROCESSOR_FILES,
+    SMALL_FILES,
+)
 from exporter.checkpoints.files.tensor_set import require_exactly
 from exporter.checkpoints.files.tensor_values import FLOAT_DTYPES, require_finite
 from exporter.checkpoints.huggingface.packed_matrices import (
@@ -25,6 +31,7 @@ from exporter.checkpoints.huggingface.packed_matrices import (
     take_packed,
     whole_shapes,
 )
+from exporter.checkpoints.huggingface.processor_files import read_image_processing
 from exporter.checkpoints.huggingface.quantization_config import KEY as QUANTIZATION_KEY
 from exporter.checkpoints.huggingface.quantization_config import packed_layouts
 from exporter.checkpoints.huggingface.tensor_views import TensorView, as_stored, described
@@ -42,6 +49,7 @@ from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.families import has_vision, read_vision
 from exporter.models.vision.spec import VisionSpec
+from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import ComponentName
 
 HEAD = "lm_head.weight"
@@ -60,6 +68,7 @@ class HuggingFaceSource:
     views: Mapping[str, TensorView]  # by canonical name
     packed: Mapping[str, PackedMatrix]
     tokens: TokenFacts
+    images: ImageProcessing | None
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
 
@@ -86,9 +95,9 @@ class HuggingFaceSource:
         views: dict[str, TensorView] = {name: as_stored(tensor) for name, tensor in stored.items()}
         tensors = _require_exactly(spec, views, packed, path)
         tower = _Tower()
+        require_tokenizer(directory)
         if "vision" in wanted and has_vision(plain) and found.of_images:
             tower = _read_tower(directory, config, text, found, everything)
-        require_tokenizer(directory)
         left_out = dict(found.left_out if tower.component is None else found.left_out_with_images)
         if tower.unused:
             left_out[UNUSED_HEAD] = tower.unused
@@ -100,6 +109,7 @@ class HuggingFaceSource:
             views={**views, **tower.views},
             packed={**packed, **tower.packed},
             tokens=read_token_facts(directory, text.token_ids, spec.vocab_size),
+            images=tower.images,
             left_out=describe_left_out(left_out, whole_shapes(everything)),
             remarks=(*text.remarks, *tower.remarks),
         )
@@ -142,7 +152,8 @@ class HuggingFaceSource:
         packed = (tensor for matrix in self.packed.values() for tensor in (matrix.packed, matrix.scale))
         plain = (view.stored for view in self.views.values())
         weights = (tensor.file.path.name for tensor in (*plain, *packed))
-        return self.directory.digests({*weights, *SMALL_FILES})
+        beside = () if self.images is None else PROCESSOR_FILES
+        return self.directory.digests({*weights, *SMALL_FILES, *beside})
 
 
 @dataclass(frozen=True)
@@ -154,6 +165,7 @@ class _Tower:
     views: Mapping[str, TensorView] = field(default_factory=dict)
     packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    images: ImageProcessing | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -173,7 +185,16 @@ def _read_tower(
     packed = take_packed(stored, packed_layouts(config, str(path / CONFIG)))
     views = tower_views(stored, read.spec)
     tensors = _require_exactly(read.spec, views, packed, path)
-    return _Tower(VisionComponent(read.spec), tensors, views, packed, unused, read.remarks)
+    how = read_image_processing(directory, read.spec)
+    return _Tower(
+        component=VisionComponent(read.spec),
+        tensors=tensors,
+        views=views,
+        packed=packed,
+        unused=unused,
+        images=how.processing,
+        remarks=(*read.remarks, *how.remarks),
+    )
 
 
 def _require_exactly(

@@ -4,8 +4,9 @@
     decoder     inputs_embeds, per_layer_inputs, input_ids,  logits, caches
                 attention_mask, caches
 
-`per_layer_inputs` is there for models that have a second embedding, `input_ids` of the decoder where tokens
-of an image see each other in both directions. Together, and without images, they compute what the graph
+`per_layer_inputs` is there for models that have a second embedding, `input_ids` of the decoder where
+tokens of an image see each other in both directions. A client that merges gives neither `image_features`
+nor those: rows are marked (`marks`). Together, and without images, they compute what the graph
 from tokens to logits does, of the same stored weights. Not about that graph (`trace`).
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from exporter.lowering.onnx.attention_operators import AttentionInputs
 from exporter.lowering.onnx.dialect import OnnxDialect, OnnxLookup
 from exporter.lowering.onnx.graph_builder import SOFT_TOKENS, TOKENS, TOTAL, GraphBuilder
 from exporter.lowering.onnx.image_blocks import ImageBlocks
+from exporter.lowering.onnx.marks import INT64, with_mark, without_mark
 from exporter.lowering.onnx.matrix_operators import MatrixOperators
 from exporter.lowering.onnx.trace import GraphOrder, cache_inputs, put_out
 from exporter.models.text.decoder import decode_embedded, embed, embed_per_layer
@@ -37,18 +40,26 @@ INPUT_IDS, EMBEDDED, PER_LAYER, FEATURES = (
 PAD_TOKEN = 0  # whose row of the second embedding is every image's
 
 
-def trace_embedding(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
+Merging = Literal["in the graph", "by the client"]
+"""Who puts rows of images in the places of tokens."""
+
+
+def trace_embedding(order: GraphOrder, images: ImageTokens, merging: Merging) -> GraphBuilder:
     """Build the embedding graph: rows of tokens, and of images where tokens stand for those, in order."""
     spec, hidden = order.spec, order.spec.hidden_size
     with GraphBuilder() as graph:
         tokens = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
-        # onnxruntime-genai gives rows of Gemma 3 image by image, and none of a text in a list.
-        features = graph.input(FEATURES, torch.float32, (SOFT_TOKENS, hidden), any_rank=True)
         lookup = OnnxLookup(spec, MatrixOperators(order.matrices, order.integers, graph))
         soft = graph.constant(np.array(images.soft, np.int64))
         hits = graph.op("Equal", (tokens, soft), tokens.shape, dtype=torch.bool)
-        rows = _with_images(graph, embed(spec, lookup, tokens), hits, features)
-        graph.output(rows, EMBEDDED, (1, TOKENS, hidden))
+        rows = embed(spec, lookup, tokens)
+        if merging == "in the graph":
+            # onnxruntime-genai gives rows of Gemma 3 image by image, and none of a text in a list.
+            features = graph.input(FEATURES, torch.float32, (SOFT_TOKENS, hidden), any_rank=True)
+            rows = _with_images(graph, rows, hits, features)
+        elif images.blocks != "none":
+            rows = with_mark(graph, rows, 0.0)
+        graph.output(rows, EMBEDDED, (1, TOKENS, rows.shape[2]))
         if (ple := spec.per_layer_embedding) is not None:
             pad = graph.constant(np.array(PAD_TOKEN, np.int64))
             said = graph.op("Where", (hits, pad, tokens), tokens.shape, dtype=torch.int64)
@@ -58,22 +69,30 @@ def trace_embedding(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
     return graph
 
 
-def trace_embedded_decoder(order: GraphOrder, images: ImageTokens) -> GraphBuilder:
+def trace_embedded_decoder(order: GraphOrder, images: ImageTokens, merging: Merging) -> GraphBuilder:
     """Build the decoder graph. Raises LoweringError for an operation it cannot express."""
     spec = order.spec
+    sees_ahead, marked = images.blocks != "none", merging == "by the client" and images.blocks != "none"
     with GraphBuilder() as graph:
-        embedded = graph.input(EMBEDDED, torch.float32, (1, TOKENS, spec.hidden_size))
+        width = spec.hidden_size + (1 if marked else 0)
+        embedded = graph.input(EMBEDDED, torch.float32, (1, TOKENS, width))
         rows = _per_layer_input(graph, spec)
-        ids = None
-        if images.blocks != "none":
+        marks = None
+        if marked:
+            embedded, marks = without_mark(graph, embedded)
+        elif sees_ahead:
             ids = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
+            soft = graph.constant(np.array(images.soft, np.int64))
+            hits = graph.op("Equal", (ids, soft), ids.shape, dtype=torch.bool)
+            marks = _whole(graph, "Cast", (hits,), ids.shape, {"to": INT64})
         mask = graph.input("attention_mask", torch.int64, (1, TOTAL))
         pasts = cache_inputs(graph, spec)
-        blocks = None if ids is None else _blocks(graph, ids, mask, images)
+        blocks = None if marks is None else ImageBlocks(graph, marks, mask, images.blocks)
         given = AttentionInputs(spec, order.context, graph, embedded, mask, pasts, blocks)
         attention = order.attention(given)
-        matrices = MatrixOperators(order.matrices, order.integers, graph)
-        ops = OnnxDialect(spec, matrices, attention, order.all_logits)
+        ops = OnnxDialect(
+            spec, MatrixOperators(order.matrices, order.integers, graph), attention, order.all_logits
+        )
         put_out(graph, order, decode_embedded(spec, ops, embedded, rows), attention.presents)
     return graph
 
@@ -101,13 +120,6 @@ def _with_images(graph: GraphBuilder, rows: Tensor, hits: Tensor, features: Tens
     zero = graph.constant(np.array([0], np.int64))
     places = _whole(graph, "Slice", (places, zero, count, zero), places.shape)
     return graph.op("ScatterND", (rows, places, flat), rows.shape)
-
-
-def _blocks(graph: GraphBuilder, ids: Tensor, mask: Tensor, tokens: ImageTokens) -> ImageBlocks:
-    soft = graph.constant(np.array(tokens.soft, np.int64))
-    hits = graph.op("Equal", (ids, soft), ids.shape, dtype=torch.bool)
-    marks = _whole(graph, "Cast", (hits,), ids.shape, {"to": 7})
-    return ImageBlocks(graph, marks, mask, tokens.blocks)
 
 
 def _whole(

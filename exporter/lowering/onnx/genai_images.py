@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.lowering.interface import LoweringOrder
-from exporter.lowering.onnx.image_graphs import DECODER, EMBEDDING, VISION
+from exporter.lowering.onnx.image_graphs import GENAI_IMAGES
 from runtimes.images.processing import ImageProcessing, PatchProcessing, SquareProcessing
 
 PROCESSOR_NAME = "processor_config.json"
@@ -41,14 +41,14 @@ def with_images(model: dict[str, Any], order: LoweringOrder, kind: str) -> dict[
         **model,
         "type": kind,
         "image_token_id": vision.tokens.soft,
-        "decoder": decoder | {"filename": DECODER, "inputs": inputs},
+        "decoder": decoder | {"filename": GENAI_IMAGES.decoder, "inputs": inputs},
         "embedding": {
-            "filename": EMBEDDING,
+            "filename": GENAI_IMAGES.embedding,
             "inputs": {"input_ids": "input_ids", FEATURES: FEATURES},
             "outputs": outputs,
         },
         "vision": {
-            "filename": VISION,
+            "filename": GENAI_IMAGES.vision,
             "config_filename": PROCESSOR_NAME,
             "inputs": seen,
             "outputs": {FEATURES: FEATURES},

@@ -27,14 +27,14 @@ CONTRIB = "com.microsoft"
 OPSETS = {"": 23, CONTRIB: 1}  # 23: the first with RMSNormalization
 IR_VERSION = 11  # of onnx 1.18, which brought opset 23
 TOKENS, PAST, TOTAL = "sequence_length", "past_sequence_length", "total_sequence_length"
-IMAGES, PATCHES, SOFT_TOKENS = "num_images", "num_patches", "num_soft_tokens"
+PATCHES, SOFT_TOKENS, FRAMES = "num_patches", "num_soft_tokens", "num_frames"
 EXAMPLE = {  # primes
     TOKENS: 1_000_003,
     PAST: 1_000_033,
     TOTAL: 1_000_037,
-    IMAGES: 1_000_039,
-    PATCHES: 1_000_081,
-    SOFT_TOKENS: 1_000_099,
+    PATCHES: 1_000_039,
+    SOFT_TOKENS: 1_000_081,
+    FRAMES: 1_000_099,
 }
 ELEMENT_TYPES = {
     torch.float32: TensorProto.FLOAT,
@@ -42,6 +42,7 @@ ELEMENT_TYPES = {
     torch.int64: TensorProto.INT64,
     torch.int32: TensorProto.INT32,
     torch.uint8: TensorProto.UINT8,
+    torch.bool: TensorProto.BOOL,
 }
 
 Sides = Sequence[int | str]

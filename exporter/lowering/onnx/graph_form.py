@@ -19,11 +19,13 @@ from exporter.lowering.onnx.attention_operators import (
     KernelAttention,
 )
 from exporter.lowering.onnx.genai_config import copy_tokenizer, write_genai_config
+from exporter.lowering.onnx.image_graphs import GENAI_IMAGES, ImageNames
 from exporter.lowering.onnx.integer_operators import IntegerOperators, KernelOperators
 from exporter.lowering.onnx.web_attention import WebAttention
 from exporter.lowering.onnx.web_config import SUFFIXES, dtype_of, write_web_config
+from exporter.lowering.onnx.web_images import web_image_names
 from exporter.lowering.onnx.web_operators import WebOperators
-from exporter.quantization.store.checkpoint import Matrix
+from exporter.quantization.store.checkpoint import StoredText
 from runtimes.formats import Format
 
 DIRECTORY = "onnx"
@@ -31,24 +33,25 @@ DIRECTORY = "onnx"
 
 @dataclass(frozen=True)
 class GraphForm:
-    """metadata: what a driver wants to know beside what it wants to know of every graph. graph_name,
-    data_name: files of `DIRECTORY`. takes_images: whether graphs for those are written beside it.
-    put_around: writes the neighbours, given the order and the release."""
+    """metadata: what a driver wants to know beside what it wants to know of every graph. graph_name: a file
+    of `DIRECTORY`. data_suffix: what a data file's name has beyond its graph's. images: the graphs for
+    those, None where the runtime has no class for them. put_around: writes the neighbours, given the order
+    and the release."""
 
     format: Format
     integers: IntegerOperators
     attention: Callable[[AttentionInputs], AttentionOperators]
     metadata: Mapping[str, str]
     graph_name: str
-    data_name: str
-    takes_images: bool
+    data_suffix: str
+    images: ImageNames | None
     put_around: Callable[[LoweringOrder, Path], None]
 
 
-def form_of(format: Format, matrices: Mapping[str, Matrix]) -> GraphForm:
-    """The form of a graph of these matrices, in a format of ONNX."""
+def form_of(format: Format, text: StoredText) -> GraphForm:
+    """The form of a graph of a text decoder, in a format of ONNX."""
     if format == "onnx-web":
-        dtype = dtype_of(matrices)
+        dtype = dtype_of(text.matrices)
         name = f"model{SUFFIXES[dtype]}.onnx"
         return GraphForm(
             format,
@@ -56,8 +59,8 @@ def form_of(format: Format, matrices: Mapping[str, Matrix]) -> GraphForm:
             WebAttention,
             {"cache": "grows"},
             name,
-            f"{name}_data",
-            False,
+            "_data",
+            web_image_names(text.spec, SUFFIXES[dtype]),
             lambda order, release: write_web_config(order, dtype, release),
         )
     return GraphForm(
@@ -66,8 +69,8 @@ def form_of(format: Format, matrices: Mapping[str, Matrix]) -> GraphForm:
         KernelAttention,
         {},
         "model.onnx",
-        "model.onnx.data",
-        True,
+        ".data",
+        GENAI_IMAGES,
         _put_genai_files,
     )
 

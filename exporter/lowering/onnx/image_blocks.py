@@ -17,7 +17,7 @@ from torch import Tensor
 
 from exporter.lowering.onnx.graph_builder import EXAMPLE, TOTAL, GraphBuilder
 from exporter.models.text.spec import LayerSpec
-from exporter.models.vision.spec import Blocks
+from exporter.models.vision.spec import BlockLayers
 
 CLOSED = -1e9  # added to the score of what is not seen
 
@@ -30,7 +30,7 @@ class ImageBlocks:
     graph: GraphBuilder
     marks: Tensor
     mask: Tensor
-    where: Blocks
+    where: BlockLayers
     _biases: dict[int | None, Tensor] = field(default_factory=dict)
     _found: tuple[Tensor, Tensor] | None = None
 

@@ -20,13 +20,13 @@ from exporter.lowering.conversations import Conversation, NotRendered, Prompts
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
-from exporter.lowering.onnx.external_data import lay_out, write_external_data
+from exporter.lowering.onnx.external_data import write_external_data
 from exporter.lowering.onnx.genai_prompts import genai_prompts
 from exporter.lowering.onnx.graph_form import DIRECTORY, GraphForm, form_of
 from exporter.lowering.onnx.image_graphs import (
-    DECODER,
-    VISION,
     ImageGraphsOrder,
+    text_data,
+    trace_image_graphs,
     write_image_graphs,
 )
 from exporter.lowering.onnx.trace import GraphOrder, trace
@@ -34,7 +34,7 @@ from exporter.lowering.onnx.twin_run import OnnxTwin
 from exporter.lowering.onnx.vision_twin import vision_twin
 from exporter.lowering.onnx.watched_body import onnx_hidden_states
 from exporter.lowering.onnx.web_prompts import web_prompts
-from exporter.lowering.onnx.written_graph import DataFile, arithmetic_of, write_graph
+from exporter.lowering.onnx.written_graph import arithmetic_of, write_graph
 from exporter.progress import Progress
 from runtimes.formats import FORMATS, Format
 from runtimes.manifest import Artifact, EncoderArtifact
@@ -52,8 +52,8 @@ class OnnxLowering:
                 "prefill_logits", "an ONNX graph always returns logits", "ask for 'last' or 'all'"
             )
         order.require_carried_by(ONNX)
-        matrices = order.checkpoint.components["text"].matrices
-        forms = [form_of(format, matrices) for format in FORMATS if format in self.formats]
+        text = order.checkpoint.components["text"]
+        forms = [form_of(format, text) for format in FORMATS if format in self.formats]
         if len({form.graph_name for form in forms}) < len(forms):
             raise LoweringError(
                 f"{DIRECTORY}/{forms[0].graph_name}",
@@ -67,18 +67,13 @@ class OnnxLowering:
         if order.images is None:
             return ()
         text = order.checkpoint.components["text"]
-        return tuple(
-            EncoderArtifact(
-                component="vision",
-                format=format,
-                path=f"{DIRECTORY}/{VISION}",
-                decoder=f"{DIRECTORY}/{DECODER}",
-                soft_tokens=order.images.soft_tokens,
-                width=text.spec.hidden_size,
-            )
-            for format in FORMATS
-            if format in self.formats and form_of(format, text.matrices).takes_images
-        )
+        found = []
+        for format in FORMATS:
+            if format in self.formats and (names := form_of(format, text).images) is not None:
+                path, decoder = f"{DIRECTORY}/{names.vision}", f"{DIRECTORY}/{names.decoder}"
+                soft, width = order.images.soft_tokens, text.spec.hidden_size
+                found.append(EncoderArtifact("vision", format, path, decoder, soft, width))
+        return tuple(found)
 
     def read_back(self, release: Path, artifact: Artifact | EncoderArtifact) -> Iterator[StoredRows]:
         return read_back.read_back(release / artifact.path)
@@ -119,14 +114,19 @@ def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress)
     traced = GraphOrder(spec, text.matrices, form.integers, form.attention, order.context, every)
     graph = trace(traced)
     # (2)
-    data = DataFile(form.data_name, lay_out(graph.stored.values()))
-    write_external_data(directory / data.name, data.ranges, checkpoint, progress)
+    images = None
+    if order.images is not None and form.images is not None:
+        images = trace_image_graphs(order, form.images, traced)
+    data = text_data(graph, form.graph_name, images, form.data_suffix)
+    for file in data:
+        write_external_data(directory / file.name, file.ranges, checkpoint, progress)
     # (3)
     metadata = _metadata(order, form)
-    write_graph(directory / form.graph_name, graph, [data], checkpoint, metadata)
-    if order.images is not None and form.takes_images:
-        asked = ImageGraphsOrder(order, order.images, traced, data, metadata, form.integers)
-        write_image_graphs(asked, directory, progress)
+    write_graph(directory / form.graph_name, graph, data, checkpoint, metadata)
+    if order.images is not None and images is not None:
+        arithmetic = form.integers.arithmetic
+        asked = ImageGraphsOrder(order, order.images, data, form.data_suffix, metadata, arithmetic)
+        write_image_graphs(images, asked, directory, progress)
     # (4)
     form.put_around(order, out)
     return Artifact(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from exporter.lowering.onnx.graph_builder import EXAMPLE, PATCHES, SOFT_TOKENS, GraphBuilder
 from exporter.lowering.onnx.integer_operators import IntegerOperators
+from exporter.lowering.onnx.marks import with_mark
 from exporter.lowering.onnx.matrix_operators import MatrixOperators
 from exporter.lowering.onnx.vision_dialect import OnnxVision
 from exporter.models.vision.spec import CHANNELS, PatchEmbedderSpec, SiglipSpec
@@ -29,22 +30,25 @@ PIXELS, POSITIONS, FEATURES = "pixel_values", "pixel_position_ids", "image_featu
 
 @dataclass(frozen=True)
 class VisionOrder:
-    """What the graph is to compute, and by which operators."""
+    """What the graph is to compute, and by which operators. marked: each row has a 1 behind it."""
 
     stored: StoredVision
     integers: IntegerOperators
+    marked: bool = False
 
 
 def trace_vision(order: VisionOrder) -> GraphBuilder:
     """Build the graph. Raises LoweringError for an operation it cannot express."""
     spec = order.stored.spec
+    width = spec.text_hidden_size + (1 if order.marked else 0)
     with GraphBuilder() as graph:
         ops = OnnxVision(order.stored, MatrixOperators(order.stored.matrices, order.integers, graph))
         if isinstance(spec, SiglipSpec):
             side = spec.image_size
             pixels = graph.input(PIXELS, torch.float32, (1, CHANNELS, side, side))
             rows = image_rows(spec, ops, pixels, None, spec.soft_tokens)
-            graph.output(rows, FEATURES, (1, spec.soft_tokens, spec.text_hidden_size))
+            rows = with_mark(graph, rows, 1.0) if order.marked else rows
+            graph.output(rows, FEATURES, (1, spec.soft_tokens, width))
             return graph
         pixels = graph.input(PIXELS, torch.float32, (1, PATCHES, spec.patch_width))
         positions = graph.input(POSITIONS, torch.int64, (1, PATCHES, 2))
@@ -52,8 +56,9 @@ def trace_vision(order: VisionOrder) -> GraphBuilder:
         if isinstance(spec, PatchEmbedderSpec):  # a row for each square, whether it is one or not
             rows = _first(graph, rows, ops.count(positions))
         axes = graph.constant(np.array([0], np.int64))
+        rows = with_mark(graph, rows, 1.0) if order.marked else rows
         rows = graph.op("Squeeze", (rows, axes), rows.shape[1:])
-        graph.output(rows, FEATURES, (SOFT_TOKENS, spec.text_hidden_size))
+        graph.output(rows, FEATURES, (SOFT_TOKENS, width))
     return graph
 
 

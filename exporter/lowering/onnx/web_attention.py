@@ -143,7 +143,7 @@ class WebAttention:
         }
         return self._call(
             _attend(_UNCAPPED if cap is None else _CAPPED),
-            (q, *self.presents[layer.kv_source], self._bias(layer.window)),
+            (q, *self.presents[layer.kv_source], self._bias_of(layer)),
             (1, tokens, heads * head_dim),
             attributes,
             f"{name}.attention",
@@ -180,6 +180,12 @@ class WebAttention:
         last = graph.constant(np.array([1], np.int64))
         column = graph.op("Unsqueeze", (queries, last), (tokens, 1), name=f"{LENGTHS}column")
         return positions, column, keys
+
+    def _bias_of(self, layer: LayerSpec) -> Tensor:
+        blocks = self._given.blocks
+        if blocks is not None and blocks.opens(layer):
+            return blocks.bias(layer.window)
+        return self._bias(layer.window)
 
     def _bias(self, window: int | None) -> Tensor:
         """[tokens, past + tokens], 0 where a token sees a key."""

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringOrder
 from exporter.lowering.onnx.genai_config import PAD_TOKEN, TOKENIZER_FILES
+from exporter.lowering.onnx.web_images import TEMPLATE_NAME, config_with_images, processor_files
 from exporter.quantization.store.checkpoint import Matrix
 from runtimes.strict_json import StrictJsonError, read_json_object
 
@@ -60,12 +61,24 @@ def dtype_of(matrices: Mapping[str, Matrix]) -> Dtype:
 
 def write_web_config(order: LoweringOrder, dtype: Dtype, release: Path) -> None:
     """Write what a pipeline reads before it opens the graph, at the release's root."""
-    _write_json(release / CONFIG_NAME, _config(order, dtype))
+    config = _config(order)
+    external: int | dict[str, int] = 1
+    if order.images is not None and (whole := config_with_images(config, order)) is not None:
+        config, external = (
+            whole,
+            dict.fromkeys(("embed_tokens", "decoder_model_merged", "vision_encoder"), 1),
+        )
+        for name, content in processor_files(whole["model_type"], order.images.processing).items():
+            _write_json(release / name, content)
+        if order.chat_template is not None:
+            (release / TEMPLATE_NAME).write_text(order.chat_template, encoding="utf-8")
+    settings = {"dtype": dtype, "use_external_data_format": external}
+    _write_json(release / CONFIG_NAME, {**config, "transformers.js_config": settings})
     _write_json(release / GENERATION_NAME, _generation(order))
     _put_tokenizer(order, release)
 
 
-def _config(order: LoweringOrder, dtype: Dtype) -> dict[str, Any]:
+def _config(order: LoweringOrder) -> dict[str, Any]:
     spec = order.checkpoint.components["text"].spec
     model_type = RUN_AS.get(spec.model_type, spec.model_type)
     first = spec.cache_layers[0]
@@ -80,7 +93,6 @@ def _config(order: LoweringOrder, dtype: Dtype) -> dict[str, Any]:
         "head_dim": first.head_dim,
         "num_hidden_layers": len(spec.cache_layers),
         **_special_tokens(order),
-        "transformers.js_config": {"dtype": dtype, "use_external_data_format": 1},
     }
 
 

@@ -20,7 +20,7 @@ from exporter.models.vision.defaults import GEMMA3_DEFAULTS, GEMMA4_DEFAULTS, TH
 from exporter.models.vision.spec import (
     CHANNELS,
     MOST_SOFT_TOKENS,
-    Blocks,
+    BlockLayers,
     ImageTokens,
     PatchEmbedderSpec,
     PatchTowerSpec,
@@ -52,7 +52,7 @@ class _Around:
     whole: StrictConfig
     text_hidden_size: int
     vocab_size: int
-    blocks: Blocks
+    blocks: BlockLayers
 
 
 def has_vision(raw: Mapping[str, Any]) -> bool:
@@ -81,8 +81,8 @@ def read_vision(
     of_tower, own = _filled(tower.raw, VISION_DEFAULTS[kind]), _filled(raw, defaults, _other_name)
     refuse_impossible_numbers(of_tower, tower.where)
     config = StrictConfig(tower.where, of_tower, file, tower.keys)
-    sees: Blocks = "sliding" if text.get("use_bidirectional_attention") == "vision" else "none"
-    blocks: Blocks = "all" if model_type == "gemma3" else sees
+    sees: BlockLayers = "sliding" if text.get("use_bidirectional_attention") == "vision" else "none"
+    blocks: BlockLayers = "all" if model_type == "gemma3" else sees
     around = _Around(
         StrictConfig(where, own, file), int(text["hidden_size"]), int(text["vocab_size"]), blocks
     )

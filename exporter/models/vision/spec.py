@@ -20,10 +20,11 @@ from exporter.models.text.spec import Role, WeightSpec
 
 CHANNELS = 3  # red, green, blue
 
-Blocks = Literal["none", "sliding", "all"]
+BlockLayers = Literal["none", "sliding", "all"]
 """Layers of the text model in which the tokens of one image see each other in both directions."""
 
-MOST_SOFT_TOKENS = 1120  # that a processor of Gemma 4 makes of an image
+SOFT_TOKENS = (70, 140, 280, 560, 1120)  # that a processor of Gemma 4 may be told to make of an image
+MOST_SOFT_TOKENS, USUAL_SOFT_TOKENS = SOFT_TOKENS[-1], 280
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ImageTokens:
     begin: int
     end: int
     line_breaks: bool
-    blocks: Blocks
+    blocks: BlockLayers
 
 
 @dataclass(frozen=True)

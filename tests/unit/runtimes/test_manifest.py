@@ -83,7 +83,7 @@ def test_another_schema_is_refused_with_those_that_are_read(tmp_path: Path, vers
 
 
 def another_component(raw: dict[str, Any]) -> None:
-    raw["components"]["vision"] = raw["components"]["text"]
+    raw["components"]["sound"] = raw["components"]["text"]
 
 
 def an_artifact_of_another_component(raw: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def a_model_type_of_none(raw: dict[str, Any]) -> None:
 
 
 def an_input_nobody_knows(raw: dict[str, Any]) -> None:
-    raw["components"]["text"]["inputs"] = ["tokens", "pixels"]
+    raw["components"]["text"]["inputs"] = ["tokens", "waves"]
 
 
 def outputs_in_one_word(raw: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ def accelerators_of_another_format(raw: dict[str, Any]) -> None:
         (a_plan_of_another_format, "$.plan.formats: says coreml, and the artifacts are onnx"),
         (a_plan_of_a_format_twice, "$.plan.formats: has 'onnx' twice"),
         (accelerators_of_another_format, "$.plan.accelerators: says coreml, and the artifacts are onnx"),
-        (another_component, "a key of $.components: expected one of 'text', got `str` 'vision'"),
+        (another_component, "a key of $.components: expected one of 'text', 'vision', got `str` 'sound'"),
         (
             an_artifact_of_another_component,
             "$.artifacts[0].component: expected one of 'text', got `str` 'vision'",
@@ -232,7 +232,8 @@ def accelerators_of_another_format(raw: dict[str, Any]) -> None:
         (a_model_type_of_none, "$.components.text.model_type: expected `str`, got `NoneType` None"),
         (
             an_input_nobody_knows,
-            "$.components.text.inputs[1]: expected one of 'tokens', 'logits', got `str` 'pixels'",
+            "$.components.text.inputs[1]: expected one of 'tokens', 'logits', 'pixels', 'image rows', "
+            "got `str` 'waves'",
         ),
         (outputs_in_one_word, "$.components.text.outputs: expected an array"),
         (another_format, "$.artifacts[0].format: expected one of 'tflite', "),

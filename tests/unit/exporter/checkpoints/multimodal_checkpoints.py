@@ -16,12 +16,13 @@ from safetensors.torch import save_file
 from tests.tiny import (
     VOCABULARY,
     RandomSource,
+    name_unused,
     tiny_gemma3,
     tiny_gemma4_12b,
     tiny_gemma4_e2b,
     write_tiny_tokenizer,
 )
-from tests.tiny_image_stores import tower_as_published
+from tests.tiny_image_stores import processor_files, tower_as_published
 from tests.tiny_towers import BEGIN, END, SOFT, TINY_TOWERS
 
 # outer: language_model.model.layers…, as Gemma 3 is published.
@@ -141,6 +142,9 @@ def write_multimodal(
     write_json(directory / "config.json", multimodal_config(family, source.architecture))
     write_json(directory / "generation_config.json", {"eos_token_id": [1, 5], "do_sample": True})
     write_tiny_tokenizer(directory)
+    name_unused(directory, {SOFT: "<image>", BEGIN: "<begin_of_image>", END: "<end_of_image>"})
+    for name, content in processor_files(kind, TINY_TOWERS[kind]()).items():
+        write_json(directory / name, content)
     return source
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from exporter.packaging.escaping import code, markdown, plain
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.measured import MeasuredQuality
+from exporter.packaging.release import Runnable
 from tests.fakes import silent
 from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
@@ -39,7 +40,7 @@ def test_the_card_and_the_notice_of_a_hostile_name_hold_no_markup(tmp_path: Path
     variant = a_variant("int8", ())
     plan = a_plan(source, replace(variant, recipe=replace(variant.recipe, name="<b>own</b>")))
     source.write_tokenizer(tmp_path)
-    finish_release(tmp_path, source, plan, (), MeasuredQuality("Good.", HOSTILE, (), ()), silent)
+    finish_release(tmp_path, source, plan, Runnable(()), MeasuredQuality("Good.", HOSTILE, (), ()), silent)
     for name in ("README.md", "NOTICE"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert "&lt;img src=x" in text

@@ -10,11 +10,13 @@ from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
 from exporter.formats.family import Prompting
+from exporter.packaging.card_images import CardImages
 from exporter.packaging.licences import Licence, LicencePack
 from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
 from exporter.packaging.origin import ModelOrigin
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
+from tests.image_processing import patching, squashing
 
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
@@ -23,6 +25,7 @@ CARD = ModelCard(
     model="gemma-3-4b",
     model_type="gemma3_text",
     parameters=3_880_099_328,
+    tower_parameters=None,
     source_digests={"model.safetensors": "ab" * 32},
     recipe="int8",
     target="macos",
@@ -118,6 +121,28 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
     ]
 
 
+def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
+    encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 256, 2560)
+    shown = replace(
+        CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",), tower_parameters=5
+    )
+    text = render_model_card(shown, FILES)
+    section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
+    assert "at most 256 tokens" in section
+    assert "`coreml/model.mlpackage` takes text alone" in section
+    assert 'gemma-export run . --image picture.png "What is in this picture?"' in section
+    assert 'prompt = "<bos><start_of_image>What is in this picture?"' in section
+    assert "model for text and images. Left out of the checkpoint: audio tower." in text
+    assert "Ask about a picture" not in render_model_card(CARD, FILES)
+
+
+def test_no_engine_is_named_that_cannot_prepare_a_picture() -> None:
+    encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 280, 3840)
+    shown = replace(CARD, images=CardImages((encoder,), patching(merged=True)))
+    section = render_model_card(shown, FILES).partition("## Ask about a picture")[2].partition("\n## ")[0]
+    assert "onnxruntime_genai" not in section
+
+
 def test_nothing_is_said_to_be_left_out_where_nothing_was() -> None:
     assert "Left out" not in render_model_card(replace(CARD, left_out=()), FILES)
 
@@ -138,3 +163,10 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
     assert "| `onnx/model.onnx` | 0.2 MB |" in text
     assert write_model_card(tmp_path, CARD) == text
+
+
+def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
+    text = render_model_card(replace(CARD, tower_parameters=416_866_032), FILES)
+    assert "and an image tower of 417 M) with gemma-export" in text
+    assert "This is the model for text and images. Left out" in text
+    assert "image tower" not in render_model_card(CARD, FILES)

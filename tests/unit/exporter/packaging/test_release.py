@@ -18,6 +18,7 @@ import pytest
 
 from exporter.errors import ReleaseError
 from exporter.packaging.release import (
+    Runnable,
     participating_versions,
     seal_release,
     sizes,
@@ -35,7 +36,9 @@ def seal(release: Path, *artifacts: Artifact) -> None:
     source = RandomSource(tiny_gemma3(), left_out=("vision tower, 417 M parameters",))
     formats = tuple(artifact.format for artifact in artifacts) or ("onnx", "coreml")
     plan = a_plan(source, a_variant("int8", formats, name="macos"))
-    seal_release(release, source=source, plan=plan, artifacts=artifacts, versions={"gemma-export": "0.1.0"})
+    seal_release(
+        release, source=source, plan=plan, runnable=Runnable(artifacts), versions={"gemma-export": "0.1.0"}
+    )
 
 
 def sealed(tmp_path: Path, name: str = "release") -> Path:

@@ -11,7 +11,7 @@ from exporter.formats.family import Prompting
 from exporter.packaging.licences import write_licence_pack
 from exporter.packaging.model_card import ModelCard, write_model_card
 from exporter.packaging.origin import origin_of
-from exporter.packaging.release import participating_versions, seal_release, sizes, verify_release
+from exporter.packaging.release import Runnable, participating_versions, seal_release, sizes, verify_release
 from exporter.packaging.staging import staged_release
 from exporter.views.card_quality import measured_quality
 from exporter.views.json_report import read_report
@@ -45,6 +45,7 @@ def write(out: Path) -> Path:
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
+            tower_parameters=None,
             source_digests=source.digests(),
             recipe=plan.variant.recipe.name,
             target=plan.variant.name,
@@ -64,7 +65,7 @@ def write(out: Path) -> Path:
             staging,
             source=source,
             plan=plan,
-            artifacts=ARTIFACTS,
+            runnable=Runnable(ARTIFACTS),
             versions=participating_versions(plan.variant.formats),
         )
     return out

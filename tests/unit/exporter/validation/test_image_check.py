@@ -7,15 +7,11 @@ here: any runtime, nor what is done to a picture before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from exporter.checkpoints.huggingface.source import HuggingFaceSource
-from exporter.lowering.interface import ImageOrder, LoweringOrder
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL
 from exporter.validation.image_check import BLIND_KL, DIFFERING, FAILURES, LOST, check_images
@@ -26,11 +22,9 @@ from exporter.validation.report import Gate
 from exporter.validation.verdict import Failed, Passed, Skipped
 from runtimes.errors import RuntimeUnavailable, SessionError
 from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.processing import PROCESSING_NAME, ImageMarks, ImageProcessing
 from runtimes.images.session import PlacedImage
 from runtimes.session import Logits, Tokens
-from tests.fakes import SCALES, change_archive, silent
-from tests.image_processing import patching, squashing
+from tests.fakes import SCALES, change_archive
 from tests.jobs import a_job, a_plan, a_variant
 from tests.seeing import (
     Blind,
@@ -45,11 +39,8 @@ from tests.seeing import (
     WithoutBlocks,
     eager_image_driver,
 )
-from tests.tiny_image_stores import KINDS, tiny_image_store
-from tests.tiny_releases import MADE_FROM
-from tests.tiny_towers import BEGIN, END, SOFT
-
-CONTEXT, BUDGET = 128, 20
+from tests.seeing_models import seeing
+from tests.tiny_image_stores import KINDS
 
 
 class NotHere(EagerTower):
@@ -66,69 +57,27 @@ class Breaks(EagerImageSession):
         raise SessionError("there is no such call; export again")
 
 
-@dataclass(frozen=True)
-class Seeing:
-    """A tiny model that sees, and a release of it."""
-
-    kind: str
-    place: Path
-    source: HuggingFaceSource
-    checkpoint: QuantizedCheckpoint
-
-    def findings(
-        self,
-        tower: type[EagerTower] = EagerTower,
-        session: type[EagerImageSession] = EagerImageSession,
-        damaged: str | None = None,
-    ) -> Findings:
-        """What is found of a release that is run so. damaged: a tensor of its archive, one number of it."""
-        place = self.place / f"{tower.__name__}-{session.__name__}-{damaged}"
-        release, scratch = place / "release", place / "scratch"
-        for each in (release, scratch):
-            each.mkdir(parents=True)
-        lowering, text = SeeingLowering(), self.checkpoint.components["text"].spec
-        order = LoweringOrder(
-            self.checkpoint, CONTEXT, 8, "all", self.place, 2, (1,), None, None, MADE_FROM,
-            images=ImageOrder(processing(self.kind)),
-        )  # fmt: skip
-        artifacts = lowering.lower(order, release, silent)
-        if damaged is not None:
-            change_archive(release / artifacts[0].path, damaged, (0, 0), 2.0)
-        (release / PROCESSING_NAME).write_text(processing(self.kind).to_json(), encoding="utf-8")
-        plan = a_plan(self.source, a_variant("int8", ("onnx",), context=CONTEXT))
-        vision = self.checkpoint.components["vision"].spec
-        driver = eager_image_driver(text, vision, tower, session)
-        under_test = ReleaseUnderTest(
-            release,
-            artifacts,
-            plan,
-            self.checkpoint,
-            encoders=lowering.encoders(order),
-            image_drivers=lambda _: (driver,),
-        )
-        findings = Findings()
-        job = a_job(self.source, (plan,), {"onnx": lowering}, place / "work")
-        check_images(job, under_test, scratch, findings)
-        return findings
-
-
-def processing(kind: str) -> ImageProcessing:
-    marks = ImageMarks(SOFT, BEGIN, END, line_breaks=kind == "Gemma 3", placeholder="<image>")
-    if kind == "Gemma 3":
-        return squashing(112, 4, marks)
-    return patching(BUDGET, kind == "Gemma 4 12B", marks)
+def found(
+    place: Path,
+    kind: str,
+    tower: type[EagerTower] = EagerTower,
+    session: type[EagerImageSession] = EagerImageSession,
+    damaged: str | None = None,
+) -> Findings:
+    """What is found of a release that is run so. damaged: a tensor of its archive, one number of it."""
+    model = seeing(place, kind)
+    text, vision = model.checkpoint.components["text"].spec, model.checkpoint.components["vision"].spec
+    name = f"{tower.__name__}-{session.__name__}-{damaged}"
+    release = model.release(SeeingLowering(), name)
+    if damaged is not None:
+        change_archive(release.directory / release.artifacts[0].path, damaged, (0, 0), 2.0)
+    driver = eager_image_driver(text, vision, tower, session)
+    return model.findings(replace(release, image_drivers=lambda _: (driver,)), SeeingLowering())
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("seeing")
-
-
-@cache
-def seeing(place: Path, kind: str) -> Seeing:
-    own = place / kind.replace(" ", "-")
-    checkpoint = tiny_image_store(own, kind)
-    return Seeing(kind, own, HuggingFaceSource.open(own / "checkpoint"), checkpoint)
 
 
 def failed(findings: Findings) -> list[Gate]:
@@ -141,7 +90,7 @@ def statistics(gates: list[Gate]) -> set[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_honest_tower_and_decoder_pass_every_gate(kind: str, places: Path) -> None:
-    findings = seeing(places, kind).findings()
+    findings = found(places, kind)
     assert all(isinstance(gate.verdict, Passed) for gate in findings.gates), failed(findings)
     assert {RELATIVE, COSINE, DIFFERING, MEAN_KL, BLIND_KL} <= statistics(findings.gates)
     places_tried = {each.route for each in findings.comparisons}
@@ -168,7 +117,7 @@ def test_an_honest_tower_and_decoder_pass_every_gate(kind: str, places: Path) ->
 def test_a_tower_that_computes_something_else_is_caught_by_its_rows(
     kind: str, wrong: type[EagerTower], caught: set[str], places: Path
 ) -> None:
-    findings = seeing(places, kind).findings(tower=wrong)
+    findings = found(places, kind, tower=wrong)
     assert caught <= statistics(failed(findings)) <= {RELATIVE, COSINE, LOST}
 
 
@@ -183,29 +132,28 @@ def test_a_tower_that_computes_something_else_is_caught_by_its_rows(
 def test_a_decoder_that_takes_rows_otherwise_is_caught_behind_them(
     kind: str, wrong: type[EagerImageSession], subjects: set[str], places: Path
 ) -> None:
-    findings = seeing(places, kind).findings(session=wrong)
+    findings = found(places, kind, session=wrong)
     gates = [gate for gate in failed(findings) if gate.statistic == MEAN_KL]
     assert {gate.subject.partition(": ")[2] for gate in gates} == subjects
 
 
 def test_a_release_that_sees_nothing_is_caught(places: Path) -> None:
-    findings = seeing(places, "Gemma 4 E2B").findings(session=Blind)
+    findings = found(places, "Gemma 4 E2B", session=Blind)
     assert {MEAN_KL, BLIND_KL} <= statistics(failed(findings))
 
 
 def test_a_damaged_weight_of_the_tower_is_found_in_the_file(places: Path) -> None:
     name = "vision_tower.encoder.layers.1.mlp.fc1.weight"
-    findings = seeing(places, "Gemma 3").findings(damaged=f"{name}{SCALES}")
+    findings = found(places, "Gemma 3", damaged=f"{name}{SCALES}")
     (gate,) = [each for each in failed(findings) if each.statistic == DIFFERING]
     assert isinstance(gate.verdict, Failed)
     assert gate.verdict.measured == 1
 
 
 def test_a_runtime_that_is_not_here_skips_and_one_that_breaks_fails(places: Path) -> None:
-    model = seeing(places, "Gemma 3")
-    missing = model.findings(tower=NotHere)
+    missing = found(places, "Gemma 3", tower=NotHere)
     assert [gate.verdict for gate in missing.gates if isinstance(gate.verdict, Skipped)]
-    broken = model.findings(session=Breaks)
+    broken = found(places, "Gemma 3", session=Breaks)
     assert [gate.statistic for gate in failed(broken)] == [FAILURES]
     assert any("no such call" in each for each in broken.not_checked)
 

@@ -15,7 +15,7 @@ from exporter.errors import LoweringError
 from exporter.formats.coreml import COREML
 from exporter.formats.onnx import ONNX
 from exporter.models.text.spec import ModelSpec
-from exporter.packaging.release import seal_release
+from exporter.packaging.release import Runnable, seal_release
 from exporter.planning.estimates import cache_size
 from exporter.planning.recipe import QualityLimit
 from exporter.validation.greedy import FEWER_GREEDY_TOKENS
@@ -200,7 +200,7 @@ def test_a_run_in_half_precision_is_held_against_the_one_in_single(
 def test_a_sealed_release_is_held_against_its_manifest(release: Path, quantised: Quantised) -> None:
     asked = request(release, quantised).of_release(sealed=True)
     plan, artifacts = asked.release.plan, asked.release.artifacts
-    seal_release(release, source=quantised.source, plan=plan, artifacts=artifacts, versions={})
+    seal_release(release, source=quantised.source, plan=plan, runnable=Runnable(artifacts), versions={})
     assert isinstance(gates(asked.report(), "files")[0].verdict, Passed)
     change_archive(release / ARCHIVE, LINEAR + SCALES, (3, 0), 1.0001)
     report = asked.report()

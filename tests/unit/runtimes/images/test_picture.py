@@ -157,7 +157,8 @@ def declared(width: int, height: int) -> bytes:
         (of_no_width, "is no PNG|cannot be read to its end"),
         (Path.mkdir, "is not a plain file"),
         (os.mkfifo, "is not a plain file"),
-        (lambda path: path.write_bytes(declared(60_000, 60_000)), "more than 178 million pixels"),
+        (lambda path: path.write_bytes(declared(60_000, 60_000)), "more than 52 million pixels"),
+        (lambda path: path.write_bytes(declared(8_000, 7_000)), "more than 52 million pixels"),
         (lambda path: path.symlink_to("nowhere"), "no such file"),
     ],
 )

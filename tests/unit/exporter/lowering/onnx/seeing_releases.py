@@ -5,7 +5,6 @@ Not about what should come of those (`tests.whole_models` has transformers' own)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +41,6 @@ class SeeingRelease:
 
     kind: str
     text: dict[str, Any]
-    vision: dict[str, Any]
     checkpoint: QuantizedCheckpoint
     directory: Path
     artifact: Artifact
@@ -72,35 +70,19 @@ def seeing_release(
 ) -> SeeingRelease:
     """changes: to the order."""
     checkpoint = tiny_image_store(directory, kind, scheme)
-    config = json.loads((directory / "checkpoint" / "config.json").read_bytes())
-    return seeing(directory, kind, checkpoint, config, format, **changes)
-
-
-def seeing(
-    directory: Path,
-    kind: str,
-    checkpoint: QuantizedCheckpoint,
-    config: dict[str, Any],
-    format: Format = "onnx",
-    **changes: Any,
-) -> SeeingRelease:
-    """The release of a store. config: config.json of the checkpoint."""
     lowering = OnnxLowering(frozenset({format}))
-    order = lowering_order(checkpoint, directory)
-    changes = {
+    usual: dict[str, Any] = {
         "context": CONTEXT,
         "prefill_chunk": CHUNK,
         "prefill_logits": "all",
         "images": ImageOrder(processing_of(checkpoint.components["vision"].spec)),
-        **changes,
     }
-    order = replace(order, **changes)
+    order = replace(lowering_order(checkpoint, directory), **(usual | changes))
     release = directory / f"release-{format}"
     release.mkdir()
     (artifact,) = lowering.lower(order, release, silent)
     (encoder,) = lowering.encoders(order)
-    text = TEXT_CONFIGS[kind]()
-    return SeeingRelease(kind, text, config["vision_config"], checkpoint, release, artifact, encoder)
+    return SeeingRelease(kind, TEXT_CONFIGS[kind](), checkpoint, release, artifact, encoder)
 
 
 def processing_of(spec: VisionSpec, soft_tokens: int = BUDGET) -> ImageProcessing:

@@ -28,8 +28,8 @@ def calls_around(images: Sequence[PlacedImage], tokens: int, chunk: int) -> Iter
 
 
 def require_placed(tokens: Tokens, images: Sequence[PlacedImage], soft: int, width: int) -> None:
-    """Raise SessionError unless images lie in the tokens, in order, one behind the other, where the id
-    `soft` stands and nowhere else, and have rows of this width."""
+    """Raise SessionError unless images, by their start, lie in the tokens, one behind the other, where the
+    id `soft` stands and nowhere else, and have rows of this width."""
     expected = tokens == soft
     end = 0
     for number, image in enumerate(images):
@@ -41,7 +41,7 @@ def require_placed(tokens: Tokens, images: Sequence[PlacedImage], soft: int, wid
         if image.start < end or image.stop > len(tokens):
             raise SessionError(
                 f"image {number} takes tokens {image.start} to {image.stop} of {len(tokens)}, the one "
-                f"before it ends at {end}; give images in order, within the tokens"
+                f"before it ends at {end}; give places within the tokens, each to one image"
             )
         if not expected[image.start : image.stop].all():
             raise SessionError(

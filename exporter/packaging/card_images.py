@@ -1,0 +1,49 @@
+"""What a model card says of pictures: which artifacts take them, and how a person asks about one.
+
+Not about how pictures are prepared: `image_processing.json` in the release says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.formats.family import PICTURE_QUESTION, Prompting
+from exporter.formats.table import facts_of
+from exporter.packaging.escaping import code
+from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
+from runtimes.manifest import Artifact, EncoderArtifact
+
+
+@dataclass(frozen=True)
+class CardImages:
+    """What of a release takes images, and what is done to them before."""
+
+    encoders: tuple[EncoderArtifact, ...]
+    processing: ImageProcessing
+
+
+def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: Prompting) -> str:
+    """Markdown, with a command for every format that takes images."""
+    taking = {encoder.format for encoder in images.encoders}
+    of_text = [code(each.path) for each in artifacts if each.format not in taking]
+    most = images.processing.soft_tokens
+    paragraphs = [
+        f"It takes pictures, each in the place of at most {most} tokens. {code(PROCESSING_NAME)} says what "
+        "is done to one before it enters the tower."
+        + (f" {', '.join(of_text)} takes text alone." if of_text else "")
+    ]
+    for encoder in images.encoders:
+        chosen = f"--format {encoder.format} " if len(images.encoders) > 1 else ""
+        paragraphs.append(
+            f'```sh\ngemma-export run . {chosen}--image picture.png "{PICTURE_QUESTION}"\n```'
+        )
+        ask = facts_of(encoder.format).how_to_ask
+        told = None if ask is None else ask(encoder, images.processing, prompting)
+        if told is not None:
+            paragraphs.append(told)
+    paragraphs.append(
+        "The pictures it was measured with are made of numbers, and no camera took part; a client that "
+        "resizes otherwise gives the tower other pixels."
+    )
+    return "\n\n".join(paragraphs)

@@ -1,0 +1,29 @@
+"""The image gates on the formats' own artifacts and drivers, of tiny models: every one of them passes.
+
+Matrix: formats that take images, before towers of Gemma 3 and Gemma 4 E2B. Not asserted: that gates can
+fail (unit tests of `image_check`), or what onnxruntime-genai and LiteRT-LM do themselves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporter.lowering.table import lowerings_for
+from exporter.validation.image_prompts import PLACES
+from exporter.validation.verdict import Passed
+from runtimes.formats import Format
+from runtimes.open import IMAGE_SESSIONS
+from tests.seeing_models import seeing
+
+
+@pytest.mark.parametrize("kind", ["Gemma 3", "Gemma 4 E2B"])
+@pytest.mark.parametrize("format", IMAGE_SESSIONS)
+def test_a_release_that_sees_passes_every_gate(format: Format, kind: str, tmp_path: Path) -> None:
+    model = seeing(tmp_path, kind)
+    (lowering,) = lowerings_for([format]).values()
+    findings = model.findings(model.release(lowering, "release", format, chunk=16), lowering)
+    wrong = [gate for gate in findings.gates if not isinstance(gate.verdict, Passed)]
+    assert not wrong, findings.not_checked
+    assert {each.route for each in findings.comparisons} > set(PLACES)

@@ -1,0 +1,133 @@
+"""transformers.js answering about a PNG in Node, by its own processor and class, against transformers.
+
+Matrix: tiny Gemma 3, Gemma 4 E2B and 31B in int8; the reference is given transformers.js' own pixels and
+tokens (it puts blank lines around Gemma 4's images, which transformers does not). The same folder still
+opens as a model of text, whose logits are our driver's. Not asserted: browsers, several pictures, resizing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exporter.formats.web_paths import MEAN_KL_LIMIT
+from exporter.lowering.interface import ImageOrder
+from exporter.lowering.onnx.lowering import OnnxLowering
+from exporter.reference.merged_logits import AskedPrompt, merged_logits
+from exporter.reference.reference_tower import ReferenceTower
+from runtimes.images.prepared import PreparedImage
+from runtimes.images.session import PlacedImage
+from tests.fakes import silent
+from tests.image_processing import patching
+from tests.parity.test_onnx_genai_images import quieten
+from tests.pictures import ramps
+from tests.tiny import name_unused
+from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
+from tests.tiny_releases import lowering_order, mean_kl, some_tokens
+from tests.tiny_towers import SOFT
+from tests.unit.exporter.lowering.onnx.seeing_releases import SeeingRelease, seeing_release
+from tests.web_engines import PACKAGES, driver_logits, require, taken_by
+
+SCRIPT = Path(__file__).parents[1] / "web_image_answer.mjs"
+ANSWERED, PREFILLED = 12, 40
+
+
+@pytest.fixture(scope="module", params=["Gemma 3", "Gemma 4 E2B", "Gemma 4 31B"])
+def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeeingRelease:
+    require("node")
+    directory, kind = tmp_path_factory.mktemp("web"), request.param
+    checkpoint = write_tiny_multimodal(directory / "checkpoint", kind)
+    quieten(checkpoint / "model.safetensors")
+    name_unused(checkpoint, {300: "\n\n", 301: "<what>"})
+    template = (checkpoint / "chat_template.jinja").read_text(encoding="utf-8")
+    return seeing_release(
+        directory,
+        kind,
+        "onnx-web",
+        context=160,
+        tokenizer=checkpoint,
+        chat_template=template,
+        prefill_logits="last",
+    )
+
+
+def answered(release: SeeingRelease, scratch: Path) -> dict[str, Any]:
+    picture, order, answer = (scratch / name for name in ("picture.png", "order.json", "answer.json"))
+    Image.fromarray(ramps(240, 144)).save(picture)
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "<what>"}]}]
+    given = {
+        "release": str(release.directory),
+        "packages": str(PACKAGES.resolve()),
+        "answer": str(answer),
+        "pictures": [str(picture)],
+        "messages": asked,
+        "gemma4": release.kind != "Gemma 3",
+        "new_tokens": ANSWERED,
+    }
+    order.write_text(json.dumps(given), encoding="utf-8")
+    run = subprocess.run(["node", str(SCRIPT), str(order)], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-2000:]
+    found: dict[str, Any] = json.loads(answer.read_bytes())
+    return found
+
+
+def prepared(found: dict[str, Any]) -> PreparedImage:
+    """What its processor made, without padding."""
+    pixels = np.array(found["pixels"]["values"], np.float32).reshape(found["pixels"]["shape"])
+    if found["positions"] is None:
+        return PreparedImage(pixels, None, found["tokens"].count(SOFT))
+    positions = np.array(found["positions"]["values"], np.int32).reshape(found["positions"]["shape"])
+    there = int((positions[0, :, 0] >= 0).sum())
+    return PreparedImage(pixels[:, :there], positions[:, :there], there // 9)
+
+
+def reference_answer(
+    release: SeeingRelease, found: dict[str, Any], scratch: Path, factor: float
+) -> list[int]:
+    """transformers' likeliest token where transformers.js gave each of its own; rows times a factor."""
+    rows = ReferenceTower(release.weights, release.spec).rows(prepared(found))
+    count = len(found["tokens"])
+    tokens = np.array(found["sequence"], np.int32)
+    image = PlacedImage(int(np.flatnonzero(tokens == SOFT)[0]), rows * np.float32(factor))
+    assert (tokens[:count] == SOFT).sum() == len(rows)
+    behind = np.arange(count - 1, len(tokens) - 1)
+    asked = AskedPrompt(tokens, (image,), behind)
+    logits = merged_logits(release.weights, [asked], scratch / "logits", silent)
+    choices: list[int] = logits.rows(0, len(behind)).argmax(-1).tolist()
+    return choices
+
+
+def test_transformers_js_answers_about_a_picture_what_transformers_does(
+    release: SeeingRelease, tmp_path: Path
+) -> None:
+    found = answered(release, tmp_path)
+    answer = found["sequence"][len(found["tokens"]) :]
+    assert len(answer) == ANSWERED
+    assert len(set(answer)) > 2, "an answer of one word would prove nothing"
+    assert answer == reference_answer(release, found, tmp_path, 1.0)
+    assert answer != reference_answer(release, found, tmp_path, 0.0)
+
+
+def test_the_folder_still_opens_as_a_model_of_text(release: SeeingRelease, tmp_path: Path) -> None:
+    tokens = some_tokens(PREFILLED + 4)
+    taken = taken_by("node", release.directory, tokens, PREFILLED, tmp_path)
+    expected = driver_logits(release.directory / release.artifact.path, tokens, PREFILLED)
+    assert mean_kl(expected, taken.logits) < MEAN_KL_LIMIT
+
+
+def test_gemma_4_12b_stays_a_model_of_text_there(tmp_path: Path) -> None:
+    lowering = OnnxLowering(frozenset({"onnx-web"}))
+    checkpoint = tiny_image_store(tmp_path, "Gemma 4 12B")
+    order = lowering_order(checkpoint, tmp_path, images=ImageOrder(patching(merged=True)))
+    out = tmp_path / "release"
+    out.mkdir()
+    lowering.lower(order, out, silent)
+    assert lowering.encoders(order) == ()
+    graphs = {path.name for path in (out / "onnx").iterdir()}
+    assert graphs == {"model_quantized.onnx", "model_quantized.onnx_data"}

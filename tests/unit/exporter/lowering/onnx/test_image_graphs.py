@@ -1,0 +1,117 @@
+"""ONNX graphs for images: where their weights lie, what is read back of them, what clients see of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from exporter.lowering.onnx.artifact_file import ArtifactFile
+from exporter.lowering.onnx.lowering import OnnxLowering
+from exporter.quantization.store.checkpoint import IntegerMatrix
+from runtimes.errors import EncoderError, SessionError
+from runtimes.images.session import PlacedImage
+from runtimes.open import open_image_encoder, open_image_session
+from tests.fakes import silent
+from tests.tiny_releases import lowering_order, some_tokens
+from tests.tiny_towers import SOFT
+from tests.unit.exporter.lowering.onnx.seeing_releases import (
+    CHUNK,
+    CONTEXT,
+    SeeingRelease,
+    picture,
+    seeing_release,
+)
+
+LOWERING = OnnxLowering(frozenset({"onnx"}))
+TEXT = ("model.onnx", "model.onnx.data")
+
+
+@pytest.fixture(scope="module", params=["Gemma 3", "Gemma 4 E2B"])
+def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeeingRelease:
+    return seeing_release(tmp_path_factory.mktemp("seeing"), request.param, prefill_logits="last")
+
+
+def test_no_weight_of_the_text_is_written_twice(release: SeeingRelease) -> None:
+    folder = release.directory / "onnx"
+    for name in ("embedding.onnx", "decoder.onnx"):
+        file = ArtifactFile.open(folder / name)
+        stored = [each for each in file.initializers if file.initializers[each].external_data]
+        assert stored
+        assert {file.external(each)[0].name for each in stored} == {"model.onnx.data"}
+    data = sorted(path.name for path in folder.glob("*.data"))
+    assert data == ["model.onnx.data", "vision.onnx.data"]
+
+
+def test_the_graph_of_tokens_is_what_it_is_without_images(release: SeeingRelease, tmp_path: Path) -> None:
+    order = lowering_order(release.checkpoint, tmp_path, context=CONTEXT, prefill_chunk=CHUNK)
+    assert LOWERING.encoders(order) == ()
+    out = tmp_path / "release"
+    out.mkdir()
+    LOWERING.lower(order, out, silent)
+    graphs = {path.name for path in (out / "onnx").glob("*.onnx*")}
+    assert graphs == set(TEXT)
+    for name in TEXT:
+        assert (out / "onnx" / name).read_bytes() == (release.directory / "onnx" / name).read_bytes()
+
+
+def test_every_matrix_of_a_tower_comes_back_row_for_row(release: SeeingRelease) -> None:
+    matrices = release.checkpoint.components["vision"].matrices
+    rows = dict.fromkeys(matrices, 0)
+    for stored in LOWERING.read_back(release.directory, release.encoder):
+        matrix, start = matrices[stored.weight], stored.start
+        assert start == rows[stored.weight]
+        found = stored.values if stored.codes is None else stored.codes
+        assert found is not None
+        stop = rows[stored.weight] = start + len(found)
+        if isinstance(matrix, IntegerMatrix):
+            np.testing.assert_array_equal(stored.codes, matrix.codes(start, stop))
+            np.testing.assert_array_equal(stored.scales, matrix.scales(start, stop))
+        else:
+            np.testing.assert_array_equal(stored.values, matrix.values(start, stop))
+    assert rows == {name: matrix.shape[0] for name, matrix in matrices.items()}
+
+
+def test_rows_that_no_block_divides_are_filled_up(release: SeeingRelease) -> None:
+    model = onnx.load(str(release.directory / release.encoder.path), load_external_data=False)
+    shapes = {each.name: list(each.dims) for each in model.graph.initializer}
+    widths = {}
+    for node in model.graph.node:
+        if node.op_type == "MatMulNBits":
+            given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+            blocks = shapes[node.input[1]][1]
+            assert blocks == -(-given["K"] // given["block_size"])
+            widths[given["K"]] = given["block_size"]
+    if release.kind == "Gemma 3":  # 7 blocks of 16 would fill a row of 112
+        assert widths[112] == 128
+
+
+def test_a_session_refuses_what_is_no_image_and_stays_as_it_was(release: SeeingRelease) -> None:
+    tokens = some_tokens(30).copy()
+    tokens[4:6] = SOFT
+    rows = np.zeros((2, release.encoder.width), np.float32)
+    with open_image_session(release.opening) as session:
+        for images in ([], [PlacedImage(5, rows)], [PlacedImage(4, rows[:, :-1])]):
+            with pytest.raises(SessionError):
+                session.prefill_with_images(tokens, images)
+            assert session.position == 0
+        session.prefill_with_images(tokens, [PlacedImage(4, rows)])
+        assert session.position == 30
+    with pytest.raises(SessionError, match="closed"):
+        session.prefill_with_images(tokens, [PlacedImage(4, rows)])
+
+
+def test_a_tower_refuses_a_picture_of_another_kind_or_size(release: SeeingRelease) -> None:
+    taken = picture(release.spec)
+    with open_image_encoder(release.opening) as encoder:
+        assert encoder.rows(taken).shape == (taken.soft_tokens, release.encoder.width)
+        half = type(taken)(taken.pixels[..., 1:], taken.positions, taken.soft_tokens)
+        with pytest.raises(EncoderError, match="input 'pixels' is float32"):
+            encoder.rows(half)
+        many = type(taken)(taken.pixels, taken.positions, 1000)
+        with pytest.raises(EncoderError, match="1000 soft tokens"):
+            encoder.rows(many)
+    with pytest.raises(EncoderError, match="closed"):
+        encoder.rows(taken)
