@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from runtimes.coreml.session import RUNTIME, ComputeUnits, load_model, placed_on, runtime_version
+from runtimes.coreml.session import RUNTIME, ComputeUnits, coremltools_version, load_package, placed_on
 from runtimes.encoder import ArrayFacts, EncoderFacts
 from runtimes.errors import EncoderError
 from runtimes.images.prepared import ImageRows, PreparedImage
@@ -38,8 +38,8 @@ class CoreMlImageEncoder:
     @classmethod
     def open(cls, path: Path, artifact: EncoderArtifact, compute_units: ComputeUnits = "ALL") -> Self:
         """Open the package at `path`, which the manifest describes as `artifact`. Raises as
-        `load_model`."""
-        model = load_model(path, compute_units)
+        `load_package`."""
+        model = load_package(path, compute_units)
         inputs = {
             given.name: ArrayFacts(
                 tuple(given.type.multiArrayType.shape),
@@ -50,7 +50,7 @@ class CoreMlImageEncoder:
         rows = ArrayFacts((1, artifact.soft_tokens, artifact.width), np.dtype(np.float32))
         return cls(
             model,
-            EncoderFacts(RUNTIME, runtime_version(), placed_on(compute_units), inputs, {ROWS: rows}),
+            EncoderFacts(RUNTIME, coremltools_version(), placed_on(compute_units), inputs, {ROWS: rows}),
         )
 
     @property

@@ -21,9 +21,9 @@ from runtimes.coreml.session import (
     TOKENS,
     ComputeUnits,
     StatefulModel,
-    load_model,
+    load_package,
     logits_of,
-    session_facts,
+    promised_facts,
 )
 from runtimes.errors import ArtifactError
 from runtimes.images.embedded_call import EmbeddedCall
@@ -50,9 +50,9 @@ class ImageFunctions:
 
     @classmethod
     def load(cls, path: Path, compute_units: ComputeUnits) -> Self:
-        """Raises as `load_model`, and ArtifactError for a package that takes text alone."""
-        lookup = load_model(path, compute_units, LOOKUP)
-        decoder = load_model(path, compute_units, DECODER)
+        """Raises as `load_package`, and ArtifactError for a package that takes text alone."""
+        lookup = load_package(path, compute_units, LOOKUP)
+        decoder = load_package(path, compute_units, DECODER)
         description = decoder.get_spec().description
         stated = description.metadata.userDefined.get(IMAGE_TOKEN, "")
         shapes = {
@@ -80,7 +80,7 @@ class CoreMlImageSession:
         """Open the package at `path`, whose decoder the manifest describes as `artifact`. Raises as
         `ImageFunctions.load`."""
         functions = ImageFunctions.load(path, compute_units)
-        return cls(functions, session_facts(artifact, compute_units))
+        return cls(functions, promised_facts(artifact, compute_units))
 
     @property
     def facts(self) -> SessionFacts:

@@ -49,8 +49,8 @@ class CoreMlSession:
         Raises RuntimeUnavailable off macOS or without coremltools, ArtifactError where Core ML does
         not load the package.
         """
-        model = load_model(path, compute_units)
-        return cls(model, session_facts(artifact, compute_units))
+        model = load_package(path, compute_units)
+        return cls(model, promised_facts(artifact, compute_units))
 
     @property
     def facts(self) -> SessionFacts:
@@ -125,7 +125,7 @@ def logits_of(outputs: Mapping[str, Any], tokens: int, facts: SessionFacts) -> L
     return rows
 
 
-def load_model(path: Path, compute_units: ComputeUnits, function: str | None = None) -> Any:
+def load_package(path: Path, compute_units: ComputeUnits, function: str | None = None) -> Any:
     """coremltools' `MLModel` of a package, of one of its functions where one is named.
 
     Raises RuntimeUnavailable off macOS or without coremltools, ArtifactError where Core ML does not load
@@ -143,10 +143,10 @@ def load_model(path: Path, compute_units: ComputeUnits, function: str | None = N
         ) from error
 
 
-def session_facts(artifact: Artifact, compute_units: ComputeUnits) -> SessionFacts:
+def promised_facts(artifact: Artifact, compute_units: ComputeUnits) -> SessionFacts:
     return SessionFacts(
         runtime=RUNTIME,
-        version=runtime_version(),
+        version=coremltools_version(),
         arithmetic=placed_on(compute_units),
         vocab_size=artifact.vocab_size,
         context=artifact.context,
@@ -155,8 +155,8 @@ def session_facts(artifact: Artifact, compute_units: ComputeUnits) -> SessionFac
     )
 
 
-def runtime_version() -> str:
-    """Of the installed coremltools. Raises RuntimeUnavailable as `load_model`."""
+def coremltools_version() -> str:
+    """Of the installed coremltools. Raises RuntimeUnavailable as `load_package`."""
     return f"coremltools {_coremltools().__version__}"
 
 

@@ -22,7 +22,7 @@ from runtimes.images.session import PlacedImage
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.execution import Execution
 from runtimes.mil.package import Package, read_package
-from runtimes.mil.session import DEFAULT_PREFILL_CHUNK, LOGITS, MASK, TOKENS, session_facts
+from runtimes.mil.session import DEFAULT_PREFILL_CHUNK, LOGITS, MASK, TOKENS, decoder_facts
 from runtimes.mil.tensor_types import Array, Floats
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
@@ -59,7 +59,7 @@ class MilImageSession:
         lookup = Execution.of(package, arithmetic, function=LOOKUP)
         decoder = Execution.of(package, arithmetic, function=DECODER)
         _check(lookup, decoder)
-        facts = session_facts(decoder.program, arithmetic, prefill_chunk, EMBEDDED)
+        facts = decoder_facts(decoder.program, arithmetic, prefill_chunk, EMBEDDED)
         return cls(lookup, decoder, facts, soft)
 
     @property

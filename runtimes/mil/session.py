@@ -57,7 +57,7 @@ class MilSession:
         )
         if execution.program.inputs.keys() != {TOKENS, MASK}:
             raise _not_a_language_model(execution.program, f"{TOKENS}, {MASK}")
-        return cls(execution, session_facts(execution.program, arithmetic, prefill_chunk, TOKENS))
+        return cls(execution, decoder_facts(execution.program, arithmetic, prefill_chunk, TOKENS))
 
     @property
     def facts(self) -> SessionFacts:
@@ -122,7 +122,7 @@ class MilSession:
         return logits
 
 
-def session_facts(
+def decoder_facts(
     program: Program, arithmetic: ArithmeticName, prefill_chunk: int, entry: str
 ) -> SessionFacts:
     """Facts of a decoder, `entry` being the input that has an entry for each token. Raises ArtifactError

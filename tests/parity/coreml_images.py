@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from exporter.lowering.coreml.lowering import CoreMlLowering
-from exporter.lowering.coreml.tower import write_tower
+from exporter.lowering.coreml.tower_package import write_tower
 from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.models.vision.spec import SiglipSpec, VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint

@@ -9,7 +9,7 @@
 More functions of the same weights refer to what the first one laid out: each matrix is in the file once,
 and so is a small constant that both have. Of matrices nothing is read here: payloads are laid out and read
 when the weight file is written. A tied embedding is one constant that a gather and a linear share. Not
-about how the graphs came to be (`program`) or how functions make one model (`functions`).
+about how the graphs came to be (`traced_program`) or how functions make one model (`functions`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from exporter.lowering.coreml.blob_file import (
     file_pieces,
     one_piece,
 )
-from exporter.lowering.coreml.program import ConvertedProgram, slot_name, weight_name
+from exporter.lowering.coreml.traced_program import ConvertedProgram, slot_name, weight_name
 from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
 from exporter.quantization.store.packing import as_twos_complement, pack
 

@@ -8,7 +8,7 @@
 `inputEmbeds` are as layers take them in: embeddings of tokens times sqrt(hidden), as `embed` returns them,
 rows of images as the tower returns them. At an image's positions, per-layer rows are those of token 0.
 `imageBlocks` [1, end] says of every position which image it is of: 0 for text, n for the n-th; a call
-holds whole images. Not about how a module becomes a program (`program`).
+holds whole images. Not about how a module becomes a program (`traced_program`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.coreml.cache_states import CacheGroup, CacheStates, cache_groups
-from exporter.lowering.coreml.dialect import CoreMlDialect, GraphConstants, ImageBlocks, constants
-from exporter.lowering.coreml.program import ConvertedProgram, Input, Length, Traceable, to_program
+from exporter.lowering.coreml.dialect import CoreMlDialect, GraphConstants, NumberedImages, constants
+from exporter.lowering.coreml.traced_program import ConvertedProgram, Input, Length, Traceable, to_program
 from exporter.models.text.decoder import decode, decode_embedded, embed, embed_per_layer
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.spec import Blocks
+from exporter.models.vision.spec import BlockLayers
 
 TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
 EMBEDDED, PER_LAYER, BLOCKS = "inputEmbeds", "perLayerRows", "imageBlocks"
@@ -54,7 +54,7 @@ def convert_for_images(
     gains: Mapping[str, NDArray[np.float32]],
     context: int,
     residual_scale: float,
-    blocks: Blocks,
+    blocks: BlockLayers,
 ) -> dict[str, ConvertedProgram]:
     """The functions for prompts with images, by name."""
     parts = _Parts.of(spec, gains, context, residual_scale)
@@ -108,7 +108,7 @@ class _Parts:
         return (self.spec.embedding_name, self.spec.per_layer_embedding_name)
 
 
-def _images(parts: _Parts, blocks: Blocks) -> ConvertedProgram:
+def _images(parts: _Parts, blocks: BlockLayers) -> ConvertedProgram:
     spec, (count, end) = parts.spec, TRACED_LENGTHS
     example = torch.zeros((1, count, spec.hidden_size))
     inputs = [Input(EMBEDDED, example, (1, parts.length("tokens"), spec.hidden_size)), parts.mask]
@@ -151,7 +151,7 @@ class _Decoder(torch.nn.Module):
         return decode(self._parts.spec, self._ops(tokens.shape[1], mask, matrices), tokens)
 
     def _ops(
-        self, count: int, mask: Tensor, matrices: Sequence[Tensor], blocks: ImageBlocks | None = None
+        self, count: int, mask: Tensor, matrices: Sequence[Tensor], blocks: NumberedImages | None = None
     ) -> CoreMlDialect:
         start = mask.shape[-1] - count
         return CoreMlDialect(
@@ -170,7 +170,7 @@ class _EmbeddedDecoder(_Decoder):
     """The same decoder of what `embed` and a tower return. inputs: names of what comes before matrices."""
 
     def __init__(
-        self, parts: _Parts, names: tuple[str, ...], inputs: tuple[str, ...], blocks: Blocks
+        self, parts: _Parts, names: tuple[str, ...], inputs: tuple[str, ...], blocks: BlockLayers
     ) -> None:
         super().__init__(parts, names)
         self._inputs, self._everywhere = inputs, blocks == "all"
@@ -179,7 +179,7 @@ class _EmbeddedDecoder(_Decoder):
         inputs = dict(zip(self._inputs, given, strict=False))
         embedded = inputs[EMBEDDED]
         numbers = inputs.get(BLOCKS)
-        blocks = None if numbers is None else ImageBlocks(numbers, self._everywhere)
+        blocks = None if numbers is None else NumberedImages(numbers, self._everywhere)
         ops = self._ops(embedded.shape[1], inputs[MASK], given[len(inputs) :], blocks)
         return decode_embedded(self._parts.spec, ops, embedded, inputs.get(PER_LAYER))
 

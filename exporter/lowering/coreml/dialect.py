@@ -65,7 +65,7 @@ def constants(
 
 
 @dataclass(frozen=True)
-class ImageBlocks:
+class NumberedImages:
     """Which positions are of one image, whose tokens see each other in both directions.
 
     numbers: imageBlocks [1, end] int32, 0 for text. everywhere: in full layers too, not in sliding ones
@@ -92,7 +92,7 @@ class CoreMlDialect:
     caches: CacheStates
     mask: Tensor
     tokens: int
-    blocks: ImageBlocks | None = None
+    blocks: NumberedImages | None = None
     _biases: dict[int | None, Tensor] = field(default_factory=dict)
     _turns: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 

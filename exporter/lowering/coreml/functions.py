@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.lowering.coreml.binding import MAIN
-from exporter.lowering.coreml.program import ConvertedProgram
+from exporter.lowering.coreml.traced_program import ConvertedProgram
 
 
 def join(model: Any, others: Mapping[str, ConvertedProgram]) -> None:

@@ -5,8 +5,8 @@
                                        graph input, which `binding` turns into `linear`.
     placeholder_attention(q, k, v)     records attention without a mask and returns zeros: of 4096 patches,
                                        scores alone are a gigabyte.
-    more_rows(x, rows)                 nothing in Core ML; while tracing, as many rows as there will be: what
-                                       comes before is traced of few.
+    more_rows(x, rows)                 nothing in Core ML; while tracing, as many rows as there will be, of
+                                       the few that what comes before is traced of.
     cache_rows(cache, layer, end)      the first `end` slots of one layer in one `slice_by_index`; written
                                        as indexing it would copy all of the layer's slots first.
     rows_from(rows, first)             rows from a computed one on; written as slicing, coremltools would

@@ -6,7 +6,7 @@ images `coreml/vision.mlpackage`.
     (3) put the weights in their place, on paper                      binding
     (4) write the package, weights streamed row by row                package, blob_file
     (5) put the tokenizer beside it               tokenizer_beside
-    (6) with images, the tower in a package of its own                tower
+    (6) with images, the tower in a package of its own               tower_package
 
 With images the program has two functions more, over the same weight file (`conversion`); the one for
 tokens keeps its operations and weights to the byte.
@@ -35,10 +35,10 @@ from exporter.lowering.coreml.blob_file import BlobWriter
 from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert, convert_for_images
 from exporter.lowering.coreml.functions import join
 from exporter.lowering.coreml.package import IMAGE_TOKEN, describe, write_package
-from exporter.lowering.coreml.program import ConvertedProgram
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.tokenizer_beside import TEMPLATE_NAME, TOKENIZER_FILES, write_beside
-from exporter.lowering.coreml.tower import encoder_artifact, ordered_tower, write_tower
+from exporter.lowering.coreml.tower_package import encoder_artifact, ordered_tower, write_tower
+from exporter.lowering.coreml.traced_program import ConvertedProgram
 from exporter.lowering.coreml.watched_program import coreml_hidden_states
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows

@@ -5,7 +5,7 @@
     positions    Gemma 4 alone: int32 [1, patches, 2], x and y of each patch
     imageRows    [1, soft tokens, hidden], squares row by row, as the decoder's `inputEmbeds` take them
 
-Not about how a module becomes a program (`program`) or what is done to a picture before.
+Not about how a module becomes a program (`traced_program`) or what is done to a picture before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.coreml.graph_nodes import more_rows
-from exporter.lowering.coreml.program import ConvertedProgram, Input, Length, Traceable, to_program
+from exporter.lowering.coreml.traced_program import ConvertedProgram, Input, Length, Traceable, to_program
 from exporter.lowering.coreml.vision_dialect import CoreMlVision, TowerConstants, rotations
 from exporter.models.text.spec import Role
 from exporter.models.vision.siglip import siglip_features, siglip_rows
