@@ -31,10 +31,12 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
 }
 
 IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {
+    "litertlm": litert.open_image_encoder,
     "onnx": onnx.open_image_encoder,
     "onnx-web": onnx.open_image_encoder,
 }
 IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {
+    "litertlm": litert.open_image_session,
     "onnx": onnx.open_image_session,
     "onnx-web": onnx.open_image_session,
 }

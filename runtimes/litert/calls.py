@@ -1,6 +1,6 @@
-"""What a LiteRT graph is called with: tokens in static chunks, their positions, the mask.
+"""What a LiteRT graph is called with: tokens in static chunks, their positions, the masks.
 
-Not about running a call (`session`).
+Not about running a call (`session`), nor about where a prompt with images is cut (`image_calls`).
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from runtimes.images.session import PlacedImage
+from runtimes.litert.attention_masks import CAUSAL, AttentionMasks
 from runtimes.session import SessionFacts, Tokens
 
 DECODE, PREFILL = "decode", "prefill_"
-TOKENS, POSITIONS, MASK, LOGITS, CACHE = "tokens", "input_pos", "mask", "logits", "kv_cache_"
+TOKENS, POSITIONS, LOGITS, CACHE = "tokens", "input_pos", "logits", "kv_cache_"
+MASK, LOCAL_MASK = "mask", "local_mask"
 # Added to the score of a key that must not be seen: exp() of it is 0.
 HIDDEN = np.float32(-1e9)
 
 
 @dataclass(frozen=True)
 class GraphCall:
-    """tokens: as the signature takes them, padded behind the first `count`. position: of the first."""
+    """tokens: as the signature takes them, padded behind the first `count`. position: of the first. images:
+    rows that go in place of some, as those of the call are counted."""
 
-    signature: Literal["prefill", "decode"]
+    signature: Literal["prefill", "prefill with images", "decode"]
     tokens: Tokens
     position: int
     count: int
+    images: tuple[PlacedImage, ...] = ()
 
 
 def prefill_calls(tokens: Tokens, position: int, facts: SessionFacts) -> Iterator[GraphCall]:
@@ -49,12 +54,24 @@ def prefill_calls(tokens: Tokens, position: int, facts: SessionFacts) -> Iterato
         done += len(part)
 
 
-def call_inputs(call: GraphCall, context: int) -> dict[str, NDArray[Any]]:
+def call_inputs(call: GraphCall, context: int, masks: AttentionMasks = CAUSAL) -> dict[str, NDArray[Any]]:
     """The graph's inputs for a call, caches apart."""
     at = np.arange(call.position, call.position + len(call.tokens), dtype=np.int32)
     slots = np.arange(context, dtype=np.int32)
-    return {
+    causal = slots <= at[:, None]
+    together = causal.copy()
+    for image in call.images:
+        together[image.start : image.stop, call.position + image.start : call.position + image.stop] = True
+    given = {
         TOKENS: call.tokens[None],
         POSITIONS: at,
-        MASK: np.where(slots <= at[:, None], np.float32(0), HIDDEN)[None, None],
+        MASK: _mask(together if masks.full_blocks else causal),
     }
+    if masks.window is not None:
+        near = at[:, None] - slots < masks.window
+        given[LOCAL_MASK] = _mask((together if masks.local_blocks else causal) & near)
+    return given
+
+
+def _mask(seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.where(seen, np.float32(0), HIDDEN)[None, None]

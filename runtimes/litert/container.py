@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtimes.errors import ArtifactError
+from runtimes.litert.image_models import VISION
 
 MAGIC = b"LITERTLM"
 HEADER_START = 32
@@ -25,7 +26,8 @@ LARGEST_HEADER = 1 << 20
 MOST_SECTIONS, MOST_PAIRS = 64, 64
 LONGEST_TEXT = 4096
 SECTION_ALIGNMENT = 16 << 10
-TFLITE_KIND, WEIGHTS_KIND = 3, 7  # AnySectionDataType.TFLiteModel, TFLiteWeights
+# AnySectionDataType.TFLiteModel, TFLiteWeights, ExecutorMetadataProto
+TFLITE_KIND, WEIGHTS_KIND, EXECUTOR_KIND = 3, 7, 9
 STRING_TYPE = 9  # VData.StringValue
 PREFILL_DECODE = "tf_lite_prefill_decode"
 EMBEDDER, PER_LAYER_EMBEDDER = "tf_lite_embedder", "tf_lite_per_layer_embedder"
@@ -54,13 +56,17 @@ class ModelSections:
 
 @dataclass(frozen=True)
 class BundleModels:
-    """The models of a bundle that text goes through.
+    """The models of a bundle.
 
-    embedders: those that take tokens in place of the text model, by the input of it that they fill.
+    embedders: those that take tokens in place of the text model, by the input of it that they fill. vision:
+    those that images go through, by what LiteRT-LM calls them. executor: what the text model's masks are to
+    be, as a section has it.
     """
 
     text: ModelSections
     embedders: Mapping[str, ModelSections]
+    vision: Mapping[str, ModelSections]
+    executor: bytes | None
 
 
 def is_container(path: Path) -> bool:
@@ -103,7 +109,27 @@ def bundle_models(path: Path) -> BundleModels:
         for model_type, fills in EMBEDDERS.items()
         if (found := _model(path, sections, model_type)) is not None
     }
-    return BundleModels(text, embedders)
+    return BundleModels(text, embedders, _vision(path, sections), _executor(path, sections))
+
+
+def vision_models(path: Path) -> dict[str, ModelSections]:
+    """The bundle's models that images go through. Raises ArtifactError for two of a kind."""
+    return _vision(path, read_sections(path))
+
+
+def _vision(path: Path, sections: tuple[Section, ...]) -> dict[str, ModelSections]:
+    return {name: model for name in VISION if (model := _model(path, sections, name)) is not None}
+
+
+def _executor(path: Path, sections: tuple[Section, ...]) -> bytes | None:
+    found = [each for each in sections if each.kind == EXECUTOR_KIND]
+    if not found:
+        return None
+    if len(found) > 1 or found[0].end - found[0].begin > LARGEST_HEADER:
+        raise _damaged(path, "what it says of masks is there twice, or too long")
+    with path.open("rb") as file:
+        file.seek(found[0].begin)
+        return file.read(found[0].end - found[0].begin)
 
 
 def _model(path: Path, sections: tuple[Section, ...], model_type: str) -> ModelSections | None:

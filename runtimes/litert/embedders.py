@@ -6,7 +6,7 @@ Bundles of Gemma 4 E look tokens up outside the text model, as LiteRT-LM does. N
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
+from runtimes.images.session import PlacedImage
 from runtimes.litert.calls import TOKENS
 from runtimes.litert.compiled import close_model, compile_model
+from runtimes.litert.container import EMBEDDER, EMBEDDERS
 from runtimes.session import Tokens
+
+EMBEDDINGS = EMBEDDERS[EMBEDDER]
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,24 @@ def open_embedders(files: Mapping[str, Path], scratch: Path, path: Path) -> dict
 
 
 def with_vectors(
-    inputs: Mapping[str, NDArray[Any]], embedders: Mapping[str, Embedder]
+    inputs: Mapping[str, NDArray[Any]],
+    embedders: Mapping[str, Embedder],
+    images: Sequence[PlacedImage] = (),
 ) -> dict[str, NDArray[Any]]:
-    """A call's inputs as a text model behind embedders (by the input they fill) takes them."""
+    """A call's inputs as a text model behind embedders (by the input they fill) takes them. images: rows
+    in place of embeddings; what else is looked up there is the first entry's, as for padding."""
     if not embedders:
         return dict(inputs)
     (tokens,) = inputs[TOKENS]
+    if images:
+        tokens = tokens.copy()
+        for image in images:
+            tokens[image.start : image.stop] = 0
     rest = {name: values for name, values in inputs.items() if name != TOKENS}
-    return rest | {name: embedder.look_up(tokens) for name, embedder in embedders.items()}
+    vectors = {name: embedder.look_up(tokens) for name, embedder in embedders.items()}
+    for image in images:
+        vectors[EMBEDDINGS][0, image.start : image.stop] = image.rows
+    return rest | vectors
 
 
 def _not_one_token(path: Path) -> ArtifactError:

@@ -6,12 +6,13 @@ Not about how they are read: from a compiled model (`session`), or from a file's
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtimes.errors import ArtifactError
-from runtimes.litert.calls import CACHE, DECODE, LOGITS, MASK, POSITIONS, PREFILL, TOKENS
+from runtimes.litert.attention_masks import CAUSAL, AttentionMasks
+from runtimes.litert.calls import CACHE, DECODE, LOCAL_MASK, LOGITS, MASK, POSITIONS, PREFILL, TOKENS
 from runtimes.session import SessionFacts
 
 Shape = tuple[int, ...]
@@ -25,17 +26,30 @@ class SignatureShapes:
     outputs: Mapping[str, Shape]
 
 
+def prefill_lengths(signatures: Iterable[str]) -> list[int]:
+    """Tokens of each prefill, from the shortest on."""
+    return sorted(int(name.removeprefix(PREFILL)) for name in signatures if name.startswith(PREFILL))
+
+
 def session_facts(
-    path: Path, signatures: Mapping[str, SignatureShapes], embedded: Set[str], arithmetic: str
+    path: Path,
+    signatures: Mapping[str, SignatureShapes],
+    embedded: Set[str],
+    arithmetic: str,
+    masks: AttentionMasks = CAUSAL,
 ) -> SessionFacts:
     """embedded: inputs that embedders fill. Raises ArtifactError naming `path` for any other graph."""
-    prefills = [name for name in signatures if name.startswith(PREFILL)]
-    if DECODE not in signatures or len(prefills) != 1:
+    lengths = prefill_lengths(signatures)
+    prefills = [f"{PREFILL}{length}" for length in lengths]
+    most = 2 if masks.blocks else 1  # a second one, where images are to lie in one call
+    if DECODE not in signatures or not 1 <= len(prefills) <= most:
         raise ArtifactError(
             f"{path}: has signatures {sorted(signatures)}, expected {DECODE} and one {PREFILL}<n>; "
             "export it again"
         )
     given = {POSITIONS, MASK} | (embedded or {TOKENS})
+    if masks.window is not None:
+        given.add(LOCAL_MASK)
     for name in (DECODE, *prefills):
         taken = {entry for entry in signatures[name].inputs if not entry.startswith(CACHE)}
         wanted = {LOGITS} - set(signatures[name].outputs) if name == DECODE else set[str]()
@@ -52,6 +66,6 @@ def session_facts(
         arithmetic=arithmetic,
         vocab_size=signatures[DECODE].outputs[LOGITS][-1],
         context=signatures[DECODE].inputs[MASK][-1],
-        prefill_chunk=int(prefills[0].removeprefix(PREFILL)),
+        prefill_chunk=lengths[0],
         prefill_logits="none",
     )

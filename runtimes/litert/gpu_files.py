@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ArtifactError, BeyondAdapter
+from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
 from runtimes.litert.container import bundle_models, is_container
 from runtimes.litert.external_weights import write_head
 from runtimes.litert.flatbuffer import FlatbufferError, within
@@ -28,6 +29,7 @@ class GpuFiles:
 
     text: Path
     embedders: Mapping[str, Path]
+    masks: AttentionMasks
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def gpu_files(path: Path, scratch: Path) -> GpuFiles:
         text.unlink(missing_ok=True)  # of an opening before, and a link must not be written through
         if not is_container(path):
             text.symlink_to(path.resolve())
-            return GpuFiles(text, {})
+            return GpuFiles(text, {}, CAUSAL)
         models = bundle_models(path)
         if models.text.weights is not None:
             raise ArtifactError(f"{path}: its text model keeps weights elsewhere; export it again")
@@ -64,7 +66,7 @@ def gpu_files(path: Path, scratch: Path) -> GpuFiles:
         for name, sections in models.embedders.items():
             embedders[name] = scratch / f"{name}.tflite"
             write_head(path, sections, embedders[name])
-        return GpuFiles(text, embedders)
+        return GpuFiles(text, embedders, masks_of(models.executor, path))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be cut out ({error.strerror}); export it again") from error
 

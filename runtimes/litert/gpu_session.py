@@ -16,7 +16,7 @@ from runtimes.litert.calls import GraphCall
 from runtimes.litert.embedders import open_embedders
 from runtimes.litert.facts import session_facts
 from runtimes.litert.gpu_files import GpuFiles
-from runtimes.litert.session import LiteRtSession, Signature, signatures_of
+from runtimes.litert.session import LiteRtSession, LoadedModels, Signature, signatures_of
 
 GpuArithmetic = Literal["fp32", "fp16"]
 
@@ -40,8 +40,8 @@ class GpuSession(LiteRtSession):
         directory = tempfile.TemporaryDirectory(prefix="gpu-", dir=scratch)
         embedders = open_embedders(files.embedders, Path(directory.name), path)
         model = open_compiled(files.text, arithmetic)
-        facts = session_facts(path, signatures_of(model), set(embedders), WORDS[arithmetic])
-        session = cls(model, embedders, facts, directory)
+        facts = session_facts(path, signatures_of(model), set(embedders), WORDS[arithmetic], files.masks)
+        session = cls(LoadedModels(model, embedders, files.masks), facts, directory)
         session.fully_accelerated = bool(model.is_fully_accelerated())
         return session
 

@@ -9,11 +9,12 @@ import errno
 import math
 import mmap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ArtifactError
+from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
 from runtimes.litert.container import bundle_models, is_container
 from runtimes.litert.external_weights import write_head
 from runtimes.litert.flatbuffer import IDENTIFIER, FlatbufferError, within
@@ -31,13 +32,14 @@ class ModelFiles:
     """What LiteRT opens. arithmetic: how the text model computes, in words.
 
     embedders: models that tokens go through first, by the input of the text model they fill. packed: bytes
-    of the text model's weights as XNNPACK packs them, at most.
+    of the text model's weights as XNNPACK packs them, at most. masks: that the text model takes.
     """
 
     text: Path
     embedders: Mapping[str, Path]
     arithmetic: str
     packed: int
+    masks: AttentionMasks = CAUSAL
 
 
 def model_files(path: Path, scratch: Path) -> ModelFiles:
@@ -55,15 +57,34 @@ def model_files(path: Path, scratch: Path) -> ModelFiles:
         for name, sections in models.embedders.items():
             embedders[name] = scratch / f"{name}.tflite"
             write_head(path, sections, embedders[name])
-        return _of_text(path, text, embedders)
+        return replace(_of_text(path, text, embedders), masks=masks_of(models.executor, path))
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise  # of the scratch directory, not of the artifact
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); export it again") from error
 
 
+def masks_in(path: Path) -> AttentionMasks:
+    """What a file's text model takes. Raises ArtifactError for a bundle that contradicts itself."""
+    return masks_of(bundle_models(path).executor, path) if is_container(path) else CAUSAL
+
+
 def _of_text(path: Path, runnable: Path, embedders: Mapping[str, Path]) -> ModelFiles:
-    """Integer weights are those of layers: a table that is only looked up is read exactly."""
+    computes = computing(path, runnable)
+    return ModelFiles(runnable, embedders, computes.arithmetic, computes.packed)
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a model computes, in words, and bytes of its weights as XNNPACK packs them, at most."""
+
+    arithmetic: str
+    packed: int
+
+
+def computing(path: Path, runnable: Path) -> Computing:
+    """Integer weights are those of layers: a table that is only looked up is read exactly. path: for
+    messages. Raises ArtifactError for what is no model."""
     from ai_edge_litert import schema_py_generated as schema
 
     if runnable.stat().st_size < 8:
@@ -79,7 +100,7 @@ def _of_text(path: Path, runnable: Path, embedders: Mapping[str, Path]) -> Model
     integers = any(kind in (kinds.INT8, kinds.INT4, kinds.INT2) for kind, _ in multiplied)
     bits = {kinds.INT8: 8, kinds.INT4: 4 + GROUP_SCALES, kinds.INT2: 2}
     weights = sum(count * bits.get(kind, 32) // 8 for kind, count in multiplied)
-    return ModelFiles(runnable, embedders, MIXED if integers else FLOAT, weights + weights // 8 + BLOCKS)
+    return Computing(MIXED if integers else FLOAT, weights + weights // 8 + BLOCKS)
 
 
 def _multiplied(model: Any) -> list[tuple[int, int]]:

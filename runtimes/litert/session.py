@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from runtimes.litert.attention_masks import AttentionMasks
 from runtimes.litert.calls import (
     CACHE,
     DECODE,
@@ -48,18 +49,23 @@ class Signature:
     buffers: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class LoadedModels:
+    """text: compiled. embedders: by the input of it that they fill. masks: that it takes."""
+
+    text: Any
+    embedders: Mapping[str, Embedder]
+    masks: AttentionMasks
+
+
 class LiteRtSession:
-    """A model run by LiteRT's CompiledModel. `open` makes one. embedders: by the input they fill."""
+    """A model run by LiteRT's CompiledModel. `open` makes one."""
 
     def __init__(
-        self,
-        model: Any,
-        embedders: Mapping[str, Embedder],
-        facts: SessionFacts,
-        scratch: tempfile.TemporaryDirectory[str],
+        self, models: LoadedModels, facts: SessionFacts, scratch: tempfile.TemporaryDirectory[str]
     ) -> None:
-        self._model = model
-        self._embedders = embedders
+        self._model = model = models.text
+        self._embedders, self._masks = models.embedders, models.masks
         self._facts = facts
         self._scratch = scratch
         self._position = 0
@@ -93,8 +99,10 @@ class LiteRtSession:
             with refusals_explained(path):
                 embedders = open_embedders(files.embedders, place, path)
                 model = compile_model(files.text, place, threads)
-                facts = session_facts(path, signatures_of(model), set(embedders), files.arithmetic)
-                return cls(model, embedders, facts, directory)
+                facts = session_facts(
+                    path, signatures_of(model), set(embedders), files.arithmetic, files.masks
+                )
+                return cls(LoadedModels(model, embedders, files.masks), facts, directory)
         except BaseException:
             directory.cleanup()
             raise
@@ -163,7 +171,8 @@ class LiteRtSession:
 
     def _run(self, signature: Signature, call: GraphCall) -> None:
         """Run a call at the current position; caches and the position are updated."""
-        inputs = with_vectors(call_inputs(call, self._facts.context), self._embedders)
+        inputs = call_inputs(call, self._facts.context, self._masks)
+        inputs = with_vectors(inputs, self._embedders, call.images)
         for name, values in inputs.items():
             signature.buffers[name].write(values)
         buffers = {**signature.buffers, **self._caches}

@@ -1,22 +1,23 @@
 """The models of a bundle as its sections: one for tokens, or one for vectors behind two embedders.
 
-LiteRT-LM fills a text model's per_layer_embeddings only where it also fills embeddings, from an embedder.
-The embedder's table is a tied head's: it names the head's bytes, so that nothing is stored twice. Not
-about the container (`container_writing`) or what else a bundle holds (`bundle`).
+LiteRT-LM fills a text model's per_layer_embeddings, and takes images, only where it also fills embeddings,
+from an embedder. The embedder's table is a tied head's: it names the head's bytes, so that nothing is
+stored twice. Not about the container (`container_writing`) or what else a bundle holds (`bundle`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from litert_lm_builder.litertlm_header_schema_py_generated import AnySectionDataType
 
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
 from exporter.lowering.litert.embedders import build_embedder, build_per_layer_embedder
+from exporter.lowering.litert.image_marks import ImagesInText
 from exporter.lowering.litert.signatures import LiteRtGraph, build_embedded_graph
 from exporter.lowering.litert.writing import Written, write_tflite
-from exporter.models.text.spec import PerLayerEmbedding
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.litert.container import EMBEDDER, PER_LAYER_EMBEDDER, PREFILL_DECODE, WEIGHTS_GROUP
 from runtimes.litert.external_weights import refer_outside
@@ -27,16 +28,28 @@ def token_model(write: Callable[[BinaryIO], None]) -> list[SectionSource | Share
     return [_model(PREFILL_DECODE, write)]
 
 
-def embedded_models(
-    checkpoint: QuantizedCheckpoint, ple: PerLayerEmbedding, context: int, chunk: int, written: Written
-) -> list[SectionSource | SharedSection]:
+@dataclass(frozen=True)
+class EmbeddedOrder:
+    """A text model that takes vectors. images: what they ask of it, None for text alone."""
+
+    checkpoint: QuantizedCheckpoint
+    context: int
+    chunk: int
+    images: ImagesInText | None
+
+
+def embedded_models(order: EmbeddedOrder, written: Written) -> list[SectionSource | SharedSection]:
     """A text model that takes vectors, and the embedders that give them."""
-    graph = build_embedded_graph(checkpoint, context, chunk)
-    text = _model(PREFILL_DECODE, _writer(graph, written))
-    table = _model(PER_LAYER_EMBEDDER, _writer(build_per_layer_embedder(checkpoint, ple), written))
+    checkpoint = order.checkpoint
+    graph = build_embedded_graph(checkpoint, order.context, order.chunk, order.images)
+    text = model_section(PREFILL_DECODE, graph, written)
+    tables = []
+    if (ple := checkpoint.components["text"].spec.per_layer_embedding) is not None:
+        looked_up = build_per_layer_embedder(checkpoint, ple)
+        tables = [model_section(PER_LAYER_EMBEDDER, looked_up, written)]
     embedder, name = build_embedder(checkpoint), checkpoint.components["text"].spec.embedding_name
     if name not in graph.stores:
-        return [text, _model(EMBEDDER, _writer(embedder, written)), table]
+        return [text, model_section(EMBEDDER, embedder, written), *tables]
 
     def shared() -> list[tuple[int, int]]:
         """Begin and end of codes and, where they are apart, scales in the text model."""
@@ -61,12 +74,13 @@ def embedded_models(
         text,
         lambda: (shared()[0][0], shared()[-1][1]),
     )
-    return [text, _model(EMBEDDER, write_embedder), weights, table]
+    return [text, _model(EMBEDDER, write_embedder), weights, *tables]
+
+
+def model_section(model_type: str, graph: LiteRtGraph, written: Written) -> SectionSource:
+    """A model and its weights. model_type: what LiteRT-LM calls it."""
+    return _model(model_type, lambda file: write_tflite(graph.model, graph.external, file, written))
 
 
 def _model(model_type: str, write: Callable[[BinaryIO], None]) -> SectionSource:
     return SectionSource(AnySectionDataType.TFLiteModel, (("model_type", model_type),), write)
-
-
-def _writer(graph: LiteRtGraph, written: Written) -> Callable[[BinaryIO], None]:
-    return lambda file: write_tflite(graph.model, graph.external, file, written)

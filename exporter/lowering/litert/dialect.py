@@ -5,7 +5,6 @@ Not about how weights are stored (`storage`) or where keys and values are kept (
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,12 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.litert.cache_tensors import CacheTensors
+from exporter.lowering.litert.linears import Linears, root_mean_square_normed
 from exporter.lowering.litert.operations import Operations
 from exporter.models.text.rotary import inverse_frequencies
 from exporter.models.text.spec import LayerSpec, ModelSpec, Rope
 
-# The smallest normal number of fp16: what is divided by may not be taken for 0.
-SMALLEST = 2.0**-14
 # Of constants in the file, so that a reader finds them.
 COSINES_NAME, SINES_NAME = "rope_cosines", "rope_sines"
 
@@ -50,46 +48,27 @@ class LiteRtDialect(LiteRtLookup):
     """Satisfies `Dialect` for one signature.
 
     residual_scale: how small the residual stream is kept, so that fp16 holds it.
-    split: matrices whose input is given in two parts, so that XNNPACK's rounding of it costs nothing.
-    factors: what is multiplied with what comes of a matrix, row by row (`row_factors`).
+    linears: its matrices that are multiplied with.
     positions: [tokens] int32. context: that they lie in. caches: updated by `attend`.
     """
 
     spec: ModelSpec
     residual_scale: float
-    split: frozenset[str]
-    factors: Callable[[str], Tensor | None]
+    linears: Linears
     positions: Tensor
     context: int
     caches: CacheTensors
     _rotations: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def project(self, x: Tensor, weights: Sequence[str]) -> Sequence[Tensor]:
-        results, parts = [], None
-        for name in weights:
-            if name in self.split:
-                if parts is None:
-                    parts = self._coarse_and_rest(x)
-                y = self.ops.sum_first(self.ops.fully_connected(parts, self.weight(name)))
-            else:
-                y = self.ops.fully_connected(x, self.weight(name))
-            factors = self.factors(name)
-            results.append(y if factors is None else self.ops.multiply(y, factors))
-        return results
+        return self.linears.project(x, weights)
 
     def norm(self, x: Tensor, gain: str | None, eps: float, scale: float = 1.0) -> Tensor:
-        # mean(x²) + eps = peak² (mean((x / peak)²) + (root / peak)²), with peak at least root = √eps: the
-        # square of x overflows fp16 from 256 on.
-        ops, root = self.ops, max(math.sqrt(eps), SMALLEST)
-        peak = ops.maximum(ops.largest(ops.absolute(x)), root)
-        small = ops.divide(x, peak)
-        floor = ops.divide(ops.scalar(root), peak)
-        mean = ops.add(ops.mean(ops.multiply(small, small)), ops.multiply(floor, floor))
-        y = ops.multiply(small, ops.rsqrt(mean))
+        y = root_mean_square_normed(self.ops, x, eps)
         if gain is not None:
-            y = ops.multiply(y, ops.graph.constant(self.gains[gain] * np.float32(scale), gain))
+            y = self.ops.multiply(y, self.ops.graph.constant(self.gains[gain] * np.float32(scale), gain))
         elif scale != 1.0:
-            y = ops.multiply(y, scale)
+            y = self.ops.multiply(y, scale)
         return y
 
     def attend(self, layer: LayerSpec, q: Tensor, k: Tensor | None, v: Tensor | None) -> Tensor:
@@ -117,21 +96,6 @@ class LiteRtDialect(LiteRtLookup):
 
     def wanted_positions(self, x: Tensor) -> Tensor:
         return x
-
-    def _coarse_and_rest(self, x: Tensor) -> Tensor:
-        """[1, tokens, in] to [2, tokens, in], which sum to x: as XNNPACK would round it, and the rest.
-
-        XNNPACK rounds each row to 255 steps from its smallest to its largest value, 0 among them: the
-        coarse part lies on those steps and passes unchanged, the rest is at most half a step and keeps
-        8 bits more. Of a row whose values all have one sign, which no row of hundreds has, the steps would
-        not be XNNPACK's and the rest no finer. Exact for kernels that do not round.
-        """
-        ops = self.ops
-        span = ops.maximum(ops.subtract(ops.largest(x), ops.smallest(x)), SMALLEST)
-        # In this order, for a step of a small span leaves fp16's normal numbers.
-        steps = ops.round(ops.multiply(ops.divide(x, span), 255.0))
-        coarse = ops.multiply(ops.multiply(steps, 1.0 / 255), span)
-        return ops.concatenate([coarse, ops.subtract(x, coarse)], axis=0)
 
     def _rotate(self, layer: LayerSpec, x: Tensor) -> Tensor:
         """RoPE on x [1, tokens, heads, head_dim].

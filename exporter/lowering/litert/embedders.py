@@ -1,4 +1,4 @@
-"""The two small models that stand before a text model of Gemma 4 E: one token in, its vectors out.
+"""The small models that stand before a text model that takes vectors: one token in, its vectors out.
 
 LiteRT-LM looks tokens up one at a time, outside the text model: the embedder gives embeddings
 [1, 1, hidden], the per-layer embedder [1, 1, layers, width], both scaled as the decoder takes them.
@@ -48,7 +48,7 @@ def _build(
     look_up: Callable[[LiteRtLookup, Tensor], Tensor],
 ) -> LiteRtGraph:
     builder = ModelBuilder()
-    stores = {table: MatrixStore.of(checkpoint.matrices[table], builder)}
+    stores = {table: MatrixStore.of(checkpoint.components["text"].matrices[table], builder)}
     graph = SubgraphBuilder(builder, name)
     ops = Operations(graph)
     token = graph.input("token_ids", (1, 1), torch.int32)

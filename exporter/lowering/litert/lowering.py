@@ -4,7 +4,8 @@ Steps of `lower`:
   (1) build both signatures' graph, weights as buffers without data   signatures, dialect
   (2) write it as .tflite, weights streamed from the checkpoint        writing
   (3) write it into a bundle with tokenizer and metadata               bundle; for models with a per-layer
-      embedding, which LiteRT-LM wants apart, another graph and embedders   bundle_models, embedders
+      embedding, which LiteRT-LM wants apart, and for images, another graph and embedders   bundle_models,
+      embedders, and for images their own models                       vision
   (4) check types and uses in what was written                         verification
 Peak memory: torch, the graph with its per-row scales (tens of MB), and a row chunk.
 """
@@ -12,8 +13,8 @@ Peak memory: torch, the graph with its per-row scales (tens of MB), and a row ch
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,30 +24,35 @@ from exporter.lowering.conversations import Conversation, Prompts
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
-from exporter.lowering.litert.bundle_models import embedded_models, token_model
+from exporter.lowering.litert.bundle_models import EmbeddedOrder, embedded_models, token_model
 from exporter.lowering.litert.chat_template import with_eos
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
 from exporter.lowering.litert.engine_prompts import render_prompts
-from exporter.lowering.litert.metadata import ModelFacts
+from exporter.lowering.litert.metadata import ImageFacts, ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
 from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
+from exporter.lowering.litert.twin.tower_twin import write_tower_twin
 from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.verification import verify_written
+from exporter.lowering.litert.vision.sections import image_sections, images_in_text
 from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.progress import Progress
+from exporter.quantization.store.checkpoint import Matrix
 from exporter.quantization.store.journal import identity_bytes
 from runtimes.formats import Format
 from runtimes.manifest import Artifact, EncoderArtifact
 
 COPY_BYTES = 1 << 20
 TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
+TOWER_TWIN = "litert-tower"
 
 
 @dataclass(frozen=True)
 class LiteRtLowering:
-    """Satisfies `Lowering`. formats: which files `lower` leaves, of "tflite" and "litertlm".
+    """Satisfies `Lowering` and `MakesTowerTwins`.
 
+    formats: which files `lower` leaves, of "tflite" and "litertlm".
     twin_stage_bytes: float weights a float twin holds at once, on disk.
     """
 
@@ -71,7 +77,7 @@ class LiteRtLowering:
         # (4)
         for form, path in (("tflite", tflite), ("litertlm", bundle)):
             if form in self.formats:
-                verify_written(path, order.checkpoint.components["text"].matrices)
+                verify_written(path, _planned(order, form))
         return tuple(
             _artifact(form, name, order)
             for form, name in (("tflite", TFLITE_NAME), ("litertlm", BUNDLE_NAME))
@@ -88,9 +94,14 @@ class LiteRtLowering:
             )
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
-        return ()
+        if order.images is None or "litertlm" not in self.formats:
+            return ()
+        width = order.checkpoint.components["text"].spec.hidden_size
+        soft_tokens = order.images.soft_tokens
+        return (EncoderArtifact("vision", "litertlm", BUNDLE_NAME, BUNDLE_NAME, soft_tokens, width),)
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
+        """Of a bundle the image tower's matrices too."""
         for file in open_models(release / artifact.path).values():
             for matrix in file.matrices.values():
                 for start, stop in file.row_ranges(matrix):
@@ -103,6 +114,11 @@ class LiteRtLowering:
 
     def float_twin(self, release: Path, artifact: Artifact, out: Path) -> LiteRtTwin:
         return LiteRtTwin.of(release / artifact.path, out, self.twin_stage_bytes)
+
+    def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
+        (out / TOWER_TWIN).mkdir(exist_ok=True)
+        write_tower_twin(release / encoder.path, out / TOWER_TWIN)
+        return replace(encoder, path=TOWER_TWIN)
 
     def hidden_states(
         self,
@@ -128,11 +144,28 @@ def _bundle_models(
     order: LoweringOrder, tflite: Path | None, progress: Progress
 ) -> list[SectionSource | SharedSection]:
     """tflite: the graph for tokens, where it was already written."""
-    if (ple := order.checkpoint.components["text"].spec.per_layer_embedding) is not None:
-        return embedded_models(order.checkpoint, ple, order.context, order.prefill_chunk, _told(progress))
+    told, images = _told(progress), order.images
+    if _is_embedded(order):
+        in_text = None if images is None else images_in_text(order, images)
+        embedded = EmbeddedOrder(order.checkpoint, order.context, order.prefill_chunk, in_text)
+        models = embedded_models(embedded, told)
+        return models if images is None else [*models, *image_sections(order, images, told)]
     if tflite is not None:
         return token_model(lambda file: _copy(tflite, file))
     return token_model(_graph_writer(order, progress))
+
+
+def _is_embedded(order: LoweringOrder) -> bool:
+    """Whether tokens are looked up outside the bundle's text model."""
+    ple = order.checkpoint.components["text"].spec.per_layer_embedding
+    return ple is not None or order.images is not None
+
+
+def _planned(order: LoweringOrder, form: Format) -> Mapping[str, Matrix]:
+    """The matrices a file is to hold."""
+    if form == "litertlm" and order.images is not None:
+        return order.checkpoint.matrices
+    return order.checkpoint.components["text"].matrices
 
 
 def _told(progress: Progress) -> Written:
@@ -152,9 +185,17 @@ def _bundle_order(order: LoweringOrder) -> BundleOrder:
         stop_tokens=order.stop_tokens,
         chat_template=with_eos(order.chat_template, order.tokenizer),
         context=order.context,
-        embedded=spec.per_layer_embedding is not None,
+        embedded=_is_embedded(order),
+        images=_image_facts(order),
     )
     return BundleOrder(facts, order.tokenizer, identity_bytes(order.checkpoint.record))
+
+
+def _image_facts(order: LoweringOrder) -> ImageFacts | None:
+    if order.images is None:
+        return None
+    tokens = order.checkpoint.components["vision"].spec.tokens
+    return ImageFacts(tokens.begin, tokens.end, order.images.processing)
 
 
 def _artifact(form: Format, path: str, order: LoweringOrder) -> Artifact:

@@ -14,7 +14,9 @@ from typing import Any
 
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
+from exporter.errors import LoweringError
 from exporter.lowering.litert.chat_template import begins_with_bos, engine_template
+from runtimes.images.processing import ImageProcessing
 
 # Field of LlmModelType by our model_type: how LiteRT-LM reads prompts, tool calls and channels. Its
 # Gemma 3 is the one that knows `<start_of_turn>`, but its tool calls are Gemma 3's alone.
@@ -36,10 +38,19 @@ EMBEDDERS_SINCE = "0.18.1"
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """begin, end: ids of the tokens around an image. processing: what is done to a picture."""
+
+    begin: int
+    end: int
+    processing: ImageProcessing
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What the metadata says. stop_tokens: ids that end generation.
 
-    embedded: tokens are looked up by embedders.
+    embedded: tokens are looked up by embedders. images: None for text alone.
     """
 
     model_type: str
@@ -48,6 +59,7 @@ class ModelFacts:
     chat_template: str | None
     context: int
     embedded: bool
+    images: ImageFacts | None = None
 
 
 def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
@@ -67,6 +79,8 @@ def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
         # Checkpoints' templates declare tools themselves; told nothing, the engine hands them its own text
         # for each tool instead of its schema, and no prompt with tools can be rendered.
         kind.use_template_for_fc_format = True
+    if facts.images is not None:
+        _describe_images(kind, facts.images, tokenizer)
     if facts.embedded:
         metadata.min_runtime_version = EMBEDDERS_SINCE
     serialized: bytes = metadata.SerializeToString(deterministic=True)
@@ -88,12 +102,39 @@ def _describe_conversation(metadata: Any, model_type: str, template: str) -> Non
         metadata.supports_function_calling = "tools" in template
 
 
+def _describe_images(kind: Any, images: ImageFacts, tokenizer: bytes) -> None:
+    """kind: the message of a Gemma 3 or 4, which has a field for whatever its processor asks."""
+    spellings = {token: spelling for spelling, token in _added_tokens(tokenizer).items()}
+    for field, token in ((kind.start_of_image_token, images.begin), (kind.end_of_image_token, images.end)):
+        if token not in spellings:
+            raise LoweringError(
+                "LiteRT",
+                f"token {token}, which stands at an image, is not among the tokenizer's added tokens",
+                "give the tokenizer.json that belongs to the checkpoint",
+            )
+        field.token_str = spellings[token]
+    if (square := images.processing.square) is not None:
+        kind.image_tensor_height = kind.image_tensor_width = square.side
+    if (patches := images.processing.patches) is not None:
+        kind.patch_width = kind.patch_height = patches.patch_size
+        kind.pooling_kernel_size = patches.kernel
+        kind.max_num_patches = images.processing.soft_tokens * patches.kernel**2
+        if patches.merged:
+            # 12B, whose sound is samples as they are: LiteRT-LM tells it by both.
+            kind.merge_patches = kind.skip_mel_spectrogram_extraction = True
+
+
 def _has_tokens(tokenizer: bytes, wanted: Collection[str]) -> bool:
-    """Whether tokenizer.json lists all of them as added.
+    """Whether tokenizer.json lists all of them as added."""
+    return _added_tokens(tokenizer).keys() >= set(wanted)
+
+
+def _added_tokens(tokenizer: bytes) -> dict[str, int]:
+    """Ids of a tokenizer.json's added tokens.
 
     Reads that list alone: as objects, the vocabulary would take hundreds of MB.
     """
     for found in re.finditer(rb'"added_tokens"\s*:\s*\[', tokenizer):
         entries, _ = json.JSONDecoder().raw_decode(tokenizer[found.end() - 1 :].decode("utf-8"))
-        return {entry["content"] for entry in entries}.issuperset(wanted)
-    return False
+        return {entry["content"]: entry["id"] for entry in entries}
+    return {}

@@ -103,8 +103,8 @@ class Operations:
             _Op.FLOOR_MOD, [x, self._like(x, divisor)], x.shape, options=options, dtype=torch.int32
         )
 
-    def greater_equal(self, x: Tensor, bound: Tensor | int) -> Tensor:
-        """x >= bound, for int32; bound is broadcast to x."""
+    def greater_equal(self, x: Tensor, bound: Tensor | float) -> Tensor:
+        """x >= bound, which is broadcast to x."""
         limit = bound if isinstance(bound, Tensor) else self._like(x, bound)
         return self.graph.emit(_Op.GREATER_EQUAL, [x, limit], x.shape, dtype=torch.bool)
 

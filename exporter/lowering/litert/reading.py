@@ -103,14 +103,15 @@ class LiteRtFile:
 
 
 def open_models(path: Path) -> dict[str, LiteRtFile]:
-    """The models of a file by what they are: TEXT, and embedders by the input of it they fill.
+    """The models of a file by what they are: TEXT, embedders by the input of it they fill, and those that
+    images go through by what LiteRT-LM calls them.
 
     Raises LoweringError where one is not a LiteRT model, or contradicts itself.
     """
     try:
         if is_container(path):
             models = bundle_models(path)
-            sections = {TEXT: models.text, **models.embedders}
+            sections = {TEXT: models.text, **models.embedders, **models.vision}
         else:
             sections = {TEXT: ModelSections(Section(0, path.stat().st_size, TFLITE_KIND, None), None)}
     except OSError as error:

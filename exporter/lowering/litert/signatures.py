@@ -4,7 +4,8 @@ Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context
 layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`cache_tensors`), which come back
 updated. `decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a
 model takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32.
-Not about bundles or files.
+Where tokens of an image see each other there is a second prefill, long enough for an image, and local_mask,
+a mask of its own for sliding layers. Not about bundles or files.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from exporter.formats.litert import LITERT, LITERT_STREAM
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
+from exporter.lowering.litert.image_marks import ImageMarks, ImagesInText, masks_in
+from exporter.lowering.litert.linears import Linears, is_split
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, factors_in, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.text.decoder import decode, decode_embedded
 from exporter.models.text.spec import ModelSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from exporter.schemes import IntegerScheme, Scheme
 from runtimes.litert.container import SECTION_ALIGNMENT
 
 DECODE = "decode"
-SPLIT_FROM_BITS = 8
 
 
 def prefill_name(chunk: int) -> str:
@@ -59,13 +60,16 @@ def build_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> Li
         name: MatrixStore.of(matrix, builder, multiplied=name not in tables)
         for name, matrix in checkpoint.components["text"].matrices.items()
     }
-    return _build(checkpoint, builder, stores, context, chunk, _tokens)
+    return _build(checkpoint, builder, stores, _Lengths(context, chunk), _tokens)
 
 
-def build_embedded_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> LiteRtGraph:
+def build_embedded_graph(
+    checkpoint: QuantizedCheckpoint, context: int, chunk: int, images: ImagesInText | None = None
+) -> LiteRtGraph:
     """As `build_graph`, for what embedders make of tokens, without the tables these look up.
 
-    A tied embedding is here, being the head, where a section of a bundle may begin.
+    A tied embedding is here, being the head, where a section of a bundle may begin. images: None for text
+    alone.
     """
     builder, spec = ModelBuilder(), checkpoint.components["text"].spec
     tables = _tables(spec)
@@ -80,7 +84,8 @@ def build_embedded_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: i
         for name, matrix in checkpoint.components["text"].matrices.items()
         if name not in elsewhere
     }
-    return _build(checkpoint, builder, stores, context, chunk, _vectors)
+    longest = None if images is None else images.longest_call
+    return _build(checkpoint, builder, stores, _Lengths(context, chunk, longest), _vectors, images)
 
 
 def _tables(spec: ModelSpec) -> set[str]:
@@ -88,59 +93,88 @@ def _tables(spec: ModelSpec) -> set[str]:
     return {spec.per_layer_embedding_name, spec.embedding_name}
 
 
-def _tokens(spec: ModelSpec, graph: SubgraphBuilder, count: int) -> _Decode:
-    tokens = graph.input("tokens", (1, count), torch.int32)
-    return lambda dialect: decode(spec, dialect, tokens)
+def _tokens(shared: _Shared, ops: Operations, count: int) -> _Entered:
+    tokens = ops.graph.input("tokens", (1, count), torch.int32)
+    return _Entered(lambda dialect: decode(shared.spec, dialect, tokens))
 
 
-def _vectors(spec: ModelSpec, graph: SubgraphBuilder, count: int) -> _Decode:
-    embedded = graph.input("embeddings", (1, count, spec.hidden_size), torch.float32)
+def _vectors(shared: _Shared, ops: Operations, count: int) -> _Entered:
+    spec, images = shared.spec, shared.images
+    embedded = ops.graph.input("embeddings", (1, count, spec.hidden_size), torch.float32)
+    marks = None if images is None else ImageMarks.of(ops, images, embedded)
     rows = None
     if (ple := spec.per_layer_embedding) is not None:
         shape = (1, count, len(spec.layers), ple.width)
-        rows = graph.input("per_layer_embeddings", shape, torch.float32)
-    return lambda dialect: decode_embedded(spec, dialect, embedded, rows)
+        rows = ops.graph.input("per_layer_embeddings", shape, torch.float32)
+        rows = rows if marks is None else marks.with_own_rows(rows)
+    return _Entered(lambda dialect: decode_embedded(spec, dialect, embedded, rows), marks)
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """In tokens. image: of a call that an image fits into, where that is not any call."""
+
+    context: int
+    chunk: int
+    image: int | None = None
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Of every signature."""
+        prefills = sorted({self.chunk, self.image or self.chunk})
+        return {**{prefill_name(each): each for each in prefills}, DECODE: 1}
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What both signatures have in common. slots: of the cache each layer index owns."""
+    """What all signatures have in common. slots: of the cache each layer index owns."""
 
     spec: ModelSpec
     stores: Mapping[str, MatrixStore]
     gains: Mapping[str, NDArray[np.float32]]
     context: int
     slots: Mapping[int, int]
+    images: ImagesInText | None
 
 
-_Decode = Callable[[LiteRtDialect], Tensor]
-_Entry = Callable[[ModelSpec, SubgraphBuilder, int], _Decode]
-"""Declares the inputs that stand for so many tokens; returns what makes logits of them."""
+@dataclass(frozen=True)
+class _Entered:
+    """decode: what makes logits of a signature's inputs. marks: of images among them."""
+
+    decode: Callable[[LiteRtDialect], Tensor]
+    marks: ImageMarks | None = None
+
+
+_Entry = Callable[[_Shared, Operations, int], _Entered]
+"""Declares the inputs that stand for so many tokens."""
 
 
 def _build(
     checkpoint: QuantizedCheckpoint,
     builder: ModelBuilder,
     stores: Mapping[str, MatrixStore],
-    context: int,
-    chunk: int,
+    lengths: _Lengths,
     entry: _Entry,
+    images: ImagesInText | None = None,
 ) -> LiteRtGraph:
-    spec = checkpoint.components["text"].spec
-    slots = {layer.index: LITERT.cache_slots(spec, layer, context, chunk) for layer in spec.cache_layers}
-    shared = _Shared(spec, stores, checkpoint.components["text"].gains(), context, slots)
-    for name, count in ((prefill_name(chunk), chunk), (DECODE, 1)):
-        graph = SubgraphBuilder(builder, name)
-        run = entry(spec, graph, count)
-        _trace(shared, graph, count, run)
+    text = checkpoint.components["text"]
+    spec, calls = text.spec, lengths.calls
+    slots = {
+        layer.index: LITERT.cache_slots(spec, layer, lengths.context, max(calls.values()))
+        for layer in spec.cache_layers
+    }
+    shared = _Shared(spec, stores, text.gains(), lengths.context, slots, images)
+    for name, count in calls.items():
+        ops = Operations(SubgraphBuilder(builder, name))
+        _trace(shared, ops, count, entry(shared, ops, count))
     return LiteRtGraph(builder.model, stores)
 
 
-def _trace(shared: _Shared, graph: SubgraphBuilder, count: int, run: _Decode) -> None:
+def _trace(shared: _Shared, ops: Operations, count: int, entered: _Entered) -> None:
     """Add a signature for so many tokens."""
-    spec, stores, slots = shared.spec, shared.stores, shared.slots
+    spec, stores, slots, graph = shared.spec, shared.stores, shared.slots, ops.graph
     positions = graph.input("input_pos", (count,), torch.int32)
-    mask = graph.input("mask", (1, 1, count, shared.context), torch.float32)
+    mask, local_mask = masks_in(ops, count, shared.context, shared.images)
     tensors = {}
     for layer in spec.cache_layers:
         keys, values = (
@@ -151,23 +185,26 @@ def _trace(shared: _Shared, graph: SubgraphBuilder, count: int, run: _Decode) ->
             graph.input(f"kv_cache_k_{layer.index}", keys, torch.float32),
             graph.input(f"kv_cache_v_{layer.index}", values, torch.float32),
         )
-    ops = Operations(graph)
-    split = frozenset(name for name, store in stores.items() if _is_split(store.matrix.scheme))
-    caches = CacheTensors(ops, positions, mask, tensors)
+    if local_mask is not None and entered.marks is not None:
+        mask, local_mask = (entered.marks.closed(each, positions) for each in (mask, local_mask))
+    caches = CacheTensors(ops, positions, mask, tensors, local_mask)
+    weight = values_in(graph, stores)
+    linears = Linears(
+        ops, weight, lambda name: is_split(stores[name].matrix.scheme), factors_in(graph, stores)
+    )
     dialect = LiteRtDialect(
         ops,
-        values_in(graph, stores),
+        weight,
         shared.gains,
         spec,
         LITERT_STREAM.scale(spec),
-        split,
-        factors_in(graph, stores),
+        linears,
         positions,
         shared.context,
         caches,
     )
     with ArithmeticTracer(ops):
-        logits = run(dialect)
+        logits = entered.decode(dialect)
     outputs = {}
     for layer in spec.cache_layers:
         keys_out, values_out = caches[layer.index]
@@ -175,8 +212,3 @@ def _trace(shared: _Shared, graph: SubgraphBuilder, count: int, run: _Decode) ->
         outputs[f"kv_cache_v_{layer.index}"] = values_out
     # Without logits as an output, what only they depend on (head, last MLP) is dropped from a prefill.
     graph.finish({**outputs, "logits": logits} if graph.name == DECODE else outputs)
-
-
-def _is_split(scheme: Scheme) -> bool:
-    # Beside 4-bit weights the rounding of activations is a small part of the error, and not worth its time.
-    return isinstance(scheme, IntegerScheme) and scheme.bits >= SPLIT_FROM_BITS

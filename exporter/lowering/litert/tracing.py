@@ -52,6 +52,8 @@ class ArithmeticTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
                 return ops.multiply(x, y)
             case _aten.add.Tensor, (Tensor() as x, (Tensor() | int() | float()) as y) if not kwargs:
                 return ops.add(x, y)
+            case _aten.sub.Tensor, (Tensor() as x, (Tensor() | int() | float()) as y) if not kwargs:
+                return ops.subtract(x, y)
             case ((_aten.view.default | _aten._unsafe_view.default), (Tensor() as x, list(shape))):
                 return ops.reshape(x, shape)
             case _aten.select.int, (Tensor() as x, int(axis), int(index)):

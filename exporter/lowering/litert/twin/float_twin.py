@@ -38,11 +38,13 @@ from exporter.lowering.litert.twin.stages import NOTHING_WATCHED, Stage, cut
 from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.twin.widening import calls_at_once, widened
 from runtimes.errors import ArtifactError
+from runtimes.litert.attention_masks import AttentionMasks
 from runtimes.litert.calls import DECODE, PREFILL, GraphCall, call_inputs, prefill_calls
 from runtimes.litert.compiled import refusals_explained
+from runtimes.litert.container import EMBEDDERS
 from runtimes.litert.embedders import open_embedders
 from runtimes.litert.facts import SignatureShapes, session_facts
-from runtimes.litert.model_file import model_files
+from runtimes.litert.model_file import masks_in, model_files
 from runtimes.session import Logits, SessionFacts, Tokens
 
 STAGE_BYTES = 1 << 30
@@ -52,12 +54,14 @@ FILES_OF_A_STAGE = 2  # its weights, and XNNPACK's packed copy of them
 
 @dataclass(frozen=True)
 class LiteRtTwin:
-    """Satisfies `RouteRunner`. scratch: directory for stages. stage_bytes: of float weights at once."""
+    """Satisfies `RouteRunner`. scratch: directory for stages. stage_bytes: of float weights at once. masks:
+    that the graph takes."""
 
     graph: FloatGraph
     scratch: Path
     stage_bytes: int
     facts: SessionFacts
+    masks: AttentionMasks
 
     @staticmethod
     def of(artifact: Path, scratch: Path, stage_bytes: int = STAGE_BYTES) -> LiteRtTwin:
@@ -72,10 +76,12 @@ class LiteRtTwin:
             for each in graph.signatures
         }
         try:
-            facts = session_facts(artifact, signatures, set(models), "fp32")
+            masks = masks_in(artifact)
+            embedded = set(models) & set(EMBEDDERS.values())
+            facts = session_facts(artifact, signatures, embedded, "fp32", masks)
         except ArtifactError as error:
             raise LoweringError(artifact, str(error), "export again") from error
-        return LiteRtTwin(graph, scratch, stage_bytes, facts)
+        return LiteRtTwin(graph, scratch, stage_bytes, facts, masks)
 
     def run(
         self,
@@ -152,7 +158,7 @@ class LiteRtTwin:
                     crossing.put((each.key, name), each.number, embedder.look_up(each.call.tokens)[None])
 
     def _given(self, each: StageCall) -> Mapping[str, NDArray[Any]]:
-        return call_inputs(each.call, self.facts.context)
+        return call_inputs(each.call, self.facts.context, self.masks)
 
 
 def _calls(segments: Sequence[Segment], tokens: Tokens, facts: SessionFacts) -> list[StageCall]:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from exporter.lowering.litert.twin.crossing import Crossing
 from exporter.lowering.litert.twin.stages import Stage, StageShare
-from runtimes.litert.calls import LOGITS, MASK, POSITIONS, TOKENS, GraphCall
+from runtimes.litert.calls import LOCAL_MASK, LOGITS, MASK, POSITIONS, TOKENS, GraphCall
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
 from runtimes.litert.native_log import native_log_kept
 
 THREADS = 2
-GIVEN = (TOKENS, POSITIONS, MASK)
+GIVEN = (TOKENS, POSITIONS, MASK, LOCAL_MASK)
 DTYPES = {schema.TensorType.FLOAT32: np.dtype(np.float32), schema.TensorType.INT32: np.dtype(np.int32)}
 
 

@@ -218,8 +218,10 @@ def test_a_table_in_another_type_is_refused_by_name(int8_release: TinyRelease, t
 def test_a_weight_stored_twice_is_refused_by_name(
     int8_release: TinyRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_saying_so(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> LiteRtGraph:
-        graph = build_embedded_graph(checkpoint, context, chunk)
+    def without_saying_so(
+        checkpoint: QuantizedCheckpoint, context: int, chunk: int, images: None
+    ) -> LiteRtGraph:
+        graph = build_embedded_graph(checkpoint, context, chunk, images)
         head = graph.stores[EMBEDDING]
         # As if the head were another weight's: the embedder then brings bytes of its own.
         return LiteRtGraph(graph.model, {**_without(graph.stores, EMBEDDING), "another": head})

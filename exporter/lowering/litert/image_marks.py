@@ -1,0 +1,101 @@
+"""What a text graph makes of images in its input, where LiteRT-LM's masks and lookups are not the model's.
+
+LiteRT-LM gives an image's rows and the token behind them as tokens of no vocabulary. Three things follow:
+  (1) the token that ends an image gets row 0 of the per-layer table; here it gets its own
+  (2) Gemma 3's comes with the image's rows, and these see it before its time; here they do not
+  (3) rows see to the end of their image even where that is in the next call, whose part of a cache is
+      empty or of an older text; here they see what was written
+That token is known by its embedding, which is the very constant that the bundle's end of vision (or its
+adapter) gives. Text without images is not touched. Not about caches (`cache_tensors`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporter.lowering.litert.cache_tensors import OUTSIDE_WINDOW, WINDOW_NAME
+from exporter.lowering.litert.operations import Operations
+from exporter.models.vision.spec import BlockLayers
+
+
+@dataclass(frozen=True)
+class ImagesInText:
+    """blocks: layers in which tokens of one image see each other. longest_call: tokens of the call that an
+    image fits into, None where an image may go over two. end: embedding of the token that ends an image,
+    [hidden]. end_rows: its rows of the per-layer table, [layers, width]; None for models without.
+    ends_inside: whether it comes as the last of the image's own rows."""
+
+    blocks: BlockLayers
+    longest_call: int | None
+    end: NDArray[np.float32]
+    end_rows: NDArray[np.float32] | None
+    ends_inside: bool
+
+    @property
+    def local_mask(self) -> bool:
+        """Whether sliding layers are told what they see."""
+        return self.blocks != "none"
+
+
+@dataclass(frozen=True)
+class ImageMarks:
+    """One signature's ends of images. ends: [1, tokens, 1], 1 where a token is one, else 0."""
+
+    ops: Operations
+    images: ImagesInText
+    ends: Tensor
+
+    @classmethod
+    def of(cls, ops: Operations, images: ImagesInText, embedded: Tensor) -> ImageMarks:
+        """embedded: [1, tokens, hidden]."""
+        strays = ops.largest(ops.absolute(ops.subtract(embedded, ops.graph.constant(images.end))))
+        same = ops.greater_equal(ops.multiply(strays, -1.0), 0.0)
+        return cls(ops, images, ops.select(same, ops.scalar(1.0), ops.scalar(0.0)))
+
+    def with_own_rows(self, rows: Tensor) -> Tensor:
+        """(1) rows: [1, tokens, layers, width]."""
+        if self.images.end_rows is None:
+            return rows
+        ops, tokens = self.ops, rows.shape[1]
+        ends = ops.reshape(self.ends, [1, tokens, 1, 1])
+        others = ops.add(ops.multiply(ends, -1.0), 1.0)
+        # By factors of 0 and 1: exact, and XNNPACK's, unlike a selection.
+        return ops.add(
+            ops.multiply(rows, others), ops.multiply(ends, ops.graph.constant(self.images.end_rows))
+        )
+
+    def closed(self, mask: Tensor, positions: Tensor) -> Tensor:
+        """(2), (3) mask: [1, 1, tokens, context]. positions: [tokens] int32."""
+        ops, (tokens, context) = self.ops, mask.shape[2:]
+        if tokens == 1:  # a caller's mask of one token ends with it
+            return mask
+        every = ops.graph.constant(np.arange(context, dtype=np.int32).reshape(1, 1, 1, context))
+        outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
+        first = ops.reshape(ops.slice(positions, 0, 0, 1), [])
+        unwritten = ops.greater_equal(every, ops.add(first, tokens))
+        mask = ops.add(mask, ops.select(unwritten, outside, ops.scalar(0.0)))
+        if not self.images.ends_inside:
+            return mask
+        nowhere = ops.graph.constant(np.zeros((1, 1, 1, context), np.float32))
+        zero = ops.graph.constant(np.array(0, np.int32))
+        place = ops.pack([zero, zero, zero, first])
+        ends = ops.update_slice(nowhere, ops.reshape(self.ends, [1, 1, 1, tokens]), place)
+        age = ops.subtract(ops.reshape(positions, [1, 1, tokens, 1]), every)
+        ahead = ops.select(ops.greater_equal(age, 0), ops.scalar(0.0), outside)
+        return ops.add(mask, ops.multiply(ahead, ends))
+
+
+def masks_in(
+    ops: Operations, count: int, context: int, images: ImagesInText | None
+) -> tuple[Tensor, Tensor | None]:
+    """Declares the masks of a signature: of full layers, and of sliding ones where they need their own."""
+    shape = (1, 1, count, context)
+    mask = ops.graph.input("mask", shape, torch.float32)
+    if images is None or not images.local_mask:
+        return mask, None
+    return mask, ops.graph.input("local_mask", shape, torch.float32)

@@ -1,0 +1,1 @@
+"""Image towers as models of a LiteRT bundle: their operations, graphs and sections."""

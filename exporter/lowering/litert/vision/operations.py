@@ -1,0 +1,32 @@
+"""The LiteRT operations image towers need beyond the decoder's. Not about towers (`vision.dialect`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from torch import Tensor
+
+from exporter.lowering.litert.operations import Operations
+
+_Op = schema.BuiltinOperator
+
+
+@dataclass(frozen=True)
+class VisionOperations(Operations):
+    """Appends operations to one subgraph."""
+
+    def mean_over(self, x: Tensor, axis: int) -> Tensor:
+        """Mean over an axis, which is dropped."""
+        options = schema.ReducerOptionsT()
+        options.keepDims = False
+        shape = [side for at, side in enumerate(x.shape) if at != axis]
+        along = self.graph.constant(np.array([axis], np.int32))
+        return self.graph.emit(_Op.MEAN, [x, along], shape, options=options)
+
+    def as_float(self, x: Tensor) -> Tensor:
+        """int32 in float32."""
+        options = schema.CastOptionsT()
+        options.inDataType, options.outDataType = schema.TensorType.INT32, schema.TensorType.FLOAT32
+        return self.graph.emit(_Op.CAST, [x], x.shape, options=options)

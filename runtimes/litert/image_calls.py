@@ -1,0 +1,97 @@
+"""Where a prompt with images is cut into the calls of a LiteRT graph.
+
+Where tokens of an image see each other, no call ends within one: a graph then has a prefill that is long
+enough for an image, which is used for images and what stands around them. Where they do not, an image is
+cut as text is. Not about what a call is given (`calls`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from runtimes.errors import SessionError
+from runtimes.images.session import PlacedImage
+from runtimes.litert.calls import GraphCall, prefill_calls
+from runtimes.session import SessionFacts, Tokens
+
+
+@dataclass(frozen=True)
+class ImageCalls:
+    """longest: tokens of the prefill that images lie in; None where they may be cut."""
+
+    facts: SessionFacts
+    longest: int | None
+
+    def of(self, tokens: Tokens, position: int, images: Sequence[PlacedImage]) -> Iterator[GraphCall]:
+        """The calls that append `tokens` behind `position`. Raises SessionError before the first one for
+        images that do not lie in them, and for one that does not fit into a call."""
+        placed = _in_order(images, len(tokens))
+        if self.longest is None:
+            for call in prefill_calls(tokens, position, self.facts):
+                yield replace(call, images=_within(placed, call, position))
+            return
+        calls = list(self._whole(tokens, position, placed, self.longest))
+        yield from calls
+
+    def _whole(
+        self, tokens: Tokens, position: int, placed: Sequence[PlacedImage], longest: int
+    ) -> Iterator[GraphCall]:
+        done = 0
+        for image in placed:
+            if image.stop <= done:
+                continue  # it lay in the call of the one before
+            length = image.stop - image.start
+            if length > longest:
+                raise SessionError(
+                    f"an image of {length} tokens does not fit into a call of {longest}; "
+                    "export with as many image tokens"
+                )
+            if image.stop - done > longest:
+                yield from prefill_calls(tokens[done : image.start], position + done, self.facts)
+                done = image.start
+            stop = min(done + longest, len(tokens))
+            for other in placed:
+                stop = other.start if other.start < stop < other.stop else stop
+            at = position + done
+            if at + longest > self.facts.context:
+                # Padded it would not fit, and the runtime would clamp it onto earlier positions.
+                raise SessionError(
+                    f"a call of {longest} tokens for an image at position {position + image.start} exceeds "
+                    f"the context of {self.facts.context}; reset the session, or export with a longer "
+                    "--context"
+                )
+            padded = np.zeros(longest, np.int32)
+            padded[: stop - done] = tokens[done:stop]
+            call = GraphCall("prefill with images", padded, at, stop - done)
+            yield replace(call, images=_within(placed, call, position))
+            done = stop
+        if done < len(tokens):
+            yield from prefill_calls(tokens[done:], position + done, self.facts)
+
+
+def _in_order(images: Sequence[PlacedImage], count: int) -> list[PlacedImage]:
+    placed = sorted(images, key=lambda image: image.start)
+    end = 0
+    for image in placed:
+        if not 0 <= image.start < image.stop <= count:
+            raise SessionError(
+                f"an image of {len(image.rows)} rows at token {image.start} does not lie in {count} tokens"
+            )
+        if image.start < end:
+            raise SessionError(f"an image at token {image.start} overlaps the one before it")
+        end = image.stop
+    return placed
+
+
+def _within(placed: Sequence[PlacedImage], call: GraphCall, position: int) -> tuple[PlacedImage, ...]:
+    """What of the images lies in a call, counted from its first token."""
+    first = call.position - position
+    found = []
+    for image in placed:
+        start, stop = max(image.start, first), min(image.stop, first + call.count)
+        if start < stop:
+            found.append(PlacedImage(start - first, image.rows[start - image.start : stop - image.start]))
+    return tuple(found)

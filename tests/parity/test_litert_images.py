@@ -1,0 +1,163 @@
+"""Bundles that take images against transformers with the same quantised weights.
+
+Matrix: towers of all four kinds in int8, and the decoders behind them: rows of a picture; logits behind
+images at the start, in the middle and of two, past the sliding window. Not asserted here: that
+transformers' parts are its whole models (test_image_reference.py), what LiteRT-LM's engine makes of the
+same files (test_litert_lm_images.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.reference.merged_logits import AskedPrompt, merged_logits
+from exporter.reference.reference_tower import ReferenceTower
+from exporter.validation.stored_weights import differing_by_matrix
+from runtimes.errors import EncoderError, SessionError
+from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.session import PlacedImage
+from runtimes.litert.attention_masks import CAUSAL, AttentionMasks
+from runtimes.litert.image_session import LiteRtImageSession
+from runtimes.open import open_image_encoder, open_image_session, open_session
+from runtimes.opening import ImageOpening
+from runtimes.session import Logits, Tokens
+from tests.fakes import silent
+from tests.tiny import WINDOW
+from tests.tiny_image_stores import KINDS
+from tests.tiny_releases import eager_logits, mean_kl, some_tokens
+from tests.unit.exporter.lowering.litert.seeing_releases import (
+    CHUNK,
+    CONTEXT,
+    LOWERING,
+    SeeingBundle,
+    picture,
+    prompt,
+    seeing_bundle,
+)
+
+ROWS, ROWS_OF_KERNELS = 3e-5, 2e-3  # max abs, of rows of up to 2; XNNPACK rounds inputs to 16 bits
+KL = 1e-5  # mean, nats
+PREFILLED, LENGTH = 74, 80
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeeingBundle:
+    return seeing_bundle(tmp_path_factory.mktemp("seeing"), request.param)
+
+
+@pytest.fixture(scope="module")
+def rows(bundle: SeeingBundle) -> ImageRows:
+    return tower_rows(bundle.opening, picture(bundle.spec))
+
+
+def tower_rows(opening: ImageOpening, image: PreparedImage) -> ImageRows:
+    with open_image_encoder(opening) as encoder:
+        return encoder.rows(image)
+
+
+def decoded(session: LiteRtImageSession, tokens: Tokens, images: list[PlacedImage]) -> Logits:
+    """Logits of the tokens behind the prefill."""
+    session.prefill_with_images(tokens[:PREFILLED], images)
+    return np.stack([session.decode(int(token)) for token in tokens[PREFILLED:]])
+
+
+def expected_logits(
+    bundle: SeeingBundle, tokens: Tokens, images: list[PlacedImage], scratch: Path
+) -> Logits:
+    asked = AskedPrompt(tokens, tuple(images), np.arange(PREFILLED, len(tokens)))
+    return merged_logits(bundle.weights, [asked], scratch / "logits", silent).rows(
+        0, len(tokens) - PREFILLED
+    )
+
+
+def test_a_tower_makes_the_rows_that_transformers_makes(
+    bundle: SeeingBundle, rows: ImageRows, tmp_path: Path
+) -> None:
+    image = picture(bundle.spec)
+    expected = ReferenceTower(bundle.weights, bundle.spec).rows(image)
+    assert rows.shape == expected.shape
+    assert np.abs(rows - expected).max() < ROWS_OF_KERNELS
+    twin = LOWERING.tower_twin(bundle.directory, bundle.encoder, tmp_path)
+    found = tower_rows(replace(bundle.opening, release=tmp_path, encoder=twin), image)
+    assert np.abs(found - expected).max() < ROWS
+    assert np.abs(found - rows).max() > 0, "kernels round, the twin does not"
+    for other in changed(image):
+        assert np.abs(tower_rows(bundle.opening, other) - rows).max() > 10 * ROWS_OF_KERNELS
+
+
+def changed(image: PreparedImage) -> list[PreparedImage]:
+    """Another picture, and one whose x and y are swapped."""
+    others = [replace(image, pixels=np.flip(image.pixels, 1).copy())]
+    if image.positions is not None:
+        others.append(replace(image, positions=np.flip(image.positions, -1).copy()))
+    return others
+
+
+def test_logits_behind_images_are_those_of_transformers(
+    bundle: SeeingBundle, rows: ImageRows, tmp_path: Path
+) -> None:
+    assert PREFILLED > WINDOW + CHUNK
+    with LiteRtImageSession.open(bundle.path) as session:
+        for starts in ((1,), (30,), (3, 40)):
+            session.reset()
+            shown = [rows * factor for factor in (1.0, -0.5)][: len(starts)]
+            tokens, images = prompt(starts, shown, LENGTH)
+            expected = expected_logits(bundle, tokens, images, tmp_path)
+            assert mean_kl(expected, decoded(session, tokens, images)) < KL
+        session.reset()
+        blind = [PlacedImage(each.start, each.rows * 0) for each in images]
+        assert mean_kl(expected, decoded(session, tokens, blind)) > 100 * KL
+
+
+def test_tokens_of_an_image_that_do_not_see_each_other_are_seen(
+    bundle: SeeingBundle, rows: ImageRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, images = prompt([PREFILLED - 1 - len(rows) - 1], [rows], LENGTH)
+    with LiteRtImageSession.open(bundle.path) as session:
+        expected = decoded(session, tokens, images)
+        session.reset()
+        masks = session._masks
+        assert masks.blocks == (bundle.spec.tokens.blocks != "none")
+        monkeypatch.setattr(session, "_masks", AttentionMasks(masks.window))
+        found = decoded(session, tokens, images)
+    if bundle.spec.tokens.blocks == "none":
+        assert masks == CAUSAL
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert mean_kl(expected, found) > 100 * KL
+
+
+def test_text_alone_gives_what_the_checkpoint_says(bundle: SeeingBundle) -> None:
+    tokens = some_tokens(LENGTH)
+    with open_session(bundle.directory, bundle.artifact) as session:
+        session.prefill(tokens[:PREFILLED])
+        found = np.stack([session.decode(int(token)) for token in tokens[PREFILLED:]])
+    text = replace(bundle.checkpoint, components=replace(bundle.checkpoint.components, vision=None))
+    assert mean_kl(eager_logits(text, tokens)[PREFILLED:], found) < KL
+
+
+def test_what_is_read_back_is_the_checkpoint(bundle: SeeingBundle) -> None:
+    for component in ("text", "vision"):
+        stored = LOWERING.read_back(bundle.directory, bundle.artifact)
+        assert not differing_by_matrix(stored, bundle.checkpoint, component)
+
+
+def test_what_does_not_fit_is_refused(bundle: SeeingBundle, rows: ImageRows) -> None:
+    tokens = some_tokens(CONTEXT)
+    with open_image_session(bundle.opening) as session:
+        for images in ([PlacedImage(3, rows), PlacedImage(4, rows)], [PlacedImage(CONTEXT - 1, rows)]):
+            with pytest.raises(SessionError, match=r"overlaps|does not lie in"):
+                session.prefill_with_images(tokens, images)
+        with pytest.raises(SessionError, match="rows of an image are"):
+            session.prefill_with_images(tokens, [PlacedImage(3, rows[:, 1:])])
+        assert session.position == 0
+    with open_image_encoder(bundle.opening) as encoder:
+        image = picture(bundle.spec)
+        with pytest.raises(EncoderError, match="pixels are"):
+            encoder.rows(replace(image, pixels=image.pixels[..., 1:]))
+        with pytest.raises(EncoderError, match="soft tokens"):
+            encoder.rows(replace(image, soft_tokens=500))
