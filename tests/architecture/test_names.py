@@ -22,6 +22,8 @@ SAME_CONCEPT = {
     "embedders": "of a .litertlm: written by the lowering, run by the driver",
     "errors": "the error tree of a package that stands alone",
     "float_twin": "a lowering's float twin",
+    "image_encoder": "the `ImageEncoder` of a runtime",
+    "image_session": "the `ImageSession` of a runtime",
     "interface": "the protocol of a package whose neighbours satisfy it",
     "lowering": "the `Lowering` of a runtime",
     "memory": "what a process will take, and what it takes",

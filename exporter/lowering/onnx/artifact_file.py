@@ -129,6 +129,14 @@ class ArtifactFile:
         return LoweringError(self.path, plain_excerpt(what), "the file is damaged, export again")
 
 
+def operators_of(model: onnx.ModelProto) -> onnx.GraphProto:
+    """Where the operators are: in the graph, or in what it runs for each of its inputs' pictures."""
+    graph = model.graph
+    if len(graph.node) == 1 and graph.node[0].op_type == "Scan":
+        return next(attribute.g for attribute in graph.node[0].attribute if attribute.name == "body")
+    return graph
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """A node's attributes as Python values."""
     return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
