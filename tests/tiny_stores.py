@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from exporter.checkpoints.interface import CheckpointSource
 from exporter.quantization.methods.interface import Method
 from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -40,7 +41,7 @@ def everywhere(source: RandomSource, scheme: Scheme) -> dict[str, Scheme]:
 
 
 def begun(
-    directory: Path, source: RandomSource, schemes: Mapping[str, Scheme], method: Method = NEAREST
+    directory: Path, source: CheckpointSource, schemes: Mapping[str, Scheme], method: Method = NEAREST
 ) -> AbstractContextManager[StoreWriter]:
     """A store of one method, to be entered."""
     integers = (name for name, scheme in schemes.items() if isinstance(scheme, IntegerScheme))

@@ -11,6 +11,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from exporter.formats.artifact_bytes import artifact_bytes
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.resources import data_directory
 from runtimes.errors import BeyondAdapter
@@ -58,7 +59,7 @@ def _run(engine: Engine, order: PathOrder) -> PathAnswer:
 def _require_small(order: PathOrder) -> None:
     """Raise BeyondAdapter for a model a software adapter would take hours for."""
     graph = order.directory / order.artifact.path
-    size = sum(path.stat().st_size for path in graph.parent.glob(f"{graph.name}*"))
+    size = artifact_bytes(graph)
     if size > MOST_FOR_SOFTWARE:
         raise BeyondAdapter(
             f"{order.artifact.path}: {size / 1e6:.0f} MB are more than SwiftShader computes with in "

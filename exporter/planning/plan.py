@@ -156,6 +156,7 @@ def plan_as_made(components: Components, variant: Variant, held: Mapping[str, He
     decided = decide(text.spec, variant.recipe, held, families)
     plans: dict[ComponentName, ComponentPlan] = {"text": _plan(text, variant, families, decided)}
     _require_budget(components, variant.soft_tokens)
+    _require_room_for_an_image(variant)
     if (tower := components.vision) is not None:
         decided = decide_vision(tower.spec, variant.recipe, held, families)
         made = _plan(tower, variant, families, decided)
@@ -186,6 +187,16 @@ def _require_trained_for(spec: ModelSpec, context: int) -> None:
             f"--context {context}",
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
+        )
+
+
+def _require_room_for_an_image(variant: Variant) -> None:
+    """Raise PlanError for a context that an image with its two marks fills."""
+    if variant.soft_tokens is not None and variant.soft_tokens + 2 >= variant.context:
+        raise PlanError(
+            f"--context {variant.context}",
+            f"has no room for a word beside an image, which takes {variant.soft_tokens} tokens and two",
+            "choose a longer one, fewer --image-tokens where the model lets you, or --components text",
         )
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.formats.artifact_bytes import artifact_bytes
 from exporter.formats.family import Driver
 from exporter.planning.recipe import QualityLimit
 from exporter.reference.logits_file import LogitsFile
@@ -158,7 +158,7 @@ def _run(check: ArtifactCheck, driver: Driver, twins: Twins) -> _Ran:
             special = special_logits(session, check.special)
         answers = _answers(check, session)
         inner += _inner_non_finite(session)
-    size = _size(check.release.directory / check.artifact.path)
+    size = artifact_bytes(check.release.directory / check.artifact.path)
     executed = Executed(check.artifact, size, facts, pace, grown, inner, continuations)
     return _Ran(
         executed,
@@ -266,10 +266,3 @@ def _subject(facts: SessionFacts) -> str:
 
 def _inner_non_finite(session: Session) -> int:
     return sum(session.non_finite.values()) if isinstance(session, CountsNonFinite) else 0
-
-
-def _size(path: Path) -> int:
-    """Bytes of a directory's files, or of a file and those whose names begin with its own: ONNX keeps
-    its weights beside the graph."""
-    files = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.name}*")
-    return sum(each.stat().st_size for each in files if each.is_file())

@@ -33,8 +33,9 @@ class OnnxImageEncoder:
         sides = {value.name: value.shape for value in self._session.get_inputs()}
         try:
             patches, arithmetic = int(said[f"{METADATA}patches"]), said[f"{METADATA}arithmetic"]
-            whole = isinstance(sides[PIXELS][1], int)
-            pixels = tuple(sides[PIXELS]) if whole else (1, patches, sides[PIXELS][2])
+            # [images, 3, side, side], or [1, patches, numbers]
+            sides_of_one = sides[PIXELS][1:] if len(sides[PIXELS]) == 4 else (patches, sides[PIXELS][2])
+            pixels = (1, *sides_of_one)
         except (KeyError, ValueError) as error:
             raise ArtifactError(
                 f"{path}: says nothing of {error}; it was not written by gemma-export, export again"

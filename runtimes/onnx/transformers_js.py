@@ -36,8 +36,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 OLDEST_NODE = 20
 PIPELINE, DRIVER = "@huggingface/transformers", "puppeteer-core"
 
-# Names of operators that count positions (`exporter.lowering.onnx.web_attention`): whole numbers, which
-# ONNX Runtime computes on the processor everywhere.
+# Names of operators that count positions and find images (`exporter.lowering.onnx.graph_builder`): whole
+# numbers, which ONNX Runtime computes on the processor everywhere.
 LENGTHS = "lengths."
 
 

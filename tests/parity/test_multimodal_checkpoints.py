@@ -27,7 +27,13 @@ from exporter.models.published import published_spec
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
 from tests.reference import transformers_logits
-from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b, write_tiny_tokenizer
+from tests.tiny import (
+    name_unused,
+    tiny_gemma3,
+    tiny_gemma4_12b,
+    tiny_gemma4_e2b,
+    write_tiny_tokenizer,
+)
 from tests.tiny_towers import BEGIN, END, SOFT
 from tests.unit.exporter.checkpoints.published_configs import PUBLISHED
 
@@ -68,6 +74,11 @@ def gemma4_unified() -> Any:
     return Gemma4UnifiedForConditionalGeneration(config)
 
 
+def write_tokenizer(directory: Path) -> None:
+    write_tiny_tokenizer(directory)
+    name_unused(directory, {SOFT: "<image>", BEGIN: "<begin_of_image>", END: "<end_of_image>"})
+
+
 def by_save_pretrained(model: Any, directory: Path) -> None:
     model.save_pretrained(directory)
 
@@ -98,7 +109,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 def source(request: pytest.FixtureRequest, model: Any, tmp_path: Path) -> HuggingFaceSource:
     save: Callable[[Any, Path], None] = request.param
     save(model, tmp_path)
-    write_tiny_tokenizer(tmp_path)
+    write_tokenizer(tmp_path)
     return HuggingFaceSource.open(tmp_path)
 
 
@@ -161,7 +172,7 @@ def test_an_adapter_of_the_whole_model_is_merged_into_the_text_model(
 
     whole = make().eval()
     whole.save_pretrained(tmp_path / "base")
-    write_tiny_tokenizer(tmp_path / "base")
+    write_tokenizer(tmp_path / "base")
     adapted = get_peft_model(whole, LoraConfig(r=4, target_modules=r".*language_model.*\.q_proj"))
     for name, parameter in adapted.named_parameters():
         if "lora_" in name:
@@ -171,6 +182,9 @@ def test_an_adapter_of_the_whole_model_is_merged_into_the_text_model(
     merged: Any = adapted.merge_and_unload()
     merged_state = merged.model.language_model.state_dict()
     assert len(source.rewritten) == len(source.components["text"].spec.layers)
+    tower = source.components["vision"].weights[0]
+    assert source.tensors[tower.name].shape == tower.shape
+    np.testing.assert_array_equal(source.rows(tower.name, 0, 2), source.base.rows(tower.name, 0, 2))
     for name in source.rewritten:
         theirs = merged_state[name.removeprefix("model.")].detach().numpy()
         ours = source.rows(name, 0, len(theirs))

@@ -1,7 +1,7 @@
 """onnxruntime-genai, the engine users run, answering about a PNG, against transformers on its own pixels.
 
-Matrix: tiny Gemma 3 (448 pixels, 256 soft tokens: fewer genai does not know) and Gemma 4 E2B; one picture,
-and of Gemma 4 two. Not asserted: that genai's pixels are transformers' (they are, but for resizing Gemma 4
+Matrix: tiny Gemma 3 (448 pixels, 256 soft tokens: fewer genai does not know) and Gemma 4 E2B; one picture
+and two. Not asserted: that genai's pixels are transformers' (they are, but for resizing Gemma 4
 pictures), Gemma 4 12B, whose squares its processor does not make.
 """
 
@@ -48,7 +48,7 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     quieten(checkpoint / "model.safetensors")
     name_unused(checkpoint, WORDS)
     return seeing_release(
-        directory, kind, context=320, prefill_chunk=64, tokenizer=checkpoint, prefill_logits="last"
+        directory, kind, context=640, prefill_chunk=64, tokenizer=checkpoint, prefill_logits="last"
     )
 
 
@@ -129,8 +129,6 @@ def test_genai_answers_about_a_picture_what_transformers_does(
 
 
 def test_genai_answers_about_two_pictures(release: SeeingRelease, tmp_path: Path) -> None:
-    if release.kind == "Gemma 3":
-        pytest.skip("its tower takes one picture a call")
     marker = MARKERS[release.kind]
     prompt = f"<what><is>{marker}<then>{marker}<that>"
     found = answered(release.directory / "onnx", prompt, [drawn(tmp_path)] * 2)

@@ -129,6 +129,14 @@ class ArtifactFile:
         return LoweringError(self.path, plain_excerpt(what), "the file is damaged, export again")
 
 
+def operators_of(model: onnx.ModelProto) -> onnx.GraphProto:
+    """Where the operators are: in the graph, or in what it runs for each of its inputs' pictures."""
+    for node in model.graph.node:
+        if node.op_type in ("Scan", "Loop"):
+            return next(attribute.g for attribute in node.attribute if attribute.name == "body")
+    return model.graph
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """A node's attributes as Python values."""
     return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from exporter.lowering.onnx.attention_operators import AttentionInputs
 from exporter.lowering.onnx.dialect import OnnxDialect, OnnxLookup
-from exporter.lowering.onnx.graph_builder import SOFT_TOKENS, TOKENS, TOTAL, GraphBuilder
+from exporter.lowering.onnx.graph_builder import LENGTHS, SOFT_TOKENS, TOKENS, TOTAL, GraphBuilder
 from exporter.lowering.onnx.image_blocks import ImageBlocks
 from exporter.lowering.onnx.marks import INT64, with_mark, without_mark
 from exporter.lowering.onnx.matrix_operators import MatrixOperators
@@ -50,8 +50,7 @@ def trace_embedding(order: GraphOrder, images: ImageTokens, merging: Merging) ->
     with GraphBuilder() as graph:
         tokens = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
         lookup = OnnxLookup(spec, MatrixOperators(order.matrices, order.integers, graph))
-        soft = graph.constant(np.array(images.soft, np.int64))
-        hits = graph.op("Equal", (tokens, soft), tokens.shape, dtype=torch.bool)
+        hits = _hits(graph, tokens, images)
         rows = embed(spec, lookup, tokens)
         if merging == "in the graph":
             # onnxruntime-genai gives rows of Gemma 3 image by image, and none of a text in a list.
@@ -62,7 +61,7 @@ def trace_embedding(order: GraphOrder, images: ImageTokens, merging: Merging) ->
         graph.output(rows, EMBEDDED, (1, TOKENS, rows.shape[2]))
         if (ple := spec.per_layer_embedding) is not None:
             pad = graph.constant(np.array(PAD_TOKEN, np.int64))
-            said = graph.op("Where", (hits, pad, tokens), tokens.shape, dtype=torch.int64)
+            said = _whole(graph, "Where", (hits, pad, tokens), tokens.shape)
             width = per_layer_width(spec, ple)
             found = embed_per_layer(spec, ple, lookup, said).reshape(1, tokens.shape[1], width)
             graph.output(found, PER_LAYER, (1, TOKENS, width))
@@ -82,9 +81,7 @@ def trace_embedded_decoder(order: GraphOrder, images: ImageTokens, merging: Merg
             embedded, marks = without_mark(graph, embedded)
         elif sees_ahead:
             ids = graph.input(INPUT_IDS, torch.int64, (1, TOKENS))
-            soft = graph.constant(np.array(images.soft, np.int64))
-            hits = graph.op("Equal", (ids, soft), ids.shape, dtype=torch.bool)
-            marks = _whole(graph, "Cast", (hits,), ids.shape, {"to": INT64})
+            marks = _whole(graph, "Cast", (_hits(graph, ids, images),), ids.shape, {"to": INT64})
         mask = graph.input("attention_mask", torch.int64, (1, TOTAL))
         pasts = cache_inputs(graph, spec)
         blocks = None if marks is None else ImageBlocks(graph, marks, mask, images.blocks)
@@ -122,6 +119,12 @@ def _with_images(graph: GraphBuilder, rows: Tensor, hits: Tensor, features: Tens
     return graph.op("ScatterND", (rows, places, flat), rows.shape)
 
 
+def _hits(graph: GraphBuilder, ids: Tensor, images: ImageTokens) -> Tensor:
+    """Where ids stand for rows of images."""
+    soft, name = graph.constant(np.array(images.soft, np.int64)), f"{LENGTHS}images.hits"
+    return graph.op("Equal", (ids, soft), ids.shape, name=name, dtype=torch.bool)
+
+
 def _whole(
     graph: GraphBuilder,
     kind: str,
@@ -129,4 +132,5 @@ def _whole(
     shape: Sequence[int],
     attributes: dict[str, int] | None = None,
 ) -> Tensor:
-    return graph.op(kind, operands, shape, attributes, dtype=torch.int64)
+    name = f"{LENGTHS}images.{kind}"
+    return graph.op(kind, operands, shape, attributes, name=name, dtype=torch.int64)

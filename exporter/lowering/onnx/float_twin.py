@@ -31,6 +31,7 @@ from exporter.lowering.onnx.artifact_file import (
     ArtifactFile,
     attributes,
     consumers_of,
+    operators_of,
     producer_of,
     set_attribute,
 )
@@ -86,7 +87,8 @@ def link_data(file: ArtifactFile, directory: Path) -> None:
 def in_float(file: ArtifactFile) -> None:
     """Have every integer matmul compute in fp32."""
     nodes: list[onnx.NodeProto] = []
-    for node in file.model.graph.node:
+    graph = operators_of(file.model)
+    for node in graph.node:
         if node.op_type in plain_matmuls.INTEGER_MATMULS:
             # (5)
             if node.op_type == "MatMulNBits":
@@ -95,8 +97,8 @@ def in_float(file: ArtifactFile) -> None:
             nodes += _in_slices(file, node)
         else:
             nodes.append(node)
-    del file.model.graph.node[:]
-    file.model.graph.node.extend(nodes)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _body(model: onnx.ModelProto, hidden: str, width: int) -> onnx.ModelProto:
@@ -144,7 +146,7 @@ def _part(
     nodes = [node for node in model.graph.node if without not in node.output]
     del graph.node[:]
     graph.node.extend(nodes)
-    _drop_unused(part)
+    _drop_unused(part.graph)
     return part
 
 
@@ -162,27 +164,28 @@ def _is_external(file: ArtifactFile, name: str) -> bool:
 
 def join_parts(model: onnx.ModelProto) -> None:
     """Undo the split of activations: cat(coarse, x - coarse) -> matmul -> sum becomes x -> matmul."""
-    producers = {output: node for node in model.graph.node for output in node.output}
-    sums = {node.input[0]: node for node in model.graph.node if node.op_type == "ReduceSum"}
-    for node in model.graph.node:
+    graph = operators_of(model)
+    producers = {output: node for node in graph.node for output in node.output}
+    sums = {node.input[0]: node for node in graph.node if node.op_type == "ReduceSum"}
+    for node in graph.node:
         parts = producers.get(node.input[0]) if node.op_type == "MatMulNBits" else None
         if parts is not None and parts.op_type == "Concat":
             rest, total = producers[parts.input[1]], sums[node.output[0]]
             node.input[0] = rest.input[0]
             node.output[0], total.output[0] = total.output[0], f"{total.output[0]}.unused"
-    _drop_unused(model)
+    _drop_unused(graph)
 
 
-def _drop_unused(model: onnx.ModelProto) -> None:
+def _drop_unused(graph: onnx.GraphProto) -> None:
     """Remove nodes none of whose results are read: ONNX Runtime would compute them."""
-    wanted = {output.name for output in model.graph.output}
+    wanted = {output.name for output in graph.output}
     kept: list[onnx.NodeProto] = []
-    for node in reversed(model.graph.node):  # in topological order, so readers come first here
+    for node in reversed(graph.node):  # in topological order, so readers come first here
         if wanted.intersection(node.output):
             wanted.update(node.input)
             kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _in_slices(file: ArtifactFile, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

@@ -28,6 +28,10 @@ OPSETS = {"": 23, CONTRIB: 1}  # 23: the first with RMSNormalization
 IR_VERSION = 11  # of onnx 1.18, which brought opset 23
 TOKENS, PAST, TOTAL = "sequence_length", "past_sequence_length", "total_sequence_length"
 PATCHES, SOFT_TOKENS, FRAMES = "num_patches", "num_soft_tokens", "num_frames"
+IMAGES = "num_images"
+# Begins names of operators on whole numbers that count positions or find images, which a browser's runtime
+# computes on the processor whatever it computes the rest on.
+LENGTHS = "lengths."
 EXAMPLE = {  # primes
     TOKENS: 1_000_003,
     PAST: 1_000_033,
@@ -82,6 +86,10 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
                     names[i] = name if used == old else used
         self._named[id(value)] = name, value
         self.outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[value.dtype], sides))
+
+    def inner(self, name: str, dtype: torch.dtype, sides: Sides) -> Tensor:
+        """A value that whoever wraps the graph gives (`picture_loop`)."""
+        return self._value(name, [EXAMPLE[s] if isinstance(s, str) else s for s in sides], dtype)
 
     def weight(self, tensor: DataTensor) -> Tensor:
         """A tensor of the data file, as an initializer."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exporter.lowering.onnx.graph_builder import GraphBuilder
+from exporter.lowering.onnx.graph_builder import LENGTHS, GraphBuilder
 
 INT64 = 7  # of onnx.TensorProto
 
@@ -29,4 +29,5 @@ def without_mark(graph: GraphBuilder, rows: Tensor) -> tuple[Tensor, Tensor]:
     plain, mark = graph.ops("Split", (rows, sizes), [(1, tokens, width), (1, tokens, 1)], {"axis": 2})
     axes = graph.constant(np.array([2], np.int64))
     flat = graph.op("Squeeze", (mark, axes), (1, tokens))
-    return plain, graph.op("Cast", (flat,), (1, tokens), {"to": INT64}, dtype=torch.int64)
+    name = f"{LENGTHS}images.marks"
+    return plain, graph.op("Cast", (flat,), (1, tokens), {"to": INT64}, name=name, dtype=torch.int64)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from exporter.errors import LoweringError
 from exporter.lowering.interface import StoredRows
 from exporter.lowering.onnx import web_operators
-from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes
+from exporter.lowering.onnx.artifact_file import ArtifactFile, attributes, operators_of
 from exporter.schemes import SCHEMES, IntegerScheme
 from runtimes.excerpt import plain_excerpt
 
@@ -135,7 +135,7 @@ def contradictions_named(path: Path) -> Iterator[None]:
 def _matrices(file: ArtifactFile) -> Iterator[StoredRows]:
     seen: set[tuple[object, ...]] = set()
     # A table that is multiplied with too is read there: the matmul has zero points of its own.
-    for node in sorted(file.model.graph.node, key=_takes_zeros_off):
+    for node in sorted(operators_of(file.model).node, key=_takes_zeros_off):
         operand = IntegerOperand.of(node)
         if operand is None:
             for name in node.input:

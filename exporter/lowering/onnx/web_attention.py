@@ -22,13 +22,12 @@ from onnx import parser
 from torch import Tensor
 
 from exporter.lowering.onnx.attention_operators import AttentionInputs, rope_label, rope_tables
-from exporter.lowering.onnx.graph_builder import EXAMPLE, OPSETS, TOTAL
+from exporter.lowering.onnx.graph_builder import EXAMPLE, LENGTHS, OPSETS, TOTAL
 from exporter.models.text.spec import LayerSpec
 
 DOMAIN = "gemma_export"
 ATTEND, SEE = "AttendOverCache", "SeenPositions"
 FAR = 1e30  # times a context's length it is still an fp32 number
-LENGTHS = "lengths."  # names of the operators that count positions, which run on a processor everywhere
 
 _HEADER = f'<opset_import: ["" : {OPSETS[""]}], domain: "{DOMAIN}">'
 _ROTATE = f"""{_HEADER}

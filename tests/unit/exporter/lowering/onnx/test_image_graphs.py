@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.lowering.onnx.artifact_file import ArtifactFile
+from exporter.lowering.onnx.artifact_file import ArtifactFile, operators_of
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.quantization.store.checkpoint import IntegerMatrix
 from runtimes.errors import EncoderError, SessionError
@@ -78,7 +78,7 @@ def test_rows_that_no_block_divides_are_filled_up(release: SeeingRelease) -> Non
     model = onnx.load(str(release.directory / release.encoder.path), load_external_data=False)
     shapes = {each.name: list(each.dims) for each in model.graph.initializer}
     widths = {}
-    for node in model.graph.node:
+    for node in operators_of(model).node:
         if node.op_type == "MatMulNBits":
             given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
             blocks = shapes[node.input[1]][1]

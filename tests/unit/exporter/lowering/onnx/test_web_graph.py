@@ -14,9 +14,9 @@ import onnx
 import pytest
 
 from exporter.errors import LoweringError
+from exporter.lowering.onnx.graph_builder import LENGTHS
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.lowering.onnx.read_back import read_back
-from exporter.lowering.onnx.web_attention import LENGTHS
 from exporter.quantization.store.checkpoint import IntegerMatrix
 from exporter.schemes import (
     FP16,

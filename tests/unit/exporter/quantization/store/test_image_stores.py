@@ -11,13 +11,18 @@ import torch
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.errors import QuantizedCheckpointError
+from exporter.models.components import TEXT_ALONE
 from exporter.models.text.spec import Role
 from exporter.models.vision.eager import EagerVision
 from exporter.models.vision.tower import image_rows
+from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredVision, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME
 from exporter.quantization.store.transformers_view import load_model
+from exporter.schemes import INT8_CHANNEL
+from tests.fakes import silent
 from tests.tiny_image_stores import KINDS, tiny_image_store
+from tests.tiny_stores import begun, files, written_so_far
 from tests.tiny_towers import TINY_TOWERS, random_picture
 
 
@@ -94,3 +99,28 @@ def _tensors(vision: StoredVision) -> dict[str, torch.Tensor]:
         name: torch.from_numpy(each.values(0, each.shape[0])) for name, each in vision.matrices.items()
     }
     return matrices | {name: torch.from_numpy(each.copy()) for name, each in vision.vectors.items()}
+
+
+def test_a_store_of_text_alone_knows_nothing_of_towers(place: Path) -> None:
+    source = HuggingFaceSource.open(place / "checkpoint", TEXT_ALONE)
+    matrices = [weight.name for weight in source.components["text"].weights if weight.is_matrix]
+    store = write_quantized(source, dict.fromkeys(matrices, INT8_CHANNEL), place / "text", silent)
+    assert "vision" not in store.record
+    assert store.components.vision is None
+    seeing = {path.name: path.read_bytes() for path in (place / "store-int8-channel").glob("*.safetensors")}
+    text = {path.name: path.read_bytes() for path in store.directory.glob("*.safetensors")}
+    assert text.items() <= seeing.items(), "a tower changes no byte of the text"
+
+
+def test_a_killed_store_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    whole = tiny_image_store(tmp_path, "Gemma 3")
+    source = HuggingFaceSource.open(tmp_path / "checkpoint")
+    schemes = {name: each.scheme for name, each in whole.matrices.items()}
+    tower = [name for name in schemes if name.startswith("vision_tower.")]
+    with begun(tmp_path / "again", source, schemes) as store:
+        written_so_far(store, 3, tower)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "again").glob("vision*")}
+    assert len(kept) == 3
+    write_quantized(source, schemes, tmp_path / "again", silent)
+    assert files(tmp_path / "again") == files(whole.directory)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "written twice"

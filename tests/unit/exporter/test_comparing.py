@@ -1,0 +1,50 @@
+"""What may be compared beside what: stores of a checkpoint's text, and of its text and tower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from exporter import comparing
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
+from exporter.comparing import CompareOrder, compare
+from exporter.errors import UsageError
+from exporter.models.components import TEXT_ALONE
+from exporter.quantization.quantize import write_quantized
+from exporter.schemes import INT8_CHANNEL
+from tests.fakes import silent
+from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
+
+
+class AllOfOne(Exception):
+    """What was given was found to be of one checkpoint."""
+
+
+@pytest.fixture(autouse=True)
+def no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*_: object) -> NoReturn:
+        raise AllOfOne
+
+    monkeypatch.setattr(comparing, "read_domains", found)
+
+
+def text_alone(checkpoint: Path, directory: Path) -> Path:
+    source = HuggingFaceSource.open(checkpoint, TEXT_ALONE)
+    matrices = [weight.name for weight in source.components["text"].weights if weight.is_matrix]
+    return write_quantized(source, dict.fromkeys(matrices, INT8_CHANNEL), directory, silent).directory
+
+
+def test_text_and_tower_are_compared_beside_text_alone(tmp_path: Path) -> None:
+    seeing = tiny_image_store(tmp_path, "Gemma 3").directory
+    text = text_alone(tmp_path / "checkpoint", tmp_path / "text")
+    with pytest.raises(AllOfOne):
+        compare(CompareOrder((seeing, text), str(tmp_path / "checkpoint")), silent)
+
+
+def test_a_store_of_another_checkpoint_that_sees_is_refused(tmp_path: Path) -> None:
+    seeing = tiny_image_store(tmp_path, "Gemma 3").directory
+    other = write_tiny_multimodal(tmp_path / "other", "Gemma 4 E2B")
+    with pytest.raises(UsageError, match="was not made from"):
+        compare(CompareOrder((seeing,), str(other)), silent)
