@@ -34,11 +34,13 @@ IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {
     "litertlm": litert.open_image_encoder,
     "onnx": onnx.open_image_encoder,
     "onnx-web": onnx.open_image_encoder,
+    "coreml": mil.open_image_encoder,
 }
 IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {
     "litertlm": litert.open_image_session,
     "onnx": onnx.open_image_session,
     "onnx-web": onnx.open_image_session,
+    "coreml": mil.open_image_session,
 }
 """By format; one that is not here takes no images."""
 

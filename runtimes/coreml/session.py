@@ -21,6 +21,7 @@ from runtimes.manifest import Artifact
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
+RUNTIME = "Core ML"
 TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
 
 
@@ -48,25 +49,8 @@ class CoreMlSession:
         Raises RuntimeUnavailable off macOS or without coremltools, ArtifactError where Core ML does
         not load the package.
         """
-        coremltools = _coremltools()
-        try:
-            model = coremltools.models.MLModel(
-                str(path), compute_units=coremltools.ComputeUnit[compute_units]
-            )
-        except Exception as error:  # Core ML's errors come as plain RuntimeError or Exception
-            raise ArtifactError(
-                f"{path}: Core ML does not load it ({plain_excerpt(error)}); export again"
-            ) from error
-        facts = SessionFacts(
-            runtime="Core ML",
-            version=f"coremltools {coremltools.__version__}",
-            arithmetic=f"as Core ML places it on {compute_units}",
-            vocab_size=artifact.vocab_size,
-            context=artifact.context,
-            prefill_chunk=artifact.prefill_chunk,
-            prefill_logits=artifact.prefill_logits,
-        )
-        return cls(model, facts)
+        model = load_package(path, compute_units)
+        return cls(model, promised_facts(artifact, compute_units))
 
     @property
     def facts(self) -> SessionFacts:
@@ -122,16 +106,63 @@ class CoreMlSession:
             MASK: np.zeros((1, 1, len(ids), end), np.float16),
         }
         outputs = model.predict(inputs, state=self._state)
-        logits = np.asarray(outputs[LOGITS]) if LOGITS in outputs else np.empty(0)
-        wanted = (1, 1 if self._facts.prefill_logits == "last" else len(ids), self._facts.vocab_size)
-        if logits.shape != wanted:
-            raise ArtifactError(
-                f"Core ML returned {LOGITS} of shape {logits.shape} where the manifest promises "
-                f"{wanted}; the package and the manifest are not of one release"
-            )
+        rows = logits_of(outputs, len(ids), self._facts)
         self._position = end
-        rows: Logits = logits[0].astype(np.float32)
         return rows
+
+
+def logits_of(outputs: Mapping[str, Any], tokens: int, facts: SessionFacts) -> Logits:
+    """[positions, vocab] of what a prediction of so many tokens returned. Raises ArtifactError where they
+    are of another shape than the facts say."""
+    logits = np.asarray(outputs[LOGITS]) if LOGITS in outputs else np.empty(0)
+    wanted = (1, 1 if facts.prefill_logits == "last" else tokens, facts.vocab_size)
+    if logits.shape != wanted:
+        raise ArtifactError(
+            f"Core ML returned {LOGITS} of shape {logits.shape} where the manifest promises "
+            f"{wanted}; the package and the manifest are not of one release"
+        )
+    rows: Logits = logits[0].astype(np.float32)
+    return rows
+
+
+def load_package(path: Path, compute_units: ComputeUnits, function: str | None = None) -> Any:
+    """coremltools' `MLModel` of a package, of one of its functions where one is named.
+
+    Raises RuntimeUnavailable off macOS or without coremltools, ArtifactError where Core ML does not load
+    it.
+    """
+    coremltools = _coremltools()
+    named = {} if function is None else {"function_name": function}
+    try:
+        return coremltools.models.MLModel(
+            str(path), compute_units=coremltools.ComputeUnit[compute_units], **named
+        )
+    except Exception as error:  # Core ML's errors come as plain RuntimeError or Exception
+        raise ArtifactError(
+            f"{path}: Core ML does not load it ({plain_excerpt(error)}); export again"
+        ) from error
+
+
+def promised_facts(artifact: Artifact, compute_units: ComputeUnits) -> SessionFacts:
+    return SessionFacts(
+        runtime=RUNTIME,
+        version=coremltools_version(),
+        arithmetic=placed_on(compute_units),
+        vocab_size=artifact.vocab_size,
+        context=artifact.context,
+        prefill_chunk=artifact.prefill_chunk,
+        prefill_logits=artifact.prefill_logits,
+    )
+
+
+def coremltools_version() -> str:
+    """Of the installed coremltools. Raises RuntimeUnavailable as `load_package`."""
+    return f"coremltools {_coremltools().__version__}"
+
+
+def placed_on(compute_units: ComputeUnits) -> str:
+    """How facts call the arithmetic."""
+    return f"as Core ML places it on {compute_units}"
 
 
 def _coremltools() -> Any:

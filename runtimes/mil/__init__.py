@@ -6,7 +6,9 @@ speed on a device, placement on the Neural Engine, or whether Core ML itself loa
 
 from __future__ import annotations
 
-from runtimes.opening import Opening
+from runtimes.images.prepared import ImageEncoder
+from runtimes.images.session import ImageSession
+from runtimes.opening import ImageOpening, Opening
 from runtimes.session import Session
 
 
@@ -16,4 +18,22 @@ def open_artifact(asked: Opening) -> Session:
 
     return MilSession.open(
         asked.path, arithmetic=asked.mil_arithmetic, prefill_chunk=asked.artifact.prefill_chunk
+    )
+
+
+def open_image_encoder(asked: ImageOpening) -> ImageEncoder:
+    """An image tower's package, as `MilImageEncoder.open` does."""
+    from runtimes.mil.image_encoder import MilImageEncoder
+
+    return MilImageEncoder.open(asked.release / asked.encoder.path, asked.mil_arithmetic)
+
+
+def open_image_session(asked: ImageOpening) -> ImageSession:
+    """The functions of a decoder's package that take images, as `MilImageSession.open` does."""
+    from runtimes.mil.image_session import MilImageSession
+
+    return MilImageSession.open(
+        asked.release / asked.encoder.decoder,
+        asked.mil_arithmetic,
+        prefill_chunk=asked.artifact.prefill_chunk,
     )

@@ -18,7 +18,7 @@ from runtimes.mil.arithmetic import ArithmeticName, HalfRounding
 from runtimes.mil.blobs import BlobFiles
 from runtimes.mil.constants import Constants
 from runtimes.mil.messages import Named
-from runtimes.mil.package import read_package
+from runtimes.mil.package import Package, read_package
 from runtimes.mil.program import Program, build_program
 from runtimes.mil.steps import Compute, ReadState, WriteState
 from runtimes.mil.tensor_types import FLOATING, MEMORY_DTYPE, Array, DataType
@@ -55,10 +55,28 @@ class Execution:
 
         Raises ArtifactError where its files are damaged or it asks for what is not implemented.
         """
-        package = read_package(path)
+        return cls.of(
+            read_package(path),
+            arithmetic,
+            function=function,
+            weight_cache_bytes=weight_cache_bytes,
+            watched=watched,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        package: Package,
+        arithmetic: ArithmeticName,
+        *,
+        function: str | None = None,
+        weight_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        watched: Sequence[str] = (),
+    ) -> Self:
+        """`open` of a package that is read already, for who opens several functions of one."""
         files = BlobFiles(package.directory)
         rounding = HalfRounding() if arithmetic == "fp16" else None
-        constants = Constants(str(path), files, WeightMemory(weight_cache_bytes), rounding)
+        constants = Constants(str(package.path), files, WeightMemory(weight_cache_bytes), rounding)
         return cls(build_program(package, function, constants, watched), files, rounding)
 
     def reset(self) -> None:

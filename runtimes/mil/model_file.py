@@ -7,6 +7,7 @@ Field numbers: mlmodel/format/{Model,FeatureTypes}.proto of Apple's coremltools.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtimes.mil.messages import ProgramFunction, read_functions
@@ -37,25 +38,27 @@ class Interface:
 
 @dataclass(frozen=True)
 class ModelMessage:
-    """interfaces: by function name; the name "" stands for a model that does not name functions."""
+    """interfaces: by function name; the name "" stands for a model that does not name functions. facts:
+    what whoever made the model says of it, by name."""
 
     specification_version: int
     interfaces: dict[str, Interface]
     default_function: str
     functions: dict[str, ProgramFunction]
+    facts: dict[str, str]
 
 
 def read_model(data: memoryview) -> ModelMessage:
     """Parse `model.mlmodel`. Raises WireError saying which message and field is not understood."""
     version, program = 0, None
     interfaces: dict[str, Interface] = {}
-    default = ""
+    default, facts = "", dict[str, str]()
     for field in fields(data, "Model"):
         match field.number:
             case 1:
                 version = field.signed()
             case 2:
-                interfaces, default = _description(field.submessage())
+                interfaces, default, facts = _description(field.submessage())
             case 10:
                 if field.flag():
                     raise WireError("Model: an updatable model is not a released artifact")
@@ -65,13 +68,13 @@ def read_model(data: memoryview) -> ModelMessage:
                 raise field.unknown()
     if program is None:
         raise WireError("Model: not an ML Program")
-    return ModelMessage(version, interfaces, default, program)
+    return ModelMessage(version, interfaces, default, program, facts)
 
 
-def _description(data: memoryview) -> tuple[dict[str, Interface], str]:
+def _description(data: memoryview) -> tuple[dict[str, Interface], str, dict[str, str]]:
     top: dict[int, list[Feature]] = {1: [], 10: [], 13: []}
     named: dict[str, Interface] = {}
-    default = ""
+    default, facts = "", dict[str, str]()
     for field in fields(data, "ModelDescription"):
         match field.number:
             case 1 | 10 | 13:
@@ -81,11 +84,34 @@ def _description(data: memoryview) -> tuple[dict[str, Interface], str]:
                 named[name] = interface
             case 21:
                 default = field.text()
-            case 11 | 12 | 100:  # names of predicted classes, metadata: nothing that is computed
+            case 100:
+                facts.update(_facts(field.submessage()))
+            case 11 | 12:  # names of predicted classes
                 continue
             case _:
                 raise field.unknown()
-    return named or {"": Interface(*(tuple(top[n]) for n in (1, 10, 13)))}, default
+    return named or {"": Interface(*(tuple(top[n]) for n in (1, 10, 13)))}, default, facts
+
+
+def _facts(data: memoryview) -> Iterator[tuple[str, str]]:
+    """What is said by name; of what is said in words nothing is computed."""
+    for field in fields(data, "Metadata"):
+        match field.number:
+            case 1 | 2 | 3 | 4:
+                continue
+            case 100:
+                yield _fact(field.submessage())
+            case _:
+                raise field.unknown()
+
+
+def _fact(data: memoryview) -> tuple[str, str]:
+    parts = {1: "", 2: ""}
+    for field in fields(data, "Metadata.userDefined"):
+        if field.number not in parts:
+            raise field.unknown()
+        parts[field.number] = field.text()
+    return parts[1], parts[2]
 
 
 def _function_description(data: memoryview) -> tuple[str, Interface]:

@@ -55,7 +55,9 @@ class MilSession:
         execution = Execution.open(
             path, arithmetic, function=function, weight_cache_bytes=weight_cache_bytes
         )
-        return cls(execution, _facts(execution.program, arithmetic, prefill_chunk))
+        if execution.program.inputs.keys() != {TOKENS, MASK}:
+            raise _not_a_language_model(execution.program, f"{TOKENS}, {MASK}")
+        return cls(execution, decoder_facts(execution.program, arithmetic, prefill_chunk, TOKENS))
 
     @property
     def facts(self) -> SessionFacts:
@@ -120,22 +122,22 @@ class MilSession:
         return logits
 
 
-def _facts(program: Program, arithmetic: ArithmeticName, prefill_chunk: int) -> SessionFacts:
-    if program.inputs.keys() != {TOKENS, MASK} or program.outputs.keys() != {LOGITS}:
-        raise ArtifactError(
-            f"{program.source}: inputs {sorted(program.inputs)} and outputs "
-            f"{sorted(program.outputs)} are not those of a language model; expected "
-            f"{TOKENS}, {MASK} → {LOGITS}"
-        )
+def decoder_facts(
+    program: Program, arithmetic: ArithmeticName, prefill_chunk: int, entry: str
+) -> SessionFacts:
+    """Facts of a decoder, `entry` being the input that has an entry for each token. Raises ArtifactError
+    where it is not one, SessionError for a chunk of nothing."""
+    if program.outputs.keys() != {LOGITS}:
+        raise _not_a_language_model(program, f"{entry}, {MASK}")
     logits = program.outputs[LOGITS].shape
     if len(logits) != 3 or logits[-1] is None:
         raise ArtifactError(f"{program.source}: {LOGITS} is {program.outputs[LOGITS]}, no vocabulary")
     positions: PrefillLogits = "last" if logits[1] == 1 else "all"
-    most_tokens = _upper_bound(program, TOKENS, 1)
+    most_tokens = _upper_bound(program, entry, 1)
     context = _upper_bound(program, MASK, 3)
     if most_tokens is None or context is None:
         raise ArtifactError(
-            f"{program.source}: the package does not bound {TOKENS} and {MASK}; export again with ranges"
+            f"{program.source}: the package does not bound {entry} and {MASK}; export again with ranges"
         )
     if prefill_chunk < 1:
         raise SessionError(f"a prefill chunk of {prefill_chunk} tokens; pass 1 or more")
@@ -147,6 +149,14 @@ def _facts(program: Program, arithmetic: ArithmeticName, prefill_chunk: int) -> 
         context=context,
         prefill_chunk=min(prefill_chunk, most_tokens),
         prefill_logits=positions,
+    )
+
+
+def _not_a_language_model(program: Program, inputs: str) -> ArtifactError:
+    return ArtifactError(
+        f"{program.source}: inputs {sorted(program.inputs)} and outputs "
+        f"{sorted(program.outputs)} are not those of a language model; expected "
+        f"{inputs} → {LOGITS}"
     )
 
 

@@ -22,6 +22,8 @@ SAME_CONCEPT = {
     "embedders": "of a .litertlm: written by the lowering, run by the driver",
     "errors": "the error tree of a package that stands alone",
     "float_twin": "a lowering's float twin",
+    "image_encoder": "the `ImageEncoder` of a runtime",
+    "image_session": "the `ImageSession` of a runtime",
     "interface": "the protocol of a package whose neighbours satisfy it",
     "lowering": "the `Lowering` of a runtime",
     "memory": "what a process will take, and what it takes",
@@ -33,6 +35,7 @@ SAME_CONCEPT = {
     "source": "the `CheckpointSource` of a format",
     "spec": "every number of a component",
     "table": "the explicit table of a package",
+    "vision_dialect": "a lowering's way to write what image towers call",
 }
 
 # Functions of which every room of a kind has one, and which table calls them.

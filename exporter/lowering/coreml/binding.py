@@ -1,4 +1,4 @@
-"""Putting the checkpoint's weights where the converted program has inputs.
+"""Putting the checkpoint's weights where converted programs have inputs.
 
     (1) drop the matrices from the function's inputs and from the model's description
     (2) prepend a constant of the same name for each: `const` for fp16 values,
@@ -6,14 +6,18 @@
     (3) rewrite every matmul with such a matrix to `linear`
     (4) lay out the payloads: the program's own small constants, then the matrices in graph order
 
-Nothing is read here: payloads are laid out and read when the weight file is written. A tied embedding
-is one constant that a gather and a linear share. Not about how the graph came to be (`conversion`).
+More functions of the same weights refer to what the first one laid out: each matrix is in the file once,
+and so is a small constant that both have. Of matrices nothing is read here: payloads are laid out and read
+when the weight file is written. A tied embedding is one constant that a gather and a linear share. Not
+about how the graphs came to be (`traced_program`) or how functions make one model (`functions`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +34,45 @@ from exporter.lowering.coreml.blob_file import (
     file_pieces,
     one_piece,
 )
-from exporter.lowering.coreml.conversion import ConvertedProgram, slot_name, weight_name
+from exporter.lowering.coreml.traced_program import ConvertedProgram, slot_name, weight_name
 from exporter.quantization.store.checkpoint import FloatMatrix, IntegerMatrix, Matrix, row_chunks
 from exporter.quantization.store.packing import as_twos_complement, pack
 
 WEIGHT_FILE = "@model_path/weights/weight.bin"
 MAIN = "main"
+USES = {("linear", "weight"), ("gather", "x"), ("add", "y")}  # of a matrix; a table is added whole
 OFFSET_ROWS = 1 << 15  # even: such rows of 4-bit numbers fill whole bytes
 
 
-def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobWriter:
-    """Edit the program's protobuf in place; returns the weight file it now refers to, unwritten.
+def bind(
+    program: ConvertedProgram, matrices: Mapping[str, Matrix], others: Sequence[ConvertedProgram] = ()
+) -> BlobWriter:
+    """Edit the programs' protobufs in place; returns the weight file they now refer to, unwritten.
 
-    Raises LoweringError when the program uses a matrix in a way that is not expected.
+    The first uses every matrix and lays them out; `others` use some of them. Raises LoweringError when a
+    program uses a matrix in a way that is not expected.
     """
+    weights = _Weights()
+    _bind_one(program, matrices, weights)
+    for other in others:
+        given = {weight_name(entry.name) for entry in other.model.mlProgram.functions[MAIN].inputs}
+        used = {name: matrix for name, matrix in matrices.items() if name in given}
+        _bind_one(other, used, replace(weights, sharing=True))
+    return weights.file
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The weight file in the making. laid_out: operations that make a matrix or a bias, by name. small:
+    where a constant of this type and digest is. sharing: whether such a constant is used again."""
+
+    file: BlobWriter = field(default_factory=BlobWriter)
+    laid_out: dict[str, Any] = field(default_factory=dict)
+    small: dict[tuple[Element, bytes], int] = field(default_factory=dict)
+    sharing: bool = False
+
+
+def _bind_one(program: ConvertedProgram, matrices: Mapping[str, Matrix], weights: _Weights) -> None:
     function = program.model.mlProgram.functions[MAIN]
     block = function.block_specializations[function.opset]
     slots = {slot_name(name): matrix for name, matrix in matrices.items()}
@@ -54,22 +83,27 @@ def bind(program: ConvertedProgram, matrices: Mapping[str, Matrix]) -> BlobWrite
     widths = [_to_linear(operation, slots) for operation in block.operations]
     _refuse_other_uses(block, slots)
     # (4)
-    weights = BlobWriter()
     for operation in block.operations:
         _move_constants(operation, program.constants, weights)
     # (2)
     message = type(block)()
     for width in sorted({width for width in widths if width is not None}):
-        _zero_bias(message.operations.add(), width, weights)
+        name = _bias_name(width)
+        if name not in weights.laid_out:
+            weights.laid_out[name] = type(block.operations[0])()
+            _zero_bias(weights.laid_out[name], width, weights.file)
+        message.operations.add().CopyFrom(weights.laid_out[name])
     for slot, matrix in slots.items():
-        _constant(message.operations.add(), slot, matrix, weights)
+        if slot not in weights.laid_out:
+            weights.laid_out[slot] = type(block.operations[0])()
+            _constant(weights.laid_out[slot], slot, matrix, weights.file)
+        message.operations.add().CopyFrom(weights.laid_out[slot])
     used = _names_used(block)
     for operation in block.operations:
         if operation.type != "const" or operation.outputs[0].name in used:
             message.operations.add().CopyFrom(operation)
     del block.operations[:]
     block.operations.MergeFrom(message.operations)
-    return weights
 
 
 def _drop_inputs(inputs: Any, slots: Mapping[str, Matrix]) -> None:
@@ -104,10 +138,7 @@ def _refuse_other_uses(block: Any, slots: Mapping[str, Matrix]) -> None:
     for operation in block.operations:
         for name, binding in operation.inputs.items():
             for argument in binding.arguments:
-                if argument.name in slots and (operation.type, name) not in {
-                    ("linear", "weight"),
-                    ("gather", "x"),
-                }:
+                if argument.name in slots and (operation.type, name) not in USES:
                     raise LoweringError(
                         weight_name(argument.name),
                         f"is input {name!r} of a {operation.type}, which takes no compressed weight",
@@ -123,26 +154,40 @@ def _names_used(block: Any) -> set[str]:
     return used
 
 
-def _move_constants(operation: Any, source: Path, weights: BlobWriter) -> None:
+def _move_constants(operation: Any, source: Path, weights: _Weights) -> None:
     """Lay the operation's payloads out in the new weight file, straight from the converter's."""
     values = list(operation.attributes.values())
     for binding in operation.inputs.values():
         values += [argument.value for argument in binding.arguments if argument.HasField("value")]
     for value in values:
-        if not value.HasField("blobFileValue"):
-            continue
-        at = value.blobFileValue.offset
-        with source.open("rb") as file:
-            file.seek(at)
-            sentinel, code, nbytes, start, _ = RECORD.unpack(file.read(RECORD.size))
-        if sentinel != SENTINEL:
-            raise LoweringError(
-                source, f"no payload record at {at}", "coremltools changed its format; use version 9"
-            )
-        element = next(element for element in Element if element.blob == code)
-        blob = Blob(operation.outputs[0].name, element, nbytes, _from_file(source, start, nbytes))
-        value.blobFileValue.fileName = WEIGHT_FILE
-        value.blobFileValue.offset = weights.add(blob)
+        if value.HasField("blobFileValue"):
+            blob = _small_blob(operation.outputs[0].name, source, value.blobFileValue.offset)
+            value.blobFileValue.fileName = WEIGHT_FILE
+            value.blobFileValue.offset = _placed(blob, weights)
+
+
+def _small_blob(name: str, source: Path, at: int) -> Blob:
+    """The payload of the converter's file whose record is there."""
+    with source.open("rb") as file:
+        file.seek(at)
+        sentinel, code, nbytes, start, _ = RECORD.unpack(file.read(RECORD.size))
+    if sentinel != SENTINEL:
+        raise LoweringError(
+            source, f"no payload record at {at}", "coremltools changed its format; use version 9"
+        )
+    element = next(element for element in Element if element.blob == code)
+    return Blob(name, element, nbytes, _from_file(source, start, nbytes))
+
+
+def _placed(blob: Blob, weights: _Weights) -> int:
+    """Where a small constant is in the new file: where one of its bytes is, if it may share."""
+    digest = hashlib.sha256()
+    for piece in blob.pieces():
+        digest.update(piece)
+    key = (blob.element, digest.digest())
+    if not weights.sharing or key not in weights.small:
+        weights.small[key] = weights.file.add(blob)
+    return weights.small[key]
 
 
 def _from_file(source: Path, start: int, nbytes: int) -> Callable[[], Iterator[bytes]]:

@@ -64,12 +64,25 @@ def constants(
     return GraphConstants(scaled, roots, positions, rotations)
 
 
+@dataclass(frozen=True)
+class NumberedImages:
+    """Which positions are of one image, whose tokens see each other in both directions.
+
+    numbers: imageBlocks [1, end] int32, 0 for text. everywhere: in full layers too, not in sliding ones
+    alone.
+    """
+
+    numbers: Tensor
+    everywhere: bool
+
+
 @dataclass
 class CoreMlDialect:
     """Satisfies `Dialect` for one traced forward pass.
 
     weights: matrices by name, graph inputs. mask: causalMask [1, 1, rows, end]; rows is tokens or 1, end
-    the position after this call. tokens: how many come in now. caches: for this call.
+    the position after this call. tokens: how many come in now. caches: for this call. blocks: None where
+    no token sees one behind it.
     """
 
     spec: ModelSpec
@@ -79,6 +92,7 @@ class CoreMlDialect:
     caches: CacheStates
     mask: Tensor
     tokens: int
+    blocks: NumberedImages | None = None
     _biases: dict[int | None, Tensor] = field(default_factory=dict)
     _turns: dict[tuple[Rope, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -168,11 +182,23 @@ class CoreMlDialect:
             distance = at[self.start + 1 : self.end + 1][:, None] - keys_at
             written = torch.amax(torch.abs(rows.keys[:, :, :1]), dim=(1, 2, 3), keepdim=True) > 0
             someones = torch.logical_or(keys_at > first, torch.logical_and(written, keys_at >= 0))
-            seen = torch.logical_and(distance >= 0, someones)
+            seen = torch.logical_and(self._reached(distance, window, first), someones)
             if window is not None:
                 seen = torch.logical_and(seen, distance < window)
             self._biases[window] = (1.0 - seen.to(mask.dtype)) * MASKED + mask
         return self._biases[window]
+
+    def _reached(self, distance: Tensor, window: int | None, first: Tensor | int) -> Tensor:
+        """Keys at or before each query, and those of its own image: distance >= 0, or [1, tokens, rows]."""
+        before = distance >= 0
+        if self.blocks is None or (window is None and not self.blocks.everywhere):
+            return before
+        numbers = self.blocks.numbers
+        queries, keys = numbers[:, self.start : self.end, None], numbers
+        if isinstance(first, Tensor):  # as with the mask: a column for position -1
+            keys = torch.cat([numbers[:, :1], numbers], dim=-1)[:, first + 1 :]
+        same = torch.logical_and(queries == keys[:, None], queries > 0)
+        return torch.logical_or(before, same)
 
 
 def _repeat_heads(cached: Tensor, layer: LayerSpec) -> Tensor:

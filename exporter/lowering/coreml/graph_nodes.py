@@ -3,6 +3,10 @@
     placeholder_linear(x, weight)      records a linear and returns zeros: a head of a billion weights is
                                        traced without multiplying by one. In Core ML a matmul with a
                                        graph input, which `binding` turns into `linear`.
+    placeholder_attention(q, k, v)     records attention without a mask and returns zeros: of 4096 patches,
+                                       scores alone are a gigabyte.
+    more_rows(x, rows)                 nothing in Core ML; while tracing, as many rows as there will be, of
+                                       the few that what comes before is traced of.
     cache_rows(cache, layer, end)      the first `end` slots of one layer in one `slice_by_index`; written
                                        as indexing it would copy all of the layer's slots first.
     rows_from(rows, first)             rows from a computed one on; written as slicing, coremltools would
@@ -36,6 +40,20 @@ def placeholder_linear(x: Tensor, weight: Tensor) -> Tensor:
     return result
 
 
+def placeholder_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(query keyᵀ / √width) value, of [1, heads, rows, width]: zeros, with the node recorded."""
+    _define()
+    result: Tensor = getattr(torch.ops, NAMESPACE).placeholder_attention(query, key, value)
+    return result
+
+
+def more_rows(x: Tensor, rows: int) -> Tensor:
+    """x [1, few, width] as [1, rows, width] of one number."""
+    _define()
+    result: Tensor = getattr(torch.ops, NAMESPACE).more_rows(x, rows)
+    return result
+
+
 def cache_rows(cache: Tensor, layer: int, end: int | Tensor) -> Tensor:
     """cache [layers, 1, kv_heads, slots, head_dim] to [1, kv_heads, end, head_dim]."""
     _define()
@@ -57,9 +75,13 @@ def _define() -> object:
     """Enter the nodes in torch's table; what is returned keeps them there."""
     library: Any = Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]  # torch's own
     library.define("placeholder_linear(Tensor x, Tensor weight) -> Tensor")
+    library.define("placeholder_attention(Tensor query, Tensor key, Tensor value) -> Tensor")
+    library.define("more_rows(Tensor x, int rows) -> Tensor")
     library.define("cache_rows(Tensor cache, int layer, Tensor end) -> Tensor")
     library.define("rows_from(Tensor rows, Tensor first) -> Tensor")
     library.impl("placeholder_linear", _zeros, "CPU")
+    library.impl("placeholder_attention", _no_attention, "CPU")
+    library.impl("more_rows", _more, "CPU")
     library.impl("cache_rows", _rows, "CPU")
     library.impl("rows_from", _tail, "CPU")
     return library
@@ -67,6 +89,14 @@ def _define() -> object:
 
 def _zeros(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_zeros(1).expand(*x.shape[:-1], weight.shape[0])
+
+
+def _no_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return query.new_zeros(1).expand(*query.shape[:-1], value.shape[-1])
+
+
+def _more(x: Tensor, rows: int) -> Tensor:
+    return x.new_zeros(1).expand(x.shape[0], rows, x.shape[2])
 
 
 def _rows(cache: Tensor, layer: int, end: Tensor) -> Tensor:
@@ -85,6 +115,15 @@ def register_with_coremltools() -> None:
     def placeholder_linear(context: Any, node: Any) -> None:
         x, weight = (context[name] for name in node.inputs)
         context.add(Builder.matmul(x=x, y=weight, transpose_y=True, name=node.name))
+
+    def placeholder_attention(context: Any, node: Any) -> None:
+        query, key, value = (context[name] for name in node.inputs)
+        attended = Builder.scaled_dot_product_attention(query=query, key=key, value=value, name=node.name)
+        context.add(attended)
+
+    def more_rows(context: Any, node: Any) -> None:
+        x, _ = (context[name] for name in node.inputs)
+        context.add(x, torch_name=node.name)
 
     def cache_rows(context: Any, node: Any) -> None:
         cache, layer, end = (context[name] for name in node.inputs)
@@ -113,5 +152,6 @@ def register_with_coremltools() -> None:
         )
         context.add(tail)
 
-    for convert in (placeholder_linear, cache_rows, rows_from):
+    nodes = (placeholder_linear, placeholder_attention, more_rows, cache_rows, rows_from)
+    for convert in nodes:
         register_torch_op(convert, torch_alias=[f"{NAMESPACE}::{convert.__name__}"])

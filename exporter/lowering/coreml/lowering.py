@@ -1,10 +1,15 @@
-"""`CoreMlLowering`: quantised checkpoint to `coreml/model.mlpackage` with the tokenizer beside it.
+"""`CoreMlLowering`: quantised checkpoint to `coreml/model.mlpackage` with the tokenizer beside it, and for
+images `coreml/vision.mlpackage`.
 
     (1) refuse what Core ML cannot carry
     (2) trace and convert the decoder; matrices are inputs            conversion
     (3) put the weights in their place, on paper                      binding
     (4) write the package, weights streamed row by row                package, blob_file
     (5) put the tokenizer beside it               tokenizer_beside
+    (6) with images, the tower in a package of its own               tower_package
+
+With images the program has two functions more, over the same weight file (`conversion`); the one for
+tokens keeps its operations and weights to the byte.
 
 The program takes `inputIds` [1, tokens] and `causalMask` [1, 1, tokens or 1, end], keeps its cache in
 states, of a window's length for sliding layers (`cache_states`), and returns `logits` [1, tokens, vocab]:
@@ -20,15 +25,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from exporter.errors import LoweringError
 from exporter.formats.coreml import COREML, COREML_STREAM
 from exporter.lowering.conversations import Conversation, NotRendered
 from exporter.lowering.coreml.binding import bind
-from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert
-from exporter.lowering.coreml.package import describe, write_package
+from exporter.lowering.coreml.blob_file import BlobWriter
+from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert, convert_for_images
+from exporter.lowering.coreml.functions import join
+from exporter.lowering.coreml.package import IMAGE_TOKEN, describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.tokenizer_beside import TEMPLATE_NAME, TOKENIZER_FILES, write_beside
+from exporter.lowering.coreml.tower_package import encoder_artifact, ordered_tower, write_tower
+from exporter.lowering.coreml.traced_program import ConvertedProgram
 from exporter.lowering.coreml.watched_program import coreml_hidden_states
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
 from exporter.lowering.interface import LoweringOrder, StoredRows
@@ -36,7 +46,7 @@ from exporter.progress import Progress
 from runtimes.manifest import Artifact, EncoderArtifact
 
 DIRECTORY = "coreml"
-PACKAGE = f"{DIRECTORY}/model.mlpackage"
+PACKAGE, VISION = f"{DIRECTORY}/model.mlpackage", f"{DIRECTORY}/vision.mlpackage"
 
 
 class CoreMlLowering:
@@ -51,28 +61,18 @@ class CoreMlLowering:
         spec = checkpoint.components["text"].spec
         # (1)
         self._check(order)
-        # (2)
-        progress("convert to Core ML", 0, 1)
-        scale = COREML_STREAM.scale(spec)
-        program = convert(spec, checkpoint.components["text"].gains(), order.context, scale)
-        progress("convert to Core ML", 1, 1)
-        # (3)
-        weights = bind(program, checkpoint.components["text"].matrices)
-        describe(
-            program.model,
-            f"Gemma text decoder ({spec.model_type}), KV cache of {order.context} tokens kept in "
-            "states. Made by gemma-export; checked on this file's bytes by a MIL evaluator, not on "
-            "Apple hardware.",
-            order.made_from,
-            {"context": str(order.context), "residual_scale": repr(scale)},
-        )
+        # (2), (3)
+        model, weights = self._program(order, progress)
         # (4)
         total = weights.nbytes
-        write_package(
-            out / PACKAGE, program.model, weights, lambda done: progress("write weight.bin", done, total)
-        )
+        write_package(out / PACKAGE, model, weights, lambda done: progress("write weight.bin", done, total))
         # (5)
         write_beside(order, checkpoint, out / DIRECTORY)
+        # (6)
+        tower = ordered_tower(order)
+        for artifact in self.encoders(order):
+            assert tower is not None  # whose artifact it is
+            write_tower(tower, artifact, order, out, progress)
         return (
             Artifact(
                 component="text",
@@ -86,9 +86,10 @@ class CoreMlLowering:
         )
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
-        return ()
+        artifact = encoder_artifact(order, VISION, PACKAGE)
+        return () if artifact is None else (artifact,)
 
-    def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
+    def read_back(self, release: Path, artifact: Artifact | EncoderArtifact) -> Iterator[StoredRows]:
         """Codes, scales and values as weight.bin holds them."""
         return read_matrices(release / artifact.path)
 
@@ -120,6 +121,35 @@ class CoreMlLowering:
         into: HiddenStates,
     ) -> Seen:
         return coreml_hidden_states(release / artifact.path, artifact.prefill_chunk, order, into)
+
+    def _program(self, order: LoweringOrder, progress: Progress) -> tuple[Any, BlobWriter]:
+        """The decoder's model with all its functions, and the weight file it refers to."""
+        text, tower = order.checkpoint.components["text"], ordered_tower(order)
+        spec, gains = text.spec, text.gains()
+        scale = COREML_STREAM.scale(spec)
+        calls = 1 if tower is None else 2
+        progress("convert to Core ML", 0, calls)
+        program = convert(spec, gains, order.context, scale)
+        progress("convert to Core ML", 1, calls)
+        facts = {"context": str(order.context), "residual_scale": repr(scale)}
+        others: dict[str, ConvertedProgram] = {}
+        if tower is not None:
+            tokens = tower.spec.tokens
+            others = convert_for_images(spec, gains, order.context, scale, tokens.blocks)
+            facts[IMAGE_TOKEN] = str(tokens.soft)
+            progress("convert to Core ML", 2, calls)
+        weights = bind(program, text.matrices, tuple(others.values()))
+        if others:
+            join(program.model, others)
+        describe(
+            program.model,
+            f"Gemma text decoder ({spec.model_type}), KV cache of {order.context} tokens kept in "
+            "states. Made by gemma-export; checked on this file's bytes by a MIL evaluator, not on "
+            "Apple hardware.",
+            order.made_from,
+            facts,
+        )
+        return program.model, weights
 
     def _check(self, order: LoweringOrder) -> None:
         order.require_carried_by(COREML)

@@ -22,6 +22,7 @@ MODEL = DATA / "model.mlmodel"
 WEIGHTS = DATA / "weights" / "weight.bin"
 # Under which swift-transformers looks for the name of the model.
 EXPORTED_NAME = "co.huggingface.exporters.name"
+IMAGE_TOKEN = "image_token"  # fact: the id in an image's places, which drivers look for
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
 

@@ -71,7 +71,7 @@ def read_matrices(package: Path) -> Iterator[StoredRows]:
                 offsets = operation.inputs["offset"].arguments if "offset" in operation.inputs else ()
                 offset = _payload(model_path, offsets[0].value) if offsets else None
                 yield from _integers(name, data, scale, offset)
-            elif operation.type == "const" and name.endswith(".weight"):
+            elif operation.type == "const" and "." in name:  # the converter's own have none
                 yield from _floats(name, _payload(model_path, operation.attributes["val"]))
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         # An operation without its argument, a tensor that is no matrix, a file cut while it is read.

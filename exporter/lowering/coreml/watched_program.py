@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.errors import LoweringError
-from exporter.lowering.coreml.conversion import slot_name
+from exporter.lowering.coreml.traced_program import slot_name
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen, calls_of
 from runtimes.mil.execution import Execution
 from runtimes.mil.messages import OperationMessage

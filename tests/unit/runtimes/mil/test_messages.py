@@ -200,3 +200,29 @@ def test_a_model_that_is_no_ml_program_is_refused() -> None:
     model.neuralNetwork.SetInParent()
     with pytest.raises(WireError, match="Model: unknown field"):
         read_model(memoryview(model.SerializeToString()))
+
+
+def test_functions_by_name_and_what_a_maker_says_are_read() -> None:
+    model = Model_pb2.Model(specificationVersion=9)
+    model.mlProgram.version = 1
+    for name in ("main", "images"):
+        model.mlProgram.functions[name].opset = "CoreML8"
+        function = model.description.functions.add(name=name)
+        function.input.add(name=f"of {name}").type.multiArrayType.shape.append(3)
+    model.description.defaultFunctionName = "main"
+    model.description.metadata.author = "somebody"
+    model.description.metadata.userDefined["gemma-export.image_token"] = "500"
+    read = read_model(memoryview(model.SerializeToString()))
+    assert read.default_function == "main"
+    assert {name: each.inputs[0].name for name, each in read.interfaces.items()} == {
+        "main": "of main",
+        "images": "of images",
+    }
+    assert read.facts == {"gemma-export.image_token": "500"}
+
+
+def test_metadata_of_an_unknown_field_is_refused() -> None:
+    metadata = b"\x2a\x00"  # field 5
+    description = b"\xa2\x06" + _varint(len(metadata)) + metadata
+    with pytest.raises(WireError, match="Metadata: unknown field 5"):
+        read_model(memoryview(b"\x12" + _varint(len(description)) + description))

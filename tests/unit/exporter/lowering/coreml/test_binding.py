@@ -8,8 +8,8 @@ import pytest
 
 from exporter.errors import LoweringError
 from exporter.lowering.coreml.binding import bind
-from exporter.lowering.coreml.conversion import ConvertedProgram, slot_name, weight_name
 from exporter.lowering.coreml.quiet import quietly
+from exporter.lowering.coreml.traced_program import ConvertedProgram, slot_name, weight_name
 from exporter.quantization.store.checkpoint import Matrix
 from exporter.schemes import INT4_G32, INT8_CHANNEL
 from tests.parity.coreml_packages import Case, quantized, two_layers

@@ -1,0 +1,150 @@
+"""`CoreMlImageSession`: a decoder whose prompts may hold images, run by Apple's Core ML.
+
+Two functions of one package, each loaded as a model: `embed`, without state, and `images`, which has it; a
+state belongs to the model that made it, so that every token goes through these two. Names are those of
+`runtimes.mil.image_session`. Not about compiling models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtimes.coreml.image_encoder import StatelessModel
+from runtimes.coreml.session import (
+    MASK,
+    TOKENS,
+    ComputeUnits,
+    StatefulModel,
+    load_package,
+    logits_of,
+    promised_facts,
+)
+from runtimes.errors import ArtifactError
+from runtimes.images.embedded_call import EmbeddedCall
+from runtimes.images.placing import calls_around, require_placed
+from runtimes.images.session import PlacedImage
+from runtimes.manifest import Artifact
+from runtimes.session import Logits, SessionFacts, Tokens, closed
+
+EMBEDDED, BLOCKS = "inputEmbeds", "imageBlocks"
+DECODER, LOOKUP = "images", "embed"  # functions
+IMAGE_TOKEN = "gemma-export.image_token"  # in the package's metadata
+
+
+@dataclass(frozen=True)
+class ImageFunctions:
+    """lookup, decoder: the two functions. soft: the id in an image's places. width: of a row. blocks:
+    whether the decoder takes image blocks."""
+
+    lookup: StatelessModel
+    decoder: StatefulModel
+    soft: int
+    width: int
+    blocks: bool
+
+    @classmethod
+    def load(cls, path: Path, compute_units: ComputeUnits) -> Self:
+        """Raises as `load_package`, and ArtifactError for a package that takes text alone."""
+        lookup = load_package(path, compute_units, LOOKUP)
+        decoder = load_package(path, compute_units, DECODER)
+        description = decoder.get_spec().description
+        stated = description.metadata.userDefined.get(IMAGE_TOKEN, "")
+        shapes = {
+            given.name: tuple(given.type.multiArrayType.shape)
+            for function in description.functions
+            if function.name == DECODER
+            for given in function.input
+        }
+        if not stated.isdecimal() or EMBEDDED not in shapes:
+            raise ArtifactError(f"{path}: takes text alone; export again for images")
+        return cls(lookup, decoder, int(stated), shapes[EMBEDDED][-1], BLOCKS in shapes)
+
+
+class CoreMlImageSession:
+    """Satisfies `ImageSession`. `open` makes one on macOS; tests pass models of their own."""
+
+    def __init__(self, functions: ImageFunctions, facts: SessionFacts) -> None:
+        self._functions: ImageFunctions | None = functions
+        self._facts = facts
+        self._state = functions.decoder.make_state()
+        self._position = 0
+
+    @classmethod
+    def open(cls, path: Path, artifact: Artifact, compute_units: ComputeUnits = "ALL") -> Self:
+        """Open the package at `path`, whose decoder the manifest describes as `artifact`. Raises as
+        `ImageFunctions.load`."""
+        functions = ImageFunctions.load(path, compute_units)
+        return cls(functions, promised_facts(artifact, compute_units))
+
+    @property
+    def facts(self) -> SessionFacts:
+        return self._facts
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def reset(self) -> None:
+        self._state = self._open().decoder.make_state()
+        self._position = 0
+
+    def prefill(self, tokens: Tokens) -> Logits:
+        self._open()
+        return self._prefill(self._facts.tokens_at(self._position, tokens), ())
+
+    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+        functions = self._open()
+        ids = self._facts.tokens_at(self._position, tokens)
+        require_placed(ids, images, functions.soft, functions.width)
+        return self._prefill(ids, images)
+
+    def decode(self, token: int) -> NDArray[np.float32]:
+        self._open()
+        ids = self._facts.token_at(self._position, token)
+        logits: NDArray[np.float32] = self._run(EmbeddedCall(ids))[-1]
+        return logits
+
+    def close(self) -> None:
+        self._functions = None
+        self._state = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open(self) -> ImageFunctions:
+        if self._functions is None:
+            raise closed()
+        return self._functions
+
+    def _prefill(self, ids: Tokens, images: Sequence[PlacedImage]) -> Logits:
+        calls = calls_around(images, len(ids), self._facts.prefill_chunk)
+        parts = [self._run(EmbeddedCall.part(ids, images, start, stop)) for start, stop in calls]
+        match self._facts.prefill_logits:
+            case "all":
+                return np.concatenate(parts)
+            case "last":
+                return parts[-1]
+            case "none":
+                return np.zeros((0, self._facts.vocab_size), np.float32)
+
+    def _run(self, call: EmbeddedCall) -> Logits:
+        functions = self._open()
+        end = self._position + len(call.ids)
+        found = functions.lookup.predict({TOKENS: call.looked_up[None]})
+        inputs: dict[str, Any] = {name: np.asarray(each, np.float16) for name, each in found.items()}
+        inputs[EMBEDDED] = call.merged(inputs[EMBEDDED])
+        inputs[MASK] = np.zeros((1, 1, len(call.ids), end), np.float16)
+        if functions.blocks:
+            inputs[BLOCKS] = call.blocks(self._position)
+        rows = logits_of(functions.decoder.predict(inputs, state=self._state), len(call.ids), self._facts)
+        self._position = end
+        return rows

@@ -1,0 +1,142 @@
+"""Tiny Core ML releases that take images, one per kind of tower, each made once; and prompts for them."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exporter.lowering.coreml.lowering import CoreMlLowering
+from exporter.lowering.coreml.tower_package import write_tower
+from exporter.lowering.interface import ImageOrder, LoweringOrder
+from exporter.models.vision.spec import SiglipSpec, VisionSpec
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.reference.reference_tower import ReferenceTower
+from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.processing import ImageMarks, ImageProcessing
+from runtimes.images.session import PlacedImage
+from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.opening import ImageOpening, MilArithmetic
+from runtimes.session import Tokens
+from tests.fakes import silent
+from tests.image_processing import patching, squashing
+from tests.tiny import WINDOW
+from tests.tiny_image_stores import tiny_image_store
+from tests.tiny_releases import lowering_order
+from tests.tiny_towers import BEGIN, END, SOFT, TINY_TOWERS, random_picture
+
+CONTEXT, CHUNK, SOFT_TOKENS = 96, 7, 6
+SQUARES = (3, 2)
+MARKS = ImageMarks(SOFT, BEGIN, END, line_breaks=False, placeholder="<image>")
+
+
+@dataclass(frozen=True)
+class SeeingRelease:
+    """A written release, and the directory that keeps it while this lives."""
+
+    kind: str
+    release: Path
+    checkpoint: QuantizedCheckpoint
+    artifact: Artifact
+    encoder: EncoderArtifact
+    directory: tempfile.TemporaryDirectory[str]
+
+    def opening(self, arithmetic: MilArithmetic = "fp32") -> ImageOpening:
+        return ImageOpening(self.release, self.encoder, self.artifact, 1, arithmetic)
+
+    @property
+    def tower(self) -> VisionSpec:
+        return self.checkpoint.components["vision"].spec
+
+    def reference(self) -> ReferenceTower:
+        """transformers' tower of what the package holds."""
+        return ReferenceTower(_AsStored(self.checkpoint), self.tower)
+
+
+@functools.cache
+def seeing(kind: str) -> SeeingRelease:
+    """Decoder and tower."""
+    directory, order = _ordered(kind)
+    lowering, release = CoreMlLowering(), Path(directory.name) / "release"
+    (artifact,) = lowering.lower(order, release, silent)
+    (encoder,) = lowering.encoders(order)
+    return SeeingRelease(kind, release, order.checkpoint, artifact, encoder, directory)
+
+
+@functools.cache
+def tower_alone(kind: str) -> SeeingRelease:
+    """The same without the decoder's package."""
+    directory, order = _ordered(kind)
+    release = Path(directory.name) / "release"
+    (encoder,) = CoreMlLowering().encoders(order)
+    write_tower(order.checkpoint.components["vision"], encoder, order, release, silent)
+    artifact = Artifact("text", "coreml", encoder.decoder, CONTEXT, 0, CHUNK, "all")
+    return SeeingRelease(kind, release, order.checkpoint, artifact, encoder, directory)
+
+
+def _ordered(kind: str) -> tuple[tempfile.TemporaryDirectory[str], LoweringOrder]:
+    """A directory with an empty `release` in it, and what is to be put there."""
+    directory = tempfile.TemporaryDirectory()
+    root = Path(directory.name)
+    (root / "release").mkdir()
+    images = ImageOrder(processing(kind))
+    checkpoint = tiny_image_store(root, kind)
+    return directory, lowering_order(checkpoint, root, context=CONTEXT, prefill_chunk=CHUNK, images=images)
+
+
+def processing(kind: str) -> ImageProcessing:
+    spec = TINY_TOWERS[kind]().spec
+    if isinstance(spec, SiglipSpec):
+        return squashing(spec.image_size, spec.soft_tokens, MARKS)
+    return patching(SOFT_TOKENS, merged=kind == "Gemma 4 12B", marks=MARKS)
+
+
+@dataclass(frozen=True)
+class _AsStored:
+    """Satisfies `ReferenceWeights` for a tower: the store's matrices, and vectors as half precision has
+    them, which is how a program does."""
+
+    checkpoint: QuantizedCheckpoint
+    description: str = "transformers, quantised tower"
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {}
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        matrix = self.checkpoint.matrices.get(name)
+        if matrix is not None:
+            return torch.from_numpy(matrix.values(start, stop))
+        vector = self.checkpoint.vectors[name][start:stop]
+        return torch.from_numpy(vector.astype(np.float16).astype(np.float32))
+
+    def gather(self, name: str, wanted: Sequence[int]) -> Tensor:
+        return torch.cat([self.rows(name, row, row + 1) for row in wanted])
+
+
+def pictures(spec: VisionSpec) -> tuple[PreparedImage, PreparedImage]:
+    """Two of one size without padding; a SigLIP's are of its own."""
+    picture = random_picture(spec, squares=SQUARES, budget=SOFT_TOKENS)
+    positions = None if picture.positions is None else picture.positions.numpy().astype(np.int32)
+    first = PreparedImage(picture.pixels.numpy(), positions, picture.count)
+    return first, PreparedImage(np.flip(first.pixels, -1).copy(), positions, picture.count)
+
+
+def prompt(rows: tuple[ImageRows, ImageRows]) -> tuple[Tokens, tuple[PlacedImage, PlacedImage]]:
+    """A picture right behind the beginning, text past the window, a second picture, text."""
+    text = np.random.default_rng(3).integers(6, 262, WINDOW + 16).tolist()
+    images = [[BEGIN, *[SOFT] * len(each), END] for each in rows]
+    tokens = [2, *images[0], *text[: WINDOW + 5], *images[1], *text[WINDOW + 5 :]]
+    second = 1 + len(images[0]) + WINDOW + 5 + 1
+    return np.array(tokens, np.int32), (PlacedImage(2, rows[0]), PlacedImage(second, rows[1]))
