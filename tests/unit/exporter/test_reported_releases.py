@@ -110,23 +110,11 @@ def changed(place: Path, **members: Any) -> Path:
     return path
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("version", [REPORT_SCHEMA_VERSION - 1, REPORT_SCHEMA_VERSION + 1])
-||||||| 517dfc6
-@pytest.mark.parametrize("version", [6, 8])
-=======
-@pytest.mark.parametrize("version", [7, 9])
->>>>>>> images
 def test_a_report_of_another_schema_is_refused(version: int, place: Path) -> None:
     path = changed(place, schema_version=version)
-<<<<<<< HEAD
     reads = f"schema_version is {version} and this version reads {REPORT_SCHEMA_VERSION}"
     refused(run(place / "v1", place / "v2"), path, reads)
-||||||| 517dfc6
-    refused(run(place / "v1", place / "v2"), path, f"schema_version is {version} and this version reads 7")
-=======
-    refused(run(place / "v1", place / "v2"), path, f"schema_version is {version} and this version reads 8")
->>>>>>> images
 
 
 def test_a_report_that_was_edited_is_refused_by_name(place: Path) -> None:
