@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,11 @@ from exporter.commands.shared_options import ACCELERATORS, TIMINGS, TRACEBACK, a
 from exporter.console import make_console, print_timings, progress_on
 from exporter.exits import exit_codes
 from exporter.stopwatch import Stopwatch
+
+if TYPE_CHECKING:  # neither is imported before a command is chosen
+    from rich.console import Console
+
+    from exporter.validation.report import ValidationReport
 
 NEEDED = ("torch", "transformers")  # to compare with the checkpoint
 OF_THE_CHECKPOINT = (
@@ -71,7 +76,6 @@ def validate_command(
     /,
     directory: Path,
     model: str | None,
-    report: Path | None,
     timings: bool,
     traceback: bool,
     **asked: Any,
@@ -111,22 +115,29 @@ def validate_command(
         stopwatch = Stopwatch()
         with stopwatch.step("import packages"):
             from exporter.revalidation import CheckAgain, revalidate
-            from exporter.views.html_report import HTML_NAME
-            from exporter.views.release_files import require_apart, write_report_apart
+            from exporter.views.release_files import require_apart
             from exporter.views.terminal import print_report
 
-        if report is not None:
-            require_apart(report, directory)
+        if (apart := asked.pop("report")) is not None:
+            require_apart(apart, directory)
         with progress_on(console) as progress:
-            found = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
-        print_report(found, console)
-        if report is not None:
-            write_report_apart(found, report)
-            console.print(f"Report: {report / HTML_NAME}", highlight=False, markup=False, soft_wrap=True)
-        tell_job(found)
+            report = revalidate(CheckAgain(directory, model, **asked), progress, stopwatch)
+        print_report(report, console)
+        _keep(report, apart, console)
+        tell_job(report)
         if timings:
             print_timings(stopwatch.timings(), console)
-        sys.exit(found.exit_code)
+        sys.exit(report.exit_code)
+
+
+def _keep(report: ValidationReport, directory: Path | None, console: Console) -> None:
+    """Its views, where somebody asked for them."""
+    from exporter.views.html_report import HTML_NAME
+    from exporter.views.release_files import write_report_apart
+
+    if directory is not None:
+        write_report_apart(report, directory)
+        console.print(f"Report: {directory / HTML_NAME}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_by_record(directory: Path, given: list[str], missing: list[str], timings: bool) -> None:
