@@ -1,4 +1,4 @@
-"""What every lowering says of towers it writes: nothing without an order for images, else what a release says.
+"""What every lowering says of towers: none without an order for images, else what a release says of them.
 
 Not about what a tower computes, or that its file is there: each runtime's own parity test.
 """
