@@ -8,6 +8,7 @@ RuntimesError
 ├── BeyondAdapter        this machine's adapter cannot do it: no fp16, a buffer larger than it takes
 ├── ExecutionFailed      a process that ran the artifact crashed, hung, or gave nothing
 ├── SessionError         a call the session cannot serve: context exceeded, token out of range
+│   └── NoRoomForCall    what is given would fit, and the call it has to be given in does not
 ├── EncoderError         inputs the encoder does not take: another name, shape or dtype
 ├── ProcessingError      image_processing.json is absent, damaged, or of another schema version
 └── PictureError         a file that is no picture, is damaged, or shows more than is taken
@@ -46,6 +47,11 @@ class ExecutionFailed(RuntimesError):
 
 class SessionError(RuntimesError):
     """A call the session cannot serve."""
+
+
+class NoRoomForCall(SessionError):
+    """What is given would fit into the context, and the call it has to be given in, which is longer, does
+    not."""
 
 
 class EncoderError(RuntimesError):

@@ -25,7 +25,7 @@ from tests.tiny_image_stores import tiny_image_store
 from tests.tiny_releases import MADE_FROM
 from tests.tiny_towers import BEGIN, END, SOFT
 
-CONTEXT, CHUNK, BUDGET = 128, 8, 20
+CONTEXT, CHUNK, BUDGET = 320, 8, 20
 
 
 @dataclass(frozen=True)

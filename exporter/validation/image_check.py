@@ -15,7 +15,7 @@ to a picture before (`runtimes.images.preparing`, held against transformers' pro
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,9 +36,10 @@ from exporter.validation.image_rows import IMAGES, RowsApart, rows_apart, rows_g
 from exporter.validation.report import Comparison, Gate, ImageInput, ImageRun, PictureRun
 from exporter.validation.stored_weights import differing_by_matrix
 from exporter.validation.verdict import at_least, at_most
-from runtimes.errors import ArtifactError, EncoderError, RuntimeUnavailable, SessionError
+from runtimes.errors import ArtifactError, EncoderError, NoRoomForCall, RuntimeUnavailable, SessionError
 from runtimes.images.prepared import ImageRows
 from runtimes.images.processing import read_processing
+from runtimes.images.session import ImageSession
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import SessionFacts
 
@@ -222,8 +223,8 @@ def _execute(check: _Check) -> _Ran:
         # (4)
         apart = _judge_rows(check, f"{subject}: rows", rows, check.driver.rows_limit)
         # (5)
-        seen = [given(session, prompt, shared) for prompt in reference.prompts]
-        own = [given(session, prompt, rows) for prompt in reference.prompts]
+        seen = _given(check, subject, session, shared)
+        own = _given(check, subject, session, rows)
         # (6)
         blind = given(session, reference.prompts[0], [each * 0 for each in rows])
         # (7)
@@ -231,20 +232,39 @@ def _execute(check: _Check) -> _Ran:
             answer(session, reference.parts, question, number, each) for number, each in enumerate(rows)
         ]
     _judge_logits(check, subject, seen)
-    for number, found in enumerate(own):
+    for number, found in own.items():
         _compare(check, subject, ORIGINAL, number, found)
     _judge_blind(check, subject, own[0], blind)
-    _judge_text_alone(check, subject, seen[-1])
+    _judge_text_alone(check, subject, seen[len(reference.prompts) - 1])
     return _Ran(check, subject, apart, seconds, tuple(each for each in answers if each is not None))
 
 
-def _judge_logits(check: _Check, subject: str, seen: Sequence[Returned]) -> None:
-    agreements = [_compare(check, subject, QUANTISED, number, found) for number, found in enumerate(seen)]
-    *behind, alone = [float(each.kl.mean()) for each in agreements]
-    limit = check.driver.driver.lowering_limit + ROUNDING * alone
-    for prompt, kl in zip(check.reference.prompts, behind, strict=False):
-        verdict = at_most(kl, limit, NATS)
-        check.gate(Gate(IMAGES, check.encoder.decoder, f"{subject}: {prompt.name}", MEAN_KL, verdict))
+def _given(
+    check: _Check, subject: str, session: ImageSession, rows: Sequence[ImageRows]
+) -> dict[int, Returned]:
+    """What comes back of each prompt by its number, of those for which there is room."""
+    found = {}
+    for number, prompt in enumerate(check.reference.prompts):
+        try:
+            found[number] = given(session, prompt, rows)
+        except NoRoomForCall as error:
+            if number == 0:
+                raise
+            said = f"{check.path}, {subject}, {prompt.name}: {error}."
+            check.findings.not_checked += [said] if said not in check.findings.not_checked else []
+    return found
+
+
+def _judge_logits(check: _Check, subject: str, seen: Mapping[int, Returned]) -> None:
+    kl = {
+        number: float(_compare(check, subject, QUANTISED, number, found).kl.mean())
+        for number, found in seen.items()
+    }
+    limit = check.driver.driver.lowering_limit + ROUNDING * kl.pop(len(check.reference.prompts) - 1)
+    for number, measured in kl.items():
+        where = f"{subject}: {check.reference.prompts[number].name}"
+        verdict = at_most(measured, limit, NATS)
+        check.gate(Gate(IMAGES, check.encoder.decoder, where, MEAN_KL, verdict))
 
 
 def _compare(check: _Check, subject: str, name: str, number: int, found: Returned) -> Agreement:

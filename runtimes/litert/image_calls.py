@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runtimes.errors import SessionError
+from runtimes.errors import NoRoomForCall, SessionError
 from runtimes.images.session import PlacedImage
 from runtimes.litert.calls import GraphCall, prefill_calls
 from runtimes.session import SessionFacts, Tokens
@@ -58,7 +58,7 @@ class ImageCalls:
             at = position + done
             if at + longest > self.facts.context:
                 # Padded it would not fit, and the runtime would clamp it onto earlier positions.
-                raise SessionError(
+                raise NoRoomForCall(
                     f"a call of {longest} tokens for an image at position {position + image.start} exceeds "
                     f"the context of {self.facts.context}; reset the session, or export with a longer "
                     "--context"

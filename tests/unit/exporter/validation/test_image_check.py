@@ -108,7 +108,7 @@ def test_an_honest_tower_and_decoder_pass_every_gate(kind: str, places: Path) ->
     ("kind", "wrong", "caught"),
     [
         ("Gemma 4 E2B", PositionsSwapped, {RELATIVE, COSINE}),
-        ("Gemma 4 E2B", OneForAll, {RELATIVE, COSINE}),
+        ("Gemma 3", OneForAll, {RELATIVE, COSINE}),
         ("Gemma 4 12B", PositionsSwapped, {RELATIVE, COSINE}),
         ("Gemma 3", PixelsScaledTwice, {RELATIVE}),
         ("Gemma 3", RowsPooledInAnotherOrder, {RELATIVE, COSINE}),
@@ -138,7 +138,7 @@ def test_a_decoder_that_takes_rows_otherwise_is_caught_behind_them(
 
 
 def test_a_release_that_sees_nothing_is_caught(places: Path) -> None:
-    findings = found(places, "Gemma 4 E2B", session=Blind)
+    findings = found(places, "Gemma 3", session=Blind)
     assert {MEAN_KL, BLIND_KL} <= statistics(failed(findings))
 
 
