@@ -1,7 +1,7 @@
 """The image gates on the formats' own artifacts and drivers, of tiny models: every one of them passes.
 
 Matrix: formats that take images, before towers of Gemma 3 and, but for Core ML, of Gemma 4 E2B. Not
-asserted: that gates can fail (unit tests of `image_check`), or what onnxruntime-genai and LiteRT-LM do themselves.
+asserted: that gates can fail (unit tests of `image_check`), or what vendors' engines do themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from exporter.validation.verdict import Passed
 from runtimes.formats import Format
 from runtimes.open import IMAGE_SESSIONS
 from tests.seeing_models import seeing
-
 
 # The MIL evaluator takes a minute for E2B's layers.
 CASES = [
