@@ -14,23 +14,27 @@ from runtimes.errors import ArtifactError
 
 # ExecutorMetadata.llm_executor_metadata, LlmExecutorMetadata.attention_mask_settings
 EXECUTOR_FIELD, SETTINGS_FIELD = 1, 3
-FULL_FIELD, LOCAL_FIELD, WINDOW_FIELD = 1, 2, 3  # of AttentionMaskSettings
+FULL_FIELD, LOCAL_FIELD = 1, 2  # of AttentionMaskSettings
 VISION_BIDIRECTIONAL = 3  # AttentionMaskType
 
 
 @dataclass(frozen=True)
 class AttentionMasks:
-    """window: of the mask for sliding layers; None for a model that takes one mask for all. full_blocks,
-    local_blocks: whether tokens of one image see each other in full layers, and in sliding ones."""
+    """full_blocks, sliding_blocks: whether tokens of one image see each other in full layers, and in
+    sliding ones. Windows are the graph's own."""
 
-    window: int | None = None
     full_blocks: bool = False
-    local_blocks: bool = False
+    sliding_blocks: bool = False
 
     @property
     def blocks(self) -> bool:
         """Whether a call has to hold whole images."""
-        return self.full_blocks or self.local_blocks
+        return self.full_blocks or self.sliding_blocks
+
+    @property
+    def two(self) -> bool:
+        """Whether sliding layers have a mask of their own."""
+        return self.full_blocks != self.sliding_blocks
 
 
 CAUSAL = AttentionMasks()
@@ -43,16 +47,13 @@ def masks_of(section: bytes | None, path: Path) -> AttentionMasks:
     try:
         executor = dict(_fields(section)).get(EXECUTOR_FIELD, b"")
         settings = dict(_fields(_nested(executor))).get(SETTINGS_FIELD, b"")
-        numbers = {field: value for field, value in _fields(_nested(settings)) if isinstance(value, int)}
+        kinds = dict(_fields(_nested(settings)))
     except (ValueError, IndexError) as error:
         raise ArtifactError(
             f"{path}: what it says of masks is damaged ({error}); export or download it again"
         ) from error
-    window = numbers.get(WINDOW_FIELD)
-    if not window:
-        return CAUSAL
-    blocks = (numbers.get(field) == VISION_BIDIRECTIONAL for field in (FULL_FIELD, LOCAL_FIELD))
-    return AttentionMasks(window, *blocks)
+    full, sliding = (kinds.get(field) == VISION_BIDIRECTIONAL for field in (FULL_FIELD, LOCAL_FIELD))
+    return AttentionMasks(full, sliding)
 
 
 def _nested(value: int | bytes) -> bytes:

@@ -67,9 +67,8 @@ def call_inputs(call: GraphCall, context: int, masks: AttentionMasks = CAUSAL) -
         POSITIONS: at,
         MASK: _mask(together if masks.full_blocks else causal),
     }
-    if masks.window is not None:
-        near = at[:, None] - slots < masks.window
-        given[LOCAL_MASK] = _mask((together if masks.local_blocks else causal) & near)
+    if masks.two:
+        given[LOCAL_MASK] = _mask(together if masks.sliding_blocks else causal)
     return given
 
 

@@ -48,7 +48,7 @@ def session_facts(
             "export it again"
         )
     given = {POSITIONS, MASK} | (embedded or {TOKENS})
-    if masks.window is not None:
+    if masks.two:
         given.add(LOCAL_MASK)
     for name in (DECODE, *prefills):
         taken = {entry for entry in signatures[name].inputs if not entry.startswith(CACHE)}

@@ -9,7 +9,8 @@ slot p mod slots, over the position `slots` before it. A ring has room for its w
 
 hides whatever the call wrote behind the query, padding too: that is fewer than a call's tokens ahead, and
 so of an age of `slots` - call or more, which is outside the window. A model whose images are seen both ways
-is told by the caller what sliding layers see, by position, and a ring finds there the positions it holds.
+is told by the caller what sliding layers see, but for the window, by position, and a ring finds there the
+positions it holds.
 Not about attention (`dialect`) or how many slots there are (`exporter.formats.litert`).
 """
 
@@ -37,8 +38,8 @@ class CacheTensors:
 
     positions: [tokens] int32, in order; behind the last token, whatever a caller pads with. mask: [1, 1,
     tokens, context], 0 where a key is seen and very negative where not. tensors: layer index to (keys,
-    values); `append` replaces them by the updated ones. local_mask: as `mask`, of sliding layers, for
-    models where positions alone do not say what these see.
+    values); `append` replaces them by the updated ones. sliding_mask: the same for sliding
+    layers, of models where positions alone do not say what these see.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class CacheTensors:
         positions: Tensor,
         mask: Tensor,
         tensors: Mapping[int, tuple[Tensor, Tensor]],
-        local_mask: Tensor | None = None,
+        sliding_mask: Tensor | None = None,
     ) -> None:
         self._ops, self._positions, self._mask = ops, positions, ops.maximum(mask, LEAST_MASK)
-        self._local_mask = None if local_mask is None else ops.maximum(local_mask, LEAST_MASK)
+        self._told = None if sliding_mask is None else ops.maximum(sliding_mask, LEAST_MASK)
         self._tensors = dict(tensors)
         self._first: Tensor | None = None
         # The same for every layer of as many slots, so made once.
@@ -92,9 +93,9 @@ class CacheTensors:
     def _seen(self, window: int | None, slots: int) -> Tensor:
         if window is None:
             return self._mask
-        if self._local_mask is not None:
-            return self._told(self._local_mask, slots)
         ops, (tokens, context) = self._ops, self._mask.shape[2:]
+        if self._told is not None and slots < context:
+            return self._told_by_slot(self._told, window, slots)
         positions = ops.reshape(self._positions, [1, 1, tokens, 1])
         # Of the rank of what it is taken from: LiteRT's GPU accelerator reads one entry of a 1-D constant.
         every = np.arange(slots, dtype=np.int32).reshape(1, 1, 1, slots)
@@ -102,27 +103,26 @@ class CacheTensors:
         outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
         if slots == context:
             narrowed = ops.select(ops.greater_equal(age, window), outside, ops.scalar(0.0))
-            return ops.add(self._mask, narrowed)
+            return ops.add(self._mask if self._told is None else self._told, narrowed)
         # The first age that is not seen: outside the window, or before the first token.
         least = ops.minimum(ops.add(positions, 1), window)
         return ops.select(ops.greater_equal(ops.floor_mod(age, slots), least), outside, ops.scalar(0.0))
 
-    def _told(self, mask: Tensor, slots: int) -> Tensor:
-        """A mask [1, 1, tokens, context] by slot: each holds the last position that falls on it before the
-        call's end, padding too."""
+    def _told_by_slot(self, mask: Tensor, window: int, slots: int) -> Tensor:
+        """A mask [1, 1, tokens, context] by slot of a ring: each holds the last position that falls on it
+        before the call's end, padding too."""
         ops, (tokens, context) = self._ops, mask.shape[2:]
-        if slots == context:
-            return mask
         end = ops.add(self._first_position(), tokens)
         every = ops.graph.constant(np.arange(slots, dtype=np.int32))
         held = ops.add(ops.floor_mod(ops.subtract(every, end), slots), ops.subtract(end, slots))
-        none_yet = ops.select(
-            ops.greater_equal(held, 0),
-            ops.scalar(0.0),
-            ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME),
-        )
         seen = ops.gather(mask, ops.minimum(ops.maximum(held, 0), context - 1), 3)
-        return ops.add(seen, ops.reshape(none_yet, [1, 1, 1, slots]))
+        outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
+        zero = ops.scalar(0.0)
+        none_yet = ops.select(ops.greater_equal(held, 0), zero, outside)
+        by_slot = [1, 1, 1, slots]
+        age = ops.subtract(ops.reshape(self._positions, [1, 1, tokens, 1]), ops.reshape(held, by_slot))
+        seen = ops.add(seen, ops.select(ops.greater_equal(age, window), outside, zero))
+        return ops.add(seen, ops.reshape(none_yet, by_slot))
 
     def _starts_in(self, slots: int) -> tuple[Tensor, Tensor]:
         """Where keys [.., position, ..] and values [.., position] begin."""

@@ -2,9 +2,10 @@
 
 LiteRT-LM gives an image's rows and the token behind them as tokens of no vocabulary. Three things follow:
   (1) the token that ends an image gets row 0 of the per-layer table; here it gets its own
-  (2) Gemma 3's comes with the image's rows, and these see it before its time; here they do not
-  (3) rows see to the end of their image even where that is in the next call, whose part of a cache is
-      empty or of an older text; here they see what was written
+  (2) rows see past their image, to the end of the prompt (LiteRT-LM 0.18.1), and Gemma 3's see the end of
+      their image, which comes with them; here they see up to that end
+  (3) rows see on even into the next call, whose part of a cache is empty or of an older text; here they see
+      what was written
 That token is known by its embedding, which is the very constant that the bundle's end of vision (or its
 adapter) gives. Text without images is not touched. Not about caches (`cache_tensors`).
 """
@@ -27,18 +28,16 @@ from exporter.models.vision.spec import BlockLayers
 class ImagesInText:
     """blocks: layers in which tokens of one image see each other. longest_call: tokens of the call that an
     image fits into, None where an image may go over two. end: embedding of the token that ends an image,
-    [hidden]. end_rows: its rows of the per-layer table, [layers, width]; None for models without.
-    ends_inside: whether it comes as the last of the image's own rows."""
+    [hidden]. end_rows: its rows of the per-layer table, [layers, width]; None for models without."""
 
     blocks: BlockLayers
     longest_call: int | None
     end: NDArray[np.float32]
     end_rows: NDArray[np.float32] | None
-    ends_inside: bool
 
     @property
-    def local_mask(self) -> bool:
-        """Whether sliding layers are told what they see."""
+    def both_ways(self) -> bool:
+        """Whether masks tell what positions do not."""
         return self.blocks != "none"
 
 
@@ -79,23 +78,27 @@ class ImageMarks:
         first = ops.reshape(ops.slice(positions, 0, 0, 1), [])
         unwritten = ops.greater_equal(every, ops.add(first, tokens))
         mask = ops.add(mask, ops.select(unwritten, outside, ops.scalar(0.0)))
-        if not self.images.ends_inside:
-            return mask
+        # How many images ended up to each token, and of the context: a row sees none of what has more.
+        ended = ops.running_sum(ops.reshape(self.ends, [1, 1, 1, tokens]))
         nowhere = ops.graph.constant(np.zeros((1, 1, 1, context), np.float32))
         zero = ops.graph.constant(np.array(0, np.int32))
-        place = ops.pack([zero, zero, zero, first])
-        ends = ops.update_slice(nowhere, ops.reshape(self.ends, [1, 1, 1, tokens]), place)
-        age = ops.subtract(ops.reshape(positions, [1, 1, tokens, 1]), every)
-        ahead = ops.select(ops.greater_equal(age, 0), ops.scalar(0.0), outside)
-        return ops.add(mask, ops.multiply(ahead, ends))
+        by_slot = ops.update_slice(nowhere, ended, ops.pack([zero, zero, zero, first]))
+        more = ops.subtract(by_slot, ops.reshape(ended, [1, 1, tokens, 1]))
+        past = ops.minimum(ops.maximum(more, 0.0), 1.0)
+        return ops.add(mask, ops.multiply(past, OUTSIDE_WINDOW))
 
 
 def masks_in(
     ops: Operations, count: int, context: int, images: ImagesInText | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Declares the masks of a signature: of full layers, and of sliding ones where they need their own."""
+    """Declares the masks of a signature: of full layers, and of sliding ones where positions do not tell.
+
+    Neither knows of windows: what LiteRT-LM 0.18 makes of one in a mask is not what a model sees.
+    """
     shape = (1, 1, count, context)
     mask = ops.graph.input("mask", shape, torch.float32)
-    if images is None or not images.local_mask:
+    if images is None or not images.both_ways:
         return mask, None
+    if images.blocks == "all":
+        return mask, mask
     return mask, ops.graph.input("local_mask", shape, torch.float32)

@@ -96,6 +96,11 @@ class Operations:
         """Sum over the first axis, kept as an axis of 1."""
         return self._reduce(_Op.SUM, x, 0)
 
+    def running_sum(self, x: Tensor) -> Tensor:
+        """Sum along the last axis up to each entry and with it."""
+        along = self.graph.constant(np.array(x.ndim - 1, np.int32))
+        return self.graph.emit(_Op.CUMSUM, [x, along], x.shape, options=schema.CumsumOptionsT())
+
     def floor_mod(self, x: Tensor, divisor: int) -> Tensor:
         """What is left of int32 x, 0 to divisor - 1, whatever the sign of x."""
         options = schema.FloorModOptionsT()

@@ -4,8 +4,8 @@ Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context
 layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`cache_tensors`), which come back
 updated. `decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a
 model takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32.
-Where tokens of an image see each other there is a second prefill, long enough for an image, and local_mask,
-a mask of its own for sliding layers. Not about bundles or files.
+Where tokens of an image see each other there is a second prefill, long enough for an image, and where they
+do so in sliding layers alone local_mask, these layers' own. Not about bundles or files.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _trace(shared: _Shared, ops: Operations, count: int, entered: _Entered) -> N
     """Add a signature for so many tokens."""
     spec, stores, slots, graph = shared.spec, shared.stores, shared.slots, ops.graph
     positions = graph.input("input_pos", (count,), torch.int32)
-    mask, local_mask = masks_in(ops, count, shared.context, shared.images)
+    mask, sliding_mask = masks_in(ops, count, shared.context, shared.images)
     tensors = {}
     for layer in spec.cache_layers:
         keys, values = (
@@ -185,9 +185,9 @@ def _trace(shared: _Shared, ops: Operations, count: int, entered: _Entered) -> N
             graph.input(f"kv_cache_k_{layer.index}", keys, torch.float32),
             graph.input(f"kv_cache_v_{layer.index}", values, torch.float32),
         )
-    if local_mask is not None and entered.marks is not None:
-        mask, local_mask = (entered.marks.closed(each, positions) for each in (mask, local_mask))
-    caches = CacheTensors(ops, positions, mask, tensors, local_mask)
+    if sliding_mask is not None and entered.marks is not None:
+        mask, sliding_mask = (entered.marks.closed(each, positions) for each in (mask, sliding_mask))
+    caches = CacheTensors(ops, positions, mask, tensors, sliding_mask)
     weight = values_in(graph, stores)
     linears = Linears(
         ops, weight, lambda name: is_split(stores[name].matrix.scheme), factors_in(graph, stores)

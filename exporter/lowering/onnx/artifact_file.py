@@ -131,10 +131,10 @@ class ArtifactFile:
 
 def operators_of(model: onnx.ModelProto) -> onnx.GraphProto:
     """Where the operators are: in the graph, or in what it runs for each of its inputs' pictures."""
-    graph = model.graph
-    if len(graph.node) == 1 and graph.node[0].op_type == "Scan":
-        return next(attribute.g for attribute in graph.node[0].attribute if attribute.name == "body")
-    return graph
+    for node in model.graph.node:
+        if node.op_type in ("Scan", "Loop"):
+            return next(attribute.g for attribute in node.attribute if attribute.name == "body")
+    return model.graph
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -87,24 +87,9 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
         self._named[id(value)] = name, value
         self.outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[value.dtype], sides))
 
-    def of_each(self, name: str, dtype: torch.dtype, sides: Sequence[int]) -> Tensor:
-        """One of what `each` is made of."""
-        return self._value(name, sides, dtype)
-
-    def each(self, count: str, one: Tensor, given: str, made: Tensor, name: str) -> None:
-        """Have all that is recorded run once for each of so many: from `one` (`of_each`) to `made`.
-
-        The graph's input is called `given`, its output `name`; a side `count` is before those of one.
-        """
-        inner = [
-            helper.make_tensor_value_info(self.name_of(value), ELEMENT_TYPES[value.dtype], value.shape)
-            for value in (one, made)
-        ]
-        body = helper.make_graph(self.nodes, "each", inner[:1], inner[1:])
-        self.nodes = [helper.make_node("Scan", [given], [name], name="each", body=body, num_scan_inputs=1)]
-        for to, called, value in ((self.inputs, given, one), (self.outputs, name, made)):
-            sides = (count, *value.shape)
-            to.append(helper.make_tensor_value_info(called, ELEMENT_TYPES[value.dtype], sides))
+    def inner(self, name: str, dtype: torch.dtype, sides: Sides) -> Tensor:
+        """A value that whoever wraps the graph gives (`picture_loop`)."""
+        return self._value(name, [EXAMPLE[s] if isinstance(s, str) else s for s in sides], dtype)
 
     def weight(self, tensor: DataTensor) -> Tensor:
         """A tensor of the data file, as an initializer."""

@@ -24,7 +24,6 @@ from exporter.lowering.litert.image_marks import ImagesInText
 from exporter.lowering.litert.vision.graphs import build_adapter, build_encoder, build_end_of_vision
 from exporter.lowering.litert.writing import Written
 from exporter.models.text.spec import LayerSpec
-from exporter.models.vision.spec import SiglipSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredText, StoredVision
 from runtimes.litert.image_models import END_OF_VISION, VISION_ADAPTER, VISION_ENCODER
 
@@ -42,7 +41,6 @@ def images_in_text(order: LoweringOrder, images: ImageOrder) -> ImagesInText:
         longest_call=longest,
         end=end_of_image(order.checkpoint),
         end_rows=_end_rows(text, tokens.end),
-        ends_inside=isinstance(vision.spec, SiglipSpec),
     )
 
 
@@ -71,20 +69,13 @@ def executor_metadata(order: LoweringOrder, images: ImageOrder) -> bytes | None:
     text, blocks = order.checkpoint.components["text"].spec, _vision(order.checkpoint).spec.tokens.blocks
     if blocks == "none":
         return None
-    windows = {layer.window for layer in text.layers if layer.window is not None}
-    if len(windows) != 1:
-        raise LoweringError(
-            "LiteRT",
-            f"sliding layers have windows of {sorted(windows)}, and LiteRT-LM has one mask for all of them",
-            "leave images out (--components text)",
-        )
     metadata = executor_metadata_pb2.ExecutorMetadata()
     settings = metadata.llm_executor_metadata.attention_mask_settings
     bidirectional = executor_metadata_pb2.ATTENTION_MASK_TYPE_VISION_BIDIRECTIONAL
     causal = executor_metadata_pb2.ATTENTION_MASK_TYPE_CAUSAL
+    # Windows are the graph's: told of one, LiteRT-LM 0.18 fills the mask otherwise even within it.
     settings.attention_mask_type = bidirectional if blocks == "all" else causal
     settings.local_attention_mask_type = bidirectional
-    (settings.sliding_window_size,) = windows
     longest = _longest_call(order, images)
     for layer in text.cache_layers:
         slots = LITERT.cache_slots(text, layer, order.context, longest)

@@ -14,9 +14,26 @@ import pytest
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.family import Driver
-from exporter.packaging.agreement import require_true_of_artifacts, require_true_of_plan
+from exporter.packaging.agreement import (
+    require_true_of_artifacts,
+    require_true_of_images,
+    require_true_of_plan,
+)
 from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable
-from runtimes.manifest import Artifact, Manifest, read_manifest
+from runtimes.images.processing import (
+    PROCESSING_SCHEMA_VERSION,
+    ImageMarks,
+    ImageProcessing,
+    PatchProcessing,
+)
+from runtimes.manifest import (
+    Artifact,
+    ComponentEntry,
+    ComponentName,
+    EncoderArtifact,
+    Manifest,
+    read_manifest,
+)
 from runtimes.session import Session, SessionFacts
 from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
@@ -121,3 +138,46 @@ def test_a_component_of_another_size_is_refused(release: Path) -> None:
 def test_a_path_of_another_kind_is_refused(release: Path) -> None:
     with pytest.raises(ManifestError, match=re.escape("says 'report.html', and artifacts of format onnx")):
         held_to_the_plan(release, saying(release, path="report.html"))
+
+
+MARKS = ImageMarks(500, 501, 502, line_breaks=False, placeholder="<|image|>")
+SAID = ImageProcessing(PROCESSING_SCHEMA_VERSION, 70, MARKS, None, PatchProcessing(16, 3, merged=False))
+TOWER = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 70, 64)
+
+
+def seeing(release: Path, **changes: Any) -> Manifest:
+    return replace(read_manifest(release), encoders=(replace(TOWER, **changes),))
+
+
+def source_that_sees() -> RandomSource:
+    """Its processor makes more of an image than the release asks for."""
+    return RandomSource(tiny_gemma3(), images=replace(SAID, soft_tokens=280))
+
+
+def test_a_component_the_checkpoint_does_not_have_is_refused(release: Path) -> None:
+    manifest = read_manifest(release)
+    both: dict[ComponentName, ComponentEntry] = {
+        **manifest.components,
+        "vision": manifest.components["text"],
+    }
+    with pytest.raises(ManifestError, match=re.escape("$.components: says 'text, vision', and the check")):
+        held_to_the_plan(release, replace(manifest, components=both))
+
+
+def test_what_is_true_of_images_passes(release: Path) -> None:
+    require_true_of_images(release, seeing(release), SAID, source_that_sees())
+
+
+def test_pictures_prepared_otherwise_than_the_checkpoint_says_are_refused(release: Path) -> None:
+    other = replace(SAID, patches=PatchProcessing(14, 3, merged=False))
+    with pytest.raises(ManifestError, match=r"image_processing\.json: is not what the checkpoint's own"):
+        require_true_of_images(release, seeing(release), other, source_that_sees())
+    with pytest.raises(ManifestError, match="is not what the checkpoint's own"):
+        require_true_of_images(release, seeing(release), SAID, RandomSource(tiny_gemma3()))
+
+
+@pytest.mark.parametrize(("key", "said", "found"), [("soft_tokens", 280, "70"), ("width", 32, "64")])
+def test_a_tower_of_other_rows_is_refused(release: Path, key: str, said: int, found: str) -> None:
+    message = f"$.encoders[0].{key}: says {said}, and the checkpoint comes to {found}"
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        require_true_of_images(release, seeing(release, **{key: said}), SAID, source_that_sees())

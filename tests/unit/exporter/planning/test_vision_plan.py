@@ -15,6 +15,7 @@ from exporter.models.published import published_spec, published_vision
 from exporter.models.text.spec import Role
 from exporter.models.vision.spec import VisionSpec
 from exporter.planning.candidates import AskedFor, soft_tokens_of
+from exporter.planning.device_profile import check_profile
 from exporter.planning.memory import CALIBRATION, export_memory
 from exporter.planning.plan import Plan, make_plan
 from exporter.planning.planner import PlannedModel, Planner
@@ -22,6 +23,7 @@ from exporter.planning.profiles import load_device, load_target
 from exporter.planning.recipe import Recipe, load_recipe, parse_recipe
 from exporter.planning.variants import Variant
 from runtimes.formats import Format
+from runtimes.records import RecordError
 
 PUBLISHED = ("gemma-3-4b", "gemma-4-e2b", "gemma-4-12b", "gemma-4-31b")
 OWN = """
@@ -140,6 +142,13 @@ def test_devices_and_whoever_asks_decide_on_soft_tokens() -> None:
     model = PlannedModel("seeing", components("gemma-4-e2b"), {}, 280)
     plans = Planner(model).plan(load_target("desktop"), AskedFor(image_tokens=140)).plans
     assert {plan.variant.soft_tokens for plan in plans} == {140}
+
+
+def test_soft_tokens_of_a_profile_are_those_a_processor_takes() -> None:
+    (profile,) = load_device("pixel-9").profiles
+    check_profile(replace(profile, image_tokens=1120))
+    with pytest.raises(RecordError, match=r"\$\.image_tokens: expected one of 70, 140"):
+        check_profile(replace(profile, image_tokens=100))
 
 
 def test_a_plan_counts_the_tower_and_an_images_activations() -> None:
