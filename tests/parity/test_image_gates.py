@@ -1,7 +1,7 @@
 """The image gates on the formats' own artifacts and drivers, of tiny models: every one of them passes.
 
-Matrix: formats that take images, before towers of Gemma 3 and Gemma 4 E2B. Not asserted: that gates can
-fail (unit tests of `image_check`), or what onnxruntime-genai and LiteRT-LM do themselves.
+Matrix: formats that take images, before towers of Gemma 3 and, but for Core ML, of Gemma 4 E2B. Not
+asserted: that gates can fail (unit tests of `image_check`), or what vendors' engines do themselves.
 """
 
 from __future__ import annotations
@@ -17,9 +17,16 @@ from runtimes.formats import Format
 from runtimes.open import IMAGE_SESSIONS
 from tests.seeing_models import seeing
 
+# The MIL evaluator takes a minute for E2B's layers.
+CASES = [
+    (format, kind)
+    for format in IMAGE_SESSIONS
+    for kind in ("Gemma 3", "Gemma 4 E2B")
+    if (format, kind) != ("coreml", "Gemma 4 E2B")
+]
 
-@pytest.mark.parametrize("kind", ["Gemma 3", "Gemma 4 E2B"])
-@pytest.mark.parametrize("format", IMAGE_SESSIONS)
+
+@pytest.mark.parametrize(("format", "kind"), CASES)
 def test_a_release_that_sees_passes_every_gate(format: Format, kind: str, tmp_path: Path) -> None:
     model = seeing(tmp_path, kind)
     (lowering,) = lowerings_for([format]).values()

@@ -42,7 +42,7 @@ class ImagesInText:
 
 
 @dataclass(frozen=True)
-class ImageMarks:
+class GraphMarks:
     """One signature's ends of images. ends: [1, tokens, 1], 1 where a token is one, else 0."""
 
     ops: Operations
@@ -50,7 +50,7 @@ class ImageMarks:
     ends: Tensor
 
     @classmethod
-    def of(cls, ops: Operations, images: ImagesInText, embedded: Tensor) -> ImageMarks:
+    def of(cls, ops: Operations, images: ImagesInText, embedded: Tensor) -> GraphMarks:
         """embedded: [1, tokens, hidden]."""
         strays = ops.largest(ops.absolute(ops.subtract(embedded, ops.graph.constant(images.end))))
         same = ops.greater_equal(ops.multiply(strays, -1.0), 0.0)
@@ -88,7 +88,7 @@ class ImageMarks:
         return ops.add(mask, ops.multiply(past, OUTSIDE_WINDOW))
 
 
-def masks_in(
+def masks_of_call(
     ops: Operations, count: int, context: int, images: ImagesInText | None
 ) -> tuple[Tensor, Tensor | None]:
     """Declares the masks of a signature: of full layers, and of sliding ones where positions do not tell.

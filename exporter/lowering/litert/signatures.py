@@ -23,7 +23,7 @@ from exporter.formats.litert import LITERT, LITERT_STREAM
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
-from exporter.lowering.litert.image_marks import ImageMarks, ImagesInText, masks_in
+from exporter.lowering.litert.image_marks import GraphMarks, ImagesInText, masks_of_call
 from exporter.lowering.litert.linears import Linears, is_split
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, factors_in, values_in
@@ -101,7 +101,7 @@ def _tokens(shared: _Shared, ops: Operations, count: int) -> _Entered:
 def _vectors(shared: _Shared, ops: Operations, count: int) -> _Entered:
     spec, images = shared.spec, shared.images
     embedded = ops.graph.input("embeddings", (1, count, spec.hidden_size), torch.float32)
-    marks = None if images is None else ImageMarks.of(ops, images, embedded)
+    marks = None if images is None else GraphMarks.of(ops, images, embedded)
     rows = None
     if (ple := spec.per_layer_embedding) is not None:
         shape = (1, count, len(spec.layers), ple.width)
@@ -142,7 +142,7 @@ class _Entered:
     """decode: what makes logits of a signature's inputs. marks: of images among them."""
 
     decode: Callable[[LiteRtDialect], Tensor]
-    marks: ImageMarks | None = None
+    marks: GraphMarks | None = None
 
 
 _Entry = Callable[[_Shared, Operations, int], _Entered]
@@ -174,7 +174,7 @@ def _trace(shared: _Shared, ops: Operations, count: int, entered: _Entered) -> N
     """Add a signature for so many tokens."""
     spec, stores, slots, graph = shared.spec, shared.stores, shared.slots, ops.graph
     positions = graph.input("input_pos", (count,), torch.int32)
-    mask, sliding_mask = masks_in(ops, count, shared.context, shared.images)
+    mask, sliding_mask = masks_of_call(ops, count, shared.context, shared.images)
     tensors = {}
     for layer in spec.cache_layers:
         keys, values = (

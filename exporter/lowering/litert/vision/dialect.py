@@ -19,7 +19,7 @@ from torch import Tensor
 
 from exporter.lowering.litert.cache_tensors import OUTSIDE_WINDOW
 from exporter.lowering.litert.linears import Linears, root_mean_square_normed
-from exporter.lowering.litert.vision.operations import VisionOperations
+from exporter.lowering.litert.vision.vision_operations import VisionOperations
 from exporter.models.vision.spec import BOUNDS, CHANNELS
 
 T = TypeVar("T")

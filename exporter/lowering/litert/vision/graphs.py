@@ -30,7 +30,7 @@ from exporter.lowering.litert.signatures import LiteRtGraph
 from exporter.lowering.litert.storage import MatrixStore, factors_in, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.lowering.litert.vision.dialect import LiteRtVision
-from exporter.lowering.litert.vision.operations import VisionOperations
+from exporter.lowering.litert.vision.vision_operations import VisionOperations
 from exporter.models.text.spec import Role
 from exporter.models.vision.patch_embedder import patch_embedder_rows
 from exporter.models.vision.patch_tower import patch_tower_features, patch_tower_rows

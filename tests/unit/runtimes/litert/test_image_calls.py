@@ -1,0 +1,71 @@
+"""Where a prompt with images is cut, and what its masks are read from. Not about running a call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtimes.errors import ArtifactError, SessionError
+from runtimes.images.session import PlacedImage
+from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
+from runtimes.litert.image_calls import ImageCalls
+from runtimes.session import SessionFacts
+
+FACTS = SessionFacts(
+    "LiteRT", "2", "fp32", vocab_size=512, context=64, prefill_chunk=4, prefill_logits="none"
+)
+TOKENS = np.arange(30, dtype=np.int32)
+BOTH = b"\x0a\x06\x1a\x04\x08\x03\x10\x03"
+SLIDING = b"\x0a\x06\x1a\x04\x08\x01\x10\x03"
+
+
+def image(start: int, rows: int) -> PlacedImage:
+    return PlacedImage(start, np.zeros((rows, 8), np.float32))
+
+
+def cut(longest: int | None, *images: PlacedImage) -> list[tuple[str, int, int, list[tuple[int, int]]]]:
+    return [
+        (call.signature, call.position, call.count, [(each.start, each.stop) for each in call.images])
+        for call in ImageCalls(FACTS, longest).of(TOKENS, 0, images)
+    ]
+
+
+def test_an_image_lies_in_one_call_with_what_stands_around_it() -> None:
+    calls = cut(16, image(10, 5), image(16, 12))
+    assert calls == [
+        ("prefill with images", 0, 16, [(10, 15)]),
+        ("prefill with images", 16, 14, [(0, 12)]),
+    ]
+
+
+def test_text_far_from_an_image_goes_in_ordinary_calls() -> None:
+    calls = cut(8, image(10, 5))
+    assert [each[:3] for each in calls] == [
+        ("prefill", 0, 4),
+        ("prefill", 4, 4),
+        ("prefill", 8, 2),
+        ("prefill with images", 10, 8),
+        *(("prefill", at, 4) for at in (18, 22, 26)),
+    ]
+
+
+def test_an_image_is_cut_where_its_tokens_do_not_see_each_other() -> None:
+    assert [each[3] for each in cut(None, image(2, 5))][:3] == [[(2, 4)], [(0, 3)], []]
+
+
+@pytest.mark.parametrize("images", [[image(3, 20)], [image(3, 5), image(7, 2)], [image(28, 5)]])
+def test_an_image_that_fits_no_call_or_place_is_refused(images: list[PlacedImage]) -> None:
+    with pytest.raises(SessionError, match="image"):
+        cut(16, *images)
+
+
+def test_masks_are_what_the_metadata_says() -> None:
+    path = Path("m")
+    assert masks_of(None, path) == masks_of(b"", path) == CAUSAL
+    assert masks_of(BOTH, path) == AttentionMasks(full_blocks=True, sliding_blocks=True)
+    assert not masks_of(BOTH, path).two
+    assert masks_of(SLIDING, path).two
+    with pytest.raises(ArtifactError, match="damaged"):
+        masks_of(SLIDING[:-3], path)
