@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporter.lowering.interface import Segment
+from exporter.lowering.litert.stand_in import write_stand_in
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from exporter.validation.stored_weights import differing_by_matrix
@@ -166,3 +168,23 @@ def test_what_does_not_fit_is_refused(bundle: SeeingBundle, rows: ImageRows) -> 
             encoder.rows(replace(image, pixels=image.pixels[..., 1:]))
         with pytest.raises(EncoderError, match="soft tokens"):
             encoder.rows(replace(image, soft_tokens=500))
+
+
+def test_its_text_has_a_twin_whose_logits_are_its_own(bundle: SeeingBundle, tmp_path: Path) -> None:
+    tokens = some_tokens(40)
+    tokens[10] = bundle.spec.tokens.end  # whose per-layer row the graph looks out for
+    twin = LOWERING.float_twin(bundle.directory, bundle.artifact, tmp_path)
+    run = twin.run([Segment("decode", len(tokens))], tokens, lambda done: None)
+    logits = np.concatenate([rows for _, rows in run])
+    with open_session(bundle.directory, bundle.artifact) as session:
+        own = np.stack([session.decode(int(token)) for token in tokens])
+    assert mean_kl(logits, own) < KL
+
+
+def test_the_engine_opens_what_stands_in_for_it(bundle: SeeingBundle, tmp_path: Path) -> None:
+    """To render prompts; with what is said of the caches of its own model it would not."""
+    import litert_lm
+
+    write_stand_in(bundle.path, tmp_path / "stand-in.litertlm")
+    with litert_lm.Engine(str(tmp_path / "stand-in.litertlm"), backend=litert_lm.Backend.CPU()) as engine:
+        assert engine is not None

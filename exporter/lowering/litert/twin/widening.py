@@ -39,6 +39,8 @@ _ELEMENTWISE = {
     _Op.GELU,
     _Op.CAST,
     _Op.DEQUANTIZE,
+    _Op.GREATER_EQUAL,
+    _Op.SELECT_V2,
 }
 Extents = list[int]
 
