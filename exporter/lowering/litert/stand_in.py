@@ -19,14 +19,15 @@ from exporter.lowering.litert.container_writing import SectionSource, write_cont
 from exporter.lowering.litert.writing import IDENTIFIER
 from runtimes.litert.container import EXECUTOR_KIND, TFLITE_KIND, WEIGHTS_KIND, Section, read_sections
 
+# The last says which masks a model takes; the engine does not open another model with it.
+OF_MODELS = (TFLITE_KIND, WEIGHTS_KIND, EXECUTOR_KIND)
 CHUNK, CONTEXT = 8, 16
-OF_THE_MODELS = (TFLITE_KIND, WEIGHTS_KIND, EXECUTOR_KIND)  # the last describes their caches and masks
 FLOAT, INTEGER = schema.TensorType.FLOAT32, schema.TensorType.INT32
 
 
 def write_stand_in(bundle: Path, out: Path) -> None:
     """Raises ArtifactError for a bundle that cannot be read."""
-    kept = [each for each in read_sections(bundle) if each.kind not in OF_THE_MODELS]
+    kept = [each for each in read_sections(bundle) if each.kind not in OF_MODELS]
     sections = [SectionSource(each.kind, (), _copied(bundle, each)) for each in kept]
     model = _model()
     write_container(out, [*sections, *token_model(lambda file: _put(file, model))], uuid.UUID(int=0))
