@@ -15,6 +15,7 @@ from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.held_memory import Holds, WrittenBytes
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
+from exporter.models.vision.spec import BlockLayers
 from exporter.schemes import IntegerScheme, Scheme
 from runtimes.formats import Accelerator, Format
 from runtimes.images.processing import ImageProcessing
@@ -76,6 +77,8 @@ class FormatFacts:
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
     own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was run.
+    asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
+    other, a sentence, for formats where a validation executes the file without them.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
     """
@@ -85,6 +88,7 @@ class FormatFacts:
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
     how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
+    asked_by_tools: Callable[[BlockLayers], str] | None = None
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
 

@@ -24,6 +24,7 @@ from exporter.formats.family import (
 from exporter.formats.litert_memory import held_by_litert, written_for_litert
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
+from exporter.models.vision.spec import BlockLayers
 from runtimes.manifest import Artifact
 from runtimes.open import open_session
 from runtimes.recorded_calls import ReplayTolerances
@@ -124,6 +125,27 @@ litert-lm run {artifact.path} {plain}--cache no --max-num-tokens 128 --top-k 1 -
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
 
 
+def _asked_by_litert_lm(blocks: BlockLayers) -> str:
+    """Of LiteRT-LM 0.18.1's engine on tiny models (tests/parity/test_litert_lm_images.py)."""
+    match blocks:
+        case "none":
+            return (
+                "LiteRT-LM's own engine, which opens it on a phone, was not given a picture here; of tiny "
+                "models of this kind its answers about one are transformers'."
+            )
+        case "all":
+            return (
+                "LiteRT-LM's own engine, which opens it on a phone, is not proved to see: no tiny model of "
+                "this kind answered it otherwise with a picture than without."
+            )
+        case "sliding":
+            return (
+                "LiteRT-LM's own engine, which opens it on a phone, does not see as the model does: its "
+                "0.18.1 answers about pictures to tiny models of this kind otherwise than transformers, "
+                "from the first token."
+            )
+
+
 # 1/64 holds 1.05e6 with as much headroom; the largest peak reported of a Gemma is 8e5 (Gemma 3 27B).
 LITERT_STREAM = ScaledStream(headroom=4.0, smallest=2.0**-6)
 
@@ -137,6 +159,7 @@ LITERT = RuntimeFamily(
             "litert-lm",
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
+            asked_by_tools=_asked_by_litert_lm,
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,
         ),

@@ -121,7 +121,7 @@ def check_images(job: Job, release: ReleaseUnderTest, scratch: Path, findings: F
     findings.images = ImageInput(
         processing.soft_tokens, tuple(each.path for each in release.encoders), not_by, tuple(runs)
     )
-    findings.not_checked += not_tried(reference, not_by)
+    findings.not_checked += not_tried(reference, release, not_by)
 
 
 def _quantised(reference: ImageReference, findings: Findings) -> ImageRun:

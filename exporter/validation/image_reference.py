@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.formats.table import facts_of
 from exporter.job import Job
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
@@ -69,7 +70,7 @@ def image_reference(
     return ImageReference(pictures, parts, prompts, weights, rows, logits)
 
 
-def not_tried(reference: ImageReference, not_by: Sequence[str]) -> Iterator[str]:
+def not_tried(reference: ImageReference, release: ReleaseUnderTest, not_by: Sequence[str]) -> Iterator[str]:
     """What of pictures nobody should read into a pass, a sentence each. not_by: artifacts of text alone."""
     for path in not_by:
         yield f"{path} takes no images: what it is given is tokens."
@@ -84,6 +85,10 @@ def not_tried(reference: ImageReference, not_by: Sequence[str]) -> Iterator[str]
         "Pictures were the release's samples, prepared by its own image_processing.json: no camera, and no "
         "resizing by a client, was part of it."
     )
+    spec = release.checkpoint.components["vision"].spec
+    for encoder in release.encoders:
+        if (said := facts_of(encoder.format).asked_by_tools) is not None:
+            yield f"{encoder.path}: {said(spec.tokens.blocks)}"
 
 
 def _rows(

@@ -2,10 +2,11 @@
 
 LiteRT-LM gives an image's rows and the token behind them as tokens of no vocabulary. Three things follow:
   (1) the token that ends an image gets row 0 of the per-layer table; here it gets its own
-  (2) rows see past their image, to the end of the prompt (LiteRT-LM 0.18.1), and Gemma 3's see the end of
-      their image, which comes with them; here they see up to that end
-  (3) rows see on even into the next call, whose part of a cache is empty or of an older text; here they see
+  (2) a mask opened both ways may reach past a row's image, and Gemma 3's the token that ends it, which
+      comes with its rows; here rows see up to that end
+  (3) it may reach into the next call, whose part of a cache is empty or of an older text; here rows see
       what was written
+(2) and (3) are kept whatever opens the mask: how LiteRT-LM 0.18.1 does is not known (docs/adr/0034).
 That token is known by its embedding, which is the very constant that the bundle's end of vision (or its
 adapter) gives. Text without images is not touched. Not about caches (`cache_tensors`).
 """
