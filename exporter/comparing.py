@@ -22,7 +22,7 @@ from exporter.evaluation.change import changes
 from exporter.evaluation.compared import DomainComparison, DomainFigures, SubjectFigures
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
-from exporter.models.components import TEXT_ALONE
+from exporter.models.components import TEXT_ALONE, Components
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
@@ -86,7 +86,10 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
         text_sha256=digest,
         tokens=sum(len(text.tokens) for text in texts),
         longest=longest,
-        remarks=tuple(domain.remark for domain in domains if domain.remark is not None),
+        remarks=(
+            *(domain.remark for domain in domains if domain.remark is not None),
+            *(("No picture is compared: all that is given here is text.",) if _sees(subjects) else ()),
+        ),
         subjects=measured,
         changes=tuple(changes(measured)),
     )
@@ -111,6 +114,12 @@ def _open(directories: Sequence[Path]) -> _Subjects:
                 "name what `gemma-export quantize` or an export has made",
             )
     return _Subjects(checkpoints, artifacts, manifests)
+
+
+def _sees(subjects: _Subjects) -> bool:
+    """Whether one of them takes pictures too."""
+    stored = any(each.components.vision is not None for each in subjects.checkpoints.values())
+    return stored or any(manifest.encoders for manifest in subjects.manifests.values())
 
 
 def _digests(source: CheckpointSource, order: CompareOrder) -> list[Mapping[str, str]]:
@@ -167,6 +176,15 @@ class _Sized:
     bits: float
 
 
+def parameters_in(path: str, manifest: Manifest, components: Components) -> int:
+    """Of the decoder in an artifact, and of the image tower where a bundle holds both."""
+    found = components["text"].spec.parameter_count()
+    tower = components.vision
+    if tower is not None and any(each.path == path for each in manifest.encoders or ()):
+        found += tower.spec.parameter_count()
+    return found
+
+
 def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:
     if (checkpoint := subjects.checkpoints.get(name)) is not None:
         size = stored_size(checkpoint)
@@ -174,7 +192,6 @@ def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:
     placed = subjects.artifacts[name]
     manifest, path = subjects.manifests[placed.release], placed.artifact.path
     nbytes = sum(entry.size for entry in manifest.files if entry.path.startswith(path))
-    parameters = source.components[placed.artifact.component].spec.parameter_count()
     return _Sized(
         name,
         str(placed.release),
@@ -182,7 +199,7 @@ def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:
         placed.artifact.format,
         manifest.plan["recipe"],
         nbytes,
-        8 * nbytes / parameters,
+        8 * nbytes / parameters_in(path, manifest, source.components),
     )
 
 

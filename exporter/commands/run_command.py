@@ -130,10 +130,12 @@ class RunFlags:
 
 def _run(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
     from exporter.running.generation import continued, require_room_after
+    from exporter.running.images_shown import require_no_place
     from exporter.running.placed_release import first_that_opens
     from exporter.running.prompt_tokens import speech_of
 
     artifacts = release.decoders(flags.format)
+    require_no_place(release, prompt)
     speech = speech_of(release)
     tokens = speech.prompt(prompt, plain=flags.no_template)
     _tell(speech.remarks)

@@ -83,7 +83,9 @@ def _ask_in_genai(
     else:
         prompt = json.dumps(prompting.begin + asked)
     prompt = prompt.replace("`", r"\u0060")  # tokens are a stranger's
-    return f"""```python
+    return f"""onnxruntime-genai opens `{encoder.decoder}` here, for prompts of text alone too.
+
+```python
 import onnxruntime_genai as og  # pip install onnxruntime-genai
 
 model = og.Model("{PurePosixPath(encoder.path).parent}")

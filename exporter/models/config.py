@@ -121,7 +121,7 @@ class StrictConfig:
         self._read.add(key)
         if key not in self.raw:
             raise SpecError(
-                self.where, f"key {key!r} is missing", "fetch the checkpoint's config.json again"
+                self.where, f"key {key!r} is missing", f"fetch the checkpoint's {self._name} again"
             )
         return self.raw[key]
 
@@ -129,8 +129,12 @@ class StrictConfig:
         return SpecError(
             f"{self.where}.{key}",
             f"expected {expected}, got {excerpt(value)}",
-            "correct it, or fetch the checkpoint's config.json again",
+            f"correct it, or fetch the checkpoint's {self._name} again",
         )
+
+    @property
+    def _name(self) -> str:
+        return "config.json" if self.file is None else self.file.name
 
 
 def load_config(path: Path) -> dict[str, Any]:

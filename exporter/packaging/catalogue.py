@@ -14,19 +14,26 @@ from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.origin import ModelOrigin
 from runtimes.manifest import Artifact
 
-TASK = "text-generation"
+TASK, SEEING_TASK = "text-generation", "image-text-to-text"
 DATASET = "gemma-export/evaluation"  # no repository: the text ships with gemma-export
 RELATION = "base_model_relation"
 
 
 def front_matter(
-    origin: ModelOrigin, quality: MeasuredQuality, artifacts: tuple[Artifact, ...], licence: LicencePack
+    origin: ModelOrigin,
+    quality: MeasuredQuality,
+    artifacts: tuple[Artifact, ...],
+    licence: LicencePack,
+    sees: bool = False,
 ) -> str:
-    """Between its dashes. Languages are those the checkpoint's card states, else those compared in."""
+    """Between its dashes. Languages are those the checkpoint's card states, else those compared in.
+
+    sees: whether an artifact takes images; figures are of text all the same.
+    """
     import yaml  # here: whoever runs a release has no need of it
 
     tags = {"gemma", "gemma-export", *(artifact.format for artifact in artifacts)}
-    said: dict[str, Any] = {"pipeline_tag": TASK, "tags": sorted(tags)}
+    said: dict[str, Any] = {"pipeline_tag": SEEING_TASK if sees else TASK, "tags": sorted(tags)}
     if artifacts:
         said["library_name"] = facts_of(artifacts[0].format).library
     if origin.base is not None:

@@ -73,7 +73,7 @@ def write_model_card(release: Path, card: ModelCard) -> str:
 def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
     """The card's text. files: relative path to bytes of what the release holds."""
     sections = (
-        front_matter(card.origin, card.quality, card.artifacts, card.licence),
+        front_matter(card.origin, card.quality, card.artifacts, card.licence, sees=card.images is not None),
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
         f"## Try it\n\n{_run_any(card.prompting)}",

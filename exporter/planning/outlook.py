@@ -28,8 +28,9 @@ from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
+from runtimes.open import IMAGE_SESSIONS
 
-OUTLOOK_SCHEMA_VERSION = 2
+OUTLOOK_SCHEMA_VERSION = 3
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept
@@ -49,7 +50,8 @@ class DeviceOutlook:
 
 @dataclass(frozen=True)
 class ReleaseOutlook:
-    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices."""
+    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices. image_tokens: of an image, at
+    most; None where it takes text alone."""
 
     label: str
     recipe: str
@@ -58,6 +60,7 @@ class ReleaseOutlook:
     devices: tuple[str, ...]
     weight_bytes: int
     artifact_bytes: dict[Format, int]
+    image_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> Rel
         devices=tuple(each.name for each in variant.devices),
         weight_bytes=plan.weight_bytes,
         artifact_bytes=sizes,
+        image_tokens=variant.soft_tokens if IMAGE_SESSIONS.keys() & variant.formats else None,
     )
 
 

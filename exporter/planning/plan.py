@@ -25,6 +25,7 @@ from exporter.schemes import IntegerScheme, Scheme
 from runtimes.manifest import CalibrationEntry, ComponentName
 
 PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them
+BESIDE_AN_IMAGE = 32  # tokens at least: validation puts 26 of text around a picture
 
 
 @dataclass(frozen=True)
@@ -191,11 +192,12 @@ def _require_trained_for(spec: ModelSpec, context: int) -> None:
 
 
 def _require_room_for_an_image(variant: Variant) -> None:
-    """Raise PlanError for a context that an image with its two marks fills."""
-    if variant.soft_tokens is not None and variant.soft_tokens + 2 >= variant.context:
+    """Raise PlanError for a context without room for words beside an image with its two marks."""
+    if variant.soft_tokens is not None and variant.soft_tokens + 2 + BESIDE_AN_IMAGE > variant.context:
         raise PlanError(
             f"--context {variant.context}",
-            f"has no room for a word beside an image, which takes {variant.soft_tokens} tokens and two",
+            f"has no room for words beside an image, which takes {variant.soft_tokens} tokens and two, "
+            f"and {BESIDE_AN_IMAGE} are wanted for them",
             "choose a longer one, fewer --image-tokens where the model lets you, or --components text",
         )
 

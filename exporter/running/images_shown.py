@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.checkpoints.tokenizer.image_spelling import counted_images
 from exporter.errors import UsageError
 from exporter.running.placed_release import PlacedRelease
 from exporter.running.prompt_tokens import ImagePrompt
@@ -20,7 +21,7 @@ from runtimes.formats import Format
 from runtimes.images.picture import read_picture
 from runtimes.images.prepared import ImageRows, PreparedImage
 from runtimes.images.preparing import prepared_image
-from runtimes.images.processing import ImageProcessing
+from runtimes.images.processing import PROCESSING_NAME, ImageProcessing, read_processing
 from runtimes.images.session import ImageSession, PlacedImage
 from runtimes.open import IMAGE_ENCODERS, IMAGE_SESSIONS, open_image_encoder, open_image_session
 from runtimes.opening import ImageOpening
@@ -80,12 +81,24 @@ def require_room_for_images(context: int, prompt: ImagePrompt, rows: Sequence[in
     """Raise UsageError for a prompt that leaves no room to answer, with what its images take."""
     length, seen = len(prompt.tokens), sum(rows)
     if length >= context:
-        each = " + ".join(map(str, rows))
         raise UsageError(
             FLAG,
-            f"{len(rows)} of them take {each} positions and the prompt around them {length - seen}, and "
-            f"the context of {context} would hold none after these",
-            "give fewer images, or export with a longer --context or fewer --image-tokens",
+            f"{counted_images(len(rows))} and the prompt around take {seen} + {length - seen} positions, "
+            f"and the context of {context} would hold none after these",
+            "give fewer images, or export with a longer --context or, of a Gemma 4, fewer --image-tokens",
+        )
+
+
+def require_no_place(release: PlacedRelease, prompt: str) -> None:
+    """Raise UsageError for a prompt without pictures that writes what stands for one."""
+    if not (release.directory / PROCESSING_NAME).is_file():
+        return
+    placeholder = read_processing(release.directory).marks.placeholder
+    if placeholder in prompt:
+        raise UsageError(
+            "PROMPT",
+            f"has {placeholder}, which stands for an image, and none was given",
+            f"name its file with {FLAG}, or leave it out",
         )
 
 

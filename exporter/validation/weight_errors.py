@@ -18,14 +18,19 @@ import numpy as np
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import Matrix, QuantizedCheckpoint, row_chunks
+from runtimes.manifest import ComponentName
 
 _OF_LAYER = re.compile(r"model\.layers\.(\d+)\.(?:self_attn\.|mlp\.)?(.+)\.weight")
+_OF_TOWER = re.compile(
+    r"(?:vision_tower\.)?(?:encoder\.layers\.\d+\.)?(?:self_attn\.|mlp\.)?(.+?)(?:\.weight)?"
+)
 
 
 @dataclass(frozen=True)
 class WeightError:
-    """Of one matrix. layer: None outside of layers. part: its name without the layer's ("q_proj",
-    "embed_tokens"). scheme: how it is stored. relative: 0 for one that is stored exactly."""
+    """Of one matrix. layer: the text model's, None outside of them. part: its name without the layer's
+    ("q_proj", "embed_tokens"; "images: fc1" of an image tower). scheme: how it is stored. relative: 0 for
+    one that is stored exactly."""
 
     layer: int | None
     part: str
@@ -36,16 +41,24 @@ class WeightError:
 def weight_errors(
     source: CheckpointSource, checkpoint: QuantizedCheckpoint, progress: Progress
 ) -> Iterator[WeightError]:
-    """Of every matrix of the text model, in the graph's order. source: what the codes were found for.
+    """Of every matrix of every component, in the graphs' order. source: what the codes were found for.
     Reads both once."""
-    matrices = checkpoint.components["text"].matrices
-    for done, (name, matrix) in enumerate(matrices.items(), 1):
-        layer, part = _place(name)
+    places = {
+        name: _place(name, component)
+        for component, stored in checkpoint.components.items()
+        for name in stored.matrices
+    }
+    matrices = checkpoint.matrices
+    for done, (name, (layer, part)) in enumerate(places.items(), 1):
+        matrix = matrices[name]
         yield WeightError(layer, part, matrix.scheme.name, _relative_error(source, matrix))
-        progress("compare weights", done, len(matrices))
+        progress("compare weights", done, len(places))
 
 
-def _place(name: str) -> tuple[int | None, str]:
+def _place(name: str, component: ComponentName) -> tuple[int | None, str]:
+    if component == "vision":
+        found = _OF_TOWER.fullmatch(name)
+        return None, f"images: {name if found is None else found[1]}"
     if (found := _OF_LAYER.fullmatch(name)) is not None:
         return int(found[1]), found[2]
     return None, name.removeprefix("model.").removesuffix(".weight")

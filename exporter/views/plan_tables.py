@@ -14,7 +14,7 @@ from rich.text import Text
 from exporter.byte_size import megabytes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
-from exporter.planning.outlook import DeviceOutlook, Outlook
+from exporter.planning.outlook import DeviceOutlook, Outlook, ReleaseOutlook
 from exporter.views.fitted_table import print_fitted
 
 NOBODY = "Estimates from shapes and published figures: no device took part."
@@ -43,7 +43,9 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
             _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
     for release in outlook.releases:
         sizes = ", ".join(f"{format} {megabytes(size)}" for format, size in release.artifact_bytes.items())
-        _say(console, f"Release {release.label} for {', '.join(release.devices)}: {sizes}.")
+        _say(
+            console, f"Release {release.label} for {', '.join(release.devices)}: {sizes}.{images(release)}"
+        )
     if (needs := outlook.needs) is not None:
         _say(
             console,
@@ -103,6 +105,13 @@ def by_component(artifact: ArtifactOnDevice) -> str:
     """Its peak, component by component, the largest first."""
     parts = sorted(artifact.memory.items(), key=lambda each: -each[1])
     return ", ".join(f"{name} {megabytes(count)}" for name, count in parts)
+
+
+def images(release: ReleaseOutlook) -> str:
+    """What it makes of one."""
+    if release.image_tokens is None:
+        return " It takes text alone."
+    return f" An image takes at most {release.image_tokens:,} tokens."
 
 
 def budget(verdict: DeviceVerdict) -> str:

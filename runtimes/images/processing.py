@@ -8,7 +8,7 @@ transformers.js are told in files of their own.
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ LARGEST_PROCESSING = 1 << 20  # bytes; a real one has half a KB
 # What no model comes near; a stranger's file must not ask for gigabytes.
 LONGEST_SIDE, MOST_SOFT_TOKENS = 4096, 1 << 14
 MOST_PIXELS_MADE = LONGEST_SIDE**2
+# Of a mean or deviation of colours, which are shares of 255: published ones are 0.5.
+LARGEST_COLOUR, SMALLEST_DEVIATION = 1e6, 1e-6
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _check(found: ImageProcessing) -> None:
             values = getattr(found.square, name)
             if len(values) != 3:
                 raise RecordError(f"$.square.{name}", f"has {len(values)} numbers, and colours are 3")
-            if not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0):
+            if not scales_pixels(values, deviation=name == "std"):
                 raise RecordError(f"$.square.{name}", "has a number that pixels cannot be scaled by")
     if found.patches is not None:
         for name in ("patch_size", "kernel"):
@@ -128,6 +130,12 @@ def _check(found: ImageProcessing) -> None:
         square = (found.patches.patch_size * found.patches.kernel) ** 2
         if square * found.soft_tokens > MOST_PIXELS_MADE:
             raise RecordError("$.soft_tokens", f"of {square} pixels each are more than {MOST_PIXELS_MADE}")
+
+
+def scales_pixels(values: Sequence[float], deviation: bool) -> bool:
+    """Whether what comes of pixels by a mean, or by a deviation, is finite in float32."""
+    within = all(abs(each) < LARGEST_COLOUR for each in values)
+    return within and not (deviation and min(values) < SMALLEST_DEVIATION)
 
 
 def _require_within(at: str, value: int, least: int, most: int) -> None:

@@ -29,10 +29,12 @@ from exporter.checkpoints.adapters.tying import HEAD, EmbeddingAndHead, TiedPair
 from exporter.checkpoints.files.checkpoint_directory import plain_name
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.interface import CheckpointSource
+from exporter.checkpoints.multimodal import IMAGE_PARTS
 from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 
+FIRST_FACTOR = ".lora_A."  # begun at random, it changes nothing by itself
 WHOLE_PARTS = (Part.WHOLE, Part.COPY, Part.ORIGINAL)
 
 
@@ -58,6 +60,8 @@ def assemble(
     """
     # (1)
     tensors = sort_tensors(file, spec)
+    if base.components.vision is not None:
+        _require_tower_as_it_is(tensors)
     _require_text(tensors)
     known = _weights(spec)
     if unknown := [name for name in tensors.parts if name not in known]:
@@ -108,6 +112,21 @@ def _with_rows(weight: WeightSpec, rows: int) -> WeightSpec:
     if weight.role not in (Role.EMBEDDING, Role.HEAD):
         return weight
     return replace(weight, shape=(rows, *weight.shape[1:]))
+
+
+def _require_tower_as_it_is(tensors: AdapterTensors) -> None:
+    """Raise CheckpointError for an adapter that changes the image tower: half of what was trained would be
+    exported, and compared with that half. Factors as peft begins them, the second all zero, change nothing.
+    """
+    file = tensors.file
+    for kind in IMAGE_PARTS:
+        for name in tensors.left_out.get(kind, ()):
+            if FIRST_FACTOR not in name and any(file.read_bytes(name, 0, file.tensors[name].nbytes)):
+                raise CheckpointError(
+                    file.path,
+                    f"the adapter changes the {kind} ({name:.200}), and is merged into text models alone",
+                    "export what peft's merge_and_unload() makes of both, or give --components text",
+                )
 
 
 def _require_text(tensors: AdapterTensors) -> None:

@@ -32,13 +32,13 @@ from runtimes.images.processing import (
     ImageProcessing,
     PatchProcessing,
     SquareProcessing,
+    scales_pixels,
 )
 
 NESTED = "image_processor"
 BILINEAR, BICUBIC = 2, 3  # as Pillow numbers them
 BYTE = 1 / 255
 HALF = (0.5, 0.5, 0.5)
-LARGEST_COLOUR = 1e6  # of a mean or deviation; published ones are 0.5
 FETCH = "correct it, or fetch the checkpoint's processor files again"
 
 
@@ -70,7 +70,8 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
     match spec:
         case SiglipSpec():
             soft, square = spec.soft_tokens, _square(config, spec)
-            _expect(config, "image_seq_length", soft, "mm_tokens_per_image")
+            for each in (config, _whole(directory)):
+                _expect(each, "image_seq_length", soft, "mm_tokens_per_image")
         case PatchTowerSpec() | PatchEmbedderSpec():
             soft, patches = _soft_tokens(config), _patches(config, spec)
         case _:
@@ -81,14 +82,19 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
 
 def _image_processor(directory: CheckpointDirectory) -> StrictConfig | None:
     """The image processor's own settings, wherever they are; None where they are nowhere."""
-    whole = directory.json(PROCESSOR) if directory.has(PROCESSOR) else {}
-    where = str(directory.path / PROCESSOR)
-    if NESTED in whole:
-        return StrictConfig(where, whole, directory.path / PROCESSOR).child(NESTED)
+    whole = _whole(directory)
+    if NESTED in whole.raw:
+        return whole.child(NESTED)
     if directory.has(IMAGE_PROCESSOR):
         path = directory.path / IMAGE_PROCESSOR
         return StrictConfig(str(path), directory.json(IMAGE_PROCESSOR), path)
     return None
+
+
+def _whole(directory: CheckpointDirectory) -> StrictConfig:
+    """The file of all processors; nothing where there is none."""
+    path = directory.path / PROCESSOR
+    return StrictConfig(str(path), directory.json(PROCESSOR) if directory.has(PROCESSOR) else {}, path)
 
 
 def _square(config: StrictConfig, spec: SiglipSpec) -> SquareProcessing:
@@ -147,10 +153,8 @@ def _colours(config: StrictConfig, key: str) -> tuple[float, float, float]:
     if not config.has(key):
         return HALF
     found = config.raw[key]
-    finite = isinstance(found, list) and all(
-        type(each) in (int, float) and abs(each) < 1e6 for each in found
-    )
-    if not finite or len(found) != 3 or (key == "image_std" and min(found) <= 0):
+    numbers = isinstance(found, list) and all(type(each) in (int, float) for each in found)
+    if not numbers or len(found) != 3 or not scales_pixels(found, deviation=key == "image_std"):
         raise SpecError(f"{config.where}.{key}", f"expected three numbers, got {excerpt(found)}", FETCH)
     red, green, blue = map(float, found)
     return red, green, blue

@@ -96,8 +96,11 @@ class HuggingFaceSource:
         tensors = _require_exactly(spec, views, packed, path)
         tower = _Tower()
         require_tokenizer(directory)
-        if "vision" in wanted and has_vision(plain) and found.of_images:
+        described = has_vision(plain)
+        if "vision" in wanted and described and found.of_images:
             tower = _read_tower(directory, config, text, found, everything)
+        elif "vision" in wanted:
+            tower = _Tower(remarks=_half_there(described, bool(found.of_images)))
         left_out = dict(found.left_out if tower.component is None else found.left_out_with_images)
         if tower.unused:
             left_out[UNUSED_HEAD] = tower.unused
@@ -195,6 +198,21 @@ def _read_tower(
         images=how.processing,
         remarks=(*read.remarks, *how.remarks),
     )
+
+
+def _half_there(described: bool, stored: bool) -> tuple[str, ...]:
+    """Why a checkpoint that has half of an image tower is the text model alone."""
+    if described and not stored:
+        return (
+            "config.json describes an image tower, and no file has a tensor of it: "
+            "this is the text model alone.",
+        )
+    if stored and not described:
+        return (
+            "There are tensors of an image tower, which config.json does not describe: "
+            "this is the text model alone.",
+        )
+    return ()
 
 
 def _require_exactly(

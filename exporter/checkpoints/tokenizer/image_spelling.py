@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from exporter.errors import TokenizerError, UsageError
+from runtimes.excerpt import excerpt
 from runtimes.images.processing import PROCESSING_NAME, ImageMarks
 
 BREAKS = "\n\n"
@@ -31,14 +32,18 @@ class ImageSpelling:
 
     @classmethod
     def of(cls, marks: ImageMarks, tokenizer: Any) -> Self:
-        """Raises TokenizerError for a tokenizer that knows one of the marks not."""
+        """Raises TokenizerError for a tokenizer that knows one of the marks not, and for a placeholder that
+        is none of them."""
         found = []
         for token in (marks.soft, marks.begin, marks.end):
             text = tokenizer.id_to_token(token)
-            if not text:
+            if not text or tokenizer.encode(text, add_special_tokens=False).ids != [token]:
                 what = f"has no token {token}, a mark of images in {PROCESSING_NAME}"
                 raise TokenizerError("tokenizer.json", what, "copy the release again")
             found.append(text)
+        if marks.placeholder not in found:
+            what = f"$.marks.placeholder {excerpt(marks.placeholder)} is none of {', '.join(found)}"
+            raise TokenizerError(PROCESSING_NAME, what, "copy the release again")
         return cls(marks, *found)
 
     def parts(self, text: str, images: int) -> list[dict[str, Any]]:
@@ -60,7 +65,7 @@ class ImageSpelling:
         if len(pieces) - 1 != len(rows):
             raise TokenizerError(
                 "the chat template",
-                f"writes {len(pieces) - 1} times {self.marks.placeholder} for {len(rows)} images",
+                f"writes {len(pieces) - 1} times {self.marks.placeholder} for {counted_images(len(rows))}",
                 "give the prompt with --no-template",
             )
         around = BREAKS if self.marks.line_breaks else ""
@@ -84,10 +89,15 @@ class ImageSpelling:
         if len(pieces) - 1 not in (0, images):
             raise UsageError(
                 "PROMPT",
-                f"has {len(pieces) - 1} times {self.marks.placeholder}, and {images} images were given",
+                f"has {len(pieces) - 1} times {self.marks.placeholder}, and {counted_images(images)} "
+                f"{'was' if images == 1 else 'were'} given",
                 "write it once for each image, or not at all: they then come before the text",
             )
         return pieces
+
+
+def counted_images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def _between(pieces: Sequence[str]) -> Iterator[dict[str, Any]]:

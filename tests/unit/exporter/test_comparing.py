@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,12 +10,14 @@ import pytest
 
 from exporter import comparing
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
-from exporter.comparing import CompareOrder, compare
+from exporter.comparing import CompareOrder, compare, parameters_in
 from exporter.errors import UsageError
 from exporter.models.components import TEXT_ALONE
 from exporter.quantization.quantize import write_quantized
 from exporter.schemes import INT8_CHANNEL
+from runtimes.manifest import EncoderArtifact, read_manifest
 from tests.fakes import silent
+from tests.scripted_images import seeing_release
 from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
 
 
@@ -48,3 +51,15 @@ def test_a_store_of_another_checkpoint_that_sees_is_refused(tmp_path: Path) -> N
     other = write_tiny_multimodal(tmp_path / "other", "Gemma 4 E2B")
     with pytest.raises(UsageError, match="was not made from"):
         compare(CompareOrder((seeing,), str(other)), silent)
+
+
+def test_a_bundle_has_the_weights_of_both_and_a_file_beside_the_tower_its_own(tmp_path: Path) -> None:
+    manifest = read_manifest(seeing_release(tmp_path))
+    bundle = EncoderArtifact("vision", "litertlm", "model.litertlm", "model.litertlm", 4, 64)
+    both = replace(manifest, encoders=(*(manifest.encoders or ()), bundle))
+    source = HuggingFaceSource.open(write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 3"))
+    text, tower = source.components["text"].spec, source.components["vision"].spec
+    assert parameters_in("onnx/model.onnx", both, source.components) == text.parameter_count()
+    assert parameters_in("model.litertlm", both, source.components) == (
+        text.parameter_count() + tower.parameter_count()
+    )

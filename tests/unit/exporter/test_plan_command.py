@@ -73,7 +73,7 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
         "android-8gb: litertlm on the CPU fits: 3,395 MB at the peak of the 4,295 MB an app may use",
         "not int8 at 2,048: litertlm on the CPU takes",
         "weights (packed)",
-        "Release int4 for android-8gb: litertlm 1,769 MB, onnx 1,901 MB.",
+        "Release int4 for android-8gb: litertlm 1,769 MB, onnx 1,901 MB. It takes text alone.",
         "Release int8 for macbook-m3-pro",
         "The export takes up to",
         "no device took part",

@@ -100,7 +100,11 @@ def test_a_text_model_saved_out_of_one_that_sees_is_a_text_model(tmp_path: Path,
         stored = load_file(tmp_path / "model.safetensors")
         text = {name: each for name, each in stored.items() if name.startswith("language_model")}
         save_file(text, tmp_path / "model.safetensors")
-    assert set(HuggingFaceSource.open(tmp_path).components) == {"text"}
+    source = HuggingFaceSource.open(tmp_path)
+    assert set(source.components) == {"text"}
+    assert any("image tower" in each and "text model alone" in each for each in source.remarks)
+    wanted = HuggingFaceSource.open(tmp_path, TEXT_ALONE)
+    assert not any("image tower" in each for each in wanted.remarks), "nobody asked for it"
 
 
 def test_a_checkpoint_of_text_alone_leaves_nothing_out(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.packaging.gallery import ALLOWLIST_NAME, write_allowlist
 from runtimes.formats import Accelerator
 from runtimes.manifest import Artifact
 from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny_image_stores import write_tiny_multimodal
 
 BUNDLE = Artifact("text", "litertlm", "model.litertlm", 64, 512, 16, "none")
 # Of `AllowedModel` in the app, those without a default value.
@@ -51,3 +53,14 @@ def test_a_release_without_a_bundle_has_none(tmp_path: Path) -> None:
     plan = a_plan(RandomSource(tiny_gemma3()), a_variant("int8", ("onnx",)))
     write_allowlist(tmp_path, "tiny", plan, (replace(BUNDLE, format="onnx", path="onnx/model.onnx"),))
     assert not (tmp_path / ALLOWLIST_NAME).exists()
+
+
+def test_a_bundle_that_sees_is_not_called_one_of_text_only(tmp_path: Path) -> None:
+    (tmp_path / "model.litertlm").write_bytes(b"x")
+    source = HuggingFaceSource.open(write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 3"))
+    plan = a_plan(source, replace(a_variant("int8", ("litertlm",)), soft_tokens=4))
+    write_allowlist(tmp_path, "tiny", plan, (BUNDLE,))
+    (found,) = json.loads((tmp_path / ALLOWLIST_NAME).read_text(encoding="utf-8"))["models"]
+    assert "text only" not in found["description"]
+    assert "text only" in entry(tmp_path)["description"]
+    assert found["taskTypes"] == ["llm_chat", "llm_prompt_lab"], "nobody has seen the app ask about one"

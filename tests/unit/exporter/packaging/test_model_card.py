@@ -138,6 +138,8 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "at most 256 tokens" in section
+    assert "pipeline_tag: image-text-to-text\n" in text
+    assert "onnxruntime-genai opens `onnx/decoder.onnx` here" in section
     assert "`coreml/model.mlpackage` takes text alone" in section
     assert 'gemma-export run . --image picture.png "What is in this picture?"' in section
     assert 'prompt = "<bos><start_of_image>What is in this picture?"' in section

@@ -42,6 +42,15 @@ def test_a_published_model_is_planned_without_its_weights() -> None:
     assert release.artifact_bytes["coreml"] > weights
 
 
+def test_a_release_says_what_an_image_takes_or_that_it_takes_none() -> None:
+    (seeing,) = outlook("gemma-3-4b", "macbook-m3-pro").releases
+    assert seeing.image_tokens == 256
+    (blind,) = outlook("gemma-3-270m", "macbook-m3-pro").releases
+    assert blind.image_tokens is None
+    (graph,) = outlook("gemma-3-4b", "macbook-m3-pro", formats=("tflite",)).releases
+    assert graph.image_tokens is None, "a .tflite takes tokens"
+
+
 def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:
     one, two = outlook("gemma-3-270m", "pixel-8"), outlook("gemma-3-270m", "pixel-8", "macbook-m1")
     assert one.needs is not None

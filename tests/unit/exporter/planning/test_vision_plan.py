@@ -125,8 +125,8 @@ def test_soft_tokens_are_those_a_tower_can_make() -> None:
 
 def test_a_context_that_one_image_fills_is_refused() -> None:
     plan = planned("gemma-3-4b", soft_tokens=256)
-    small = replace(plan.variant, context=256)
-    with pytest.raises(PlanError, match="no room for a word beside an image") as caught:
+    small = replace(plan.variant, context=280)
+    with pytest.raises(PlanError, match="no room for words beside an image") as caught:
         make_plan(components("gemma-3-4b"), small, {})
     assert "--components text" in caught.value.then
     assert make_plan(components("gemma-3-4b"), replace(small, soft_tokens=None), {}).tower is None

@@ -148,7 +148,7 @@ def test_a_format_for_text_alone_names_those_that_see(tmp_path: Path, drivers: S
 def test_more_pictures_than_the_context_holds_are_counted(tmp_path: Path, drivers: ScriptedDrivers) -> None:
     seeing_release(tmp_path)
     said = refused(run(tmp_path, "?", *["red.png"] * 8))
-    assert "8 of them take 4 + 4 + 4 + 4 + 4 + 4 + 4 + 4 positions" in said
+    assert "8 images and the prompt around take 32 + " in said
     assert "the context of 64" in said
     assert "--image-tokens" in said
     assert not drivers.opened
@@ -157,7 +157,7 @@ def test_more_pictures_than_the_context_holds_are_counted(tmp_path: Path, driver
 @pytest.mark.parametrize(
     ("prompt", "says"),
     [
-        ("<start_of_image><start_of_image>", "has 2 times <start_of_image>, and 1 images were given"),
+        ("<start_of_image><start_of_image>", "has 2 times <start_of_image>, and 1 image was given"),
         ("<image_soft_token>", "holds <image_soft_token>"),
     ],
 )
@@ -214,3 +214,10 @@ def test_without_pictures_a_release_that_sees_reads_text(tmp_path: Path, drivers
     seeing_release(tmp_path)
     run(tmp_path, "?")
     assert not drivers.opened
+
+
+def test_a_place_for_a_picture_without_one_is_refused(tmp_path: Path) -> None:
+    seeing_release(tmp_path)
+    said = refused(run(tmp_path, "What is in <start_of_image>?"))
+    assert "has <start_of_image>, which stands for an image, and none was given" in said
+    assert "--image" in said

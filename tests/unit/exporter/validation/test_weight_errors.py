@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.quantization.quantize import write_quantized
 from exporter.validation.weight_errors import weight_errors
 from tests.fakes import silent
 from tests.jobs import a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny_image_stores import tiny_image_store
 
 DAMAGED = "model.layers.1.mlp.up_proj.weight"
 
@@ -51,3 +53,12 @@ def test_a_matrix_that_is_another_one_stands_out(tmp_path: Path) -> None:
 
 def test_half_precision_is_nearly_exact(tmp_path: Path) -> None:
     assert max(errors(tmp_path, "float").values()) < 1e-3
+
+
+def test_matrices_of_an_image_tower_are_among_them_by_part(tmp_path: Path) -> None:
+    checkpoint = tiny_image_store(tmp_path, "Gemma 3")
+    source = HuggingFaceSource.open(tmp_path / "checkpoint")
+    found = [each for each in weight_errors(source, checkpoint, silent) if each.part.startswith("images: ")]
+    assert len(found) == len(checkpoint.components["vision"].matrices)
+    assert {"images: q_proj", "images: fc1"} <= {each.part for each in found}
+    assert {each.layer for each in found} == {None}, "the layers of plots are the text model's"

@@ -45,6 +45,8 @@ def test_what_was_written_is_read(found: ImageProcessing, tmp_path: Path) -> Non
         (squashing(), "square.side", 0, r"\$.square.side: expected 1 to 4096"),
         (squashing(), "square.side", 10**9, r"\$.square.side"),
         (squashing(), "square.std", [0.5, 0.0, 0.5], r"\$.square.std"),
+        (squashing(), "square.std", [0.5, 1e-300, 0.5], r"\$.square.std"),
+        (squashing(), "square.mean", [0.5, 1e300, 0.5], r"\$.square.mean"),
         (squashing(), "square.std", [0.5, "NaN", 0.5], r"\$.square.std"),
         (squashing(), "square.mean", [0, 0, "Infinity"], r"\$.square.mean"),
         (squashing(), "square.mean", [0.5], r"\$.square.mean: has 1 numbers"),

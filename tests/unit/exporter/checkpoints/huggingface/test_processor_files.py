@@ -107,6 +107,8 @@ def test_a_processor_of_other_colours_and_budget_is_followed(tmp_path: Path) -> 
         ("Gemma 3", {"resample": 3}, "expected 2 or None"),
         ("Gemma 3", {"do_pan_and_scan": True}, "expected False or None"),
         ("Gemma 3", {"image_std": [0.5, 0.0, 0.5]}, "expected three numbers"),
+        ("Gemma 3", {"image_std": [0.5, 1e-300, 0.5]}, "expected three numbers"),
+        ("Gemma 3", {"image_mean": [0.5, 10**40, 0.5]}, "expected three numbers"),
         ("Gemma 3", {"rescale_factor": 1.0}, "expected 0.003921569"),
         ("Gemma 4 E2B", {"patch_size": 14}, "is 14, and config.json has patch_size 16"),
         ("Gemma 4 31B", {"pooling_kernel_size": 4}, "is 4, and config.json has pooling_kernel_size 3"),
@@ -125,7 +127,16 @@ def test_a_processor_that_contradicts_the_tower_is_refused(
         HuggingFaceSource.open(tmp_path)
     assert name in caught.value.where
     assert next(iter(changed)) in caught.value.where
+    assert "checkpoint's config.json" not in str(caught.value), "another file is to be mended"
     assert HuggingFaceSource.open(tmp_path, TEXT_ALONE).images is None, "the text is not the processor's"
+
+
+def test_a_processor_that_writes_more_places_than_the_tower_makes_rows_is_refused(tmp_path: Path) -> None:
+    write_tiny_multimodal(tmp_path, "Gemma 3")
+    edit(tmp_path, "processor_config.json", image_seq_length=256)
+    with pytest.raises(SpecError, match=r"is 256, and config\.json has mm_tokens_per_image 4") as caught:
+        HuggingFaceSource.open(tmp_path)
+    assert caught.value.where.endswith("/processor_config.json.image_seq_length")
 
 
 def test_ids_of_images_that_the_tokenizer_does_not_have_are_refused(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_placeholders_that_are_not_one_for_each_image_are_refused(
     images: int, spelling: ImageSpelling
 ) -> None:
     for place in (spelling.parts, spelling.begun):
-        with pytest.raises(UsageError, match=rf"has 2 times <start_of_image>, and {images} images"):
+        with pytest.raises(UsageError, match=rf"has 2 times <start_of_image>, and {images} image"):
             place("<start_of_image> <start_of_image>", images)
 
 
@@ -65,7 +65,7 @@ def test_gemma_3_has_line_breaks_around_an_image_and_gemma_4_has_none(spelling: 
 
 def test_a_template_that_leaves_images_out_is_refused(spelling: ImageSpelling) -> None:
     with pytest.raises(
-        TokenizerError, match=r"writes 0 times <start_of_image> for 1 images.*--no-template"
+        TokenizerError, match=r"writes 0 times <start_of_image> for 1 image;.*--no-template"
     ):
         spelling.expanded("hello", (4,))
 
@@ -85,3 +85,15 @@ def test_a_text_that_itself_writes_soft_tokens_is_refused(
 def test_a_tokenizer_that_knows_a_mark_not_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(TokenizerError, match="has no token 99999"):
         ImageSpelling.of(replace(GEMMA_3.marks, end=99_999), tokenizer)
+
+
+def test_a_mark_that_no_text_is_cut_into_is_refused(tokenizer: Tokenizer) -> None:
+    byte = tokenizer.token_to_id("<0x47>")
+    assert byte is not None
+    with pytest.raises(TokenizerError, match=f"has no token {byte}"):
+        ImageSpelling.of(replace(GEMMA_3.marks, soft=byte), tokenizer)
+
+
+def test_a_placeholder_that_is_none_of_the_marks_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(TokenizerError, match="placeholder 'W' is none of <image_soft_token>"):
+        ImageSpelling.of(replace(GEMMA_3.marks, placeholder="W"), tokenizer)
