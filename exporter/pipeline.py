@@ -60,9 +60,8 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     """
     flags = request.flags
     with stopwatch.step("open and plan"):
-        if (
-            published := published_model(flags.model, flags.adapter, flags.wanted)
-        ) is not None:  # refuse before fetching
+        published = published_model(flags.model, flags.adapter, flags.wanted)
+        if published is not None:  # refuse before fetching
             require_releases(plan_releases(published, request.targets, request.asked, flags.anyway))
         source = open_checkpoint(flags.model, flags.adapter, flags.wanted)
         planned = plan_releases(PlannedModel.of(source), request.targets, request.asked, flags.anyway)
@@ -104,15 +103,13 @@ def make_releases(job: Job, outputs: Sequence[Path], force: bool) -> tuple[Expor
     several = len(outputs) > 1
     with workshop(job) as shop:
         return tuple(
-            _release(
-                replace(job, progress=about(job.progress, out.name)) if several else job,
-                plan,
-                shop,
-                out,
-                force,
-            )
+            _release(_told_apart(job, out) if several else job, plan, shop, out, force)
             for plan, out in zip(job.plans, outputs, strict=True)
         )
+
+
+def _told_apart(job: Job, out: Path) -> Job:
+    return replace(job, progress=about(job.progress, out.name))
 
 
 def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> ExportResult:

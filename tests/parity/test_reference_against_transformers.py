@@ -164,3 +164,4 @@ class _Mislabelled:
 
     def __init__(self, source: RandomSource, architecture: dict[str, object]) -> None:
         self.architecture, self.tensors, self.rows = architecture, source.tensors, source.rows
+        self.components = source.components
