@@ -83,7 +83,7 @@ def test_fewer_tokens_are_compared_where_asked_for(
 ) -> None:
     few = ("--validation-tokens", "40")
     result = run("validate", exported[0], "--model", checkpoint, *few)
-    assert "Only the first 39 of" in " ".join(result.output.split())
+    assert "Only the first 40 of" in " ".join(result.output.split())
     out = tmp_path / "release"
     shape = ("--target", "desktop", "--context", "64", "--recipe", write_recipe(tmp_path / "own.toml", 0.1))
     result = run("--model", checkpoint, *shape, *few, "--max-ram", "64GiB", "-o", out)
