@@ -118,6 +118,9 @@ def _first_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
     shortened = {**config, "num_hidden_layers": layers}
     if "layer_types" in config:
         shortened["layer_types"] = config["layer_types"][:layers]
+    if shared := config.get("num_kv_shared_layers"):  # the last ones, as far as they are still there
+        owning = config["num_hidden_layers"] - shared
+        shortened["num_kv_shared_layers"] = max(0, layers - owning)
     return shortened
 
 
