@@ -94,7 +94,15 @@ EVALUATED_TOKENS = 768  # of prompts tried alone: the MIL evaluator is slow
 COREML = RuntimeFamily(
     name="coreml",
     title="Core ML",
-    files=(FormatFacts("coreml", "coreml", ("coremltools", "protobuf"), _run),),
+    files=(
+        FormatFacts(
+            "coreml",
+            "coreml",
+            ("coremltools", "protobuf"),
+            _run,
+            asked_by_tools=lambda _: "no app on Apple's systems was given a picture.",
+        ),
+    ),
     schemes=frozenset(
         {"int8-channel", "int8-g32", "int8-channel-zp"}
         | {f"int4-{by}{zeros}" for by in ("channel", "g16", "g32", "g64", "g128") for zeros in ("", "-zp")}

@@ -6,6 +6,7 @@ Not about onnxruntime-genai and transformers.js, which the graphs are named for 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from exporter.byte_size import GIB
@@ -26,6 +27,7 @@ from exporter.formats.family import (
 from exporter.formats.onnx_memory import held_by_onnx, written_for_onnx
 from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
+from exporter.models.vision.spec import BlockLayers
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
@@ -128,14 +130,30 @@ In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` compute
 by WebAssembly, on several threads where the page is cross-origin isolated. One prompt at a time."""
 
 
+def _not_asked_by(tool: str) -> Callable[[BlockLayers], str]:
+    """Tests give some of these tools pictures; an export gives none to any."""
+    return lambda _: f"{tool}, which prepares pictures by code of its own, was not given one here."
+
+
 ONNX = RuntimeFamily(
     name="onnx",
     title="ONNX",
     files=(
         FormatFacts(
-            "onnx", "onnx", ("onnx", "onnxruntime", "onnxruntime-genai"), _run_in_genai, _ask_in_genai
+            "onnx",
+            "onnx",
+            ("onnx", "onnxruntime", "onnxruntime-genai"),
+            _run_in_genai,
+            _ask_in_genai,
+            asked_by_tools=_not_asked_by("onnxruntime-genai"),
         ),
-        FormatFacts("onnx-web", "transformers.js", ("onnx", "onnxruntime"), _run_in_transformers_js),
+        FormatFacts(
+            "onnx-web",
+            "transformers.js",
+            ("onnx", "onnxruntime"),
+            _run_in_transformers_js,
+            asked_by_tools=_not_asked_by("transformers.js"),
+        ),
     ),
     schemes=frozenset(
         {"int8-channel", "int8-g32", "int8-g16", "int8-channel-zp"}

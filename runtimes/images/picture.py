@@ -31,6 +31,7 @@ NAMES = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 LARGEST_PICTURE = 256 << 20  # bytes
 # Half a GB while it is read, whatever a small file says of itself; a phone's largest are of 50 million.
 MOST_PIXELS = 52_000_000
+LONGEST_ASPECT = 64  # a budget of 70 soft tokens has no more squares in a row
 CLIPPED = ("I", "F")  # and I;16: one channel of more than 8 bits
 
 
@@ -94,12 +95,15 @@ def _converted(path: Path, opened: Image) -> Picture:
 
 
 def _left_out(opened: Image) -> Iterator[str]:
-    """Before it is converted, which goes on to no other frame."""
+    """And what scaling leaves out. Before it is converted, which goes on to no other frame."""
     # Phones put a second, small view behind a JPEG; nobody means that one.
     if opened.format != "MPO" and getattr(opened, "is_animated", False):
         yield "has several frames, of which the model sees the first"
     if "A" in opened.getbands() or "transparency" in opened.info:
         yield "has transparency, which is left out: the model sees the colours beneath it"
+    width, height = opened.size
+    if max(width, height) > LONGEST_ASPECT * min(width, height):
+        yield f"is {width:,} by {height:,} pixels: scaled to what the model takes, little of it is left"
     if opened.mode == "CMYK":
         yield "is in printing colours (CMYK), converted without their profile"
 

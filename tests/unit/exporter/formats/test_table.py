@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
@@ -19,10 +20,11 @@ from exporter.formats.table import (
 )
 from exporter.lowering.table import LOWERINGS, lowerings_for
 from exporter.models.published import published_spec
+from exporter.models.vision.spec import BlockLayers
 from exporter.schemes import SCHEMES
 from runtimes.formats import FORMATS, Format
 from runtimes.manifest import Artifact
-from runtimes.open import DRIVERS
+from runtimes.open import DRIVERS, IMAGE_SESSIONS
 
 FAMILY = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 CHUNK = 128
@@ -84,6 +86,15 @@ def test_every_format_can_be_run_from_what_is_said_of_it(format: Format) -> None
     )
     assert "some/model.bin" in text or '"some' in text
     assert text.count("```") == 2
+
+
+@pytest.mark.parametrize("format", IMAGE_SESSIONS)
+def test_of_every_format_that_takes_pictures_it_is_said_what_its_own_tools_were_not_asked(
+    format: Format,
+) -> None:
+    said = facts_of(format).asked_by_tools
+    assert said is not None
+    assert all(said(blocks).endswith(".") for blocks in get_args(BlockLayers))
 
 
 @FAMILY

@@ -101,6 +101,13 @@ def test_the_small_view_a_phone_puts_behind_a_jpeg_is_not_meant(tmp_path: Path) 
     assert found.remarks == ()
 
 
+@pytest.mark.parametrize("size", [(2000, 1), (1, 2000)])
+def test_what_scaling_leaves_little_of_is_read_with_a_remark(size: tuple[int, int], tmp_path: Path) -> None:
+    found = read_picture(written(tmp_path / "a.png", Image.new("RGB", size, "red")))
+    assert found.pixels.shape == (size[1], size[0], 3)
+    assert "little of it is left" in found.remarks[0]
+
+
 def test_printing_colours_are_converted_with_a_remark(tmp_path: Path) -> None:
     found = read_picture(written(tmp_path / "a.jpg", Image.fromarray(plain(RED)).convert("CMYK")))
     assert np.abs(found.pixels[0, 0].astype(int) - RED).max() < 8
