@@ -6,13 +6,13 @@ A text decoder always, and an image tower where the checkpoint holds one. Every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, assert_never, overload
 
 from exporter.models.text.spec import ModelSpec, WeightSpec
 from exporter.models.vision.spec import VisionSpec
-from runtimes.manifest import ComponentName, Port
+from runtimes.manifest import ComponentName, EncoderArtifact, Port
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,14 @@ Components = Parts[TextComponent, VisionComponent]
 def text_alone(spec: ModelSpec) -> Components:
     """A model that is a text decoder and nothing else."""
     return Components(TextComponent(spec))
+
+
+def unused_tower(components: Components, encoders: Sequence[EncoderArtifact]) -> tuple[str, ...]:
+    """That a release is blind though its checkpoint sees, a sentence; nothing of any other. encoders: the
+    release's."""
+    if components.vision is None or encoders:
+        return ()
+    return (
+        "It takes text alone: none of its formats takes images here, and the checkpoint's image tower is "
+        "in no file of it.",
+    )

@@ -11,6 +11,7 @@ from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
+from exporter.models.components import unused_tower
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
@@ -64,7 +65,12 @@ def finish_release(
             context=variant.context,
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
-            remarks=(*source.remarks, *source.tokens.remarks, *plan.remarks),
+            remarks=(
+                *source.remarks,
+                *source.tokens.remarks,
+                *plan.remarks,
+                *unused_tower(source.components, runnable.encoders),
+            ),
             artifacts=artifacts,
             rings=frozenset(
                 each.format

@@ -51,9 +51,12 @@ def towers(release: PlacedRelease, format: Format | None) -> tuple[ImageOpening,
     decoders = {each.format: each for each in release.decoders(format)}
     if not manifest.encoders:
         left_out = "; ".join(manifest.model["left_out"])
-        what = (
-            f"left out of its checkpoint: {left_out}" if left_out else "its checkpoint has no image tower"
-        )
+        if "vision" in manifest.components:
+            what = "none of its formats takes images"
+        elif left_out:
+            what = f"left out of its checkpoint: {left_out}"
+        else:
+            what = "its checkpoint has no image tower"
         raise UsageError(
             FLAG, f"{release.directory} takes text alone ({what})", "export a model that sees, with images"
         )

@@ -23,6 +23,7 @@ from pathlib import Path
 from exporter.evaluation.kl_spread import spread_of
 from exporter.formats.table import family_of
 from exporter.job import Job
+from exporter.models.components import unused_tower
 from exporter.packaging.release import participating_versions, verify_release
 from exporter.planning.estimates import cache_size
 from exporter.progress import about
@@ -171,7 +172,12 @@ def _report(
         target=plan.variant.name,
         devices=(),
         left_out=job.source.left_out,
-        remarks=(*job.remarks, *plan.remarks, *findings.remarks),
+        remarks=(
+            *job.remarks,
+            *plan.remarks,
+            *unused_tower(job.source.components, release.encoders),
+            *findings.remarks,
+        ),
         weights=weight_origins(release.checkpoint, plan.refusals),
         weight_errors=tuple(findings.weight_errors),
         text=text.name,

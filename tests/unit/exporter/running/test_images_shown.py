@@ -139,6 +139,15 @@ def test_a_release_for_text_alone_says_why_it_sees_nothing(
     assert says in said
 
 
+def test_a_release_without_the_tower_of_its_checkpoint_does_not_deny_that_there_is_one(
+    tmp_path: Path,
+) -> None:
+    release = seeing_release(tmp_path)
+    blind = replace(read_manifest(release), encoders=None)
+    (release / MANIFEST_NAME).write_text(blind.to_json(), encoding="utf-8")
+    assert "takes text alone (none of its formats takes images)" in refused(run(tmp_path, "?", "red.png"))
+
+
 def test_a_format_for_text_alone_names_those_that_see(tmp_path: Path, drivers: ScriptedDrivers) -> None:
     seeing_release(tmp_path, formats=("onnx",))
     said = refused(run(tmp_path, "?", "red.png", flags=("--format", "coreml")))
