@@ -60,8 +60,8 @@ class ImageCalls:
                 # Padded it would not fit, and the runtime would clamp it onto earlier positions.
                 raise NoRoomForCall(
                     f"a call of {longest} tokens for an image at position {position + image.start} exceeds "
-                    f"the context of {self.facts.context}; reset the session, or export with a longer "
-                    "--context"
+                    f"the context of {self.facts.context}; put the picture before the text, take another "
+                    "format of the release, or export with a longer --context"
                 )
             padded = np.zeros(longest, np.int32)
             padded[: stop - done] = tokens[done:stop]
