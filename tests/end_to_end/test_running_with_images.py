@@ -29,8 +29,9 @@ from runtimes.manifest import MANIFEST_NAME, ComponentEntry, FileEntry, Manifest
 from tests.end_to_end.test_light_install import ONNX, on_a_light_install
 from tests.fakes import silent
 from tests.pictures import noise, quadrants
+from tests.seen_pictures import processing_of
 from tests.tiny_towers import BEGIN, END, SOFT
-from tests.unit.exporter.lowering.onnx.seeing_releases import SeeingRelease, processing_of, seeing_release
+from tests.unit.exporter.lowering.onnx.seeing_releases import SeeingRelease, seeing_release
 
 PROMPT, SAID, BOS, STOPS = "Which?", 12, 2, (1, 5)
 TEMPERATURE, SEED = 4.0, 5  # greedily a tiny model says one token again and again, whatever it sees

@@ -31,6 +31,7 @@ from runtimes.open import open_image_encoder, open_image_session, open_session
 from runtimes.opening import ImageOpening
 from runtimes.session import Logits, Tokens
 from tests.fakes import silent
+from tests.seen_pictures import picture
 from tests.tiny import WINDOW
 from tests.tiny_image_stores import KINDS
 from tests.tiny_releases import eager_logits, mean_kl, some_tokens
@@ -39,7 +40,6 @@ from tests.unit.exporter.lowering.litert.seeing_releases import (
     CONTEXT,
     LOWERING,
     SeeingBundle,
-    picture,
     prompt,
     seeing_bundle,
 )

@@ -23,15 +23,11 @@ from runtimes.images.preparing import prepared_image
 from runtimes.images.session import PlacedImage
 from runtimes.litert.image_encoder import LiteRtImageEncoder
 from tests.fakes import silent
+from tests.seen_pictures import processing_of
 from tests.tiny import VOCABULARY
 from tests.tiny_image_stores import GEMMA4_TOKENS
 from tests.tiny_towers import BEGIN, END, SOFT
-from tests.unit.exporter.lowering.litert.seeing_releases import (
-    LOWERING,
-    SeeingBundle,
-    processing_of,
-    seeing_bundle,
-)
+from tests.unit.exporter.lowering.litert.seeing_releases import LOWERING, SeeingBundle, seeing_bundle
 
 BUDGET, COUNT, BOS = 70, 8, 2
 PROMPTS = (([40, 41, 42, 43, 44], [50, 51, 52]), (list(range(60, 81)), [90, 91]))

@@ -28,16 +28,11 @@ from runtimes.open import open_image_encoder, open_image_session
 from runtimes.opening import ImageOpening
 from runtimes.session import Logits, Tokens
 from tests.fakes import silent
+from tests.seen_pictures import picture
 from tests.tiny import WINDOW
 from tests.tiny_image_stores import KINDS
 from tests.tiny_releases import mean_kl, some_tokens
-from tests.unit.exporter.lowering.onnx.seeing_releases import (
-    CHUNK,
-    SeeingRelease,
-    picture,
-    prompt,
-    seeing_release,
-)
+from tests.unit.exporter.lowering.onnx.seeing_releases import CHUNK, SeeingRelease, prompt, seeing_release
 
 ROWS, ROWS_OF_KERNELS = 3e-5, 1e-3  # max abs, of rows of up to 2; inputs are rounded to 14 bits
 KL = 1e-5  # mean, nats

@@ -10,28 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.lowering.litert.lowering import LiteRtLowering
-from exporter.models.vision.spec import SiglipSpec, VisionSpec
+from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.processing import ImageMarks, ImageProcessing
+from runtimes.images.prepared import ImageRows
 from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.opening import ImageOpening
 from runtimes.session import Tokens
 from tests.fakes import silent
-from tests.image_processing import patching, squashing
+from tests.seen_pictures import held_weights, processing_of
 from tests.tiny_image_stores import TEXT_CONFIGS, tiny_image_store
 from tests.tiny_releases import lowering_order, some_tokens
-from tests.tiny_towers import BEGIN, END, SOFT, random_picture
+from tests.tiny_towers import BEGIN, END, SOFT
 from tests.whole_models import HeldWeights
 
-CONTEXT, CHUNK, BUDGET = 192, 16, 20  # 192: room for a call that an image lies in
-MARKS = ImageMarks(SOFT, BEGIN, END, line_breaks=False, placeholder="<|image|>")
+CONTEXT, CHUNK = 192, 16  # 192: room for a call that an image lies in
 LOWERING = LiteRtLowering(frozenset({"litertlm"}))
 
 
@@ -64,12 +59,7 @@ class SeeingBundle:
     @property
     def weights(self) -> HeldWeights:
         """What the store holds, as numbers, for transformers' modules."""
-        checkpoint = self.checkpoint
-        tensors = {name: torch.from_numpy(each.copy()) for name, each in checkpoint.vectors.items()}
-        for name, matrix in checkpoint.matrices.items():
-            tensors[name] = torch.from_numpy(matrix.values(0, matrix.shape[0]).copy())
-        text = frozenset(weight.name for weight in checkpoint.components["text"].spec.weights())
-        return HeldWeights(self.kind, TEXT_CONFIGS[self.kind](), tensors, text)
+        return held_weights(self.checkpoint, self.kind, TEXT_CONFIGS[self.kind]())
 
 
 def seeing_bundle(directory: Path, kind: str, scheme: str = "int8-channel", **changes: Any) -> SeeingBundle:
@@ -86,19 +76,6 @@ def seeing_bundle(directory: Path, kind: str, scheme: str = "int8-channel", **ch
     (artifact,) = LOWERING.lower(order, release, silent)
     (encoder,) = LOWERING.encoders(order)
     return SeeingBundle(kind, order, release, artifact, encoder)
-
-
-def processing_of(spec: VisionSpec, soft_tokens: int = BUDGET) -> ImageProcessing:
-    if isinstance(spec, SiglipSpec):
-        return squashing(spec.image_size, spec.soft_tokens, MARKS)
-    return patching(soft_tokens, spec.model_type == "gemma4_unified_vision", MARKS)
-
-
-def picture(spec: VisionSpec, squares: tuple[int, int] = (6, 3)) -> PreparedImage:
-    """Noise without padding."""
-    found = random_picture(spec, squares, squares[0] * squares[1])
-    positions = None if found.positions is None else found.positions.numpy().astype(np.int32)
-    return PreparedImage(found.pixels.numpy(), positions, found.count)
 
 
 def prompt(

@@ -10,29 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from exporter.lowering.interface import ImageOrder
 from exporter.lowering.onnx.lowering import OnnxLowering
-from exporter.models.vision.spec import SiglipSpec, VisionSpec
+from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.formats import Format
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.processing import ImageMarks, ImageProcessing
+from runtimes.images.prepared import ImageRows
 from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.opening import ImageOpening
 from runtimes.session import Tokens
 from tests.fakes import silent
-from tests.image_processing import patching, squashing
+from tests.seen_pictures import held_weights, processing_of
 from tests.tiny_image_stores import TEXT_CONFIGS, tiny_image_store
 from tests.tiny_releases import lowering_order, some_tokens
-from tests.tiny_towers import BEGIN, END, SOFT, random_picture
+from tests.tiny_towers import SOFT
 from tests.whole_models import HeldWeights
 
-CONTEXT, CHUNK, BUDGET = 96, 16, 20
-MARKS = ImageMarks(SOFT, BEGIN, END, line_breaks=False, placeholder="<|image|>")
+CONTEXT, CHUNK = 96, 16
 
 
 @dataclass(frozen=True)
@@ -57,12 +52,7 @@ class SeeingRelease:
     @property
     def weights(self) -> HeldWeights:
         """What the store holds, as numbers, for transformers' modules."""
-        checkpoint = self.checkpoint
-        tensors = {name: torch.from_numpy(each.copy()) for name, each in checkpoint.vectors.items()}
-        for name, matrix in checkpoint.matrices.items():
-            tensors[name] = torch.from_numpy(matrix.values(0, matrix.shape[0]).copy())
-        text = frozenset(weight.name for weight in checkpoint.components["text"].spec.weights())
-        return HeldWeights(self.kind, self.text, tensors, text)
+        return held_weights(self.checkpoint, self.kind, self.text)
 
 
 def seeing_release(
@@ -83,19 +73,6 @@ def seeing_release(
     (artifact,) = lowering.lower(order, release, silent)
     (encoder,) = lowering.encoders(order)
     return SeeingRelease(kind, TEXT_CONFIGS[kind](), checkpoint, release, artifact, encoder)
-
-
-def processing_of(spec: VisionSpec, soft_tokens: int = BUDGET) -> ImageProcessing:
-    if isinstance(spec, SiglipSpec):
-        return squashing(spec.image_size, spec.soft_tokens, MARKS)
-    return patching(soft_tokens, spec.model_type == "gemma4_unified_vision", MARKS)
-
-
-def picture(spec: VisionSpec, squares: tuple[int, int] = (6, 3)) -> PreparedImage:
-    """Noise without padding; but for a SigLIP of more soft tokens than a chunk has."""
-    found = random_picture(spec, squares, squares[0] * squares[1])
-    positions = None if found.positions is None else found.positions.numpy().astype(np.int32)
-    return PreparedImage(found.pixels.numpy(), positions, found.count)
 
 
 def prompt(

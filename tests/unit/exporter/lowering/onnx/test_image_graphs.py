@@ -15,15 +15,10 @@ from runtimes.errors import EncoderError, SessionError
 from runtimes.images.session import PlacedImage
 from runtimes.open import open_image_encoder, open_image_session
 from tests.fakes import silent
+from tests.seen_pictures import picture
 from tests.tiny_releases import lowering_order, some_tokens
 from tests.tiny_towers import SOFT
-from tests.unit.exporter.lowering.onnx.seeing_releases import (
-    CHUNK,
-    CONTEXT,
-    SeeingRelease,
-    picture,
-    seeing_release,
-)
+from tests.unit.exporter.lowering.onnx.seeing_releases import CHUNK, CONTEXT, SeeingRelease, seeing_release
 
 LOWERING = OnnxLowering(frozenset({"onnx"}))
 TEXT = ("model.onnx", "model.onnx.data")
