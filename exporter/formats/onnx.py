@@ -38,6 +38,7 @@ from runtimes.recorded_calls import ReplayTolerances
 TWIN_MATRIX_BYTES = 2 * GIB
 
 
+GENAI_SOFT_TOKENS = 256  # of a Gemma 3, in onnxruntime-genai 0.18's own code
 ANSWERED = 64  # tokens behind a picture's, its question among them
 
 
@@ -75,8 +76,11 @@ print(tokenizer.decode(generator.get_sequence(0)))
 def _ask_in_genai(
     encoder: EncoderArtifact, processing: ImageProcessing, prompting: Prompting
 ) -> str | None:
-    """None for Gemma 4 12B, whose squares no processor of onnxruntime-genai 0.18 makes."""
+    """None for what no processor of onnxruntime-genai 0.18 makes: the squares of a Gemma 4 12B, and other
+    than 256 soft tokens of a Gemma 3."""
     if processing.patches is not None and processing.patches.merged:
+        return None
+    if processing.square is not None and processing.soft_tokens != GENAI_SOFT_TOKENS:
         return None
     asked = f"{processing.marks.placeholder}{PICTURE_QUESTION}"
     if prompting.chat:
@@ -93,7 +97,7 @@ import onnxruntime_genai as og  # pip install onnxruntime-genai
 model = og.Model("{PurePosixPath(encoder.path).parent}")
 tokenizer, processor = og.Tokenizer(model), model.create_multimodal_processor()
 prompt = {prompt}
-given = processor(prompt, images=og.Images.open("picture.png"))
+given = processor(prompt, images=og.Images.open("../picture.png"))
 parameters = og.GeneratorParams(model)
 parameters.set_search_options(max_length={processing.soft_tokens + ANSWERED}, do_sample=False)
 generator = og.Generator(model, parameters)

@@ -36,7 +36,7 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
     for encoder in images.encoders:
         chosen = f"--format {encoder.format} " if len(images.encoders) > 1 else ""
         paragraphs.append(
-            f'```sh\ngemma-export run . {chosen}--image picture.png "{PICTURE_QUESTION}"\n```'
+            f'```sh\ngemma-export run . {chosen}--image ../picture.png "{PICTURE_QUESTION}"\n```'
         )
         ask = facts_of(encoder.format).how_to_ask
         told = None if ask is None else ask(encoder, images.processing, prompting)

@@ -41,7 +41,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(release: Path, language: str, text: str, picture: Path) -> str:
     """What a piece prints beside this picture; nothing of it stays in the release."""
     before = files_below(release)
-    text = text.replace("picture.png", str(picture))
+    text = text.replace("../picture.png", str(picture))
     told = [sys.executable, "-c", text]
     if language == "sh":
         text = text.replace("run .", f"run {release}")

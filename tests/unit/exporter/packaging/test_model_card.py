@@ -15,6 +15,7 @@ from exporter.packaging.licences import Licence, LicencePack
 from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
 from exporter.packaging.origin import ModelOrigin
+from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
 
@@ -141,15 +142,16 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     assert "pipeline_tag: image-text-to-text\n" in text
     assert "onnxruntime-genai opens `onnx/decoder.onnx` here" in section
     assert "`coreml/model.mlpackage` takes text alone" in section
-    assert 'gemma-export run . --image picture.png "What is in this picture?"' in section
+    assert 'gemma-export run . --image ../picture.png "What is in this picture?"' in section
     assert 'prompt = "<bos><start_of_image>What is in this picture?"' in section
     assert "model for text and images. Left out of the checkpoint: audio tower." in text
     assert "Ask about a picture" not in render_model_card(CARD, FILES)
 
 
-def test_no_engine_is_named_that_cannot_prepare_a_picture() -> None:
+@pytest.mark.parametrize("processing", [patching(merged=True), squashing(soft_tokens=4)])
+def test_no_engine_is_named_that_cannot_prepare_a_picture(processing: ImageProcessing) -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 280, 3840)
-    shown = replace(CARD, images=CardImages((encoder,), patching(merged=True)))
+    shown = replace(CARD, images=CardImages((encoder,), processing))
     section = render_model_card(shown, FILES).partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "onnxruntime_genai" not in section
 
