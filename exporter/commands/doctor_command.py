@@ -78,4 +78,7 @@ def _show_examination(found: Examination) -> None:
     console.print(f"memory available {memory}, disk free here {megabytes(found.disk)}")
     console.print(f"Core ML packages are executed by {found.core_ml}")
     if not found.complete:
-        console.print("Something is missing: pip install -r requirements.lock installs all of it.")
+        console.print(
+            "Something is missing for exports: pip install -r requirements.lock installs all of it. "
+            "Running and checking releases takes less (README)."
+        )

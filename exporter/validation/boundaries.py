@@ -139,7 +139,7 @@ def judge_boundaries(
 
 def say_what_was_not_tried(check: ArtifactCheck, subject: str, boundaries: Boundaries) -> None:
     reasons = (
-        (boundaries.too_long, f"the text has {check.positions:,} tokens"),
+        (boundaries.too_long, f"of the text {check.positions:,} tokens are given"),
         (boundaries.left_out, "there is not the time here"),
     )
     check.findings.not_checked += [
