@@ -65,12 +65,7 @@ def finish_release(
             context=variant.context,
             scheme_counts=plan.scheme_counts(),
             left_out=source.left_out,
-            remarks=(
-                *source.remarks,
-                *source.tokens.remarks,
-                *plan.remarks,
-                *unused_tower(source.components, runnable.encoders),
-            ),
+            remarks=_remarks(source, plan, runnable),
             artifacts=artifacts,
             rings=frozenset(
                 each.format
@@ -92,6 +87,11 @@ def finish_release(
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[str, ...]:
+    unused = unused_tower(source.components, runnable.encoders)
+    return (*source.remarks, *source.tokens.remarks, *plan.remarks, *unused)
 
 
 def _images(release: Path, runnable: Runnable) -> CardImages | None:

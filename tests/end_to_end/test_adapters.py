@@ -23,7 +23,7 @@ from runtimes.open import open_session
 from tests.checkpoints import write_huggingface
 from tests.tiny import VOCABULARY, tiny_gemma3, write_tiny_tokenizer
 from tests.unit.exporter.checkpoints.adapters.written_adapters import OUTER, factors, values, write_adapter
-from tests.unit.exporter.checkpoints.multimodal_checkpoints import LEFT_OUT, write_multimodal
+from tests.unit.exporter.checkpoints.multimodal_checkpoints import write_multimodal
 
 TEMPLATE = (
     "{% for m in messages %}<start_of_turn>{{ m['role'] }}\n{{ m['content'] }}<end_of_turn>\n{% endfor %}"
@@ -32,9 +32,20 @@ TOKENS = (2, 40, 77, 120, 90, 33, 200, 150)
 SAME_LOGITS = 2e-2  # the float recipe stores matrices in half precision
 
 
-def export(model: Path, adapter: Path, release: Path) -> Result:
+def export(model: Path, adapter: Path, release: Path, *flags: str) -> Result:
     shape = ("--target", "desktop", "--format", "onnx", "--recipe", "float", "--context", "64")
-    arguments = (*shape, "--validation-tokens", "32", "--model", model, "--adapter", adapter, "-o", release)
+    arguments = (
+        *shape,
+        *flags,
+        "--validation-tokens",
+        "32",
+        "--model",
+        model,
+        "--adapter",
+        adapter,
+        "-o",
+        release,
+    )
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
@@ -101,12 +112,17 @@ def test_an_enlarged_vocabulary_comes_with_its_tokenizer_and_template(tmp_path: 
 
 def test_the_part_of_an_adapter_that_is_a_towers_is_said_to_be_left_out(tmp_path: Path) -> None:
     write_multimodal(tmp_path / "base", "gemma3", "inner")
-    tower = f"{OUTER}model.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj"
-    tensors = {f"{tower}.lora_A.weight": values(4, 8), f"{tower}.lora_B.weight": values(8, 4)}
+    trained = f"{OUTER}model.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj"
+    tensors = {f"{trained}.lora_A.weight": values(4, 8), f"{trained}.lora_B.weight": values(8, 4)}
     text = factors("model.language_model.layers.3.self_attn.q_proj")
     adapter = write_adapter(tmp_path / "adapter", text | tensors)
-    said = checked(export(tmp_path / "base", adapter, tmp_path / "release"), tmp_path / "release")
-    left_out = (*LEFT_OUT["gemma3"], "the adapter's part of the vision tower, 64 parameters")
+    refused = export(tmp_path / "base", adapter, tmp_path / "release")
+    assert refused.exit_code == 2
+    assert "the adapter changes the vision tower" in " ".join(refused.stderr.split())
+    result = export(tmp_path / "base", adapter, tmp_path / "release", "--components", "text")
+    said = checked(result, tmp_path / "release")
+    tower = ("vision tower, 104,736 parameters", "vision projector, 4,160 parameters")
+    left_out = (*tower, "the adapter's part of the vision tower, 64 parameters")
     assert read_report(tmp_path / "release" / "report.json").left_out == left_out
     assert f"Left out of the checkpoint: {'; '.join(left_out)}." in said
 
