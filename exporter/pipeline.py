@@ -130,7 +130,7 @@ def _release(job: Job, plan: Plan, shop: Workshop, out: Path, force: bool) -> Ex
         )
         with job.stopwatch.step("validate"):
             report = validate_release(job, subject, shop.baselines)
-        report = replace(report, devices=(*device_verdicts(job, plan, release, report), *job.left_out))
+        report = replace(report, devices=(*device_verdicts(job, subject, report), *job.left_out))
         with job.stopwatch.step("finish the release"):
             ran = {run.artifact for run in report.runs}
             recording = Recording(

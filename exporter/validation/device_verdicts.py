@@ -6,23 +6,28 @@ Not about how a verdict is come to (`exporter.planning.judging`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from exporter.formats.artifact_bytes import artifact_bytes
 from exporter.job import Job
 from exporter.packaging.release import sizes
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.judging import judge
 from exporter.planning.on_device import WrittenSizes
-from exporter.planning.plan import Plan
+from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
 
 
 def device_verdicts(
-    job: Job, plan: Plan, release: Path, report: ValidationReport
+    job: Job, release: ReleaseUnderTest, report: ValidationReport
 ) -> Iterator[DeviceVerdict]:
-    """Of the devices that the plan is meant for. release: the directory of what was written."""
-    text = sizes(release).get("tokenizer.json", 0)
-    written = WrittenSizes(text, {run.format: run.bytes for run in report.runs})
+    """Of the devices that its plan is meant for. A tower that lies apart is counted with its format."""
+    text = sizes(release.directory).get("tokenizer.json", 0)
+    found = {run.format: run.bytes for run in report.runs}
+    decoders = {artifact.path for artifact in release.artifacts}
+    for encoder in release.encoders:
+        if encoder.path not in decoders and encoder.format in found:
+            found[encoder.format] += artifact_bytes(release.directory / encoder.path)
+    written, plan = WrittenSizes(text, found), release.plan
     for profile in plan.variant.devices:
         verdict = judge(job.source.components["text"].spec, plan, profile, written)
         if verdict is not None:

@@ -61,6 +61,10 @@ def test_text_and_tower_of_a_directory_are_released_and_validated_again(tmp_path
     assert read_processing(tmp_path / "release").soft_tokens == 4
     assert manifest.components["vision"].parameters > 0
     assert "fp16" in manifest.plan["schemes"], "of patches and positions"
+    report = read_report(tmp_path / "release" / "report.json")
+    (verdict,), (run,) = report.devices, report.runs
+    tower = sum(each.stat().st_size for each in (tmp_path / "release" / "onnx").glob("vision.onnx*"))
+    assert [each.artifact_bytes for each in verdict.artifacts] == [run.bytes + tower]
     again = CliRunner().invoke(
         main, ["validate", str(tmp_path / "release"), "--model", str(tmp_path / "checkpoint")]
     )
