@@ -7,6 +7,7 @@ nothing about sampling, tokenizers or chat templates, nor about what keeps no st
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
@@ -70,6 +71,21 @@ class SessionFacts:
         if not 0 <= token < self.vocab_size:
             raise self._outside(int(token))
         return self.tokens_at(position, [int(token)])
+
+    def logits_of_prefill(self, parts: Iterable[Logits], tokens: int) -> Logits:
+        """What a prefill of so many tokens returns, of what its calls did in order; each is kept no longer
+        than it takes to copy what of it is returned."""
+        every = self.prefill_logits == "all"
+        rows = tokens if every else int(self.prefill_logits == "last")
+        logits = np.empty((rows, self.vocab_size), np.float32)
+        done = 0
+        for part in parts:
+            if every:
+                logits[done : done + len(part)] = part
+                done += len(part)
+            else:
+                logits[:] = part[len(part) - rows :]
+        return logits
 
     def _outside(self, token: int) -> SessionError:
         return SessionError(

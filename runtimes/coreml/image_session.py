@@ -127,14 +127,8 @@ class CoreMlImageSession:
 
     def _prefill(self, ids: Tokens, images: Sequence[PlacedImage]) -> Logits:
         calls = calls_around(images, len(ids), self._facts.prefill_chunk)
-        parts = [self._run(EmbeddedCall.part(ids, images, start, stop)) for start, stop in calls]
-        match self._facts.prefill_logits:
-            case "all":
-                return np.concatenate(parts)
-            case "last":
-                return parts[-1]
-            case "none":
-                return np.zeros((0, self._facts.vocab_size), np.float32)
+        parts = (self._run(EmbeddedCall.part(ids, images, start, stop)) for start, stop in calls)
+        return self._facts.logits_of_prefill(parts, len(ids))
 
     def _run(self, call: EmbeddedCall) -> Logits:
         functions = self._open()

@@ -67,16 +67,9 @@ class CoreMlSession:
     def prefill(self, tokens: Tokens) -> Logits:
         model = self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        parts: list[Logits] = []
-        for start in range(0, len(ids), self._facts.prefill_chunk):
-            parts.append(self._run(model, ids[start : start + self._facts.prefill_chunk]))
-        match self._facts.prefill_logits:
-            case "all":
-                return np.concatenate(parts)
-            case "last":
-                return parts[-1]
-            case "none":
-                return np.zeros((0, self._facts.vocab_size), np.float32)
+        step = self._facts.prefill_chunk
+        parts = (self._run(model, ids[start : start + step]) for start in range(0, len(ids), step))
+        return self._facts.logits_of_prefill(parts, len(ids))
 
     def decode(self, token: int) -> NDArray[np.float32]:
         model = self._open()

@@ -112,15 +112,9 @@ class MilImageSession:
         return self._functions
 
     def _prefill(self, ids: Tokens, images: Sequence[PlacedImage]) -> Logits:
-        every = self._facts.prefill_logits == "all"
-        logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
-        for start, stop in calls_around(images, len(ids), self._facts.prefill_chunk):
-            got = self._run(EmbeddedCall.part(ids, images, start, stop))
-            if every:
-                logits[start:stop] = got
-            else:
-                logits[...] = got
-        return logits
+        calls = calls_around(images, len(ids), self._facts.prefill_chunk)
+        parts = (self._run(EmbeddedCall.part(ids, images, start, stop)) for start, stop in calls)
+        return self._facts.logits_of_prefill(parts, len(ids))
 
     def _run(self, call: EmbeddedCall) -> Floats:
         lookup, decoder = self._open()

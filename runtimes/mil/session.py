@@ -79,16 +79,9 @@ class MilSession:
     def prefill(self, tokens: Tokens) -> Logits:
         execution = self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        every = self._facts.prefill_logits == "all"
-        logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
-        for start in range(0, len(ids), self._facts.prefill_chunk):
-            chunk = ids[start : start + self._facts.prefill_chunk]
-            got = self._run(execution, chunk)
-            if every:
-                logits[start : start + len(chunk)] = got
-            else:
-                logits[...] = got
-        return logits
+        step = self._facts.prefill_chunk
+        parts = (self._run(execution, ids[start : start + step]) for start in range(0, len(ids), step))
+        return self._facts.logits_of_prefill(parts, len(ids))
 
     def decode(self, token: int) -> NDArray[np.float32]:
         execution = self._open()

@@ -2,7 +2,7 @@
 
 Matrix: commands × packages that are there. Packages are hidden from a process of its own, as if they were
 not installed; that pip installs no others is not asserted here. And what a check by recorded calls finds in
-releases that were changed, sealed again or not.
+changed releases.
 """
 
 from __future__ import annotations
