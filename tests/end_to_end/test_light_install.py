@@ -1,8 +1,7 @@
 """A release of a tiny model on the light install: run, timed, and checked without torch or its checkpoint.
 
-Matrix: commands × packages that are there. Packages are hidden from a process of its own, as if they were
-not installed; that pip installs no others is not asserted here. And what a check by recorded calls finds in
-changed releases.
+Matrix: commands × packages that are there, others hidden from a process of its own; that pip installs no
+others is not asserted here. And what a check by recorded calls finds in changed releases.
 """
 
 from __future__ import annotations
