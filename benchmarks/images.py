@@ -28,8 +28,8 @@ from runtimes.images.picture import read_picture
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME, read_processing
 from runtimes.manifest import Artifact, EncoderArtifact
-from runtimes.open import IMAGE_SESSIONS, open_image_encoder
-from runtimes.opening import ImageOpening
+from runtimes.open import MULTIMODAL_SESSIONS, open_image_encoder
+from runtimes.opening import EncoderOpening
 from runtimes.records import from_plain, to_plain
 
 if TYPE_CHECKING:  # what runs a tower has none of it
@@ -100,7 +100,7 @@ def encode(asked: argparse.Namespace) -> None:
     artifact, encoder = written(asked)
     release = asked.place / asked.format
     image = prepared_image(read_picture(PICTURE).pixels, read_processing(release))
-    with open_image_encoder(ImageOpening(release, encoder, artifact, 2, "fp32")) as tower:
+    with open_image_encoder(EncoderOpening(release, encoder, artifact, 2, "fp32")) as tower:
         tower.rows(image)
 
 
@@ -214,7 +214,9 @@ STEPS = {"quantise": quantise, "lower": lower, "encode": encode, "validate": val
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkpoints", nargs="*", type=Path)
-    parser.add_argument("--formats", nargs="+", choices=get_args(Format), default=sorted(IMAGE_SESSIONS))
+    parser.add_argument(
+        "--formats", nargs="+", choices=get_args(Format), default=sorted(MULTIMODAL_SESSIONS)
+    )
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--image-tokens", type=int)
     parser.add_argument("--recipe", default="int8")

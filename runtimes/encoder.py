@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from runtimes.errors import EncoderError
 
 Arrays = Mapping[str, NDArray[Any]]
+EncodedRows = NDArray[np.float32]  # [soft tokens, hidden], not scaled as embeddings of tokens are
 
 
 @dataclass(frozen=True)

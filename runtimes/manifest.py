@@ -28,13 +28,15 @@ SCHEMA_VERSION = 2
 MANIFEST_NAME, SUMS_NAME = "manifest.json", "SHA256SUMS"
 UNLISTED = (MANIFEST_NAME, SUMS_NAME)  # no file describes itself
 
-ComponentName = Literal["text", "vision"]
-"""The parts a model can be made of, each with weights and artifacts of its own: the text decoder, and the
-tower that makes rows of images for it."""
+TowerName = Literal["vision", "audio"]
+"""The parts that make rows for the text decoder: of images, and of sounds."""
+ComponentName = Literal["text"] | TowerName
+"""The parts a model can be made of, each with weights and artifacts of its own: the text decoder and its
+towers."""
 
-Port = Literal["tokens", "logits", "pixels", "image rows"]
+Port = Literal["tokens", "logits", "pixels", "image rows", "sound", "sound rows"]
 """What goes into or comes out of a component: ids of the vocabulary, a score for each of its entries; a
-picture, rows that take the place of tokens' embeddings."""
+picture or a sound, rows that take the place of tokens' embeddings."""
 
 LARGEST_MANIFEST = 16 << 20  # bytes; a release of a hundred files has some 20 KB
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -115,10 +117,10 @@ class EncoderArtifact:
 
     path: the file or directory a driver opens, relative to the release. decoder: the same of what takes
     its rows: the format's artifact where that takes tokens and rows, else a graph of the same weights
-    beside it. soft_tokens: the most it makes of one image. width: of a row.
+    beside it. soft_tokens: the most it makes of one image or sound. width: of a row.
     """
 
-    component: Literal["vision"]
+    component: TowerName
     format: Format
     path: str
     decoder: str

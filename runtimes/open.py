@@ -14,10 +14,11 @@ from runtimes import litert, mil, onnx
 from runtimes.coreml.session import ComputeUnits, CoreMlSession
 from runtimes.formats import Format
 from runtimes.images.prepared import ImageEncoder
-from runtimes.images.session import ImageSession
 from runtimes.manifest import Artifact
-from runtimes.opening import ImageOpening, MilArithmetic, Opening
+from runtimes.multimodal.session import MultimodalSession
+from runtimes.opening import EncoderOpening, MilArithmetic, Opening
 from runtimes.session import Session
+from runtimes.sounds.prepared import SoundEncoder
 
 Opener = Callable[[Path, Artifact], Session]
 """(release, artifact) to a session."""
@@ -30,19 +31,20 @@ DRIVERS: dict[Format, Callable[[Opening], Session]] = {
     "coreml": mil.open_artifact,
 }
 
-IMAGE_ENCODERS: dict[Format, Callable[[ImageOpening], ImageEncoder]] = {
+IMAGE_ENCODERS: dict[Format, Callable[[EncoderOpening], ImageEncoder]] = {
     "litertlm": litert.open_image_encoder,
     "onnx": onnx.open_image_encoder,
     "onnx-web": onnx.open_image_encoder,
     "coreml": mil.open_image_encoder,
 }
-IMAGE_SESSIONS: dict[Format, Callable[[ImageOpening], ImageSession]] = {
-    "litertlm": litert.open_image_session,
-    "onnx": onnx.open_image_session,
-    "onnx-web": onnx.open_image_session,
-    "coreml": mil.open_image_session,
+SOUND_ENCODERS: dict[Format, Callable[[EncoderOpening], SoundEncoder]] = {}
+MULTIMODAL_SESSIONS: dict[Format, Callable[[EncoderOpening], MultimodalSession]] = {
+    "litertlm": litert.open_multimodal_session,
+    "onnx": onnx.open_multimodal_session,
+    "onnx-web": onnx.open_multimodal_session,
+    "coreml": mil.open_multimodal_session,
 }
-"""By format; one that is not here takes no images."""
+"""By format; one that is not here takes no images, or no sounds."""
 
 APPLE: dict[Format, tuple[ComputeUnits, ...]] = {"coreml": ("CPU_ONLY", "CPU_AND_GPU", "ALL")}
 """What Core ML may place a format's artifacts on, each tried by itself."""
@@ -61,14 +63,19 @@ def open_session(
     return DRIVERS[artifact.format](opening)
 
 
-def open_image_encoder(opening: ImageOpening) -> ImageEncoder:
+def open_image_encoder(opening: EncoderOpening) -> ImageEncoder:
     """Open the image tower of a format. Raises as `open_session`."""
     return IMAGE_ENCODERS[opening.encoder.format](opening)
 
 
-def open_image_session(opening: ImageOpening) -> ImageSession:
+def open_sound_encoder(opening: EncoderOpening) -> SoundEncoder:
+    """Open the audio encoder of a format. Raises as `open_session`."""
+    return SOUND_ENCODERS[opening.encoder.format](opening)
+
+
+def open_multimodal_session(opening: EncoderOpening) -> MultimodalSession:
     """Open the decoder that takes a tower's rows. Raises as `open_session`."""
-    return IMAGE_SESSIONS[opening.encoder.format](opening)
+    return MULTIMODAL_SESSIONS[opening.encoder.format](opening)
 
 
 def openers_of_this_system(artifact: Artifact, system: str = sys.platform) -> tuple[Opener, ...]:

@@ -23,9 +23,10 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class ImageOpening:
-    """As `Opening`, for images. release: its directory. encoder: the tower, and the decoder that takes its
-    rows. artifact: the format's text decoder, whose context, chunk and vocabulary that one has too."""
+class EncoderOpening:
+    """As `Opening`, for images and sounds. release: its directory. encoder: the tower, and the decoder that
+    takes its rows. artifact: the format's text decoder, whose context, chunk and vocabulary that one has
+    too."""
 
     release: Path
     encoder: EncoderArtifact

@@ -11,13 +11,13 @@ from typing import Self
 
 import numpy as np
 
-from runtimes.encoder import EncoderFacts
+from runtimes.encoder import EncodedRows, EncoderFacts
 from runtimes.formats import Format
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
-from runtimes.images.session import PlacedImage
 from runtimes.manifest import MANIFEST_NAME, ComponentEntry, EncoderArtifact, read_manifest
-from runtimes.opening import ImageOpening
+from runtimes.multimodal.session import PlacedRows
+from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 from tests.image_processing import patching, squashing
 from tests.image_speech import GEMMA_3, ImageSpeech, write_image_speech
@@ -46,7 +46,7 @@ class ScriptedTower:
     def facts(self) -> EncoderFacts:
         return EncoderFacts("script", "1", "exact", {}, {})
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         assert not self.closed
         self.shown.append(image)
         return np.full((image.soft_tokens, self.width), image.pixels.mean(), np.float32)
@@ -61,14 +61,14 @@ class ScriptedTower:
         self.close()
 
 
-class ScriptedImageSession(ScriptedSession):
-    """Satisfies `ImageSession`. images: all it was given."""
+class ScriptedMultimodalSession(ScriptedSession):
+    """Satisfies `MultimodalSession`. images: all it was given."""
 
     def __init__(self, **changes: int) -> None:
         super().__init__(**changes)  # type: ignore[arg-type]  # of the context alone
-        self.images: list[PlacedImage] = []
+        self.images: list[PlacedRows] = []
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, images: Sequence[PlacedRows]) -> Logits:
         self.images += images
         return self.prefill(tokens)
 
@@ -78,14 +78,14 @@ class ScriptedDrivers:
     """What stands in the tables of `runtimes.open`: all openings get one tower and one decoder."""
 
     tower: ScriptedTower = field(default_factory=ScriptedTower)
-    session: ScriptedImageSession = field(default_factory=ScriptedImageSession)
-    opened: list[ImageOpening] = field(default_factory=list)
+    session: ScriptedMultimodalSession = field(default_factory=ScriptedMultimodalSession)
+    opened: list[EncoderOpening] = field(default_factory=list)
 
-    def open_tower(self, opening: ImageOpening) -> ScriptedTower:
+    def open_tower(self, opening: EncoderOpening) -> ScriptedTower:
         self.opened.append(opening)
         return self.tower
 
-    def open_session(self, opening: ImageOpening) -> ScriptedImageSession:
+    def open_session(self, opening: EncoderOpening) -> ScriptedMultimodalSession:
         assert self.tower.closed  # both at once would take the memory of both
         return self.session
 

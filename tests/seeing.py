@@ -24,10 +24,10 @@ from exporter.models.vision.eager import EagerVision
 from exporter.models.vision.spec import BlockLayers, VisionSpec
 from exporter.models.vision.tower import image_rows
 from exporter.progress import Progress
-from runtimes.encoder import EncoderFacts
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.encoder import EncodedRows, EncoderFacts
+from runtimes.images.prepared import PreparedImage
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, Tokens
 from tests.fakes import ARCHIVE, ArchiveLowering, EagerSession, dequantised, eager_driver, read_archive
 
@@ -70,7 +70,7 @@ class EagerTower:
     def facts(self) -> EncoderFacts:
         return EncoderFacts("eager torch", torch.__version__, "fp32", {}, {})
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         positions = None if image.positions is None else torch.as_tensor(image.positions).long()
         with torch.no_grad():
             found = image_rows(
@@ -80,7 +80,7 @@ class EagerTower:
                 positions,
                 image.soft_tokens,
             )
-        rows: ImageRows = found[0].numpy()
+        rows: EncodedRows = found[0].numpy()
         return rows
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class EagerTower:
 class PositionsSwapped(EagerTower):
     """x for y."""
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         assert image.positions is not None
         return super().rows(replace(image, positions=image.positions[..., ::-1].copy()))
 
@@ -104,14 +104,14 @@ class PositionsSwapped(EagerTower):
 class PixelsScaledTwice(EagerTower):
     """What is in [-1, 1] already is brought there once more."""
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         return super().rows(replace(image, pixels=image.pixels * 2 - 1))
 
 
 class RowsPooledInAnotherOrder(EagerTower):
     """Columns before lines."""
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         rows, side = super().rows(image), 2
         return rows.reshape(side, -1, rows.shape[1]).swapaxes(0, 1).reshape(rows.shape)
 
@@ -119,7 +119,7 @@ class RowsPooledInAnotherOrder(EagerTower):
 class OneForAll(EagerTower):
     """Gives the first picture's rows for every other one."""
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         self.first = getattr(self, "first", image)
         return super().rows(self.first)
 
@@ -144,15 +144,15 @@ class _BlockDialect(EagerDialect):
         return causal | (both & within)
 
 
-class EagerImageSession(EagerSession):
-    """Satisfies `ImageSession`; a call with images is one call of the graph."""
+class EagerMultimodalSession(EagerSession):
+    """Satisfies `MultimodalSession`; a call with images is one call of the graph."""
 
     vision: VisionSpec
 
     def reset(self) -> None:
         self._state = EagerState.empty(self.spec, self._facts.context, LONGEST_CALL)
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, images: Sequence[PlacedRows]) -> Logits:
         ids = torch.from_numpy(tokens.astype(np.int64))
         blocks = torch.full((len(tokens),), -1)
         for number, image in enumerate(images):
@@ -178,44 +178,46 @@ class EagerImageSession(EagerSession):
     def block_numbers(self, blocks: Tensor) -> Tensor:
         return blocks
 
-    def placed(self, images: Sequence[PlacedImage]) -> Sequence[PlacedImage]:
+    def placed(self, images: Sequence[PlacedRows]) -> Sequence[PlacedRows]:
         return images
 
 
-class WithoutBlocks(EagerImageSession):
+class WithoutBlocks(EagerMultimodalSession):
     """Sees an image only backwards, as text."""
 
     def block_numbers(self, blocks: Tensor) -> Tensor:
         return torch.full_like(blocks, -1)
 
 
-class RowsOfTheOtherImage(EagerImageSession):
+class RowsOfTheOtherImage(EagerMultimodalSession):
     """Of two images, each gets the other's rows."""
 
-    def placed(self, images: Sequence[PlacedImage]) -> Sequence[PlacedImage]:
+    def placed(self, images: Sequence[PlacedRows]) -> Sequence[PlacedRows]:
         others = images[::-1]
-        return [PlacedImage(each.start, other.rows) for each, other in zip(images, others, strict=True)]
+        return [PlacedRows(each.start, other.rows) for each, other in zip(images, others, strict=True)]
 
 
-class Blind(EagerImageSession):
+class Blind(EagerMultimodalSession):
     """Puts nothing in the place of an image."""
 
-    def placed(self, images: Sequence[PlacedImage]) -> Sequence[PlacedImage]:
-        return [PlacedImage(each.start, each.rows * 0) for each in images]
+    def placed(self, images: Sequence[PlacedRows]) -> Sequence[PlacedRows]:
+        return [PlacedRows(each.start, each.rows * 0) for each in images]
 
 
 def eager_image_driver(
     spec: ModelSpec,
     vision: VisionSpec,
     tower: type[EagerTower] = EagerTower,
-    session: type[EagerImageSession] = EagerImageSession,
+    session: type[EagerMultimodalSession] = EagerMultimodalSession,
 ) -> ImageDriver:
     """A driver that opens archives of this model."""
 
     def open_tower(directory: Path, encoder: EncoderArtifact, artifact: Artifact) -> EagerTower:
         return tower.open(directory / encoder.path, vision)
 
-    def open_session(directory: Path, encoder: EncoderArtifact, artifact: Artifact) -> EagerImageSession:
+    def open_session(
+        directory: Path, encoder: EncoderArtifact, artifact: Artifact
+    ) -> EagerMultimodalSession:
         opened = session.open(directory / encoder.decoder, artifact, spec)
         opened.vision = vision
         return opened

@@ -13,10 +13,10 @@ from exporter.formats.family import Arithmetic, Driver
 from exporter.formats.table import drivers_of
 from runtimes.formats import Format
 from runtimes.images.prepared import ImageEncoder
-from runtimes.images.session import ImageSession
 from runtimes.manifest import Artifact, EncoderArtifact
-from runtimes.open import IMAGE_SESSIONS, open_image_encoder, open_image_session
-from runtimes.opening import ImageOpening
+from runtimes.multimodal.session import MultimodalSession
+from runtimes.open import MULTIMODAL_SESSIONS, open_image_encoder, open_multimodal_session
+from runtimes.opening import EncoderOpening
 
 THREADS = 2
 
@@ -55,7 +55,7 @@ class ImageDriver:
 
     driver: Driver
     open_encoder: Callable[[Path, EncoderArtifact, Artifact], ImageEncoder]
-    open_session: Callable[[Path, EncoderArtifact, Artifact], ImageSession]
+    open_session: Callable[[Path, EncoderArtifact, Artifact], MultimodalSession]
 
     @property
     def rows_limit(self) -> RowsLimit:
@@ -68,15 +68,15 @@ class ImageDriver:
 
 def image_drivers_of(format: Format) -> tuple[ImageDriver, ...]:
     """Every way images are tried with this format; none where it takes none."""
-    return tuple(map(_of, drivers_of(format))) if format in IMAGE_SESSIONS else ()
+    return tuple(map(_of, drivers_of(format))) if format in MULTIMODAL_SESSIONS else ()
 
 
 def _of(driver: Driver) -> ImageDriver:
-    def opening(release: Path, encoder: EncoderArtifact, artifact: Artifact) -> ImageOpening:
-        return ImageOpening(release, encoder, artifact, THREADS, driver.arithmetic)
+    def opening(release: Path, encoder: EncoderArtifact, artifact: Artifact) -> EncoderOpening:
+        return EncoderOpening(release, encoder, artifact, THREADS, driver.arithmetic)
 
     return ImageDriver(
         driver,
         lambda *asked: open_image_encoder(opening(*asked)),
-        lambda *asked: open_image_session(opening(*asked)),
+        lambda *asked: open_multimodal_session(opening(*asked)),
     )

@@ -20,6 +20,7 @@ from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import Logits, PrefillLogits, SessionFacts, Tokens
+from runtimes.sounds.processing import SoundProcessing
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,21 @@ class ImageOrder:
 
 
 @dataclass(frozen=True)
+class SoundOrder:
+    """What to build for sounds, where the checkpoint has an encoder for them.
+
+    processing: the release's own description of what is done to a sound before it enters the encoder, and
+    of the soft tokens that come out of it at most.
+    """
+
+    processing: SoundProcessing
+
+    @property
+    def soft_tokens(self) -> int:
+        return self.processing.soft_tokens
+
+
+@dataclass(frozen=True)
 class LoweringOrder:
     """What to build, beside the weights.
 
@@ -59,7 +75,7 @@ class LoweringOrder:
     tokenizer: directory with tokenizer.json (and tokenizer_config.json) to put beside the graph.
     stop_tokens: ids that end generation. chat_template: Jinja source, None where the model has none.
     turn_end: the token it ends an answer with, None where it writes none. made_from: what is said of it.
-    images: None for a decoder of text alone, whatever the checkpoint holds.
+    images, sounds: None for a decoder that takes none, whatever the checkpoint holds.
     """
 
     checkpoint: QuantizedCheckpoint
@@ -73,6 +89,7 @@ class LoweringOrder:
     turn_end: str | None
     made_from: MadeFrom
     images: ImageOrder | None = None
+    sounds: SoundOrder | None = None
 
     def require_carried_by(self, family: RuntimeFamily) -> None:
         """Raise LoweringError for a matrix in a scheme that a runtime does not carry."""

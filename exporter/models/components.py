@@ -1,7 +1,7 @@
 """`Components`: the parts of a model that have weights, a computation and artifacts of their own.
 
-A text decoder always, and an image tower where the checkpoint holds one. Every decision by name ends in
-`assert_never`. Not about how a component is described in a release (`runtimes.manifest`).
+A text decoder always, an image tower and an audio encoder where the checkpoint holds them. Every decision
+by name ends in `assert_never`. Not about how a component is described in a release (`runtimes.manifest`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, assert_never, overload
 
+from exporter.models.audio.spec import AudioSpec
 from exporter.models.text.spec import ModelSpec, WeightSpec
 from exporter.models.vision.spec import VisionSpec
 from runtimes.manifest import ComponentName, EncoderArtifact, Port
@@ -47,9 +48,27 @@ class VisionComponent:
         return self.spec.weights()
 
 
-Component = TextComponent | VisionComponent
+@dataclass(frozen=True)
+class AudioComponent:
+    """The audio encoder, with what brings its rows into the text model's width."""
+
+    spec: AudioSpec
+    inputs: tuple[Port, ...] = ("sound",)
+    outputs: tuple[Port, ...] = ("sound rows",)
+
+    name: Literal["audio"] = "audio"
+
+    @property
+    def weights(self) -> tuple[WeightSpec, ...]:
+        """Every weight it has, in graph order."""
+        return self.spec.weights()
+
+
+Component = TextComponent | VisionComponent | AudioComponent
+Tower = VisionComponent | AudioComponent
+"""What makes rows for the text decoder."""
 TEXT_ALONE: tuple[ComponentName, ...] = ("text",)
-EVERY_COMPONENT: tuple[ComponentName, ...] = ("text", "vision")
+EVERY_COMPONENT: tuple[ComponentName, ...] = ("text", "vision", "audio")
 
 
 def wanted_components(said: str | None) -> tuple[ComponentName, ...] | None:
@@ -59,42 +78,58 @@ def wanted_components(said: str | None) -> tuple[ComponentName, ...] | None:
 
 Text = TypeVar("Text")
 Vision = TypeVar("Vision")
+Audio = TypeVar("Audio")
 
 
 @dataclass(frozen=True)
-class Parts(Mapping[ComponentName, Text | Vision], Generic[Text, Vision]):
-    """Something of each component, by name: asked for one, it has that one's type. vision: None for a model
-    of text alone."""
+class Parts(Mapping[ComponentName, Text | Vision | Audio], Generic[Text, Vision, Audio]):
+    """Something of each component, by name: asked for one, it has that one's type. vision, audio: None for
+    a model without."""
 
     text: Text
     vision: Vision | None = None
+    audio: Audio | None = None
 
     @overload
     def __getitem__(self, name: Literal["text"]) -> Text: ...
     @overload
     def __getitem__(self, name: Literal["vision"]) -> Vision: ...
-    def __getitem__(self, name: ComponentName) -> Text | Vision:
+    @overload
+    def __getitem__(self, name: Literal["audio"]) -> Audio: ...
+    @overload
+    def __getitem__(self, name: ComponentName) -> Text | Vision | Audio: ...
+    def __getitem__(self, name: ComponentName) -> Text | Vision | Audio:
         match name:
             case "text":
                 return self.text
             case "vision":
-                if self.vision is None:
-                    raise KeyError(name)
-                return self.vision
+                found: Vision | Audio | None = self.vision
+            case "audio":
+                found = self.audio
             case _:
                 assert_never(name)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def __iter__(self) -> Iterator[ComponentName]:
         yield "text"
         if self.vision is not None:
             yield "vision"
+        if self.audio is not None:
+            yield "audio"
 
     def __len__(self) -> int:
-        return 1 if self.vision is None else 2
+        return sum(1 for _ in self)
 
 
-Components = Parts[TextComponent, VisionComponent]
+Components = Parts[TextComponent, VisionComponent, AudioComponent]
 """The components of one checkpoint. No two have a weight of one name."""
+
+
+def towers(components: Components) -> tuple[Tower, ...]:
+    """What makes rows for the text decoder, as far as it is there."""
+    return tuple(each for each in (components.vision, components.audio) if each is not None)
 
 
 def text_alone(spec: ModelSpec) -> Components:

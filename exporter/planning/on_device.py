@@ -22,7 +22,7 @@ from exporter.planning.estimates import TowerSize, cache_size
 from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
-from runtimes.open import IMAGE_SESSIONS
+from runtimes.open import MULTIMODAL_SESSIONS
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def artifact_on_device(
         weight_bytes_per_token(spec, plan.schemes),
         cache.bytes - cache.outside_windows,
     )
-    tower = plan.tower if format in IMAGE_SESSIONS else None
+    tower = plan.tower if format in MULTIMODAL_SESSIONS else None
     held = (*family.holds(opened), *(() if tower is None else _seeing(tower)))
     predicted = family.written(opened) + (0 if tower is None else tower.stored)
     return ArtifactOnDevice(

@@ -28,7 +28,7 @@ from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
-from runtimes.open import IMAGE_SESSIONS
+from runtimes.open import MULTIMODAL_SESSIONS
 
 OUTLOOK_SCHEMA_VERSION = 3
 
@@ -156,7 +156,7 @@ def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> Rel
         devices=tuple(each.name for each in variant.devices),
         weight_bytes=plan.weight_bytes,
         artifact_bytes=sizes,
-        image_tokens=variant.soft_tokens if IMAGE_SESSIONS.keys() & variant.formats else None,
+        image_tokens=variant.soft_tokens if MULTIMODAL_SESSIONS.keys() & variant.formats else None,
     )
 
 

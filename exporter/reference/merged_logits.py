@@ -18,7 +18,7 @@ from exporter.reference.leads import Decisions, TopTwo
 from exporter.reference.logits_file import LogitsFile
 from exporter.reference.streamed import LogitsSink, StreamedReference, ToFile
 from exporter.reference.weights import ReferenceWeights
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Tokens
 
 
@@ -27,7 +27,7 @@ class AskedPrompt:
     """at: [positions], those whose logits are wanted."""
 
     tokens: Tokens
-    images: tuple[PlacedImage, ...]
+    images: tuple[PlacedRows, ...]
     at: NDArray[np.int64]
 
 

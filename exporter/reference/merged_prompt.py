@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Tokens
 
 IMAGE = 1  # among transformers' token types
@@ -30,7 +30,7 @@ class MergedPrompt:
     """tokens: [tokens]; those in the places of images are not looked at. pad_token: the text model's."""
 
     tokens: Tokens
-    images: tuple[PlacedImage, ...]
+    images: tuple[PlacedRows, ...]
     pad_token: int
 
     @property
@@ -78,6 +78,6 @@ def _masks(text_model: Any, types: Tensor, embedded: Tensor) -> dict[str, Tensor
     return found
 
 
-def without_rows(prompt: Sequence[PlacedImage]) -> tuple[PlacedImage, ...]:
+def without_rows(prompt: Sequence[PlacedRows]) -> tuple[PlacedRows, ...]:
     """The same places, with rows of nothing in them: what somebody blind is given."""
-    return tuple(PlacedImage(each.start, each.rows * 0) for each in prompt)
+    return tuple(PlacedRows(each.start, each.rows * 0) for each in prompt)

@@ -21,7 +21,8 @@ from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, Sigli
 from exporter.reference.lending import Lender
 from exporter.reference.tower_weights import AXES, CONVOLUTION, TABLES, TowerWeights, canonical_name
 from exporter.reference.weights import ReferenceWeights
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.encoder import EncodedRows
+from runtimes.images.prepared import PreparedImage
 
 ATTENTION = "sdpa"  # eager scores of 4096 patches are a gigabyte
 
@@ -66,7 +67,7 @@ class ReferenceTower:
                 found[own] = shape or (1,)
         return found
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         """What transformers makes of one picture."""
         pixels = torch.as_tensor(image.pixels)
         positions = None if image.positions is None else torch.as_tensor(image.positions).long()

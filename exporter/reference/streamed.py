@@ -36,7 +36,7 @@ from exporter.reference.merged_prompt import MergedPrompt
 from exporter.reference.peaks import Peaks
 from exporter.reference.spill import Spill
 from exporter.reference.weights import ReferenceWeights
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Tokens
 
 BLOCK_BYTES = 64 << 20  # of head rows, and of the logits they give
@@ -169,7 +169,7 @@ class StreamedReference:
             computed: BaseModelOutputWithPast = results[0]
             return computed
 
-    def merged(self, tokens: Tokens, images: Sequence[PlacedImage]) -> MergedPrompt:
+    def merged(self, tokens: Tokens, images: Sequence[PlacedRows]) -> MergedPrompt:
         """One prompt, as this model is given it."""
         return MergedPrompt(tokens, tuple(images), self.pad_token)
 

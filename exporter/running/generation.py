@@ -13,7 +13,7 @@ import numpy as np
 from exporter.errors import UsageError
 from exporter.running.sampling import Choose
 from runtimes.errors import ArtifactError
-from runtimes.images.session import ImageSession, PlacedImage
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.session import Session
 
 REPLACED = "\ufffd"  # what a tokenizer writes for bytes that are no character, yet or at all
@@ -44,14 +44,14 @@ def continued(
 
 
 def continued_with_images(
-    session: ImageSession,
+    session: MultimodalSession,
     prompt: Sequence[int],
-    images: Sequence[PlacedImage],
+    images: Sequence[PlacedRows],
     choose: Choose,
     stop_tokens: Iterable[int],
 ) -> Iterator[int]:
     """`continued`, of a prompt with images. None is its last token: an end mark stands behind each."""
-    session.prefill_with_images(np.array(prompt[:-1], np.int32), images)
+    session.prefill_with_rows(np.array(prompt[:-1], np.int32), images)
     yield from _after(session, prompt[-1], choose, frozenset(stop_tokens))
 
 

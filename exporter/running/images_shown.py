@@ -16,15 +16,16 @@ from exporter.checkpoints.tokenizer.image_spelling import counted_images
 from exporter.errors import UsageError
 from exporter.running.placed_release import PlacedRelease
 from exporter.running.prompt_tokens import ImagePrompt
+from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, RuntimeUnavailable
 from runtimes.formats import Format
 from runtimes.images.picture import read_picture
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME, ImageProcessing, read_processing
-from runtimes.images.session import ImageSession, PlacedImage
-from runtimes.open import IMAGE_ENCODERS, IMAGE_SESSIONS, open_image_encoder, open_image_session
-from runtimes.opening import ImageOpening
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
+from runtimes.open import IMAGE_ENCODERS, MULTIMODAL_SESSIONS, open_image_encoder, open_multimodal_session
+from runtimes.opening import EncoderOpening
 
 FLAG = "--image"
 THREADS = 2  # as `open_session` has it
@@ -42,7 +43,7 @@ class PreparedImages:
         return tuple(image.soft_tokens for image in self.images)
 
 
-def towers(release: PlacedRelease, format: Format | None) -> tuple[ImageOpening, ...]:
+def towers(release: PlacedRelease, format: Format | None) -> tuple[EncoderOpening, ...]:
     """What can be opened for images, in the order of the manifest: of one format, or all for None.
 
     Raises UsageError for a release or a format that takes text alone.
@@ -61,7 +62,7 @@ def towers(release: PlacedRelease, format: Format | None) -> tuple[ImageOpening,
             FLAG, f"{release.directory} takes text alone ({what})", "export a model that sees, with images"
         )
     found = tuple(
-        ImageOpening(release.directory, each, decoders[each.format], THREADS, "fp16")
+        EncoderOpening(release.directory, each, decoders[each.format], THREADS, "fp16")
         for each in manifest.encoders
         if each.format in decoders
     )
@@ -108,10 +109,10 @@ def require_no_place(release: PlacedRelease, prompt: str) -> None:
 @contextmanager
 def first_that_sees(
     release: PlacedRelease,
-    openings: Sequence[ImageOpening],
+    openings: Sequence[EncoderOpening],
     images: Sequence[PreparedImage],
     passed_over: Callable[[str], None],
-) -> Iterator[tuple[ImageSession, list[ImageRows]]]:
+) -> Iterator[tuple[MultimodalSession, list[EncodedRows]]]:
     """Rows of each image and a decoder, of the first format whose runtime is here. passed_over: is told of
     those before it, in words.
 
@@ -123,7 +124,7 @@ def first_that_sees(
         release.require_whole(opening.encoder)
         try:
             rows = _rows(opening, images)
-            session = open_image_session(opening)
+            session = open_multimodal_session(opening)
         except RuntimeUnavailable as error:
             missing.append(f"{opening.encoder.path}: {error}")
             continue
@@ -135,13 +136,13 @@ def first_that_sees(
     raise RuntimeUnavailable("; ".join(missing))
 
 
-def placed(prompt: ImagePrompt, rows: Sequence[ImageRows]) -> tuple[PlacedImage, ...]:
-    return tuple(PlacedImage(start, each) for start, each in zip(prompt.starts, rows, strict=True))
+def placed(prompt: ImagePrompt, rows: Sequence[EncodedRows]) -> tuple[PlacedRows, ...]:
+    return tuple(PlacedRows(start, each) for start, each in zip(prompt.starts, rows, strict=True))
 
 
-def _rows(opening: ImageOpening, images: Sequence[PreparedImage]) -> list[ImageRows]:
+def _rows(opening: EncoderOpening, images: Sequence[PreparedImage]) -> list[EncodedRows]:
     encoder = opening.encoder
-    if encoder.format not in IMAGE_ENCODERS or encoder.format not in IMAGE_SESSIONS:
+    if encoder.format not in IMAGE_ENCODERS or encoder.format not in MULTIMODAL_SESSIONS:
         raise RuntimeUnavailable("takes images by no driver of this version; use a newer gemma-export")
     with open_image_encoder(opening) as tower:
         found = [tower.rows(image) for image in images]

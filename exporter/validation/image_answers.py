@@ -20,8 +20,8 @@ from exporter.validation.copying import DECIDED
 from exporter.validation.image_prompts import PromptParts
 from exporter.validation.image_reference import ImageReference
 from exporter.validation.report import GreedyRun
-from runtimes.images.prepared import ImageRows
-from runtimes.images.session import ImageSession, PlacedImage
+from runtimes.encoder import EncodedRows
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.session import Tokens
 
 QUESTION = "\nDescribe this picture in one sentence.\n"
@@ -50,7 +50,7 @@ class JudgedAnswer:
 
 
 def answer(
-    session: ImageSession, parts: PromptParts, question: Tokens, number: int, rows: ImageRows
+    session: MultimodalSession, parts: PromptParts, question: Tokens, number: int, rows: EncodedRows
 ) -> PictureAnswer | None:
     """`ANSWER_TOKENS` tokens, each the most likely; None where the context ends before."""
     image = parts.image(number)
@@ -59,7 +59,7 @@ def answer(
         return None
     start = 1 + int(np.flatnonzero(image == parts.marks.soft)[0])
     session.reset()
-    session.prefill_with_images(tokens[:-1], [PlacedImage(start, rows)])
+    session.prefill_with_rows(tokens[:-1], [PlacedRows(start, rows)])
     found = tokens.tolist()
     for _ in range(ANSWER_TOKENS):
         found.append(int(session.decode(found[-1]).argmax()))
@@ -76,7 +76,7 @@ def judged(job: Job, reference: ImageReference, answers: Sequence[PictureAnswer]
             [
                 AskedPrompt(
                     each.tokens[:-1],
-                    (PlacedImage(each.start, reference.rows[name][each.number]),),
+                    (PlacedRows(each.start, reference.rows[name][each.number]),),
                     np.arange(each.asked - 1, len(each.tokens) - 1),
                 )
                 for each in answers

@@ -36,11 +36,11 @@ from exporter.validation.image_rows import IMAGES, RowsApart, rows_apart, rows_g
 from exporter.validation.report import Comparison, Gate, ImageInput, ImageRun, PictureRun
 from exporter.validation.stored_weights import differing_by_matrix
 from exporter.validation.verdict import at_least, at_most
+from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, EncoderError, NoRoomForCall, RuntimeUnavailable, SessionError
-from runtimes.images.prepared import ImageRows
 from runtimes.images.processing import read_processing
-from runtimes.images.session import ImageSession
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.session import MultimodalSession
 from runtimes.session import SessionFacts
 
 ROUNDING = 10.0  # times the KL of the same text without a picture; kernels here measure up to 5
@@ -186,7 +186,7 @@ def _twin(check: _Check) -> None:
 
 def _rows(
     check: _Check, directory: Path, encoder: EncoderArtifact
-) -> tuple[tuple[ImageRows, ...], tuple[float, ...]]:
+) -> tuple[tuple[EncodedRows, ...], tuple[float, ...]]:
     """Of each picture, and the seconds it took."""
     found, seconds = [], []
     with check.driver.open_encoder(directory, encoder, check.artifact) as tower:
@@ -200,7 +200,7 @@ def _rows(
 
 
 def _judge_rows(
-    check: _Check, subject: str, rows: Sequence[ImageRows], limit: RowsLimit
+    check: _Check, subject: str, rows: Sequence[EncodedRows], limit: RowsLimit
 ) -> tuple[RowsApart, ...]:
     both = zip(check.reference.rows[QUANTISED], rows, strict=True)
     apart = tuple(rows_apart(expected, found) for expected, found in both)
@@ -240,7 +240,7 @@ def _execute(check: _Check) -> _Ran:
 
 
 def _given(
-    check: _Check, subject: str, session: ImageSession, rows: Sequence[ImageRows]
+    check: _Check, subject: str, session: MultimodalSession, rows: Sequence[EncodedRows]
 ) -> dict[int, Returned]:
     """What comes back of each prompt by its number, of those for which there is room."""
     found = {}

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.images.prepared import ImageRows
+from runtimes.encoder import EncodedRows
 from runtimes.images.processing import ImageMarks
-from runtimes.images.session import ImageSession, PlacedImage
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.session import Logits, Session, Tokens
 
 BEFORE, BEHIND, DECODED = (
@@ -62,9 +62,9 @@ class TriedPrompt:
         """The first position whose token is given by itself."""
         return len(self.tokens) - 1 - DECODED
 
-    def images(self, rows: Sequence[ImageRows]) -> tuple[PlacedImage, ...]:
+    def images(self, rows: Sequence[EncodedRows]) -> tuple[PlacedRows, ...]:
         """rows: of each picture, by number."""
-        return tuple(PlacedImage(each.start, rows[each.number]) for each in self.pictures)
+        return tuple(PlacedRows(each.start, rows[each.number]) for each in self.pictures)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Returned:
     logits: Logits
 
 
-def given(session: ImageSession, prompt: TriedPrompt, rows: Sequence[ImageRows]) -> Returned:
+def given(session: MultimodalSession, prompt: TriedPrompt, rows: Sequence[EncodedRows]) -> Returned:
     """What an opened artifact says to a prompt. rows: of each picture, by number."""
     return _returned(prompt, _calls(session, prompt, rows))
 
@@ -156,13 +156,13 @@ def _returned(prompt: TriedPrompt, calls: Iterator[tuple[int, Logits]]) -> Retur
 
 
 def _calls(
-    session: ImageSession, prompt: TriedPrompt, rows: Sequence[ImageRows]
+    session: MultimodalSession, prompt: TriedPrompt, rows: Sequence[EncodedRows]
 ) -> Iterator[tuple[int, Logits]]:
     tokens, (start, stop) = prompt.tokens, prompt.called
     session.reset()
     yield from _text(session, tokens, 0, start)
-    images = [PlacedImage(each.start - start, each.rows) for each in prompt.images(rows)]
-    logits = session.prefill_with_images(tokens[start:stop], images)
+    images = [PlacedRows(each.start - start, each.rows) for each in prompt.images(rows)]
+    logits = session.prefill_with_rows(tokens[start:stop], images)
     yield stop - len(logits), logits
     yield from _text(session, tokens, stop, prompt.decoded)
     yield from _decoded(session, prompt)

@@ -24,7 +24,7 @@ from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.image_pictures import SAMPLES, TriedPicture, sample_pictures
 from exporter.validation.image_prompts import PLACES, PromptParts, TriedPrompt, image_prompts
-from runtimes.images.prepared import ImageRows
+from runtimes.encoder import EncodedRows
 from runtimes.images.processing import ImageMarks, ImageProcessing
 from runtimes.session import Logits
 
@@ -40,7 +40,7 @@ class ImageReference:
     parts: PromptParts
     prompts: tuple[TriedPrompt, ...]
     weights: Mapping[str, ReferenceWeights]
-    rows: Mapping[str, tuple[ImageRows, ...]]
+    rows: Mapping[str, tuple[EncodedRows, ...]]
     logits: Mapping[str, LogitsFile]
 
     def logits_of(self, name: str, number: int) -> Logits:
@@ -93,7 +93,7 @@ def not_tried(reference: ImageReference, release: ReleaseUnderTest, not_by: Sequ
 
 def _rows(
     job: Job, weights: ReferenceWeights, spec: VisionSpec, pictures: tuple[TriedPicture, ...]
-) -> tuple[ImageRows, ...]:
+) -> tuple[EncodedRows, ...]:
     tower, found = ReferenceTower(weights, spec), []
     with job.stopwatch.step(f"{weights.description}, image tower"):
         for number, picture in enumerate(pictures):

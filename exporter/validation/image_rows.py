@@ -13,7 +13,7 @@ from exporter.formats.image_driver import RowsLimit
 from exporter.validation.gates import SHARE
 from exporter.validation.report import Gate, Kind
 from exporter.validation.verdict import at_least, at_most
-from runtimes.images.prepared import ImageRows
+from runtimes.encoder import EncodedRows
 
 IMAGES: Kind = "images"
 RELATIVE, COSINE = "mean relative error of rows", "cosine of the farthest row"
@@ -29,7 +29,7 @@ class RowsApart:
     cosine: float
 
 
-def rows_apart(expected: ImageRows, found: ImageRows) -> RowsApart:
+def rows_apart(expected: EncodedRows, found: EncodedRows) -> RowsApart:
     """Not a number throughout where the two have not as many rows."""
     if expected.shape != found.shape:
         return RowsApart(float("nan"), float("nan"), float("nan"))

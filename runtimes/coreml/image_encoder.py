@@ -13,9 +13,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from runtimes.coreml.session import RUNTIME, ComputeUnits, coremltools_version, load_package, placed_on
-from runtimes.encoder import ArrayFacts, EncoderFacts
+from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import EncoderError
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.square_order import in_squares
 from runtimes.manifest import EncoderArtifact
 
@@ -58,7 +58,7 @@ class CoreMlImageEncoder:
         """Inputs and outputs of the largest picture it takes."""
         return self._facts
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         if self._model is None:
             raise EncoderError("the encoder is closed; open the artifact again")
         _, most, width = self._facts.outputs[ROWS].shape
@@ -75,7 +75,7 @@ class CoreMlImageEncoder:
                 f"Core ML returned {ROWS} {list(found.shape)} of a picture of {image.soft_tokens} soft "
                 "tokens; prepare it with the processing of this release"
             )
-        rows: ImageRows = found[0].astype(np.float32)
+        rows: EncodedRows = found[0].astype(np.float32)
         return rows
 
     def close(self) -> None:

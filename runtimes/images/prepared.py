@@ -12,9 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.encoder import EncoderFacts
-
-ImageRows = NDArray[np.float32]  # [soft tokens, hidden], not scaled as embeddings of tokens are
+from runtimes.encoder import EncodedRows, EncoderFacts
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class ImageEncoder(Protocol):
     @property
     def facts(self) -> EncoderFacts: ...
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         """Raises EncoderError for a picture of another kind or of more soft tokens than it makes."""
         ...
 

@@ -6,8 +6,8 @@ Not about LiteRT-LM's engine, which has a tokenizer, templates and sampling of i
 from __future__ import annotations
 
 from runtimes.images.prepared import ImageEncoder
-from runtimes.images.session import ImageSession
-from runtimes.opening import ImageOpening, Opening
+from runtimes.multimodal.session import MultimodalSession
+from runtimes.opening import EncoderOpening, Opening
 from runtimes.session import Session
 
 
@@ -18,15 +18,15 @@ def open_artifact(asked: Opening) -> Session:
     return LiteRtSession.open(asked.path, threads=asked.threads)
 
 
-def open_image_encoder(asked: ImageOpening) -> ImageEncoder:
+def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:
     """The tower of a `.litertlm`, as `LiteRtImageEncoder.open` does."""
     from runtimes.litert.image_encoder import LiteRtImageEncoder
 
     return LiteRtImageEncoder.open(asked.release / asked.encoder.path, threads=asked.threads)
 
 
-def open_image_session(asked: ImageOpening) -> ImageSession:
-    """The decoder of a `.litertlm`, as `LiteRtImageSession.open` does."""
-    from runtimes.litert.image_session import LiteRtImageSession
+def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:
+    """The decoder of a `.litertlm`, as `LiteRtMultimodalSession.open` does."""
+    from runtimes.litert.multimodal_session import LiteRtMultimodalSession
 
-    return LiteRtImageSession.open(asked.release / asked.encoder.decoder, threads=asked.threads)
+    return LiteRtMultimodalSession.open(asked.release / asked.encoder.decoder, threads=asked.threads)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.images.session import PlacedImage
 from runtimes.litert.attention_masks import CAUSAL, AttentionMasks
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts, Tokens
 
 DECODE, PREFILL = "decode", "prefill_"
@@ -32,7 +32,7 @@ class GraphCall:
     tokens: Tokens
     position: int
     count: int
-    images: tuple[PlacedImage, ...] = ()
+    images: tuple[PlacedRows, ...] = ()
 
 
 def prefill_calls(tokens: Tokens, position: int, facts: SessionFacts) -> Iterator[GraphCall]:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
-from runtimes.images.session import PlacedImage
 from runtimes.litert.calls import TOKENS
 from runtimes.litert.compiled import close_model, compile_model
 from runtimes.litert.container import EMBEDDER, EMBEDDERS
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Tokens
 
 EMBEDDINGS = EMBEDDERS[EMBEDDER]
@@ -83,7 +83,7 @@ def open_embedders(files: Mapping[str, Path], scratch: Path, path: Path) -> dict
 def with_vectors(
     inputs: Mapping[str, NDArray[Any]],
     embedders: Mapping[str, Embedder],
-    images: Sequence[PlacedImage] = (),
+    images: Sequence[PlacedRows] = (),
 ) -> dict[str, NDArray[Any]]:
     """A call's inputs as a text model behind embedders (by the input they fill) takes them. images: rows
     in place of embeddings; what else is looked up there is the first entry's, as for padding."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runtimes.errors import NoRoomForCall, SessionError
-from runtimes.images.session import PlacedImage
 from runtimes.litert.calls import GraphCall, prefill_calls
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts, Tokens
 
 
@@ -25,7 +25,7 @@ class ImageCalls:
     facts: SessionFacts
     longest: int | None
 
-    def of(self, tokens: Tokens, position: int, images: Sequence[PlacedImage]) -> Iterator[GraphCall]:
+    def of(self, tokens: Tokens, position: int, images: Sequence[PlacedRows]) -> Iterator[GraphCall]:
         """The calls that append `tokens` behind `position`. Raises SessionError before the first one for
         images that do not lie in them, and for one that does not fit into a call."""
         placed = _in_order(images, len(tokens))
@@ -37,7 +37,7 @@ class ImageCalls:
         yield from calls
 
     def _whole(
-        self, tokens: Tokens, position: int, placed: Sequence[PlacedImage], longest: int
+        self, tokens: Tokens, position: int, placed: Sequence[PlacedRows], longest: int
     ) -> Iterator[GraphCall]:
         done = 0
         for image in placed:
@@ -72,7 +72,7 @@ class ImageCalls:
             yield from prefill_calls(tokens[done:], position + done, self.facts)
 
 
-def _in_order(images: Sequence[PlacedImage], count: int) -> list[PlacedImage]:
+def _in_order(images: Sequence[PlacedRows], count: int) -> list[PlacedRows]:
     placed = sorted(images, key=lambda image: image.start)
     end = 0
     for image in placed:
@@ -86,12 +86,12 @@ def _in_order(images: Sequence[PlacedImage], count: int) -> list[PlacedImage]:
     return placed
 
 
-def _within(placed: Sequence[PlacedImage], call: GraphCall, position: int) -> tuple[PlacedImage, ...]:
+def _within(placed: Sequence[PlacedRows], call: GraphCall, position: int) -> tuple[PlacedRows, ...]:
     """What of the images lies in a call, counted from its first token."""
     first = call.position - position
     found = []
     for image in placed:
         start, stop = max(image.start, first), min(image.stop, first + call.count)
         if start < stop:
-            found.append(PlacedImage(start - first, image.rows[start - image.start : stop - image.start]))
+            found.append(PlacedRows(start - first, image.rows[start - image.start : stop - image.start]))
     return tuple(found)

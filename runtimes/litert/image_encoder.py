@@ -1,7 +1,7 @@
 """`LiteRtImageEncoder`: the image tower of a .litertlm behind the `ImageEncoder` interface, on the CPU.
 
 Runs the bundle's encoder and, where there is one, its adapter, as LiteRT-LM does. Not about reading
-pictures, nor about the decoder (`image_session`).
+pictures, nor about the decoder (`multimodal_session`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.encoder import ArrayFacts, EncoderFacts
+from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.litert.compiled import (
     close_model,
     compile_model,
@@ -143,14 +143,14 @@ class LiteRtImageEncoder:
     def facts(self) -> EncoderFacts:
         return self._facts
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         if self._closed:
             raise EncoderError("the encoder is closed; open the artifact again")
         given = self._given(image)
         found = self._encoder.run(given, FEATURES)
         if self._adapter is not None:
             found = self._adapter.run({SOFT_TOKENS: found}, ADAPTED)
-        rows: ImageRows = found[0, : image.soft_tokens].copy()
+        rows: EncodedRows = found[0, : image.soft_tokens].copy()
         return rows
 
     def close(self) -> None:

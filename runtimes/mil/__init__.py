@@ -7,8 +7,8 @@ speed on a device, placement on the Neural Engine, or whether Core ML itself loa
 from __future__ import annotations
 
 from runtimes.images.prepared import ImageEncoder
-from runtimes.images.session import ImageSession
-from runtimes.opening import ImageOpening, Opening
+from runtimes.multimodal.session import MultimodalSession
+from runtimes.opening import EncoderOpening, Opening
 from runtimes.session import Session
 
 
@@ -21,18 +21,18 @@ def open_artifact(asked: Opening) -> Session:
     )
 
 
-def open_image_encoder(asked: ImageOpening) -> ImageEncoder:
+def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:
     """An image tower's package, as `MilImageEncoder.open` does."""
     from runtimes.mil.image_encoder import MilImageEncoder
 
     return MilImageEncoder.open(asked.release / asked.encoder.path, asked.mil_arithmetic)
 
 
-def open_image_session(asked: ImageOpening) -> ImageSession:
-    """The functions of a decoder's package that take images, as `MilImageSession.open` does."""
-    from runtimes.mil.image_session import MilImageSession
+def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:
+    """The functions of a decoder's package that take images, as `MilMultimodalSession.open` does."""
+    from runtimes.mil.multimodal_session import MilMultimodalSession
 
-    return MilImageSession.open(
+    return MilMultimodalSession.open(
         asked.release / asked.encoder.decoder,
         asked.mil_arithmetic,
         prefill_chunk=asked.artifact.prefill_chunk,

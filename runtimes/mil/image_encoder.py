@@ -11,9 +11,9 @@ from typing import Self
 
 import numpy as np
 
-from runtimes.encoder import ArrayFacts, EncoderFacts
+from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError, SessionError
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.square_order import in_squares
 from runtimes.mil.arithmetic import ARITHMETICS, ArithmeticName
 from runtimes.mil.execution import Execution
@@ -48,7 +48,7 @@ class MilImageEncoder:
         """fp16 results that are NaN or infinite, by operation."""
         return dict(self._open().non_finite)
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         execution = self._open()
         arrays = in_squares(image).arrays
         if arrays.keys() != execution.program.inputs.keys():
@@ -57,7 +57,7 @@ class MilImageEncoder:
                 "it with the processing of this release"
             )
         try:
-            rows: ImageRows = execution.run(arrays)[ROWS][0]
+            rows: EncodedRows = execution.run(arrays)[ROWS][0]
         except SessionError as error:  # of another size than the program takes
             raise EncoderError(
                 f"{error}; prepare the picture with the processing of this release"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runtimes.images.prepared import ImageEncoder
-from runtimes.images.session import ImageSession
-from runtimes.opening import ImageOpening, Opening
+from runtimes.multimodal.session import MultimodalSession
+from runtimes.opening import EncoderOpening, Opening
 from runtimes.session import Session
 
 
@@ -15,15 +15,15 @@ def open_artifact(asked: Opening) -> Session:
     return OnnxSession(asked.path, threads=asked.threads)
 
 
-def open_image_encoder(asked: ImageOpening) -> ImageEncoder:
+def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:
     """A tower, as `OnnxImageEncoder` does."""
     from runtimes.onnx.image_encoder import OnnxImageEncoder
 
     return OnnxImageEncoder(asked)
 
 
-def open_image_session(asked: ImageOpening) -> ImageSession:
-    """A decoder that takes a tower's rows, as `OnnxImageSession` does."""
-    from runtimes.onnx.image_session import OnnxImageSession
+def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:
+    """A decoder that takes a tower's rows, as `OnnxMultimodalSession` does."""
+    from runtimes.onnx.multimodal_session import OnnxMultimodalSession
 
-    return OnnxImageSession(asked)
+    return OnnxMultimodalSession(asked)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from runtimes.encoder import ArrayFacts, EncoderFacts
+from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.onnx.session import METADATA, inference_session, runtime_version
-from runtimes.opening import ImageOpening
+from runtimes.opening import EncoderOpening
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,7 +24,7 @@ PIXELS, POSITIONS, FEATURES = "pixel_values", "pixel_position_ids", "image_featu
 class OnnxImageEncoder:
     """Satisfies `ImageEncoder`. Raises as `OnnxSession` does."""
 
-    def __init__(self, opening: ImageOpening) -> None:
+    def __init__(self, opening: EncoderOpening) -> None:
         encoder = opening.encoder
         path = opening.release / encoder.path
         self._session: onnxruntime.InferenceSession | None = inference_session(path, opening.threads)
@@ -56,7 +56,7 @@ class OnnxImageEncoder:
         """Inputs and outputs are those of the largest picture; patches may be fewer."""
         return self._facts
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         if self._session is None:
             raise EncoderError("the encoder is closed; open the artifact again")
         self._require_taken(image)
@@ -64,7 +64,7 @@ class OnnxImageEncoder:
         if image.positions is not None:
             given[POSITIONS] = image.positions.astype(np.int64)
         (found,) = self._session.run([FEATURES], given)
-        rows: ImageRows = found.reshape(-1, found.shape[-1])[:, : self._width]
+        rows: EncodedRows = found.reshape(-1, found.shape[-1])[:, : self._width]
         if rows.shape != (image.soft_tokens, self._width):
             raise EncoderError(
                 f"the tower made rows {list(rows.shape)} of a picture of {image.soft_tokens} soft tokens; "

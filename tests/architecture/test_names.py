@@ -23,7 +23,7 @@ SAME_CONCEPT = {
     "errors": "the error tree of a package that stands alone",
     "float_twin": "a lowering's float twin",
     "image_encoder": "the `ImageEncoder` of a runtime",
-    "image_session": "the `ImageSession` of a runtime",
+    "multimodal_session": "the `MultimodalSession` of a runtime",
     "interface": "the protocol of a package whose neighbours satisfy it",
     "lowering": "the `Lowering` of a runtime",
     "memory": "what a process will take, and what it takes",
@@ -43,7 +43,7 @@ ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
     "open_image_encoder": "a runtime's driver of towers, and the one place that knows which",
-    "open_image_session": "a runtime's driver of decoders that take rows, and that place",
+    "open_multimodal_session": "a runtime's driver of decoders that take rows, and that place",
 }
 
 

@@ -13,7 +13,7 @@ from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.lowering.table import lowerings_for
 from runtimes.formats import FORMATS, Format
 from runtimes.inside import is_plain_path
-from runtimes.open import IMAGE_ENCODERS, IMAGE_SESSIONS
+from runtimes.open import IMAGE_ENCODERS, MULTIMODAL_SESSIONS
 from tests.image_processing import patching
 from tests.tiny_image_stores import tiny_image_store
 from tests.tiny_releases import lowering_order
@@ -42,4 +42,4 @@ def test_towers_are_named_where_images_are_ordered(form: Format, order: Lowering
 
 
 def test_whoever_opens_a_tower_opens_the_decoder_of_its_rows() -> None:
-    assert IMAGE_ENCODERS.keys() == IMAGE_SESSIONS.keys()
+    assert IMAGE_ENCODERS.keys() == MULTIMODAL_SESSIONS.keys()

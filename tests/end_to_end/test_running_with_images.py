@@ -24,8 +24,8 @@ from exporter.running.prompt_tokens import speech_of
 from exporter.running.sampling import sampler
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME, ImageMarks, read_processing
-from runtimes.images.session import PlacedImage
 from runtimes.manifest import MANIFEST_NAME, ComponentEntry, FileEntry, Manifest, TokensEntry
+from runtimes.multimodal.session import PlacedRows
 from tests.end_to_end.test_light_install import ONNX, on_a_light_install
 from tests.fakes import silent
 from tests.pictures import noise, quadrants
@@ -95,7 +95,7 @@ def said_by_transformers(release: SeeingRelease, scratch: Path) -> str:
     spelling = ImageSpelling.of(processing.marks, speech.tokenizer)
     asked = speech.image_prompt(PROMPT, [each.soft_tokens for each in shown], spelling)
     tower = ReferenceTower(release.weights, release.spec)
-    images = tuple(PlacedImage(at, tower.rows(each)) for at, each in zip(asked.starts, shown, strict=True))
+    images = tuple(PlacedRows(at, tower.rows(each)) for at, each in zip(asked.starts, shown, strict=True))
     choose, said = sampler(TEMPERATURE, SEED), list[int]()
     while len(said) < SAID:
         tokens = np.array([*asked.tokens, *said], np.int32)

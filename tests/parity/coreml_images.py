@@ -19,11 +19,12 @@ from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.models.vision.spec import SiglipSpec, VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.reference.reference_tower import ReferenceTower
-from runtimes.images.prepared import ImageRows, PreparedImage
+from runtimes.encoder import EncodedRows
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.processing import ImageMarks, ImageProcessing
-from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
-from runtimes.opening import ImageOpening, MilArithmetic
+from runtimes.multimodal.session import PlacedRows
+from runtimes.opening import EncoderOpening, MilArithmetic
 from runtimes.session import Tokens
 from tests.fakes import silent
 from tests.image_processing import patching, squashing
@@ -48,8 +49,8 @@ class SeeingRelease:
     encoder: EncoderArtifact
     directory: tempfile.TemporaryDirectory[str]
 
-    def opening(self, arithmetic: MilArithmetic = "fp32") -> ImageOpening:
-        return ImageOpening(self.release, self.encoder, self.artifact, 1, arithmetic)
+    def opening(self, arithmetic: MilArithmetic = "fp32") -> EncoderOpening:
+        return EncoderOpening(self.release, self.encoder, self.artifact, 1, arithmetic)
 
     @property
     def tower(self) -> VisionSpec:
@@ -133,10 +134,10 @@ def pictures(spec: VisionSpec) -> tuple[PreparedImage, PreparedImage]:
     return first, PreparedImage(np.flip(first.pixels, -1).copy(), positions, picture.count)
 
 
-def prompt(rows: tuple[ImageRows, ImageRows]) -> tuple[Tokens, tuple[PlacedImage, PlacedImage]]:
+def prompt(rows: tuple[EncodedRows, EncodedRows]) -> tuple[Tokens, tuple[PlacedRows, PlacedRows]]:
     """A picture right behind the beginning, text past the window, a second picture, text."""
     text = np.random.default_rng(3).integers(6, 262, WINDOW + 16).tolist()
     images = [[BEGIN, *[SOFT] * len(each), END] for each in rows]
     tokens = [2, *images[0], *text[: WINDOW + 5], *images[1], *text[WINDOW + 5 :]]
     second = 1 + len(images[0]) + WINDOW + 5 + 1
-    return np.array(tokens, np.int32), (PlacedImage(2, rows[0]), PlacedImage(second, rows[1]))
+    return np.array(tokens, np.int32), (PlacedRows(2, rows[0]), PlacedRows(second, rows[1]))

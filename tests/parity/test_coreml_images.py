@@ -24,14 +24,15 @@ from exporter.quantization.store.checkpoint import IntegerMatrix
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.validation.stored_weights import differing_numbers
+from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, EncoderError, SessionError
-from runtimes.images.embedded_call import EmbeddedCall
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.session import ImageSession
+from runtimes.images.prepared import PreparedImage
 from runtimes.mil.image_encoder import MilImageEncoder
-from runtimes.mil.image_session import MilImageSession
+from runtimes.mil.multimodal_session import MilMultimodalSession
 from runtimes.mil.session import MilSession
-from runtimes.open import open_image_encoder, open_image_session
+from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.session import MultimodalSession
+from runtimes.open import open_image_encoder, open_multimodal_session
 from runtimes.opening import MilArithmetic
 from tests.fakes import silent
 from tests.parity.coreml_images import (
@@ -71,11 +72,11 @@ def tower(request: pytest.FixtureRequest) -> SeeingRelease:
 
 
 @pytest.fixture(scope="module")
-def rows(release: SeeingRelease) -> tuple[ImageRows, ImageRows]:
+def rows(release: SeeingRelease) -> tuple[EncodedRows, EncodedRows]:
     return reference_rows(release)
 
 
-def reference_rows(release: SeeingRelease) -> tuple[ImageRows, ImageRows]:
+def reference_rows(release: SeeingRelease) -> tuple[EncodedRows, EncodedRows]:
     first, second = (release.reference().rows(each) for each in pictures(release.tower))
     assert np.abs(first - second).max() > 0.05, "the two pictures are told apart"
     return first, second
@@ -84,7 +85,7 @@ def reference_rows(release: SeeingRelease) -> tuple[ImageRows, ImageRows]:
 @pytest.fixture(scope="module")
 def expected(
     release: SeeingRelease,
-    rows: tuple[ImageRows, ImageRows],
+    rows: tuple[EncodedRows, EncodedRows],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> NDArray[np.float32]:
     """Logits of the whole prompt."""
@@ -100,13 +101,13 @@ def limit(release: SeeingRelease, arithmetic: MilArithmetic) -> float:
     return max(KL_LIMITS[arithmetic], E2B_LIMIT if release.kind == "Gemma 4 E2B" else 0.0)
 
 
-def logits_of(session: ImageSession, rows: tuple[ImageRows, ImageRows]) -> NDArray[np.float32]:
+def logits_of(session: MultimodalSession, rows: tuple[EncodedRows, EncodedRows]) -> NDArray[np.float32]:
     """Of the prompt: up to the second picture, from there on, and its last tokens decoded."""
     tokens, (first, second) = prompt(rows)
     cut, end = second.start - 1, len(tokens) - DECODED
     parts = [
-        session.prefill_with_images(tokens[:cut], [first]),
-        session.prefill_with_images(tokens[cut:end], [replace(second, start=second.start - cut)]),
+        session.prefill_with_rows(tokens[:cut], [first]),
+        session.prefill_with_rows(tokens[cut:end], [replace(second, start=second.start - cut)]),
         *(session.decode(int(token))[None] for token in tokens[end:]),
     ]
     return np.concatenate(parts)
@@ -150,12 +151,12 @@ def test_positions_that_are_swapped_and_another_kind_of_picture_do_not_go_unnoti
 @pytest.mark.parametrize("arithmetic", ["fp32", "fp16"])
 def test_logits_behind_images_are_those_of_transformers(
     release: SeeingRelease,
-    rows: tuple[ImageRows, ImageRows],
+    rows: tuple[EncodedRows, EncodedRows],
     expected: NDArray[np.float32],
     arithmetic: MilArithmetic,
 ) -> None:
-    with open_image_session(release.opening(arithmetic)) as session:
-        assert isinstance(session, MilImageSession)
+    with open_multimodal_session(release.opening(arithmetic)) as session:
+        assert isinstance(session, MilMultimodalSession)
         assert session.facts.prefill_chunk == CHUNK < len(rows[0]) + 4
         logits = logits_of(session, rows)
         assert mean_kl(expected, logits) <= limit(release, arithmetic)
@@ -163,23 +164,23 @@ def test_logits_behind_images_are_those_of_transformers(
 
 
 def test_who_is_blind_says_something_else(
-    release: SeeingRelease, rows: tuple[ImageRows, ImageRows], expected: NDArray[np.float32]
+    release: SeeingRelease, rows: tuple[EncodedRows, EncodedRows], expected: NDArray[np.float32]
 ) -> None:
     nothing = (rows[0] * 0, rows[1] * 0)
-    with open_image_session(release.opening()) as session:
+    with open_multimodal_session(release.opening()) as session:
         assert mean_kl(expected, logits_of(session, nothing)) > 100 * KL_LIMITS["fp16"]
 
 
 def test_an_image_without_its_block_gives_other_logits_where_there_are_blocks(
     release: SeeingRelease,
-    rows: tuple[ImageRows, ImageRows],
+    rows: tuple[EncodedRows, EncodedRows],
     expected: NDArray[np.float32],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
         EmbeddedCall, "blocks", lambda call, past: np.zeros((1, past + len(call.ids)), np.int32)
     )
-    with open_image_session(release.opening()) as session:
+    with open_multimodal_session(release.opening()) as session:
         off = mean_kl(expected, logits_of(session, rows))
     if release.tower.tokens.blocks == "none":
         assert off <= limit(release, "fp32")
@@ -191,11 +192,11 @@ def test_a_text_without_images_has_the_logits_of_the_function_for_tokens(release
     tokens = np.random.default_rng(4).integers(6, 262, 40).astype(np.int32)
     with MilSession.open(release.release / release.artifact.path, prefill_chunk=CHUNK) as session:
         plain = session.prefill(tokens)
-    with open_image_session(release.opening()) as session:
+    with open_multimodal_session(release.opening()) as session:
         np.testing.assert_allclose(session.prefill(tokens), plain, atol=1e-4)
         check_refusals(session)
         with pytest.raises(SessionError, match="stands for an image, and none is"):
-            session.prefill_with_images(np.array([release.tower.tokens.soft], np.int32), [])
+            session.prefill_with_rows(np.array([release.tower.tokens.soft], np.int32), [])
 
 
 def function(package: Path, name: str) -> Any:
@@ -220,7 +221,7 @@ def test_the_function_for_tokens_is_as_it_is_without_images(tmp_path: Path) -> N
     assert long[64 : len(short)] == short[64:], "the header counts payloads"
     assert len(long) - len(short) < 0.02 * len(short) + 8192, "no matrix is there twice"
     with pytest.raises(ArtifactError, match="does not say which token stands for an image"):
-        MilImageSession.open(alone)
+        MilMultimodalSession.open(alone)
 
 
 def test_every_matrix_reads_back_from_its_package_as_the_checkpoint_has_it(release: SeeingRelease) -> None:

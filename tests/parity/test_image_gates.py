@@ -17,13 +17,13 @@ from exporter.validation.image_prompts import PLACES
 from exporter.validation.verdict import Passed
 from runtimes.formats import Format
 from runtimes.litert.container import EXECUTOR_KIND, read_sections
-from runtimes.open import IMAGE_SESSIONS
+from runtimes.open import MULTIMODAL_SESSIONS
 from tests.seeing_models import seeing
 
 # The MIL evaluator takes a minute for E2B's layers.
 CASES = [
     (format, kind)
-    for format in IMAGE_SESSIONS
+    for format in MULTIMODAL_SESSIONS
     for kind in ("Gemma 3", "Gemma 4 E2B")
     if (format, kind) != ("coreml", "Gemma 4 E2B")
 ]

@@ -17,7 +17,7 @@ from torch import Tensor
 from exporter.reference.merged_logits import AskedPrompt, merged_decisions, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.session import PlacedRows
 from tests.fakes import silent
 from tests.tiny import WINDOW
 from tests.tiny_towers import BEGIN, END, SOFT, TINY_TOWERS, TinyTower, random_picture
@@ -75,7 +75,7 @@ def test_rows_and_logits_behind_images_are_those_of_the_whole_model(
     expected = whole.logits(tokens, pixels, where)
     asked = AskedPrompt(
         tokens.numpy().astype(np.int32),
-        tuple(PlacedImage(start, row) for start, row in zip(places, rows, strict=True)),
+        tuple(PlacedRows(start, row) for start, row in zip(places, rows, strict=True)),
         np.arange(len(tokens)),
     )
     found = merged_logits(whole.weights, [asked], tmp_path / "logits", silent).rows(0, len(tokens))
@@ -93,7 +93,7 @@ def test_prompts_of_one_shape_with_images_elsewhere_keep_their_own_masks(tmp_pat
         tokens = tokens[: 1 + 9 + 2 + image.soft_tokens + 4]
         asked.append(
             AskedPrompt(
-                tokens.numpy().astype(np.int32), (PlacedImage(start, rows),), np.array([len(tokens) - 1])
+                tokens.numpy().astype(np.int32), (PlacedRows(start, rows),), np.array([len(tokens) - 1])
             )
         )
     together = merged_logits(whole.weights, asked, tmp_path / "both", silent).rows(0, 2)

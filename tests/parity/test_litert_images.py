@@ -21,14 +21,15 @@ from exporter.lowering.litert.stand_in import write_stand_in
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from exporter.validation.stored_weights import differing_by_matrix
+from runtimes.encoder import EncodedRows
 from runtimes.errors import EncoderError, SessionError
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.images.prepared import PreparedImage
 from runtimes.litert.attention_masks import AttentionMasks
 from runtimes.litert.calls import GraphCall, call_inputs
-from runtimes.litert.image_session import LiteRtImageSession
-from runtimes.open import open_image_encoder, open_image_session, open_session
-from runtimes.opening import ImageOpening
+from runtimes.litert.multimodal_session import LiteRtMultimodalSession
+from runtimes.multimodal.session import PlacedRows
+from runtimes.open import open_image_encoder, open_multimodal_session, open_session
+from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 from tests.fakes import silent
 from tests.seen_pictures import picture
@@ -55,23 +56,23 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def rows(bundle: SeeingBundle) -> ImageRows:
+def rows(bundle: SeeingBundle) -> EncodedRows:
     return tower_rows(bundle.opening, picture(bundle.spec))
 
 
-def tower_rows(opening: ImageOpening, image: PreparedImage) -> ImageRows:
+def tower_rows(opening: EncoderOpening, image: PreparedImage) -> EncodedRows:
     with open_image_encoder(opening) as encoder:
         return encoder.rows(image)
 
 
-def decoded(session: LiteRtImageSession, tokens: Tokens, images: list[PlacedImage]) -> Logits:
+def decoded(session: LiteRtMultimodalSession, tokens: Tokens, images: list[PlacedRows]) -> Logits:
     """Logits of the tokens behind the prefill."""
-    session.prefill_with_images(tokens[:PREFILLED], images)
+    session.prefill_with_rows(tokens[:PREFILLED], images)
     return np.stack([session.decode(int(token)) for token in tokens[PREFILLED:]])
 
 
 def expected_logits(
-    bundle: SeeingBundle, tokens: Tokens, images: list[PlacedImage], scratch: Path
+    bundle: SeeingBundle, tokens: Tokens, images: list[PlacedRows], scratch: Path
 ) -> Logits:
     asked = AskedPrompt(tokens, tuple(images), np.arange(PREFILLED, len(tokens)))
     return merged_logits(bundle.weights, [asked], scratch / "logits", silent).rows(
@@ -80,7 +81,7 @@ def expected_logits(
 
 
 def test_a_tower_makes_the_rows_that_transformers_makes(
-    bundle: SeeingBundle, rows: ImageRows, tmp_path: Path
+    bundle: SeeingBundle, rows: EncodedRows, tmp_path: Path
 ) -> None:
     image = picture(bundle.spec)
     expected = ReferenceTower(bundle.weights, bundle.spec).rows(image)
@@ -103,10 +104,10 @@ def changed(image: PreparedImage) -> list[PreparedImage]:
 
 
 def test_logits_behind_images_are_those_of_transformers(
-    bundle: SeeingBundle, rows: ImageRows, tmp_path: Path
+    bundle: SeeingBundle, rows: EncodedRows, tmp_path: Path
 ) -> None:
     assert PREFILLED > WINDOW + CHUNK
-    with LiteRtImageSession.open(bundle.path) as session:
+    with LiteRtMultimodalSession.open(bundle.path) as session:
         for starts in ((1,), (30,), (3, 40)):
             session.reset()
             shown = [rows * factor for factor in (1.0, -0.5)][: len(starts)]
@@ -114,7 +115,7 @@ def test_logits_behind_images_are_those_of_transformers(
             expected = expected_logits(bundle, tokens, images, tmp_path)
             assert mean_kl(expected, decoded(session, tokens, images)) < KL
         session.reset()
-        blind = [PlacedImage(each.start, each.rows * 0) for each in images]
+        blind = [PlacedRows(each.start, each.rows * 0) for each in images]
         assert mean_kl(expected, decoded(session, tokens, blind)) > 100 * KL
 
 
@@ -124,10 +125,10 @@ def causal_inputs(call: GraphCall, context: int, masks: AttentionMasks) -> dict[
 
 
 def test_tokens_of_an_image_that_do_not_see_each_other_are_seen(
-    bundle: SeeingBundle, rows: ImageRows, monkeypatch: pytest.MonkeyPatch
+    bundle: SeeingBundle, rows: EncodedRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, images = prompt([PREFILLED - 1 - len(rows) - 1], [rows], LENGTH)
-    with LiteRtImageSession.open(bundle.path) as session:
+    with LiteRtMultimodalSession.open(bundle.path) as session:
         expected = decoded(session, tokens, images)
         session.reset()
         monkeypatch.setattr("runtimes.litert.session.call_inputs", causal_inputs)
@@ -153,14 +154,14 @@ def test_what_is_read_back_is_the_checkpoint(bundle: SeeingBundle) -> None:
         assert not differing_by_matrix(stored, bundle.checkpoint, component)
 
 
-def test_what_does_not_fit_is_refused(bundle: SeeingBundle, rows: ImageRows) -> None:
+def test_what_does_not_fit_is_refused(bundle: SeeingBundle, rows: EncodedRows) -> None:
     tokens = some_tokens(CONTEXT)
-    with open_image_session(bundle.opening) as session:
-        for images in ([PlacedImage(3, rows), PlacedImage(4, rows)], [PlacedImage(CONTEXT - 1, rows)]):
+    with open_multimodal_session(bundle.opening) as session:
+        for images in ([PlacedRows(3, rows), PlacedRows(4, rows)], [PlacedRows(CONTEXT - 1, rows)]):
             with pytest.raises(SessionError, match=r"overlaps|does not lie in"):
-                session.prefill_with_images(tokens, images)
+                session.prefill_with_rows(tokens, images)
         with pytest.raises(SessionError, match="rows of an image are"):
-            session.prefill_with_images(tokens, [PlacedImage(3, rows[:, 1:])])
+            session.prefill_with_rows(tokens, [PlacedRows(3, rows[:, 1:])])
         assert session.position == 0
     with open_image_encoder(bundle.opening) as encoder:
         image = picture(bundle.spec)

@@ -20,8 +20,8 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from exporter.lowering.interface import ImageOrder
 from exporter.reference.merged_logits import AskedPrompt, merged_decisions
 from runtimes.images.preparing import prepared_image
-from runtimes.images.session import PlacedImage
 from runtimes.litert.image_encoder import LiteRtImageEncoder
+from runtimes.multimodal.session import PlacedRows
 from tests.fakes import silent
 from tests.seen_pictures import processing_of
 from tests.tiny import VOCABULARY
@@ -103,7 +103,7 @@ def test_the_engine_answers_as_transformers_does(bundle: SeeingBundle, tmp_path:
         tokens = np.array(prompt + said[:-1], np.int32)
         at = np.arange(len(prompt) - 1, len(tokens))
         seeing, blind = (
-            AskedPrompt(tokens, (PlacedImage(len(before) + 2, each),), at) for each in (rows, rows * 0)
+            AskedPrompt(tokens, (PlacedRows(len(before) + 2, each),), at) for each in (rows, rows * 0)
         )
         expected, unseen = merged_decisions(bundle.weights, [seeing, blind], silent)
         assert said == expected.choices.tolist()

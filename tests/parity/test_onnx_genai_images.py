@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.session import PlacedRows
 from tests.fakes import silent
 from tests.parity.genai_generation import driver_tokens, genai_tokens
 from tests.pictures import ramps
@@ -102,7 +102,7 @@ def reference_answer(release: SeeingRelease, found: Answered, scratch: Path, fac
     soft = tokens == SOFT
     starts = np.flatnonzero(soft & ~np.concatenate([[False], soft[:-1]]))
     rows = [tower.rows(image) * np.float32(factor) for image in found.images]
-    images = tuple(PlacedImage(int(at), each) for at, each in zip(starts, rows, strict=True))
+    images = tuple(PlacedRows(int(at), each) for at, each in zip(starts, rows, strict=True))
     assert sum(len(image.rows) for image in images) == soft.sum()
     behind = np.arange(len(found.tokens) - 1, len(tokens) - 1)
     asked = AskedPrompt(tokens, images, behind)

@@ -20,12 +20,13 @@ import pytest
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
+from runtimes.encoder import EncodedRows
 from runtimes.formats import Format
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.images.prepared import PreparedImage
+from runtimes.multimodal.session import PlacedRows
 from runtimes.onnx.session import OnnxSession
-from runtimes.open import open_image_encoder, open_image_session
-from runtimes.opening import ImageOpening
+from runtimes.open import open_image_encoder, open_multimodal_session
+from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 from tests.fakes import silent
 from tests.seen_pictures import picture
@@ -48,36 +49,36 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def rows(release: SeeingRelease) -> ImageRows:
+def rows(release: SeeingRelease) -> EncodedRows:
     return tower_rows(release.opening, picture(release.spec))
 
 
-def tower_rows(opening: ImageOpening, image: PreparedImage) -> ImageRows:
+def tower_rows(opening: EncoderOpening, image: PreparedImage) -> EncodedRows:
     with open_image_encoder(opening) as encoder:
         return encoder.rows(image)
 
 
-def reference_rows(release: SeeingRelease, image: PreparedImage) -> ImageRows:
+def reference_rows(release: SeeingRelease, image: PreparedImage) -> EncodedRows:
     return ReferenceTower(release.weights, release.spec).rows(image)
 
 
-def session_logits(opening: ImageOpening, tokens: Tokens, images: list[PlacedImage]) -> Logits:
+def session_logits(opening: EncoderOpening, tokens: Tokens, images: list[PlacedRows]) -> Logits:
     """All of them, the last ones decoded."""
-    with open_image_session(opening) as session:
-        found = [session.prefill_with_images(tokens[:PREFILLED], images)]
+    with open_multimodal_session(opening) as session:
+        found = [session.prefill_with_rows(tokens[:PREFILLED], images)]
         found += [session.decode(int(token))[None] for token in tokens[PREFILLED:]]
     return np.concatenate(found)
 
 
 def reference_logits(
-    release: SeeingRelease, tokens: Tokens, images: list[PlacedImage], scratch: Path
+    release: SeeingRelease, tokens: Tokens, images: list[PlacedRows], scratch: Path
 ) -> Logits:
     asked = AskedPrompt(tokens, tuple(images), np.arange(len(tokens)))
     return merged_logits(release.weights, [asked], scratch / "logits", silent).rows(0, len(tokens))
 
 
 def test_a_tower_makes_the_rows_that_transformers_makes(
-    release: SeeingRelease, rows: ImageRows, tmp_path: Path
+    release: SeeingRelease, rows: EncodedRows, tmp_path: Path
 ) -> None:
     image = picture(release.spec)
     expected = reference_rows(release, image)
@@ -90,7 +91,7 @@ def test_a_tower_makes_the_rows_that_transformers_makes(
     assert (np.abs(found - rows).max() > 0) == rounds, "kernels round, the twin does not"
 
 
-def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, rows: ImageRows) -> None:
+def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, rows: EncodedRows) -> None:
     image = picture(release.spec)
     others = [replace(image, pixels=np.flip(image.pixels, 1).copy())]
     if image.positions is not None:
@@ -101,7 +102,7 @@ def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, ro
 
 @pytest.mark.parametrize("starts", [(0,), (21,), (3, 40)])
 def test_logits_behind_images_are_those_of_transformers(
-    starts: tuple[int, ...], release: SeeingRelease, rows: ImageRows, tmp_path: Path
+    starts: tuple[int, ...], release: SeeingRelease, rows: EncodedRows, tmp_path: Path
 ) -> None:
     assert PREFILLED > WINDOW + CHUNK
     shown = [rows * factor for factor in (1.0, -0.5)][: len(starts)]
@@ -109,12 +110,12 @@ def test_logits_behind_images_are_those_of_transformers(
     expected = reference_logits(release, tokens, images, tmp_path)
     found = session_logits(release.opening, tokens, images)
     assert mean_kl(expected, found) < KL
-    blind = [PlacedImage(each.start, each.rows * 0) for each in images]
+    blind = [PlacedRows(each.start, each.rows * 0) for each in images]
     assert mean_kl(expected, session_logits(release.opening, tokens, blind)) > 100 * KL
 
 
 def test_tokens_of_an_image_that_do_not_see_each_other_are_seen(
-    release: SeeingRelease, rows: ImageRows, tmp_path: Path
+    release: SeeingRelease, rows: EncodedRows, tmp_path: Path
 ) -> None:
     tokens, images = prompt([21], [rows], LENGTH)
     copied = shutil.copytree(release.directory, tmp_path / "copied")
@@ -140,5 +141,5 @@ def test_text_alone_gives_what_the_graph_of_tokens_gives(release: SeeingRelease)
     tokens = some_tokens(LENGTH)
     with OnnxSession(release.directory / release.artifact.path, threads=2) as session:
         expected = session.prefill(tokens)
-    with open_image_session(release.opening) as session:
+    with open_multimodal_session(release.opening) as session:
         assert mean_kl(expected, session.prefill(tokens)) < KL

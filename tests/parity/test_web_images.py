@@ -23,7 +23,7 @@ from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.session import PlacedRows
 from tests.fakes import silent
 from tests.image_processing import patching
 from tests.parity.test_onnx_genai_images import quieten
@@ -107,7 +107,7 @@ def reference_answer(
     soft = tokens[:count] == SOFT
     starts = np.flatnonzero(soft & ~np.concatenate([[False], soft[:-1]]))
     rows = [tower.rows(image) * np.float32(factor) for image in prepared(found)]
-    images = tuple(PlacedImage(int(at), each) for at, each in zip(starts, rows, strict=True))
+    images = tuple(PlacedRows(int(at), each) for at, each in zip(starts, rows, strict=True))
     assert soft.sum() == sum(map(len, rows))
     behind = np.arange(count - 1, len(tokens) - 1)
     logits = merged_logits(

@@ -72,9 +72,9 @@ class Role(Enum):
     NORM = "norm"  # [width]
     SCALAR = "scalar"  # [1]
     COLUMNS = "columns"  # [width]: what looked-up rows are multiplied with, column by column
-    # Of image towers:
+    # Of towers:
     TOWER_LINEAR = "tower linear"  # [out, in]
-    PATCHES = "patches"  # [hidden, numbers in a patch]: a linear over pixels
+    PATCHES = "patches"  # [out, numbers in a patch]: a linear over squares of a picture or a spectrum
     POSITIONS = "positions"  # [places, width]: added to patches by where they stand
     VECTOR = "vector"  # [width]: a bias, a gain, a bound, as it is
 

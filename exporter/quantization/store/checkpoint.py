@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.interface import CodeScales
 from exporter.errors import CheckpointError, QuantizedCheckpointError
-from exporter.models.components import Component, Parts, TextComponent, VisionComponent
+from exporter.models.audio.spec import AudioSpec
+from exporter.models.components import AudioComponent, Component, Parts, TextComponent, VisionComponent
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import COLUMNS_NAME, ModelSpec, Role, WeightSpec
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.methods.interface import ZeroPoints
-from exporter.quantization.store.journal import RECORD_NAME, read_record, recorded_tower
+from exporter.quantization.store.journal import RECORD_NAME, read_record, recorded_audio, recorded_vision
 from exporter.quantization.store.layout import (
     PACKED,
     SCALE,
     SCALE_DTYPES,
     VECTORS_NAME,
-    VISION_VECTORS_NAME,
     ZERO_POINT,
     matrix_file_name,
     stored_tensors,
+    tower_vectors_name,
 )
 from exporter.quantization.store.origins import Origin
 from exporter.quantization.store.packing import Packed, rows_per_word, unpack, unpack_zero_points
@@ -172,7 +173,21 @@ class StoredVision:
         return self.component.spec
 
 
-StoredComponents = Parts[StoredText, StoredVision]
+@dataclass(frozen=True)
+class StoredAudio:
+    """What a store holds of the audio encoder. vectors: as the encoder uses them."""
+
+    component: AudioComponent
+    matrices: Mapping[str, Matrix]
+    vectors: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def spec(self) -> AudioSpec:
+        return self.component.spec
+
+
+StoredTower = StoredVision | StoredAudio
+StoredComponents = Parts[StoredText, StoredVision, StoredAudio]
 
 
 @dataclass(frozen=True)
@@ -182,6 +197,11 @@ class QuantizedCheckpoint:
     directory: Path
     components: StoredComponents
     record: Mapping[str, Any]
+
+    @property
+    def towers(self) -> tuple[StoredTower, ...]:
+        """What makes rows for the text decoder."""
+        return tuple(each for each in (self.components.vision, self.components.audio) if each is not None)
 
     @property
     def matrices(self) -> dict[str, Matrix]:
@@ -212,12 +232,15 @@ def open_quantized(directory: Path) -> QuantizedCheckpoint:
     )
     text = TextComponent(spec)
     stored = StoredText(text, *_open(directory, record, text, VECTORS_NAME))
-    tower = recorded_tower(record, directory / RECORD_NAME)
-    if tower is None:
-        return QuantizedCheckpoint(directory, StoredComponents(stored), record)
-    vision = VisionComponent(tower)
-    pictures = StoredVision(vision, *_open(directory, record, vision, VISION_VECTORS_NAME))
-    return QuantizedCheckpoint(directory, StoredComponents(stored, pictures), record)
+    where = directory / RECORD_NAME
+    vision = audio = None
+    if (tower := recorded_vision(record, where)) is not None:
+        seeing = VisionComponent(tower)
+        vision = StoredVision(seeing, *_open(directory, record, seeing, tower_vectors_name("vision")))
+    if (encoder := recorded_audio(record, where)) is not None:
+        hearing = AudioComponent(encoder)
+        audio = StoredAudio(hearing, *_open(directory, record, hearing, tower_vectors_name("audio")))
+    return QuantizedCheckpoint(directory, StoredComponents(stored, vision, audio), record)
 
 
 def _open(

@@ -17,6 +17,7 @@ import numpy as np
 
 from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.errors import CheckpointError
+from exporter.models.components import Tower
 from exporter.models.text.spec import COLUMNS_NAME, Role
 from exporter.schemes import FP32, Scheme
 
@@ -43,11 +44,10 @@ def stored_vectors(source: CheckpointSource, schemes: Mapping[str, Scheme]) -> d
     return vectors
 
 
-def vision_vectors(source: CheckpointSource) -> dict[str, Vector]:
-    """Every vector of the image tower by name, as it is; empty without one."""
-    tower = source.components.vision
-    weights = () if tower is None else tower.weights
-    return {each.name: source.rows(each.name, 0, each.shape[0]) for each in weights if not each.is_matrix}
+def tower_vectors(source: CheckpointSource, tower: Tower) -> dict[str, Vector]:
+    """Every vector of a tower by name, as it is."""
+    weights = (each for each in tower.weights if not each.is_matrix)
+    return {each.name: source.rows(each.name, 0, each.shape[0]) for each in weights}
 
 
 def _halves(name: str, values: Vector) -> Vector:

@@ -11,10 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import QuantizedCheckpointError
+from exporter.models.audio.spec import AudioSpec
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.methods.interface import Method
 from exporter.quantization.methods.nearest import QUANTIZER_VERSION
@@ -27,7 +28,7 @@ from runtimes.strict_json import parse_json, read_json_object
 
 RECORD_NAME = "quantized.json"
 STARTED_NAME = "quantizing.json"
-VISION = "vision"  # the key of an image tower, where there is one
+VISION, AUDIO = "vision", "audio"  # the keys of towers, where there are some
 SCHEMA_VERSION = 3
 # What a writer may have left in a directory; nothing else is ever deleted.
 OWN_FILES = ("*.safetensors", f"*{PARTIAL}", "config.json", "model.safetensors.index.json")
@@ -41,7 +42,7 @@ def make_record(
     methods: of every matrix of an integer scheme.
     """
     taken_over = {name for name, method in methods.items() if isinstance(method, TakenOver)}
-    tower = source.components.vision
+    vision, audio = source.components.vision, source.components.audio
     return {
         "schema_version": SCHEMA_VERSION,
         "architecture": dict(source.architecture),
@@ -53,26 +54,48 @@ def make_record(
         },
         "source": dict(source.digests()),
         "embedding_columns": source.components["text"].spec.embedding_columns,
-        **({} if tower is None else {VISION: to_plain(_Tower(tower.spec))}),
+        **({} if vision is None else {VISION: to_plain(_Vision(vision.spec))}),
+        **({} if audio is None else {AUDIO: to_plain(_Audio(audio.spec))}),
     }
 
 
 @dataclass(frozen=True)
-class _Tower:
+class _Vision:
     """How an image tower is recorded."""
 
     spec: VisionSpec
 
 
-def recorded_tower(record: Mapping[str, Any], where: object) -> VisionSpec | None:
-    """The image tower of a record, None where the store is of text alone. Raises QuantizedCheckpointError
-    for one that no tower can be."""
-    if VISION not in record:
+@dataclass(frozen=True)
+class _Audio:
+    """How an audio encoder is recorded."""
+
+    spec: AudioSpec
+
+
+def recorded_vision(record: Mapping[str, Any], where: object) -> VisionSpec | None:
+    """The image tower of a record, None where the store has none. Raises QuantizedCheckpointError for one
+    that no tower can be."""
+    found = _recorded(_Vision, VISION, record, where)
+    return None if found is None else found.spec
+
+
+def recorded_audio(record: Mapping[str, Any], where: object) -> AudioSpec | None:
+    """The same, of the audio encoder."""
+    found = _recorded(_Audio, AUDIO, record, where)
+    return None if found is None else found.spec
+
+
+T = TypeVar("T")
+
+
+def _recorded(of: type[T], key: str, record: Mapping[str, Any], where: object) -> T | None:
+    if key not in record:
         return None
     try:
-        return from_plain(_Tower, record[VISION]).spec
+        return from_plain(of, record[key])
     except RecordError as error:
-        raise QuantizedCheckpointError(where, f"{VISION}: {error}", "quantise again") from error
+        raise QuantizedCheckpointError(where, f"{key}: {error}", "quantise again") from error
 
 
 def identity_bytes(record: Mapping[str, Any]) -> bytes:
@@ -81,7 +104,7 @@ def identity_bytes(record: Mapping[str, Any]) -> bytes:
     In the words of schema 2, which named one version for all codes: an id that is made of them (a LiteRT-LM
     bundle's) stays what it was when the journal itself is written otherwise.
     """
-    decided = ("architecture", "schemes", "origins", "source", "embedding_columns", VISION)
+    decided = ("architecture", "schemes", "origins", "source", "embedding_columns", VISION, AUDIO)
     found = {key: record[key] for key in decided if key in record}
     found |= {"schema_version": 2, "quantizer_version": QUANTIZER_VERSION}
     plain = ("nearest", "taken over")

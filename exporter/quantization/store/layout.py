@@ -12,9 +12,9 @@ One directory:
     vectors.safetensors             norms (1 not added) and scalars, and the vector an equalised
                                     embedding's rows are multiplied with, F32; what the decoder
                                     multiplies by is half precision (`exporter.quantization.store.gains`)
-    vision.vectors.safetensors      biases, gains and bounds of the image tower, F32, as the source has
-                                    them; its matrices are files like the text's. transformers' loader is
-                                    shown neither
+    vision.vectors.safetensors      biases, gains and bounds of the image tower, and
+    audio.vectors.safetensors       of the audio encoder, F32, as the source has them; their matrices are
+                                    files like the text's. transformers' loader is shown none of them
     quantized.json                  ours: schema version, scheme and method of every matrix, source,
                                     architecture; called quantizing.json until the last matrix is there
 
@@ -29,13 +29,19 @@ import numpy as np
 
 from exporter.models.text.spec import WeightSpec
 from exporter.schemes import FloatScheme, Scheme
+from runtimes.manifest import TowerName
 
-VECTORS_NAME, VISION_VECTORS_NAME = "vectors.safetensors", "vision.vectors.safetensors"
+VECTORS_NAME = "vectors.safetensors"
 PACKED, SCALE, ZERO_POINT, SHAPE = "_packed", "_scale", "_zero_point", "_shape"
 SCALE_DTYPES: dict[int, np.dtype[Any]] = {16: np.dtype(np.float16), 32: np.dtype(np.float32)}
 
 Headers = dict[str, tuple[str, tuple[int, ...]]]
 """Tensor name to (dtype, shape), in the order they lie in a file."""
+
+
+def tower_vectors_name(tower: TowerName) -> str:
+    """The file that holds a tower's vectors."""
+    return f"{tower}.{VECTORS_NAME}"
 
 
 def matrix_file_name(weight: str) -> str:

@@ -67,10 +67,10 @@ class UnpackedWeights:
         return torch.cat(list(self._read(name, [(row, row + 1) for row in wanted])))
 
     def _read(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-        tower = self.checkpoint.components.vision
-        if tower is not None and name in tower.vectors:  # float32, as they are
-            yield from (torch.from_numpy(tower.vectors[name][start:stop].copy()) for start, stop in ranges)
-            return
+        for tower in self.checkpoint.towers:
+            if name in tower.vectors:  # float32, as they are
+                yield from (torch.from_numpy(tower.vectors[name][a:b].copy()) for a, b in ranges)
+                return
         label = self.checkpoint.record["schemes"].get(name)
         columns = torch.from_numpy(self.checkpoint.components["text"].columns(name).copy())
         file = VECTORS_NAME if label is None else matrix_file_name(name)

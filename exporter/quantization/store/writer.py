@@ -21,17 +21,18 @@ from typing import Self
 from exporter.byte_size import megabytes
 from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.errors import PlanError, QuantizedCheckpointError
+from exporter.models.components import towers
 from exporter.models.text.spec import WeightSpec
 from exporter.planning.plan import require_divisible
 from exporter.quantization.methods.interface import InputMoments, MatrixRows, Method
 from exporter.quantization.store import journal
 from exporter.quantization.store.checkpoint import Matrix, QuantizedCheckpoint, open_matrix, open_quantized
-from exporter.quantization.store.gains import stored_vectors, vision_vectors
+from exporter.quantization.store.gains import stored_vectors, tower_vectors
 from exporter.quantization.store.layout import (
     VECTORS_NAME,
-    VISION_VECTORS_NAME,
     matrix_file_name,
     stored_tensors,
+    tower_vectors_name,
 )
 from exporter.quantization.store.loader_config import (
     CONFIG_NAME,
@@ -148,8 +149,8 @@ class StoreWriter:
 
     def _write_vectors(self) -> None:
         self._write_small(VECTORS_NAME, stored_vectors(self.source, self._of_text()))
-        if tower := vision_vectors(self.source):
-            self._write_small(VISION_VECTORS_NAME, tower)
+        for tower in towers(self.source.components):
+            self._write_small(tower_vectors_name(tower.name), tower_vectors(self.source, tower))
 
     def _of_text(self) -> dict[str, Scheme]:
         weights = self.source.components["text"].weights

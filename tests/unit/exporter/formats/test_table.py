@@ -24,7 +24,7 @@ from exporter.models.vision.spec import BlockLayers
 from exporter.schemes import SCHEMES
 from runtimes.formats import FORMATS, Format
 from runtimes.manifest import Artifact
-from runtimes.open import DRIVERS, IMAGE_SESSIONS
+from runtimes.open import DRIVERS, MULTIMODAL_SESSIONS
 
 FAMILY = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 CHUNK = 128
@@ -88,7 +88,7 @@ def test_every_format_can_be_run_from_what_is_said_of_it(format: Format) -> None
     assert text.count("```") == 2
 
 
-@pytest.mark.parametrize("format", IMAGE_SESSIONS)
+@pytest.mark.parametrize("format", MULTIMODAL_SESSIONS)
 def test_of_every_format_that_takes_pictures_it_is_said_what_its_own_tools_were_not_asked(
     format: Format,
 ) -> None:

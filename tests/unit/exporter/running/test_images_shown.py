@@ -21,8 +21,8 @@ from runtimes.errors import RuntimeUnavailable
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME
 from runtimes.manifest import MANIFEST_NAME, read_manifest
-from runtimes.open import IMAGE_ENCODERS, IMAGE_SESSIONS
-from runtimes.opening import ImageOpening
+from runtimes.open import IMAGE_ENCODERS, MULTIMODAL_SESSIONS
+from runtimes.opening import EncoderOpening
 from tests.image_speech import GEMMA_3, GEMMA_4, ImageSpeech
 from tests.pictures import BLUE, RED, plain
 from tests.scripted_images import ScriptedDrivers, ScriptedTower, processing_of, seeing_release
@@ -38,7 +38,7 @@ def drivers(monkeypatch: pytest.MonkeyPatch) -> ScriptedDrivers:
     found = ScriptedDrivers()
     for format in ("onnx", "coreml"):
         monkeypatch.setitem(IMAGE_ENCODERS, format, found.open_tower)
-        monkeypatch.setitem(IMAGE_SESSIONS, format, found.open_session)
+        monkeypatch.setitem(MULTIMODAL_SESSIONS, format, found.open_session)
     return found
 
 
@@ -88,7 +88,7 @@ def test_pictures_go_where_the_prompt_has_their_places(tmp_path: Path, drivers: 
 def test_the_first_format_whose_runtime_is_here_is_opened_and_the_others_named(
     tmp_path: Path, drivers: ScriptedDrivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(opening: ImageOpening) -> NoReturn:
+    def missing(opening: EncoderOpening) -> NoReturn:
         raise RuntimeUnavailable("onnxruntime is not installed; install gemma-export[run-onnx]")
 
     seeing_release(tmp_path)

@@ -20,15 +20,16 @@ from exporter.validation.image_prompts import ALONE, PLACES, TWO
 from exporter.validation.image_rows import COSINE, RELATIVE
 from exporter.validation.report import Gate
 from exporter.validation.verdict import Failed, Passed, Skipped
+from runtimes.encoder import EncodedRows
 from runtimes.errors import RuntimeUnavailable, SessionError
-from runtimes.images.prepared import ImageRows, PreparedImage
-from runtimes.images.session import PlacedImage
+from runtimes.images.prepared import PreparedImage
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, Tokens
 from tests.fakes import SCALES, change_archive
 from tests.jobs import a_job, a_plan, a_variant
 from tests.seeing import (
     Blind,
-    EagerImageSession,
+    EagerMultimodalSession,
     EagerTower,
     OneForAll,
     PixelsScaledTwice,
@@ -46,14 +47,14 @@ from tests.tiny_image_stores import KINDS
 class NotHere(EagerTower):
     """Its runtime is not installed."""
 
-    def rows(self, image: PreparedImage) -> ImageRows:
+    def rows(self, image: PreparedImage) -> EncodedRows:
         raise RuntimeUnavailable("eager torch is not installed")
 
 
-class Breaks(EagerImageSession):
+class Breaks(EagerMultimodalSession):
     """Takes no images after all."""
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, images: Sequence[PlacedRows]) -> Logits:
         raise SessionError("there is no such call; export again")
 
 
@@ -61,7 +62,7 @@ def found(
     place: Path,
     kind: str,
     tower: type[EagerTower] = EagerTower,
-    session: type[EagerImageSession] = EagerImageSession,
+    session: type[EagerMultimodalSession] = EagerMultimodalSession,
     damaged: str | None = None,
 ) -> Findings:
     """What is found of a release that is run so. damaged: a tensor of its archive, one number of it."""
@@ -130,7 +131,7 @@ def test_a_tower_that_computes_something_else_is_caught_by_its_rows(
     ],
 )
 def test_a_decoder_that_takes_rows_otherwise_is_caught_behind_them(
-    kind: str, wrong: type[EagerImageSession], subjects: set[str], places: Path
+    kind: str, wrong: type[EagerMultimodalSession], subjects: set[str], places: Path
 ) -> None:
     findings = found(places, kind, session=wrong)
     gates = [gate for gate in failed(findings) if gate.statistic == MEAN_KL]

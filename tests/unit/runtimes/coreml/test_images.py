@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from runtimes.coreml.image_encoder import CoreMlImageEncoder
-from runtimes.coreml.image_session import CoreMlImageSession, ImageFunctions
+from runtimes.coreml.multimodal_session import CoreMlMultimodalSession, ImageFunctions
 from runtimes.encoder import ArrayFacts, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError, SessionError
 from runtimes.images.prepared import PreparedImage
-from runtimes.images.session import ImageSession, PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.session import SessionFacts
 from tests.refused_calls import check_refusals
 
@@ -66,9 +66,11 @@ class FakeLookup:
         return {"inputEmbeds": np.repeat(ids, WIDTH, -1), "perLayerRows": ids[..., None] * 10}
 
 
-def session(decoder: FakeDecoder, blocks: bool = True) -> CoreMlImageSession:
+def session(decoder: FakeDecoder, blocks: bool = True) -> CoreMlMultimodalSession:
     facts = SessionFacts("Core ML", "fake", "none", VOCAB, CONTEXT, CHUNK, "all")
-    return CoreMlImageSession(ImageFunctions(FakeLookup(), decoder, SOFT, WIDTH, blocks), facts)
+    return CoreMlMultimodalSession(
+        ImageFunctions(FakeLookup(), decoder, {"image": SOFT}, WIDTH, blocks), facts
+    )
 
 
 def encoder(tower: FakeTower) -> CoreMlImageEncoder:
@@ -113,8 +115,8 @@ def test_pictures_of_another_kind_or_size_are_refused() -> None:
 
 def test_a_prompt_is_cut_around_its_image_whose_rows_and_block_it_gets() -> None:
     decoder = FakeDecoder()
-    opened: ImageSession = session(decoder)
-    logits = opened.prefill_with_images(TOKENS, [PlacedImage(1, ROWS)])
+    opened: MultimodalSession = session(decoder)
+    logits = opened.prefill_with_rows(TOKENS, [PlacedRows(1, ROWS)])
     assert logits[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
     assert opened.decode(3)[0] == 7
     assert [call["imageBlocks"].tolist() for call in decoder.calls] == [
@@ -137,7 +139,7 @@ def test_a_decoder_without_blocks_gets_none() -> None:
 def test_images_that_do_not_fit_the_tokens_are_refused() -> None:
     opened = session(FakeDecoder())
     with pytest.raises(SessionError, match="image 0"):
-        opened.prefill_with_images(TOKENS, [PlacedImage(2, ROWS)])
+        opened.prefill_with_rows(TOKENS, [PlacedRows(2, ROWS)])
     assert opened.position == 0
 
 
@@ -179,14 +181,14 @@ def test_both_functions_of_the_package_are_loaded(monkeypatch: pytest.MonkeyPatc
     loaded = on_a_mac(monkeypatch, SimpleNamespace(functions=[images], metadata=metadata))
     functions = ImageFunctions.load(Path("m.mlpackage"), "ALL")
     assert loaded == [("m.mlpackage", "embed"), ("m.mlpackage", "images")]
-    assert (functions.soft, functions.width, functions.blocks) == (SOFT, WIDTH, True)
-    assert CoreMlImageSession.open(Path("m.mlpackage"), ARTIFACT).facts.context == CONTEXT
+    assert (functions.soft, functions.width, functions.blocks) == ({"image": SOFT}, WIDTH, True)
+    assert CoreMlMultimodalSession.open(Path("m.mlpackage"), ARTIFACT).facts.context == CONTEXT
 
 
 def test_a_package_of_text_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     on_a_mac(monkeypatch, SimpleNamespace(functions=[], metadata=SimpleNamespace(userDefined={})))
     with pytest.raises(ArtifactError, match=r"m\.mlpackage: takes text alone"):
-        CoreMlImageSession.open(Path("m.mlpackage"), ARTIFACT)
+        CoreMlMultimodalSession.open(Path("m.mlpackage"), ARTIFACT)
 
 
 def test_a_tower_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:

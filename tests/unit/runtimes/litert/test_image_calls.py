@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from runtimes.errors import ArtifactError, SessionError
-from runtimes.images.session import PlacedImage
 from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
 from runtimes.litert.image_calls import ImageCalls
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts
 
 FACTS = SessionFacts(
@@ -21,11 +21,11 @@ BOTH = b"\x0a\x06\x1a\x04\x08\x03\x10\x03"
 SLIDING = b"\x0a\x06\x1a\x04\x08\x01\x10\x03"
 
 
-def image(start: int, rows: int) -> PlacedImage:
-    return PlacedImage(start, np.zeros((rows, 8), np.float32))
+def image(start: int, rows: int) -> PlacedRows:
+    return PlacedRows(start, np.zeros((rows, 8), np.float32))
 
 
-def cut(longest: int | None, *images: PlacedImage) -> list[tuple[str, int, int, list[tuple[int, int]]]]:
+def cut(longest: int | None, *images: PlacedRows) -> list[tuple[str, int, int, list[tuple[int, int]]]]:
     return [
         (call.signature, call.position, call.count, [(each.start, each.stop) for each in call.images])
         for call in ImageCalls(FACTS, longest).of(TOKENS, 0, images)
@@ -56,7 +56,7 @@ def test_an_image_is_cut_where_its_tokens_do_not_see_each_other() -> None:
 
 
 @pytest.mark.parametrize("images", [[image(3, 20)], [image(3, 5), image(7, 2)], [image(28, 5)]])
-def test_an_image_that_fits_no_call_or_place_is_refused(images: list[PlacedImage]) -> None:
+def test_an_image_that_fits_no_call_or_place_is_refused(images: list[PlacedRows]) -> None:
     with pytest.raises(SessionError, match="image"):
         cut(16, *images)
 

@@ -14,10 +14,10 @@ from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
-from runtimes.images.prepared import ImageRows
-from runtimes.images.session import PlacedImage
+from runtimes.encoder import EncodedRows
 from runtimes.manifest import Artifact, EncoderArtifact
-from runtimes.opening import ImageOpening
+from runtimes.multimodal.session import PlacedRows
+from runtimes.opening import EncoderOpening
 from runtimes.session import Tokens
 from tests.fakes import silent
 from tests.seen_pictures import held_weights, processing_of
@@ -53,8 +53,8 @@ class SeeingBundle:
         return self.checkpoint.components["vision"].spec
 
     @property
-    def opening(self) -> ImageOpening:
-        return ImageOpening(self.directory, self.encoder, self.artifact, 2, "fp32")
+    def opening(self) -> EncoderOpening:
+        return EncoderOpening(self.directory, self.encoder, self.artifact, 2, "fp32")
 
     @property
     def weights(self) -> HeldWeights:
@@ -79,11 +79,11 @@ def seeing_bundle(directory: Path, kind: str, scheme: str = "int8-channel", **ch
 
 
 def prompt(
-    starts: Sequence[int], rows: Sequence[ImageRows], length: int
-) -> tuple[Tokens, list[PlacedImage]]:
+    starts: Sequence[int], rows: Sequence[EncodedRows], length: int
+) -> tuple[Tokens, list[PlacedRows]]:
     """Tokens with images from these places on, each between the tokens that stand there."""
     tokens = some_tokens(length).copy()
-    images = [PlacedImage(start, each) for start, each in zip(starts, rows, strict=True)]
+    images = [PlacedRows(start, each) for start, each in zip(starts, rows, strict=True)]
     for image in images:
         tokens[image.start - 1], tokens[image.stop] = BEGIN, END
         tokens[image.start : image.stop] = SOFT

@@ -14,11 +14,11 @@ from exporter.lowering.interface import ImageOrder
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from runtimes.encoder import EncodedRows
 from runtimes.formats import Format
-from runtimes.images.prepared import ImageRows
-from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
-from runtimes.opening import ImageOpening
+from runtimes.multimodal.session import PlacedRows
+from runtimes.opening import EncoderOpening
 from runtimes.session import Tokens
 from tests.fakes import silent
 from tests.seen_pictures import held_weights, processing_of
@@ -46,8 +46,8 @@ class SeeingRelease:
         return self.checkpoint.components["vision"].spec
 
     @property
-    def opening(self) -> ImageOpening:
-        return ImageOpening(self.directory, self.encoder, self.artifact, 2, "fp32")
+    def opening(self) -> EncoderOpening:
+        return EncoderOpening(self.directory, self.encoder, self.artifact, 2, "fp32")
 
     @property
     def weights(self) -> HeldWeights:
@@ -76,11 +76,11 @@ def seeing_release(
 
 
 def prompt(
-    starts: Sequence[int], rows: Sequence[ImageRows], length: int
-) -> tuple[Tokens, list[PlacedImage]]:
+    starts: Sequence[int], rows: Sequence[EncodedRows], length: int
+) -> tuple[Tokens, list[PlacedRows]]:
     """Tokens with images from these places on."""
     tokens = some_tokens(length).copy()
-    images = [PlacedImage(start, each) for start, each in zip(starts, rows, strict=True)]
+    images = [PlacedRows(start, each) for start, each in zip(starts, rows, strict=True)]
     for image in images:
         tokens[image.start : image.stop] = SOFT
     return tokens, images

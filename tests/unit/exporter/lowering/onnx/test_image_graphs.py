@@ -12,8 +12,8 @@ from exporter.lowering.onnx.artifact_file import ArtifactFile, operators_of
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.quantization.store.checkpoint import IntegerMatrix
 from runtimes.errors import EncoderError, SessionError
-from runtimes.images.session import PlacedImage
-from runtimes.open import open_image_encoder, open_image_session
+from runtimes.multimodal.session import PlacedRows
+from runtimes.open import open_image_encoder, open_multimodal_session
 from tests.fakes import silent
 from tests.seen_pictures import picture
 from tests.tiny_releases import lowering_order, some_tokens
@@ -87,15 +87,15 @@ def test_a_session_refuses_what_is_no_image_and_stays_as_it_was(release: SeeingR
     tokens = some_tokens(30).copy()
     tokens[4:6] = SOFT
     rows = np.zeros((2, release.encoder.width), np.float32)
-    with open_image_session(release.opening) as session:
-        for images in ([], [PlacedImage(5, rows)], [PlacedImage(4, rows[:, :-1])]):
+    with open_multimodal_session(release.opening) as session:
+        for images in ([], [PlacedRows(5, rows)], [PlacedRows(4, rows[:, :-1])]):
             with pytest.raises(SessionError):
-                session.prefill_with_images(tokens, images)
+                session.prefill_with_rows(tokens, images)
             assert session.position == 0
-        session.prefill_with_images(tokens, [PlacedImage(4, rows)])
+        session.prefill_with_rows(tokens, [PlacedRows(4, rows)])
         assert session.position == 30
     with pytest.raises(SessionError, match="closed"):
-        session.prefill_with_images(tokens, [PlacedImage(4, rows)])
+        session.prefill_with_rows(tokens, [PlacedRows(4, rows)])
 
 
 def test_a_tower_refuses_a_picture_of_another_kind_or_size(release: SeeingRelease) -> None:

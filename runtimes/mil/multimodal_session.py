@@ -1,4 +1,4 @@
-"""`MilImageSession`: a decoder's package behind the `ImageSession` interface.
+"""`MilMultimodalSession`: a decoder's package behind the `MultimodalSession` interface.
 
 It runs two functions of the package: `embed`, inputIds → inputEmbeds and perLayerRows, and `images`, which
 takes those, `causalMask` and `imageBlocks` [1, E], and keeps the states. Not about the function for tokens
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.errors import ArtifactError
-from runtimes.images.embedded_call import EmbeddedCall
-from runtimes.images.placing import calls_around, require_placed
-from runtimes.images.session import PlacedImage
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.execution import Execution
 from runtimes.mil.package import Package, read_package
 from runtimes.mil.session import DEFAULT_PREFILL_CHUNK, LOGITS, MASK, TOKENS, decoder_facts
 from runtimes.mil.tensor_types import Array, Floats
+from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.placing import SoftTokens, calls_around, require_placed
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 EMBEDDED, PER_LAYER, BLOCKS = "inputEmbeds", "perLayerRows", "imageBlocks"
@@ -31,10 +31,12 @@ DECODER, LOOKUP = "images", "embed"  # functions
 IMAGE_TOKEN = "gemma-export.image_token"  # in the package's metadata
 
 
-class MilImageSession:
-    """Two functions run by the evaluator. `open` makes one. soft: the id in an image's places."""
+class MilMultimodalSession:
+    """Two functions run by the evaluator. `open` makes one. soft: by kind of rows."""
 
-    def __init__(self, lookup: Execution, decoder: Execution, facts: SessionFacts, soft: int) -> None:
+    def __init__(
+        self, lookup: Execution, decoder: Execution, facts: SessionFacts, soft: SoftTokens
+    ) -> None:
         self._functions: tuple[Execution, Execution] | None = (lookup, decoder)
         self._facts = facts
         self._soft = soft
@@ -55,7 +57,7 @@ class MilImageSession:
         does not implement.
         """
         package = read_package(path)
-        soft = _soft_token(package)
+        soft: SoftTokens = {"image": _soft_token(package)}
         lookup = Execution.of(package, arithmetic, function=LOOKUP)
         decoder = Execution.of(package, arithmetic, function=DECODER)
         _check(lookup, decoder)
@@ -83,11 +85,11 @@ class MilImageSession:
         self._open()
         return self._prefill(self._facts.tokens_at(self._position, tokens), ())
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, images, self._soft, self._width)
-        return self._prefill(ids, images)
+        require_placed(ids, placed, self._soft, self._width)
+        return self._prefill(ids, placed)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         self._open()
@@ -111,9 +113,9 @@ class MilImageSession:
             raise closed()
         return self._functions
 
-    def _prefill(self, ids: Tokens, images: Sequence[PlacedImage]) -> Logits:
-        calls = calls_around(images, len(ids), self._facts.prefill_chunk)
-        parts = (self._run(EmbeddedCall.part(ids, images, start, stop)) for start, stop in calls)
+    def _prefill(self, ids: Tokens, placed: Sequence[PlacedRows]) -> Logits:
+        calls = calls_around(placed, len(ids), self._facts.prefill_chunk)
+        parts = (self._run(EmbeddedCall.part(ids, placed, start, stop)) for start, stop in calls)
         return self._facts.logits_of_prefill(parts, len(ids))
 
     def _run(self, call: EmbeddedCall) -> Floats:

@@ -1,4 +1,4 @@
-"""`OnnxImageSession`: prompts with images, by an embedding graph and a decoder that takes what it makes.
+"""`OnnxMultimodalSession`: prompts with images, by an embedding graph and a decoder of what it makes.
 
 Caches and positions are `OnnxSession`'s. Not about where rows of images come from (`image_encoder`).
 """
@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError
-from runtimes.images.placing import calls_around, require_placed
-from runtimes.images.prepared import ImageRows
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.placing import calls_around, require_placed, within
+from runtimes.multimodal.session import PlacedRows
 from runtimes.onnx.session import METADATA, OnnxSession, inference_session
-from runtimes.opening import ImageOpening
+from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 
 IDS, EMBEDDED, FEATURES = "input_ids", "inputs_embeds", "image_features"
@@ -25,10 +25,10 @@ IDS, EMBEDDED, FEATURES = "input_ids", "inputs_embeds", "image_features"
 EMBEDDINGS = {"decoder_model_merged": "embed_tokens", "decoder": "embedding"}
 
 
-class OnnxImageSession(OnnxSession):
-    """Satisfies `ImageSession`. Raises as `OnnxSession` does."""
+class OnnxMultimodalSession(OnnxSession):
+    """Satisfies `MultimodalSession`. Raises as `OnnxSession` does."""
 
-    def __init__(self, opening: ImageOpening) -> None:
+    def __init__(self, opening: EncoderOpening) -> None:
         path = opening.release / opening.encoder.decoder
         super().__init__(path, opening.threads)
         self._embedding: Any = inference_session(_beside(path), opening.threads)
@@ -43,16 +43,16 @@ class OnnxImageSession(OnnxSession):
             ) from error
         self._features = self._none()
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
-        placed = sorted(images, key=lambda image: image.start)
-        require_placed(ids, placed, self._soft, self._width)
+        ordered = sorted(placed, key=lambda each: each.start)
+        require_placed(ids, ordered, {"image": self._soft}, self._width)
         every = self._facts.prefill_logits == "all"
         logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
         try:
-            for start, stop in calls_around(placed, len(ids), self._facts.prefill_chunk):
-                inside = [image.rows for image in placed if start <= image.start < stop]
+            for start, stop in calls_around(ordered, len(ids), self._facts.prefill_chunk):
+                inside = [each.rows for each in within(ordered, start, stop)]
                 self._features = np.concatenate(inside, dtype=np.float32) if inside else self._none()
                 self._run(ids[start:stop], logits[start:stop] if every else logits)
         finally:
@@ -75,7 +75,7 @@ class OnnxImageSession(OnnxSession):
             del ids[IDS]
         return ids | found
 
-    def _none(self) -> ImageRows:
+    def _none(self) -> EncodedRows:
         return np.empty((0, self._width), np.float32)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtimes.images.embedded_call import EmbeddedCall
-from runtimes.images.session import PlacedImage
+from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.session import PlacedRows
 
 IDS = np.array([2, 7, 7, 3, 7, 7, 7, 4], np.int32)
 IMAGES = (
-    PlacedImage(1, np.full((2, 4), 1.5, np.float32)),
-    PlacedImage(4, np.full((3, 4), -2.0, np.float32)),
+    PlacedRows(1, np.full((2, 4), 1.5, np.float32)),
+    PlacedRows(4, np.full((3, 4), -2.0, np.float32)),
 )
 
 
@@ -31,5 +31,18 @@ def test_blocks_number_a_calls_images_behind_a_past_of_zeros() -> None:
 def test_a_part_has_its_own_images_placed_from_its_first_token_on() -> None:
     part = EmbeddedCall.part(IDS, IMAGES, 3, 8)
     assert part.ids.tolist() == [3, 7, 7, 7, 4]
-    assert [(image.start, image.stop) for image in part.images] == [(1, 4)]
-    assert EmbeddedCall.part(IDS, IMAGES, 0, 3).images == (IMAGES[0],)
+    assert [(image.start, image.stop) for image in part.placed] == [(1, 4)]
+    (first,) = EmbeddedCall.part(IDS, IMAGES, 0, 3).placed
+    assert (first.start, first.stop, first.of) == (IMAGES[0].start, IMAGES[0].stop, "image")
+
+
+def test_a_sound_may_lie_in_two_calls_and_is_no_block() -> None:
+    rows = np.arange(8, dtype=np.float32).reshape(4, 2)
+    sound = PlacedRows(2, rows, "sound")
+    first, second = (EmbeddedCall.part(IDS, (sound,), *cut) for cut in ((0, 4), (4, 9)))
+    assert [each.placed[0].rows.tolist() for each in (first, second)] == [
+        rows[:2].tolist(),
+        rows[2:].tolist(),
+    ]
+    assert [(each.placed[0].start, each.placed[0].stop) for each in (first, second)] == [(2, 4), (0, 2)]
+    assert not first.blocks(0).any()

@@ -1,8 +1,8 @@
-"""`CoreMlImageSession`: a decoder whose prompts may hold images, run by Apple's Core ML.
+"""`CoreMlMultimodalSession`: a decoder whose prompts may hold images, run by Apple's Core ML.
 
 Two functions of one package, each loaded as a model: `embed`, without state, and `images`, which has it; a
 state belongs to the model that made it, so that every token goes through these two. Names are those of
-`runtimes.mil.image_session`. Not about compiling models.
+`runtimes.mil.multimodal_session`. Not about compiling models.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from runtimes.coreml.session import (
     promised_facts,
 )
 from runtimes.errors import ArtifactError
-from runtimes.images.embedded_call import EmbeddedCall
-from runtimes.images.placing import calls_around, require_placed
-from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact
+from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.placing import SoftTokens, calls_around, require_placed
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
 EMBEDDED, BLOCKS = "inputEmbeds", "imageBlocks"
@@ -39,12 +39,12 @@ IMAGE_TOKEN = "gemma-export.image_token"  # in the package's metadata
 
 @dataclass(frozen=True)
 class ImageFunctions:
-    """lookup, decoder: the two functions. soft: the id in an image's places. width: of a row. blocks:
-    whether the decoder takes image blocks."""
+    """lookup, decoder: the two functions. soft: the id in the places of rows, by kind. width: of a row.
+    blocks: whether the decoder takes image blocks."""
 
     lookup: StatelessModel
     decoder: StatefulModel
-    soft: int
+    soft: SoftTokens
     width: int
     blocks: bool
 
@@ -63,11 +63,12 @@ class ImageFunctions:
         }
         if not stated.isdecimal() or EMBEDDED not in shapes:
             raise ArtifactError(f"{path}: takes text alone; export again for images")
-        return cls(lookup, decoder, int(stated), shapes[EMBEDDED][-1], BLOCKS in shapes)
+        soft: SoftTokens = {"image": int(stated)}
+        return cls(lookup, decoder, soft, shapes[EMBEDDED][-1], BLOCKS in shapes)
 
 
-class CoreMlImageSession:
-    """Satisfies `ImageSession`. `open` makes one on macOS; tests pass models of their own."""
+class CoreMlMultimodalSession:
+    """Satisfies `MultimodalSession`. `open` makes one on macOS; tests pass models of their own."""
 
     def __init__(self, functions: ImageFunctions, facts: SessionFacts) -> None:
         self._functions: ImageFunctions | None = functions
@@ -98,11 +99,11 @@ class CoreMlImageSession:
         self._open()
         return self._prefill(self._facts.tokens_at(self._position, tokens), ())
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         functions = self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, images, functions.soft, functions.width)
-        return self._prefill(ids, images)
+        require_placed(ids, placed, functions.soft, functions.width)
+        return self._prefill(ids, placed)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         self._open()
@@ -125,9 +126,9 @@ class CoreMlImageSession:
             raise closed()
         return self._functions
 
-    def _prefill(self, ids: Tokens, images: Sequence[PlacedImage]) -> Logits:
-        calls = calls_around(images, len(ids), self._facts.prefill_chunk)
-        parts = (self._run(EmbeddedCall.part(ids, images, start, stop)) for start, stop in calls)
+    def _prefill(self, ids: Tokens, placed: Sequence[PlacedRows]) -> Logits:
+        calls = calls_around(placed, len(ids), self._facts.prefill_chunk)
+        parts = (self._run(EmbeddedCall.part(ids, placed, start, stop)) for start, stop in calls)
         return self._facts.logits_of_prefill(parts, len(ids))
 
     def _run(self, call: EmbeddedCall) -> Logits:

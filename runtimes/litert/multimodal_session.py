@@ -1,4 +1,4 @@
-"""`LiteRtImageSession`: the decoder of a .litertlm whose prompts may hold images, on the CPU.
+"""`LiteRtMultimodalSession`: the decoder of a .litertlm whose prompts may hold images, on the CPU.
 
 Not about the tower (`image_encoder`) or where a prompt is cut (`image_calls`).
 """
@@ -10,27 +10,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from runtimes.errors import SessionError
-from runtimes.images.session import PlacedImage
 from runtimes.litert.calls import PREFILL, GraphCall
 from runtimes.litert.embedders import EMBEDDINGS
 from runtimes.litert.facts import prefill_lengths
 from runtimes.litert.image_calls import ImageCalls
 from runtimes.litert.session import LiteRtSession, Signature
+from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, Tokens
 
 
-class LiteRtImageSession(LiteRtSession):
-    """Satisfies `ImageSession`. `open` makes one, of a bundle with image models."""
+class LiteRtMultimodalSession(LiteRtSession):
+    """Satisfies `MultimodalSession`. `open` makes one, of a bundle with image models."""
 
     _long: Signature | None = None
 
-    def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
-        for image in images:
-            self._require_width(image)
+        for each in placed:
+            self._require_width(each)
         longest = max(prefill_lengths(self._model.get_signature_list())) if self._masks.blocks else None
-        for call in ImageCalls(self._facts, longest).of(ids, self._position, images):
+        for call in ImageCalls(self._facts, longest).of(ids, self._position, placed):
             self._run(self._signature_of(call), call)
         return np.empty((0, self._facts.vocab_size), np.float32)
 
@@ -52,10 +52,10 @@ class LiteRtImageSession(LiteRtSession):
                     self._long = self._signature(f"{PREFILL}{len(call.tokens)}")
                 return self._long
 
-    def _require_width(self, image: PlacedImage) -> None:
+    def _require_width(self, placed: PlacedRows) -> None:
         embedder = self._embedders.get(EMBEDDINGS)
         if embedder is None:
             raise SessionError("this release takes no images; export with the image tower")
         width = embedder.shape[-1]
-        if image.rows.ndim != 2 or image.rows.shape[1] != width:
-            raise SessionError(f"rows of an image are [rows, {width}], got {list(image.rows.shape)}")
+        if placed.rows.ndim != 2 or placed.rows.shape[1] != width:
+            raise SessionError(f"rows are [rows, {width}], got {list(placed.rows.shape)}")

@@ -1,0 +1,1 @@
+"""Sounds, from a file to what an audio encoder takes."""

@@ -1,0 +1,153 @@
+"""`SoundProcessing`: what is done to a sound before it enters an encoder, as a release says it.
+
+Written once, as `sound_processing.json`: the driver here follows it, and so can any client. As strict as
+the manifest. Not about doing it (`preparing`), nor about what onnxruntime-genai, LiteRT-LM or
+transformers.js are told in files of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.errors import ProcessingError
+from runtimes.excerpt import excerpt
+from runtimes.records import RecordError, from_plain, to_plain
+from runtimes.strict_json import StrictJsonError, read_json_object
+
+SOUND_PROCESSING_NAME = "sound_processing.json"
+SOUND_PROCESSING_SCHEMA_VERSION = 1
+LARGEST_PROCESSING = 1 << 20  # bytes; a real one has half a KB
+# What no model comes near; a stranger's file must not ask for gigabytes.
+MOST_SOFT_TOKENS, MOST_BANDS, LONGEST_FRAME = 1 << 13, 1 << 10, 1 << 14
+FASTEST = 192_000  # samples a second
+
+
+@dataclass(frozen=True)
+class SpectrumProcessing:
+    """Gemma 4 E2B, E4B: log mel spectra, ln(mel + floor) of magnitudes.
+
+    frame, hop: samples, of one frame and between two, under a periodic Hann window. fft: samples a frame is
+    filled up to. lead: samples of silence put before the sound. bands: HTK mel bands from lowest to highest
+    Hz, no frame of which is made of more than the sound has. per_token: frames of one soft token.
+    """
+
+    frame: int
+    hop: int
+    fft: int
+    lead: int
+    bands: int
+    lowest: float
+    highest: float
+    floor: float
+    per_token: int
+
+
+@dataclass(frozen=True)
+class SampleProcessing:
+    """Gemma 4 12B: so many samples of a sound as they are, the last ones filled up with silence, are one
+    soft token."""
+
+    per_token: int
+
+
+@dataclass(frozen=True)
+class SoundMarks:
+    """Ids: one in place of each row, one before and one behind them. placeholder: how a chat template
+    spells a sound."""
+
+    soft: int
+    begin: int
+    end: int
+    placeholder: str
+
+
+@dataclass(frozen=True)
+class SoundProcessing:
+    """sampling_rate: Hz, of one channel, samples in [-1, 1]. soft_tokens: of a sound, at most. Of
+    `spectrum` and `samples` one is None."""
+
+    schema_version: int
+    soft_tokens: int
+    sampling_rate: int
+    marks: SoundMarks
+    spectrum: SpectrumProcessing | None
+    samples: SampleProcessing | None
+
+    @property
+    def longest(self) -> float:
+        """Seconds of a sound, at most."""
+        if self.samples is not None:
+            return self.soft_tokens * self.samples.per_token / self.sampling_rate
+        assert self.spectrum is not None  # one of the two is there
+        return self.soft_tokens * self.spectrum.per_token * self.spectrum.hop / self.sampling_rate
+
+    def to_json(self) -> str:
+        return json.dumps(to_plain(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_sound_processing(release: Path) -> SoundProcessing:
+    """Read and check a release's `sound_processing.json`. Raises ProcessingError naming file and key."""
+    path = release / SOUND_PROCESSING_NAME
+    if path.is_symlink():
+        raise ProcessingError(f"{path}: is a link; put the release's own file there")
+    try:
+        raw = read_json_object(path, LARGEST_PROCESSING)
+    except FileNotFoundError as error:
+        raise ProcessingError(
+            f"{path}: no such file, and the release takes sounds by it; copy the release again"
+        ) from error
+    except OSError as error:
+        raise ProcessingError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
+    except StrictJsonError as error:
+        raise ProcessingError(
+            f"{path}: cannot be read as JSON ({error}); copy the release again"
+        ) from error
+    if (version := raw.get("schema_version")) != SOUND_PROCESSING_SCHEMA_VERSION:
+        raise ProcessingError(
+            f"{path}: schema_version is {excerpt(version)} and this version reads "
+            f"{SOUND_PROCESSING_SCHEMA_VERSION}; use the gemma-export that wrote it"
+        )
+    try:
+        found = from_plain(SoundProcessing, raw)
+        _check(found)
+    except RecordError as error:
+        raise ProcessingError(f"{path}: {error}; copy the release again") from error
+    return found
+
+
+def _check(found: SoundProcessing) -> None:
+    """Values that have the right type and cannot be."""
+    _require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
+    _require_within("$.sampling_rate", found.sampling_rate, 1, FASTEST)
+    marks = found.marks
+    for name in ("soft", "begin", "end"):
+        _require_within(f"$.marks.{name}", getattr(marks, name), 0, 1 << 31)
+    if len({marks.soft, marks.begin, marks.end}) < 3:
+        raise RecordError("$.marks", "has the same id for two of soft, begin and end")
+    if not marks.placeholder:
+        raise RecordError("$.marks.placeholder", "is empty")
+    if (found.spectrum is None) == (found.samples is None):
+        raise RecordError("$.spectrum", "one of spectrum and samples is null, and the other is not")
+    if found.samples is not None:
+        _require_within("$.samples.per_token", found.samples.per_token, 1, LONGEST_FRAME)
+    if (spectrum := found.spectrum) is not None:
+        for name in ("frame", "hop", "fft"):
+            _require_within(f"$.spectrum.{name}", getattr(spectrum, name), 1, LONGEST_FRAME)
+        _require_within("$.spectrum.lead", spectrum.lead, 0, LONGEST_FRAME)
+        _require_within("$.spectrum.bands", spectrum.bands, 1, MOST_BANDS)
+        _require_within("$.spectrum.per_token", spectrum.per_token, 1, 64)
+        if spectrum.fft < spectrum.frame:
+            raise RecordError("$.spectrum.fft", f"is shorter than a frame of {spectrum.frame} samples")
+        if not 0.0 <= spectrum.lowest < spectrum.highest <= found.sampling_rate / 2:
+            raise RecordError("$.spectrum.highest", "leaves no bands above lowest at this sampling rate")
+        if not 0.0 < spectrum.floor < 1e6:
+            raise RecordError("$.spectrum.floor", "is no number that a logarithm can be taken of")
+
+
+def _require_within(at: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise RecordError(at, f"expected {least} to {most}, got {excerpt(value)}")
