@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 Sound = Any
@@ -66,7 +68,7 @@ class AudioDialect(Protocol):
         """log(1 + exp(w)) of a [width] weight."""
         ...
 
-    def constant(self, values: Tensor) -> Tensor:
+    def constant(self, values: NDArray[np.float32]) -> Tensor:
         """Numbers that no checkpoint holds, as activations."""
         ...
 

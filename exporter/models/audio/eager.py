@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.models.audio.spec import FILTER, FRAMES_PER_TOKEN, STRIDE
@@ -66,8 +68,8 @@ class EagerAudio:
     def softplus(self, name: str) -> Tensor:
         return F.softplus(self.weights[name])
 
-    def constant(self, values: Tensor) -> Tensor:
-        return values
+    def constant(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values)
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, chunk: int, cap: float, sound: Tensor
