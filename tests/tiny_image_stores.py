@@ -19,7 +19,7 @@ from torch import Tensor
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.models.audio.spec import AudioSpec, WaveformSpec
-from exporter.models.components import towers
+from exporter.models.components import towers_of
 from exporter.planning.recipe import Rule, load_recipe
 from exporter.planning.tower_rules import tower_rules
 from exporter.quantization.quantize import write_quantized
@@ -90,7 +90,7 @@ def tiny_image_store(
     everything = Rule(("*",), SCHEMES[scheme], "nearest", False, "a test's")
     recipe = replace(load_recipe("int8"), rules=(everything,), equalization=None, calibration=None)
     schemes = recipe.schemes(source.components["text"].spec)
-    for tower in towers(source.components):
+    for tower in towers_of(source.components):
         schemes |= {name: rule.scheme for name, rule in tower_rules(recipe, tower).items()}
     return write_quantized(source, schemes, directory / f"store-{scheme}", lambda *_: None)
 

@@ -127,7 +127,7 @@ Components = Parts[TextComponent, VisionComponent, AudioComponent]
 """The components of one checkpoint. No two have a weight of one name."""
 
 
-def towers(components: Components) -> tuple[Tower, ...]:
+def towers_of(components: Components) -> tuple[Tower, ...]:
     """What makes rows for the text decoder, as far as it is there."""
     return tuple(each for each in (components.vision, components.audio) if each is not None)
 
@@ -141,7 +141,7 @@ def unused_tower(components: Components, encoders: Sequence[EncoderArtifact]) ->
     """That a release is blind or deaf though its checkpoint is not, a sentence each; nothing of any other.
     encoders: the release's."""
     taken = {each.component for each in encoders}
-    return tuple(UNUSED[each.name] for each in towers(components) if each.name not in taken)
+    return tuple(UNUSED[each.name] for each in towers_of(components) if each.name not in taken)
 
 
 UNUSED: Mapping[TowerName, str] = {

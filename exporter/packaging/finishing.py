@@ -11,7 +11,7 @@ from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
-from exporter.models.components import towers, unused_tower
+from exporter.models.components import towers_of, unused_tower
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
@@ -39,7 +39,7 @@ def finish_release(
     """Write all of it beside artifacts and reports that are there."""
     spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
     taken = {each.component for each in runnable.encoders}
-    used = [each for each in towers(source.components) if each.name in taken]
+    used = [each for each in towers_of(source.components) if each.name in taken]
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(

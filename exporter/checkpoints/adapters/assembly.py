@@ -32,7 +32,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.multimodal import IMAGE_PARTS, SOUND_PARTS
 from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.errors import CheckpointError
-from exporter.models.components import towers
+from exporter.models.components import towers_of
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 
 FIRST_FACTOR = ".lora_A."  # begun at random, it changes nothing by itself
@@ -61,7 +61,7 @@ def assemble(
     """
     # (1)
     tensors = sort_tensors(file, spec)
-    if towers(base.components):
+    if towers_of(base.components):
         _require_tower_as_it_is(tensors)
     _require_text(tensors)
     known = _weights(spec)

@@ -26,7 +26,7 @@ from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.files.tensor_values import require_finite
 from exporter.checkpoints.interface import CheckpointSource, SourceTensor, TokenFacts
 from exporter.errors import CheckpointError
-from exporter.models.components import Components, towers
+from exporter.models.components import Components, towers_of
 from exporter.models.text.spec import ModelSpec
 
 WEIGHTS_NAME, PICKLE_NAME = "adapter_model.safetensors", "adapter_model.bin"
@@ -92,7 +92,7 @@ class LoraSource(DerivedSource):
                 nbytes = 4 * int(np.prod(weight.shape))
                 tensor = SourceTensor(weight.name, weight.shape, "F32", nbytes)
             found[weight.name] = tensor
-        of_towers = (weight for tower in towers(self.base.components) for weight in tower.weights)
+        of_towers = (weight for tower in towers_of(self.base.components) for weight in tower.weights)
         return found | {weight.name: self.base.tensors[weight.name] for weight in of_towers}
 
     @property

@@ -124,9 +124,9 @@ def _read_waveform(config: StrictConfig, text_hidden_size: int, tokens: SoundTok
     return WaveformSpec(samples, config.number("rms_norm_eps"), text_hidden_size, tokens)
 
 
-Reader = Callable[[StrictConfig, int, SoundTokens], AudioSpec]
+EncoderReader = Callable[[StrictConfig, int, SoundTokens], AudioSpec]
 # model_type of the whole model, to that of its encoder and who reads it.
-FAMILIES: Mapping[str, tuple[str, Reader]] = {
+FAMILIES: Mapping[str, tuple[str, EncoderReader]] = {
     "gemma4": ("gemma4_audio", _read_conformer),
     "gemma4_unified": ("gemma4_unified_audio", _read_waveform),
 }
