@@ -38,6 +38,7 @@ SAME_CONCEPT = {
     "session": "the `Session` of a runtime, and its protocol",
     "source": "the `CheckpointSource` of a format",
     "spec": "every number of a component",
+    "tower_twin": "the float twin of a lowering's tower",
     "table": "the explicit table of a package",
     "vision_dialect": "a lowering's way to write what image towers call",
 }
@@ -47,6 +48,7 @@ ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
     "open_image_encoder": "a runtime's driver of towers, and the one place that knows which",
+    "open_sound_encoder": "a runtime's driver of audio encoders, and that place",
     "open_multimodal_session": "a runtime's driver of decoders that take rows, and that place",
 }
 

@@ -1,4 +1,4 @@
-"""The float twin of an image tower: its own graph and bytes, computed without rounding activations.
+"""The float twin of an image tower or an audio encoder: its own graph and bytes, activations not rounded.
 
 As a text decoder's (`float_twin`), but for what that has and a tower has not: a head to be cut off, and
 decode steps that would want matrices dequantised once. Not shipped.
@@ -21,9 +21,9 @@ from exporter.lowering.onnx.float_twin import (
 from runtimes.manifest import EncoderArtifact
 
 
-def vision_twin(release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
-    """Write the twin of `release / encoder.path` under `out`, at the same relative path, where an
-    `OnnxImageEncoder` opens it. Memory: the graph; the data file is linked."""
+def tower_twin(release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
+    """Write the twin of `release / encoder.path` under `out`, at the same relative path, where its driver
+    opens it. Memory: the graph; the data file is linked."""
     file = ArtifactFile.open(release / encoder.path)
     join_parts(file.model)
     set_metadata(file.model, {ARITHMETIC_KEY: "fp32"})
