@@ -106,10 +106,11 @@ def encode(asked: argparse.Namespace) -> None:
 
 def validate(asked: argparse.Namespace) -> None:
     """Every image gate; prints what was found as JSON."""
+    from exporter.validation.image_check import check_images
+
     from benchmarks.one_variant import job_for
     from exporter.quantization.store.checkpoint import open_quantized
     from exporter.validation.findings import Findings, ReleaseUnderTest
-    from exporter.validation.image_check import check_images
 
     source, plan = planned(asked, asked.model)
     artifact, encoder = written(asked)

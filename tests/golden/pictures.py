@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exporter.validation.image_rows import RELATIVE
-from exporter.validation.report import Gate, GreedyRun, ImageInput, ImageRun, PictureRun
+from exporter.validation.report import Gate, GreedyRun, SampleRun, TowerInput, TowerRun
+from exporter.validation.rows_apart import RELATIVE
 from exporter.validation.verdict import at_least, at_most
 
 VISION, DECODER = "onnx/vision.onnx", "onnx/decoder.onnx"
@@ -21,14 +21,14 @@ def image_gates() -> tuple[Gate, ...]:
     )
 
 
-def image_input(answer: str, of_text: tuple[str, ...]) -> ImageInput:
+def image_input(answer: str, of_text: tuple[str, ...]) -> TowerInput:
     """Two pictures, one of which was asked about. of_text: artifacts that take none."""
     said = GreedyRun("Describe this picture in one sentence.", answer, 16, 15)
-    quadrants = PictureRun("quadrants.png", 256, 0.021, 0.0031, 0.99981, 3.25, said)
+    quadrants = SampleRun("quadrants.png", 256, 0.021, 0.0031, 0.99981, 3.25, said)
     quantised = replace(quadrants, largest=0.05, relative=0.011, cosine=0.9991, seconds=None, answer=None)
-    digits = replace(quadrants, picture="digits.png", soft_tokens=266, answer=None)
+    digits = replace(quadrants, sample="digits.png", soft_tokens=266, answer=None)
     runs = (
-        ImageRun(None, "transformers, quantised checkpoint", (quantised,)),
-        ImageRun(VISION, "ONNX Runtime", (quadrants, digits)),
+        TowerRun(None, "transformers, quantised checkpoint", (quantised,)),
+        TowerRun(VISION, "ONNX Runtime", (quadrants, digits)),
     )
-    return ImageInput(280, (VISION,), of_text, runs)
+    return TowerInput(280, (VISION,), of_text, runs)
