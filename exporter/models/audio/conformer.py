@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.models.audio.dialect import AudioDialect, Sound
@@ -31,12 +32,15 @@ def conformer_features(spec: ConformerSpec, ops: AudioDialect, spectrum: Tensor,
     return ops.project(x, f"{TOWER}output_proj.weight", f"{TOWER}output_proj.bias")
 
 
-def distances(furthest: int, width: int) -> Tensor:
-    """Sines and cosines of distances from `furthest` down to 0, [1, furthest + 1, width]."""
+def distances(furthest: int, width: int) -> NDArray[np.float32]:
+    """Sines and cosines of distances from `furthest` down to 0, [1, furthest + 1, width].
+
+    By numpy: what torch computes while a runtime's dialect is traced becomes part of its graph.
+    """
     half = width // 2
     step = math.log(SLOWEST) / max(half - 1, 1)
-    angles = torch.arange(furthest, -1, -1)[:, None] * torch.exp(torch.arange(half) * -step)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)[None]
+    angles = np.arange(furthest, -1, -1)[:, None] * np.exp(np.arange(half) * -step)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1, dtype=np.float32)[None]
 
 
 def _layer(
@@ -70,7 +74,7 @@ def _attention(
     # As they were trained: a learned factor that is 1 where its weight is 0, and keys in the same units.
     q = q * (ops.softplus(f"{prefix}per_dim_scale") * (head_dim**-0.5 / math.log(2)))
     k = k * (math.log(1 + math.e) / math.log(2))
-    attended = ops.attend(q, k, v, relative, spec.chunk, spec.cap, sound)
+    attended = ops.attend(q, k, v, relative, spec.cap, sound)
     return _linear(spec, ops, f"{prefix}post", attended)
 
 

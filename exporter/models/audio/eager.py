@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.models.audio.spec import FILTER, FRAMES_PER_TOKEN, STRIDE
@@ -66,15 +68,15 @@ class EagerAudio:
     def softplus(self, name: str) -> Tensor:
         return F.softplus(self.weights[name])
 
-    def constant(self, values: Tensor) -> Tensor:
-        return values
+    def constant(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values)
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, chunk: int, cap: float, sound: Tensor
+        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, cap: float, sound: Tensor
     ) -> Tensor:
         # Every frame to every other one: blocks are the runtimes' way to do less, not what is computed.
         queries, keys, values, shifts = (each.transpose(1, 2) for each in (q, k, v, relative))
-        at = torch.arange(q.shape[1])
+        at, chunk = torch.arange(q.shape[1]), relative.shape[1] - 1
         distance = at[:, None] - at[None, :]
         by_distance = queries @ shifts.transpose(2, 3)  # [1, heads, frames, chunk + 1]
         column = (chunk - distance).clamp(0, chunk).expand(1, q.shape[2], -1, -1)
