@@ -1,6 +1,8 @@
-"""What a model card says of pictures and sounds: which artifacts take them, and how a person asks about one.
+"""What a model card says of pictures and sounds: which artifacts take them, and how a person asks about
+one.
 
-Not about how they are prepared: `image_processing.json` and `sound_processing.json` in the release say that.
+Not about how they are prepared: `image_processing.json` and `sound_processing.json` in the release say
+that.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact]) -> str:
     processing = sounds.processing
     paragraphs = [
         f"It takes sounds of at most {processing.longest:g} seconds, each in the place of at most "
-        f"{processing.soft_tokens} tokens. {code(SOUND_PROCESSING_NAME)} says what is done to one before it "
-        "enters the encoder." + _without("sounds", sounds.encoders, artifacts)
+        f"{processing.soft_tokens} tokens. {code(SOUND_PROCESSING_NAME)} says what is done to one before "
+        "it enters the encoder." + _without("sounds", sounds.encoders, artifacts)
     ]
     for encoder in sounds.encoders:
         paragraphs.append(_command(encoder, sounds.encoders, "--audio ../sound.wav", SOUND_QUESTION))

@@ -32,10 +32,10 @@ class InputWords:
         return (
             f"Rows that {self.maker} makes of a {self.sample} take the place of tokens. Held against "
             "transformers' rows on the same quantised weights: the largest difference as a share of "
-            "their size, the mean relative error, and the cosine of the row that is farthest off. The first "
-            "lines are the quantised weights themselves, against the original ones. As the original are "
-            "tokens of the answer before the first that transformers on the original checkpoint would not "
-            "choose."
+            "their size, the mean relative error, and the cosine of the row that is farthest off. The "
+            "first lines are the quantised weights themselves, against the original ones. As the original "
+            "are tokens of the answer before the first that transformers on the original checkpoint would "
+            "not choose."
         )
 
     @property

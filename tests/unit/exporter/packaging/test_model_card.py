@@ -19,6 +19,7 @@ from exporter.packaging.origin import ModelOrigin
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
+from tests.sound_processing import spectra
 
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
@@ -149,7 +150,7 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
 
 def test_a_release_that_hears_says_how_to_ask_about_a_sound() -> None:
     encoder = EncoderArtifact("audio", "onnx", "onnx/speech.onnx", "onnx/decoder.onnx", 750, 1536)
-    shown = replace(CARD, sounds=CardSounds((encoder,), spectral()), left_out=("vision tower",))
+    shown = replace(CARD, sounds=CardSounds((encoder,), spectra()), left_out=("vision tower",))
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a sound")[2].partition("\n## ")[0]
     assert "sounds of at most 30 seconds, each in the place of at most 750 tokens" in section
