@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exporter.formats.image_driver import ImageDriver
+from exporter.formats.rows_driver import RowsDriver
 from exporter.lowering.interface import LoweringOrder
 from exporter.models.text.decoder import decode_embedded, embed, embed_per_layer
 from exporter.models.text.eager import EagerDialect, EagerState
@@ -209,7 +209,7 @@ def eager_image_driver(
     vision: VisionSpec,
     tower: type[EagerTower] = EagerTower,
     session: type[EagerMultimodalSession] = EagerMultimodalSession,
-) -> ImageDriver:
+) -> RowsDriver:
     """A driver that opens archives of this model."""
 
     def open_tower(directory: Path, encoder: EncoderArtifact, artifact: Artifact) -> EagerTower:
@@ -222,4 +222,4 @@ def eager_image_driver(
         opened.vision = vision
         return opened
 
-    return ImageDriver(eager_driver(spec), open_tower, open_session)
+    return RowsDriver(eager_driver(spec), open_tower, open_session)

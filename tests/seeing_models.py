@@ -15,7 +15,8 @@ from exporter.lowering.interface import ImageOrder, Lowering, LoweringOrder
 from exporter.planning.plan import Plan
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.validation.findings import Findings, ReleaseUnderTest
-from exporter.validation.image_check import check_images
+from exporter.validation.modality import IMAGES
+from exporter.validation.tower_check import check_towers
 from runtimes.formats import Format
 from runtimes.images.processing import PROCESSING_NAME, ImageMarks, ImageProcessing
 from tests.fakes import silent
@@ -72,7 +73,7 @@ class Seeing:
         scratch.mkdir()
         family = family_of(release.artifacts[0].format).name
         job = a_job(self.source, (release.plan,), {family: lowering}, scratch / "work")
-        check_images(job, release, scratch, findings)
+        check_towers(IMAGES, job, release, scratch, findings)
         return findings
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL
-from exporter.validation.image_check import BLIND_KL, DIFFERING, FAILURES, LOST, check_images
-from exporter.validation.image_pictures import SAMPLES
-from exporter.validation.image_prompts import ALONE, PLACES, TWO
-from exporter.validation.image_rows import COSINE, RELATIVE
+from exporter.validation.modality import IMAGES
+from exporter.validation.placed_prompts import ALONE, TWO, named_places
 from exporter.validation.report import Gate
+from exporter.validation.rows_apart import COSINE, RELATIVE
+from exporter.validation.sample_pictures import SAMPLES
+from exporter.validation.tower_check import DIFFERING, FAILURES, LOST, check_towers
 from exporter.validation.verdict import Failed, Passed, Skipped
 from runtimes.encoder import EncodedRows
 from runtimes.errors import RuntimeUnavailable, SessionError
@@ -73,7 +74,7 @@ def found(
     if damaged is not None:
         change_archive(release.directory / release.artifacts[0].path, damaged, (0, 0), 2.0)
     driver = eager_image_driver(text, vision, tower, session)
-    return model.findings(replace(release, image_drivers=lambda _: (driver,)), SeeingLowering())
+    return model.findings(replace(release, rows_drivers=lambda _: (driver,)), SeeingLowering())
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +94,17 @@ def statistics(gates: list[Gate]) -> set[str]:
 def test_an_honest_tower_and_decoder_pass_every_gate(kind: str, places: Path) -> None:
     findings = found(places, kind)
     assert all(isinstance(gate.verdict, Passed) for gate in findings.gates), failed(findings)
-    assert {RELATIVE, COSINE, DIFFERING, MEAN_KL, BLIND_KL} <= statistics(findings.gates)
-    places_tried = {each.route for each in findings.comparisons}
-    assert places_tried == {*PLACES, ALONE}, "before and behind the window, and two at once"
-    images = findings.images
-    assert images is not None
+    assert {RELATIVE, COSINE, DIFFERING, MEAN_KL, IMAGES.senseless_kl} <= statistics(findings.gates)
+    tried = {each.route for each in findings.comparisons}
+    assert tried == {*named_places("picture"), ALONE.format("picture")}, (
+        "before and behind the window, and two at once"
+    )
+    images = findings.towers["images"]
     quantised, run = images.runs
     assert (quantised.artifact, run.artifact) == (None, "model.npz")
-    assert [each.picture for each in run.pictures] == list(SAMPLES)
-    assert all(0 < each.relative < 0.05 for each in quantised.pictures), "codes are not the weights"
-    assert all(each.answer is not None and each.answer.tokens == 16 for each in run.pictures)
+    assert [each.sample for each in run.samples] == list(SAMPLES)
+    assert all(0 < each.relative < 0.05 for each in quantised.samples), "codes are not the weights"
+    assert all(each.answer is not None and each.answer.tokens == 16 for each in run.samples)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +127,9 @@ def test_a_tower_that_computes_something_else_is_caught_by_its_rows(
 @pytest.mark.parametrize(
     ("kind", "wrong", "subjects"),
     [
-        ("Gemma 3", WithoutBlocks, set(PLACES)),
-        ("Gemma 4 31B", WithoutBlocks, set(PLACES)),
-        ("Gemma 3", RowsOfTheOtherImage, {TWO}),
+        ("Gemma 3", WithoutBlocks, set(named_places("picture"))),
+        ("Gemma 4 31B", WithoutBlocks, set(named_places("picture"))),
+        ("Gemma 3", RowsOfTheOtherImage, {TWO.format("picture")}),
     ],
 )
 def test_a_decoder_that_takes_rows_otherwise_is_caught_behind_them(
@@ -140,7 +142,7 @@ def test_a_decoder_that_takes_rows_otherwise_is_caught_behind_them(
 
 def test_a_release_that_sees_nothing_is_caught(places: Path) -> None:
     findings = found(places, "Gemma 3", session=Blind)
-    assert {MEAN_KL, BLIND_KL} <= statistics(failed(findings))
+    assert {MEAN_KL, IMAGES.senseless_kl} <= statistics(failed(findings))
 
 
 def test_a_damaged_weight_of_the_tower_is_found_in_the_file(places: Path) -> None:
@@ -164,5 +166,5 @@ def test_a_release_of_text_alone_has_no_gate_of_images(places: Path) -> None:
     model = seeing(places, "Gemma 3")
     plan = a_plan(model.source, a_variant("int8", ("onnx",)))
     job = a_job(model.source, (plan,), {}, places / "none")
-    check_images(job, ReleaseUnderTest(places, (), plan, model.checkpoint), places, findings)
+    check_towers(IMAGES, job, ReleaseUnderTest(places, (), plan, model.checkpoint), places, findings)
     assert findings == Findings()

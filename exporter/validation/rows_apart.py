@@ -1,6 +1,6 @@
 """How far rows of a tower are from those they should be, and the gates on it.
 
-Not about logits behind them (`image_check`).
+Not about logits behind them (`logits_behind_rows`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporter.formats.image_driver import RowsLimit
+from exporter.formats.rows_driver import RowsLimit
 from exporter.validation.gates import SHARE
 from exporter.validation.report import Gate, Kind
 from exporter.validation.verdict import at_least, at_most
 from runtimes.encoder import EncodedRows
 
-IMAGES: Kind = "images"
 RELATIVE, COSINE = "mean relative error of rows", "cosine of the farthest row"
 
 
@@ -45,13 +44,15 @@ def rows_apart(expected: EncodedRows, found: EncodedRows) -> RowsApart:
         )
 
 
-def rows_gates(artifact: str | None, subject: str, found: list[RowsApart], limit: RowsLimit) -> list[Gate]:
-    """Of the picture that is farthest off."""
+def rows_gates(
+    kind: Kind, artifact: str | None, subject: str, found: list[RowsApart], limit: RowsLimit
+) -> list[Gate]:
+    """Of the picture or sound that is farthest off."""
     relative = max((each.relative for each in found), key=_unknown_first)
     cosine = min((each.cosine for each in found), key=lambda value: -_unknown_first(-value))
     return [
-        Gate(IMAGES, artifact, subject, RELATIVE, at_most(relative, limit.relative, SHARE)),
-        Gate(IMAGES, artifact, subject, COSINE, at_least(cosine, limit.cosine, "")),
+        Gate(kind, artifact, subject, RELATIVE, at_most(relative, limit.relative, SHARE)),
+        Gate(kind, artifact, subject, COSINE, at_least(cosine, limit.cosine, "")),
     ]
 
 

@@ -1,9 +1,9 @@
-"""Greedy answers about each picture, and whether transformers would have given them.
+"""Greedy answers about each picture or sound, and whether transformers would have given them.
 
-The reference needs no loop: it reads picture, question and answer in one pass. Gated where transformers on
+The reference needs no loop: it reads sample, question and answer in one pass. Gated where transformers on
 the quantised weights is decided (`copying.DECIDED`): there the artifact, with rows of its own tower, must
 choose the same; how many tokens transformers on the original weights agrees with is reported. Not about
-what a picture shows.
+what a picture shows or a sound is of.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from exporter.job import Job
 from exporter.reference.merged_logits import AskedPrompt, merged_decisions
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.copying import DECIDED
-from exporter.validation.image_prompts import PromptParts
-from exporter.validation.image_reference import ImageReference
+from exporter.validation.placed_prompts import PromptParts
 from exporter.validation.report import GreedyRun
+from exporter.validation.rows_reference import RowsReference
 from runtimes.encoder import EncodedRows
 from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.session import Tokens
 
-QUESTION = "\nDescribe this picture in one sentence.\n"
 ANSWER_TOKENS = 16
 
 
 @dataclass(frozen=True)
-class PictureAnswer:
-    """number: of the picture. start: of its rows. tokens: picture, question and answer, which begins at
-    `asked`."""
+class SampleAnswer:
+    """number: of the picture or sound. start: of its rows. tokens: sample, question and answer, which
+    begins at `asked`."""
 
     number: int
     start: int
@@ -51,22 +50,22 @@ class JudgedAnswer:
 
 def answer(
     session: MultimodalSession, parts: PromptParts, question: Tokens, number: int, rows: EncodedRows
-) -> PictureAnswer | None:
+) -> SampleAnswer | None:
     """`ANSWER_TOKENS` tokens, each the most likely; None where the context ends before."""
-    image = parts.image(number)
-    tokens = np.concatenate([np.array([parts.bos_token], np.int32), image, question]).astype(np.int32)
+    pieces = [np.array([parts.bos_token], np.int32), parts.marked(number), question]
+    tokens = np.concatenate(pieces).astype(np.int32)
     if len(tokens) + ANSWER_TOKENS > session.facts.context:
         return None
-    start = 1 + int(np.flatnonzero(image == parts.marks.soft)[0])
+    start = 1 + parts.rows_in(number)[0]
     session.reset()
-    session.prefill_with_rows(tokens[:-1], [PlacedRows(start, rows)])
+    session.prefill_with_rows(tokens[:-1], [PlacedRows(start, rows, parts.of)])
     found = tokens.tolist()
     for _ in range(ANSWER_TOKENS):
         found.append(int(session.decode(found[-1]).argmax()))
-    return PictureAnswer(number, start, np.array(found, np.int32), len(tokens))
+    return SampleAnswer(number, start, np.array(found, np.int32), len(tokens))
 
 
-def judged(job: Job, reference: ImageReference, answers: Sequence[PictureAnswer]) -> list[JudgedAnswer]:
+def judged(job: Job, reference: RowsReference, answers: Sequence[SampleAnswer]) -> list[JudgedAnswer]:
     """What transformers thinks of them, in order: two passes for all."""
     if not answers:
         return []
@@ -76,7 +75,7 @@ def judged(job: Job, reference: ImageReference, answers: Sequence[PictureAnswer]
             [
                 AskedPrompt(
                     each.tokens[:-1],
-                    (PlacedRows(each.start, reference.rows[name][each.number]),),
+                    (PlacedRows(each.start, reference.rows[name][each.number], reference.parts.of),),
                     np.arange(each.asked - 1, len(each.tokens) - 1),
                 )
                 for each in answers
@@ -92,7 +91,10 @@ def judged(job: Job, reference: ImageReference, answers: Sequence[PictureAnswer]
         same = original.choices == chosen
         text = job.texts.tokenizer.decode(chosen.tolist(), skip_special_tokens=False)
         run = GreedyRun(
-            QUESTION.strip(), text, len(chosen), len(same) if same.all() else int(same.argmin())
+            reference.modality.question.strip(),
+            text,
+            len(chosen),
+            len(same) if same.all() else int(same.argmin()),
         )
         lost = int((decided & (quantised.choices != chosen)).sum())
         found.append(JudgedAnswer(run, int(decided.sum()), lost))

@@ -1,6 +1,7 @@
-"""`ImageDriver`: one way a format's image artifacts are executed in a validation, and what it may stray.
+"""`RowsDriver`: one way a format's artifacts for images or sounds are executed in a validation, and what it
+may stray.
 
-Beside `Driver`, whose arithmetic it has. Not about measuring (`exporter.validation.image_check`).
+Beside `Driver`, whose arithmetic it has. Not about measuring (`exporter.validation.tower_check`).
 """
 
 from __future__ import annotations
@@ -8,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 from exporter.formats.family import Arithmetic, Driver
 from exporter.formats.table import drivers_of
-from runtimes.formats import Format
-from runtimes.images.prepared import ImageEncoder
-from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.encoder import EncodedRows
+from runtimes.manifest import Artifact, ComponentName, EncoderArtifact
 from runtimes.multimodal.session import MultimodalSession
-from runtimes.open import MULTIMODAL_SESSIONS, open_image_encoder, open_multimodal_session
+from runtimes.open import (
+    IMAGE_ENCODERS,
+    SOUND_ENCODERS,
+    open_image_encoder,
+    open_multimodal_session,
+    open_sound_encoder,
+)
 from runtimes.opening import EncoderOpening
 
 THREADS = 2
@@ -48,13 +55,25 @@ QUANTISED_ROWS = RowsLimit(relative=0.1, cosine=0.98)
 """transformers on the quantised tower against transformers on the original one."""
 
 
+class RowsEncoder(Protocol):
+    """An image tower or an audio encoder."""
+
+    def rows(self, prepared: Any, /) -> EncodedRows:
+        """prepared: an image or a sound, whichever it takes."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
 @dataclass(frozen=True)
-class ImageDriver:
+class RowsDriver:
     """driver: the text's, of the same arithmetic and limits. open_encoder, open_session: (directory,
     encoder, the format's text artifact) to what makes rows, and to what takes them."""
 
     driver: Driver
-    open_encoder: Callable[[Path, EncoderArtifact, Artifact], ImageEncoder]
+    open_encoder: Callable[[Path, EncoderArtifact, Artifact], RowsEncoder]
     open_session: Callable[[Path, EncoderArtifact, Artifact], MultimodalSession]
 
     @property
@@ -66,17 +85,32 @@ class ImageDriver:
         return TWIN_ROWS[self.driver.arithmetic]
 
 
-def image_drivers_of(format: Format) -> tuple[ImageDriver, ...]:
-    """Every way images are tried with this format; none where it takes none."""
-    return tuple(map(_of, drivers_of(format))) if format in MULTIMODAL_SESSIONS else ()
+def rows_drivers_of(encoder: EncoderArtifact) -> tuple[RowsDriver, ...]:
+    """Every way it is tried; none where there is no driver for it."""
+    open_encoder = _opener_of(encoder)
+    if open_encoder is None:
+        return ()
+    return tuple(_of(driver, open_encoder) for driver in drivers_of(encoder.format))
 
 
-def _of(driver: Driver) -> ImageDriver:
+Opener = Callable[[EncoderOpening], RowsEncoder]
+
+
+def _opener_of(encoder: EncoderArtifact) -> Opener | None:
+    openers: dict[ComponentName, Opener] = {}
+    if encoder.format in IMAGE_ENCODERS:
+        openers["vision"] = open_image_encoder
+    if encoder.format in SOUND_ENCODERS:
+        openers["audio"] = open_sound_encoder
+    return openers.get(encoder.component)
+
+
+def _of(driver: Driver, open_encoder: Opener) -> RowsDriver:
     def opening(release: Path, encoder: EncoderArtifact, artifact: Artifact) -> EncoderOpening:
         return EncoderOpening(release, encoder, artifact, THREADS, driver.arithmetic)
 
-    return ImageDriver(
+    return RowsDriver(
         driver,
-        lambda *asked: open_image_encoder(opening(*asked)),
+        lambda *asked: open_encoder(opening(*asked)),
         lambda *asked: open_multimodal_session(opening(*asked)),
     )
