@@ -19,6 +19,7 @@ from exporter.lowering.onnx.genai_images import (
     processor_config,
     with_images,
 )
+from exporter.lowering.onnx.genai_sounds import EXTRACTOR_NAME, feature_extraction, with_sounds
 from exporter.lowering.onnx.genai_template import genai_template
 from runtimes.strict_json import StrictJsonError, read_json_object
 
@@ -31,11 +32,15 @@ GENAI_TYPES = {"gemma4_unified_text": "gemma4_text", "vaultgemma": "gemma2"}
 
 
 def write_genai_config(order: LoweringOrder, graph_name: str, directory: Path) -> None:
-    """Write `genai_config.json` for the graph beside it, and where images are ordered for those too."""
+    """Write `genai_config.json` for the graph beside it, and where images and sounds are ordered for those
+    too."""
     config = _genai_config(order, graph_name)
     if order.images is not None and (kind := genai_image_type(order)) is not None:
         config["model"] = with_images(config["model"], order, kind)
         _write_json(directory / PROCESSOR_NAME, processor_config(order.images.processing))
+        if order.sounds is not None:
+            config["model"] = with_sounds(config["model"])
+            _write_json(directory / EXTRACTOR_NAME, feature_extraction(order.sounds.processing))
     _write_json(directory / CONFIG_NAME, config)
 
 
