@@ -21,25 +21,30 @@ RELATIVE, COSINE = "mean relative error of rows", "cosine of the farthest row"
 @dataclass(frozen=True)
 class RowsApart:
     """largest: of the differences, as a share of the root of the rows' mean square. relative: the mean over
-    rows of the difference's length as a share of the row's. cosine: the least of any row."""
+    rows of the difference's length as a share of the row's, or of the rows' mean length where a row is
+    nothing, as the 12B's of silence are. cosine: the least of any row that is something."""
 
     largest: float
     relative: float
     cosine: float
 
 
+UNKNOWN = RowsApart(float("nan"), float("nan"), float("nan"))
+
+
 def rows_apart(expected: EncodedRows, found: EncodedRows) -> RowsApart:
-    """Not a number throughout where the two have not as many rows."""
-    if expected.shape != found.shape:
-        return RowsApart(float("nan"), float("nan"), float("nan"))
+    """Not a number throughout where the two have not as many rows, or where all should be nothing."""
+    if expected.shape != found.shape or not expected.any():
+        return UNKNOWN
     wanted, got = expected.astype(np.float64), found.astype(np.float64)
-    lengths = np.linalg.norm(wanted, axis=1), np.linalg.norm(got, axis=1)
-    apart = got - wanted
+    lengths = np.linalg.norm(wanted, axis=1)
+    some = lengths > 0
+    apart, shares = got - wanted, np.where(some, lengths, lengths.mean())
     with np.errstate(divide="ignore", invalid="ignore"):  # rows of nothing have no direction: NaN fails
-        cosines = (wanted * got).sum(axis=1) / (lengths[0] * lengths[1])
+        cosines = (wanted * got).sum(axis=1)[some] / (lengths * np.linalg.norm(got, axis=1))[some]
         return RowsApart(
             largest=float(np.abs(apart).max() / np.sqrt(np.square(wanted).mean())),
-            relative=float((np.linalg.norm(apart, axis=1) / lengths[0]).mean()),
+            relative=float((np.linalg.norm(apart, axis=1) / shares).mean()),
             cosine=float(cosines.min()),
         )
 

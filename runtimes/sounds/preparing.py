@@ -1,7 +1,7 @@
 """From samples to what an audio encoder takes, as `SoundProcessing` says: numpy does what transformers'
 extractors of Gemma 4 do with them, to the last bit.
 
-Not about files (`sound`), nor about padding to a static graph's length, which drivers do.
+Not about files (`sound_file`), nor about padding to a static graph's length, which drivers do.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from runtimes.errors import SoundError
 from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.processing import SampleProcessing, SoundProcessing, SpectrumProcessing
 
-Samples = NDArray[np.float32]  # of one channel, in [-1, 1]
+Waveform = NDArray[np.float32]  # of one channel, in [-1, 1]
 
 
-def prepared_sound(samples: Samples, processing: SoundProcessing) -> PreparedSound:
-    """Samples at the sampling rate of the release, as its encoder takes them.
+def prepared_sound(samples: Waveform, processing: SoundProcessing) -> PreparedSound:
+    """Waveform at the sampling rate of the release, as its encoder takes them.
 
     Raises SoundError for fewer than make a soft token, or more than make as many as it takes.
     """
     require_length(len(samples), processing)
-    rows = soft_tokens_of(len(samples), processing)
+    rows = soft_tokens_in(len(samples), processing)
     if processing.samples is not None:
         return PreparedSound(_in_pieces(samples, processing.samples), rows)
     assert processing.spectrum is not None  # one of the two is there
@@ -37,11 +37,11 @@ def require_length(samples: int, processing: SoundProcessing) -> None:
         raise SoundError(
             f"lasts {seconds:,.2f} s, and the model hears {processing.longest:g} s of one sound; cut it"
         )
-    if soft_tokens_of(samples, processing) < 1:
+    if soft_tokens_in(samples, processing) < 1:
         raise SoundError(f"lasts {seconds:g} s, too short for the model to hear; give a longer one")
 
 
-def soft_tokens_of(samples: int, processing: SoundProcessing) -> int:
+def soft_tokens_in(samples: int, processing: SoundProcessing) -> int:
     """Rows that come of so many."""
     if processing.samples is not None:
         return -(-samples // processing.samples.per_token)
@@ -54,12 +54,12 @@ def frames_of(samples: int, spectrum: SpectrumProcessing) -> int:
     return max(0, (spectrum.lead + samples - spectrum.frame - 1) // spectrum.hop + 1)
 
 
-def _in_pieces(samples: Samples, pieces: SampleProcessing) -> NDArray[np.float32]:
+def _in_pieces(samples: Waveform, pieces: SampleProcessing) -> NDArray[np.float32]:
     filled = np.pad(samples, (0, -len(samples) % pieces.per_token))
     return filled.reshape(1, -1, pieces.per_token)
 
 
-def _log_mel(samples: Samples, spectrum: SpectrumProcessing, rate: int) -> NDArray[np.float32]:
+def _log_mel(samples: Waveform, spectrum: SpectrumProcessing, rate: int) -> NDArray[np.float32]:
     # Single precision to the magnitudes and double from there on, as transformers has it.
     led = np.pad(samples, (spectrum.lead, 0))
     frames = sliding_window_view(led, spectrum.frame + 1)[:: spectrum.hop, :-1]

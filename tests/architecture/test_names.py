@@ -33,6 +33,7 @@ SAME_CONCEPT = {
     "open": "the one place that tells by a path what it is",
     "package": "a .mlpackage: written by the lowering, read by the evaluator",
     "prepared": "what is made of a picture or a sound, and the protocol of what makes rows of it",
+    "preparing": "from pixels or samples to what a tower takes",
     "processing": "what is done to a picture or a sound before a tower takes it",
     "read_back": "a lowering's reading of the bytes it wrote",
     "session": "the `Session` of a runtime, and its protocol",

@@ -40,7 +40,7 @@ from runtimes.manifest import read_manifest
 from runtimes.mil.execution import Execution
 from runtimes.recorded_calls import read_recorded_calls
 from runtimes.sounds.processing import read_sound_processing
-from runtimes.sounds.sound import read_sound
+from runtimes.sounds.sound_file import read_sound
 from runtimes.strict_json import StrictJsonError, parse_json
 from tests.fuzz import checkpoint_files, sound_files
 from tests.fuzz.mutations import damaged_bytes, damaged_json

@@ -17,12 +17,12 @@ from transformers.models.gemma4_unified.feature_extraction_gemma4_unified import
     Gemma4UnifiedAudioFeatureExtractor,
 )
 
-from exporter.validation.sound_samples import SOUNDS, Samples, noise
-from runtimes.sounds.preparing import prepared_sound
-from runtimes.sounds.sound import read_sound
+from exporter.validation.sound_samples import SOUNDS, noise
+from runtimes.sounds.preparing import Waveform, prepared_sound
+from runtimes.sounds.sound_file import read_sound
 from tests.sound_processing import pieces, spectra
 
-PLAYED: dict[str, Samples] = {
+PLAYED: dict[str, Waveform] = {
     **{name: make() for name, make in SOUNDS.items()},
     "silence": np.zeros(1000, np.float32),
     "one frame": noise(0.1)[:161],

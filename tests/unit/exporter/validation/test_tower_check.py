@@ -16,7 +16,6 @@ from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL
 from exporter.validation.modality import IMAGES
 from exporter.validation.placed_prompts import ALONE, TWO, named_places
-from exporter.validation.report import Gate
 from exporter.validation.rows_apart import COSINE, RELATIVE
 from exporter.validation.sample_pictures import SAMPLES
 from exporter.validation.tower_check import DIFFERING, FAILURES, LOST, check_towers
@@ -29,19 +28,23 @@ from runtimes.session import Logits, Tokens
 from tests.fakes import SCALES, change_archive
 from tests.jobs import a_job, a_plan, a_variant
 from tests.seeing import (
-    Blind,
-    EagerMultimodalSession,
     EagerTower,
     OneForAll,
     PixelsScaledTwice,
     PositionsSwapped,
     RowsOfTheOtherImage,
     RowsPooledInAnotherOrder,
-    SeeingLowering,
     WithoutBlocks,
-    eager_image_driver,
 )
 from tests.seeing_models import seeing
+from tests.sensing import (
+    EagerMultimodalSession,
+    Senseless,
+    SensingLowering,
+    eager_rows_driver,
+    failed,
+    statistics,
+)
 from tests.tiny_image_stores import KINDS
 
 
@@ -55,7 +58,7 @@ class NotHere(EagerTower):
 class Breaks(EagerMultimodalSession):
     """Takes no images after all."""
 
-    def prefill_with_rows(self, tokens: Tokens, images: Sequence[PlacedRows]) -> Logits:
+    def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         raise SessionError("there is no such call; export again")
 
 
@@ -70,24 +73,16 @@ def found(
     model = seeing(place, kind)
     text, vision = model.checkpoint.components["text"].spec, model.checkpoint.components["vision"].spec
     name = f"{tower.__name__}-{session.__name__}-{damaged}"
-    release = model.release(SeeingLowering(), name)
+    release = model.release(SensingLowering(), name)
     if damaged is not None:
         change_archive(release.directory / release.artifacts[0].path, damaged, (0, 0), 2.0)
-    driver = eager_image_driver(text, vision, tower, session)
-    return model.findings(replace(release, rows_drivers=lambda _: (driver,)), SeeingLowering())
+    driver = eager_rows_driver(text, vision.tokens.blocks, lambda path: tower.open(path, vision), session)
+    return model.findings(replace(release, rows_drivers=lambda _: (driver,)), SensingLowering())
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("seeing")
-
-
-def failed(findings: Findings) -> list[Gate]:
-    return [gate for gate in findings.gates if isinstance(gate.verdict, Failed)]
-
-
-def statistics(gates: list[Gate]) -> set[str]:
-    return {gate.statistic for gate in gates}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,7 +136,7 @@ def test_a_decoder_that_takes_rows_otherwise_is_caught_behind_them(
 
 
 def test_a_release_that_sees_nothing_is_caught(places: Path) -> None:
-    findings = found(places, "Gemma 3", session=Blind)
+    findings = found(places, "Gemma 3", session=Senseless)
     assert {MEAN_KL, IMAGES.senseless_kl} <= statistics(failed(findings))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.validation.sound_samples import RATE, noise
 from runtimes.errors import SoundError
-from runtimes.sounds.preparing import prepared_sound, soft_tokens_of
+from runtimes.sounds.preparing import prepared_sound, soft_tokens_in
 from runtimes.sounds.processing import SoundProcessing
 from tests.sound_processing import SPECTRUM, pieces, spectra
 
@@ -43,7 +43,7 @@ def test_samples_are_cut_into_pieces_and_the_last_one_filled_up() -> None:
 def test_the_longest_sound_makes_as_many_rows_as_are_taken_and_one_sample_more_is_refused(
     processing: SoundProcessing,
 ) -> None:
-    assert soft_tokens_of(30 * RATE, processing) == 750
+    assert soft_tokens_in(30 * RATE, processing) == 750
     with pytest.raises(SoundError, match="the model hears 30 s of one sound; cut it"):
         prepared_sound(np.zeros(30 * RATE + 1, np.float32), processing)
 

@@ -1,6 +1,7 @@
-"""Tokenizers that know the marks of images, and templates that write them: Gemma 3's kind and Gemma 4's.
+"""Tokenizers that know the marks of images and sounds, and templates that write them: Gemma 3's kind and
+Gemma 4's.
 
-Not about pictures, nor about whole releases.
+Not about pictures and sounds, nor about whole releases.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtimes.images.processing import ImageMarks
+from runtimes.sounds.processing import SoundMarks
 from tests.tiny import name_unused, write_tiny_tokenizer
 
 GEMMA_3_TEMPLATE = """\
@@ -25,22 +27,28 @@ GEMMA_3_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<start_of_turn>model\\n' -}}{%- endif -%}
 """
-GEMMA_4_TEMPLATE = GEMMA_3_TEMPLATE.replace("'<start_of_image>'", "'\\n\\n<|image|>\\n\\n'")
+HEARING = "{%- elif item['type'] == 'audio' -%}{{- '<|audio|>' -}}\n        "
+GEMMA_4_TEMPLATE = GEMMA_3_TEMPLATE.replace("'<start_of_image>'", "'\\n\\n<|image|>\\n\\n'").replace(
+    "{%- elif item['type'] == 'text'", HEARING + "{%- elif item['type'] == 'text'"
+)
 
 
 @dataclass(frozen=True)
-class ImageSpeech:
-    """template: of a chat model. names: what transformers' processors know the marks by. tokens: by id."""
+class MediaSpeech:
+    """template: of a chat model. sounds: None for a model that hears none. names: what transformers'
+    processors know the marks by. tokens: by id."""
 
     template: str
     marks: ImageMarks
+    sounds: SoundMarks | None
     names: Mapping[str, str]
     tokens: Mapping[int, str]
 
 
-GEMMA_3 = ImageSpeech(
+GEMMA_3 = MediaSpeech(
     GEMMA_3_TEMPLATE,
     ImageMarks(302, 300, 301, line_breaks=True, placeholder="<start_of_image>"),
+    None,
     {
         "boi_token": "<start_of_image>",
         "eoi_token": "<end_of_image>",
@@ -48,9 +56,10 @@ GEMMA_3 = ImageSpeech(
     },
     {300: "<start_of_image>", 301: "<end_of_image>", 302: "<image_soft_token>", 303: "\n\n\n"},
 )
-GEMMA_4 = ImageSpeech(
+GEMMA_4 = MediaSpeech(
     GEMMA_4_TEMPLATE,
     ImageMarks(302, 300, 301, line_breaks=False, placeholder="<|image|>"),
+    SoundMarks(306, 304, 305, placeholder="<|audio|>"),
     {
         "boi_token": "<|image>",
         "eoi_token": "<image|>",
@@ -66,7 +75,7 @@ GEMMA_4 = ImageSpeech(
 )  # fmt: skip
 
 
-def write_image_speech(directory: Path, speech: ImageSpeech, template: bool = True) -> None:
+def write_media_speech(directory: Path, speech: MediaSpeech, template: bool = True) -> None:
     """A tiny tokenizer's files. Three line breaks are one token of it, as in the published ones."""
     write_tiny_tokenizer(directory)
     breaks = {token: text for token, text in speech.tokens.items() if text.isspace()}

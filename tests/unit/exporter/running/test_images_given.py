@@ -21,11 +21,11 @@ from runtimes.errors import RuntimeUnavailable
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME
 from runtimes.manifest import MANIFEST_NAME, read_manifest
-from runtimes.open import IMAGE_ENCODERS, MULTIMODAL_SESSIONS
+from runtimes.open import IMAGE_ENCODERS
 from runtimes.opening import EncoderOpening
-from tests.image_speech import GEMMA_3, GEMMA_4, ImageSpeech
+from tests.media_speech import GEMMA_3, GEMMA_4, MediaSpeech
 from tests.pictures import BLUE, RED, plain
-from tests.scripted_images import ScriptedDrivers, ScriptedTower, processing_of, seeing_release
+from tests.scripted_media import ScriptedDrivers, ScriptedTower, processing_of, seeing_release
 from tests.unit.exporter.packaging.test_release import sealed
 
 SOFT = 302
@@ -34,12 +34,7 @@ MEANS = {"red.png": plain(RED), "blue.png": plain(BLUE, 200, 60)}
 
 @pytest.fixture
 def drivers(monkeypatch: pytest.MonkeyPatch) -> ScriptedDrivers:
-    """Of both formats."""
-    found = ScriptedDrivers()
-    for format in ("onnx", "coreml"):
-        monkeypatch.setitem(IMAGE_ENCODERS, format, found.open_tower)
-        monkeypatch.setitem(MULTIMODAL_SESSIONS, format, found.open_session)
-    return found
+    return ScriptedDrivers.instead(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +60,12 @@ def refused(result: Result) -> str:
 @pytest.mark.parametrize("speech", [GEMMA_3, GEMMA_4], ids=["Gemma 3", "Gemma 4"])
 @pytest.mark.parametrize("template", [True, False])
 def test_rows_of_each_picture_lie_where_the_prompt_has_it(
-    template: bool, speech: ImageSpeech, tmp_path: Path, drivers: ScriptedDrivers
+    template: bool, speech: MediaSpeech, tmp_path: Path, drivers: ScriptedDrivers
 ) -> None:
     seeing_release(tmp_path, speech=speech, template=template)
     result = run(tmp_path, "?", "red.png", "blue.png")
     assert result.exit_code == 0, result.output
-    seen, images = drivers.session.seen, drivers.session.images
+    seen, images = drivers.session.seen, drivers.session.placed
     assert seen.count(SOFT) == sum(len(each.rows) for each in images)
     for each, pixels in zip(images, MEANS.values(), strict=True):
         assert seen[each.start - 1 : each.stop + 1] == [300, *[SOFT] * len(each.rows), 301]
@@ -82,7 +77,7 @@ def test_pictures_go_where_the_prompt_has_their_places(tmp_path: Path, drivers: 
     result = run(tmp_path, "a<start_of_image>b", "red.png")
     assert result.exit_code == 0, result.output
     assert drivers.session.seen[:2] == [2, 6 + ord("a")]
-    assert drivers.session.images[0].start == 5
+    assert drivers.session.placed[0].start == 5
 
 
 def test_the_first_format_whose_runtime_is_here_is_opened_and_the_others_named(
@@ -148,10 +143,12 @@ def test_a_release_without_the_tower_of_its_checkpoint_does_not_deny_that_there_
     assert "takes text alone (none of its formats takes images)" in refused(run(tmp_path, "?", "red.png"))
 
 
-def test_a_format_for_text_alone_names_those_that_see(tmp_path: Path, drivers: ScriptedDrivers) -> None:
+def test_a_format_that_takes_no_images_names_those_that_do(
+    tmp_path: Path, drivers: ScriptedDrivers
+) -> None:
     seeing_release(tmp_path, formats=("onnx",))
     said = refused(run(tmp_path, "?", "red.png", flags=("--format", "coreml")))
-    assert "coreml takes text alone; choose --format onnx" in said
+    assert "coreml takes no images; choose --format onnx" in said
 
 
 def test_more_pictures_than_the_context_holds_are_counted(tmp_path: Path, drivers: ScriptedDrivers) -> None:

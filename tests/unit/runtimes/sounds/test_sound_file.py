@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.structure import ROOT
 from exporter.validation.sound_samples import RATE, SOUNDS, noise, tones
 from runtimes.errors import RuntimeUnavailable, SoundError
-from runtimes.sounds.sound import Sound, read_sound
+from runtimes.sounds.sound_file import read_sound
 from tests.sound_processing import pieces, spectra
 
 
@@ -213,7 +213,7 @@ def test_what_is_no_whole_sound_is_refused(
 
 def test_the_12b_hears_less_than_a_frame_of_the_others(tmp_path: Path) -> None:
     too_short(tmp_path / "a.wav")
-    found: Sound = read_sound(tmp_path / "a.wav", pieces())
+    found = read_sound(tmp_path / "a.wav", pieces())
     assert len(found.samples) == 160
 
 
@@ -221,6 +221,8 @@ def test_the_12b_hears_less_than_a_frame_of_the_others(tmp_path: Path) -> None:
 def test_without_what_reads_it_the_extra_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtimes.sounds.sound.find_spec", lambda each: None if each == name else object())
+    monkeypatch.setattr(
+        "runtimes.sounds.sound_file.find_spec", lambda each: None if each == name else object()
+    )
     with pytest.raises(RuntimeUnavailable, match=rf"^{name}, which.*gemma-export\[run\]"):
         read_sound(written(tmp_path / "a.wav"), spectra())

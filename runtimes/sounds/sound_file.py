@@ -1,4 +1,4 @@
-"""`Sound`: a file's sound in one channel at the model's sampling rate, read as transformers reads a file.
+"""`DecodedSound`: a sound of a file, in one channel at the rate of the model, as transformers reads a file.
 
 libsndfile decodes, channels are averaged, soxr resamples. Not about what is made of samples (`preparing`).
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from runtimes.errors import RuntimeUnavailable, SoundError
 from runtimes.excerpt import plain_excerpt
-from runtimes.sounds.preparing import Samples, require_length
+from runtimes.sounds.preparing import Waveform, require_length
 from runtimes.sounds.processing import SoundProcessing
 from runtimes.strict_json import StrictJsonError, plain_file
 
@@ -35,15 +35,15 @@ SLACK = 0.1  # seconds: an MP3 without a table of its frames gives a guess of it
 
 
 @dataclass(frozen=True)
-class Sound:
+class DecodedSound:
     """samples: at the sampling rate that was asked for. remarks: what was left out of the file, a sentence
     each."""
 
-    samples: Samples
+    samples: Waveform
     remarks: tuple[str, ...]
 
 
-def read_sound(path: Path, processing: SoundProcessing) -> Sound:
+def read_sound(path: Path, processing: SoundProcessing) -> DecodedSound:
     """Raises SoundError for what is no whole sound, or is longer or shorter than the model hears, and
     RuntimeUnavailable without soundfile and soxr."""
     if missing := [name for name in ("soundfile", "soxr") if find_spec(name) is None]:
@@ -63,7 +63,7 @@ def read_sound(path: Path, processing: SoundProcessing) -> Sound:
         raise SoundError(f"{path}: {error}") from error
 
 
-def _opened(path: Path, descriptor: int, processing: SoundProcessing) -> Sound:
+def _opened(path: Path, descriptor: int, processing: SoundProcessing) -> DecodedSound:
     import soundfile
 
     if not _known(os.pread(descriptor, 12, 0)):
@@ -77,7 +77,7 @@ def _opened(path: Path, descriptor: int, processing: SoundProcessing) -> Sound:
         raise SoundError(f"cannot be read to its end ({why}); copy it again, or save it as WAV") from error
 
 
-def _read(path: Path, opened: SoundFile, processing: SoundProcessing) -> Sound:
+def _read(path: Path, opened: SoundFile, processing: SoundProcessing) -> DecodedSound:
     rate, channels = opened.samplerate, opened.channels
     if not SLOWEST <= rate <= FASTEST:
         raise SoundError(f"has {rate:,} samples a second; resample it to {processing.sampling_rate:,}")
@@ -97,7 +97,7 @@ def _read(path: Path, opened: SoundFile, processing: SoundProcessing) -> Sound:
         remarks.append(f"{path}: has {channels} channels, of which the model hears the mean.")
     if not samples.any():
         remarks.append(f"{path}: is silent.")
-    return Sound(_resampled(samples, rate, processing.sampling_rate), tuple(remarks))
+    return DecodedSound(_resampled(samples, rate, processing.sampling_rate), tuple(remarks))
 
 
 def _known(start: bytes) -> bool:
@@ -126,12 +126,12 @@ def _require_levels(played: NDArray[np.float32]) -> None:
         raise SoundError(f"has a sample of {loudest:g}, and full scale is 1; save it with 16 or 24 bits")
 
 
-def _one_channel(played: NDArray[np.float32]) -> Samples:
+def _one_channel(played: NDArray[np.float32]) -> Waveform:
     """played: [samples, channels]."""
     return played[:, 0] if played.shape[1] == 1 else played.T.mean(axis=0)
 
 
-def _resampled(samples: Samples, rate: int, wanted: int) -> Samples:
+def _resampled(samples: Waveform, rate: int, wanted: int) -> Waveform:
     import soxr
 
     if rate == wanted:
