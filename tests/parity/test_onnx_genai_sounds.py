@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
 from runtimes.sounds.prepared import PreparedSound
-from runtimes.sounds.preparing import Samples, prepared_sound
+from runtimes.sounds.preparing import prepared_sound
 from tests.fakes import silent
 from tests.parity.genai_generation import genai_tokens
 from tests.parity.test_onnx_genai_images import WORDS, drawn, quieten
@@ -95,7 +96,7 @@ def reference_answer(release: HearingRelease, found: Answered, scratch: Path, fa
     return choices
 
 
-def chirp(seconds: float = 0.7, rate: int = RATE) -> Samples:
+def chirp(seconds: float = 0.7, rate: int = RATE) -> NDArray[np.float32]:
     at = np.arange(round(seconds * rate)) / rate
     return (0.6 * np.sin(2 * np.pi * (200 * at + 1500 * at**2))).astype(np.float32)
 

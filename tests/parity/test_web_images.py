@@ -8,8 +8,6 @@ different sizes. Not asserted: browsers, resizing.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +31,9 @@ from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
 from tests.tiny_releases import lowering_order, mean_kl, some_tokens
 from tests.tiny_towers import SOFT
 from tests.unit.exporter.lowering.onnx.seeing_releases import SeeingRelease, seeing_release
-from tests.web_engines import PACKAGES, driver_logits, require, taken_by
+from tests.web_answers import answer_in_node
+from tests.web_engines import driver_logits, require, taken_by
 
-SCRIPT = Path(__file__).parents[1] / "web_image_answer.mjs"
 ANSWERED, PREFILLED = 12, 40
 
 
@@ -60,26 +58,18 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def answered(release: SeeingRelease, scratch: Path, count: int) -> dict[str, Any]:
     """count: of pictures in the prompt, each wider than the one before."""
-    order, answer = scratch / "order.json", scratch / "answer.json"
     pictures = [scratch / f"picture-{i}.png" for i in range(count)]
     for i, picture in enumerate(pictures):
         Image.fromarray(ramps(240 + 96 * i, 144)).save(picture)
     parts = [{"type": "image"}, {"type": "text", "text": "<what>"}] * count
     asked = [{"role": "user", "content": parts}]
     given = {
-        "release": str(release.directory),
-        "packages": str(PACKAGES.resolve()),
-        "answer": str(answer),
         "pictures": list(map(str, pictures)),
         "messages": asked,
         "gemma4": release.kind != "Gemma 3",
         "new_tokens": ANSWERED,
     }
-    order.write_text(json.dumps(given), encoding="utf-8")
-    run = subprocess.run(["node", str(SCRIPT), str(order)], capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-2000:]
-    found: dict[str, Any] = json.loads(answer.read_bytes())
-    return found
+    return answer_in_node(release.directory, scratch, given)
 
 
 def prepared(found: dict[str, Any]) -> list[PreparedImage]:

@@ -1,6 +1,6 @@
 """What clients of ONNX releases take for granted of spectra, and cannot be told otherwise.
 
-onnxruntime-genai and transformers.js have Gemma 4's numbers in their code where no file of theirs has a word
+onnxruntime-genai and transformers.js have Gemma 4's numbers in their code where no file of theirs has words
 for them. Not about what they are told (`genai_sounds`, `web_sounds`).
 """
 

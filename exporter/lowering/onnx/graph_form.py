@@ -23,7 +23,7 @@ from exporter.lowering.onnx.integer_operators import IntegerOperators, KernelOpe
 from exporter.lowering.onnx.multimodal_graphs import GENAI_NAMES, MultimodalNames
 from exporter.lowering.onnx.web_attention import WebAttention
 from exporter.lowering.onnx.web_config import SUFFIXES, dtype_of, write_web_config
-from exporter.lowering.onnx.web_images import web_multimodal_names
+from exporter.lowering.onnx.web_multimodal import web_multimodal_names
 from exporter.lowering.onnx.web_operators import WebOperators
 from exporter.quantization.store.checkpoint import StoredText
 from runtimes.formats import Format

@@ -18,7 +18,12 @@ from typing import Any, Literal
 from exporter.errors import LoweringError
 from exporter.lowering.interface import LoweringOrder
 from exporter.lowering.onnx.genai_config import PAD_TOKEN, TOKENIZER_FILES
-from exporter.lowering.onnx.web_images import TEMPLATE_NAME, config_with_images, processor_files
+from exporter.lowering.onnx.web_multimodal import (
+    TEMPLATE_NAME,
+    config_with_rows,
+    graphs_with_data,
+    processor_files,
+)
 from exporter.quantization.store.checkpoint import Matrix
 from runtimes.strict_json import StrictJsonError, read_json_object
 
@@ -63,12 +68,9 @@ def write_web_config(order: LoweringOrder, dtype: Dtype, release: Path) -> None:
     """Write what a pipeline reads before it opens the graph, at the release's root."""
     config = _config(order)
     external: int | dict[str, int] = 1
-    if order.images is not None and (whole := config_with_images(config, order)) is not None:
-        config, external = (
-            whole,
-            dict.fromkeys(("embed_tokens", "decoder_model_merged", "vision_encoder"), 1),
-        )
-        for name, content in processor_files(whole["model_type"], order.images.processing).items():
+    if (whole := config_with_rows(config, order)) is not None:
+        config, external = whole, dict.fromkeys(graphs_with_data(order), 1)
+        for name, content in processor_files(whole["model_type"], order).items():
             _write_json(release / name, content)
         if order.chat_template is not None:
             (release / TEMPLATE_NAME).write_text(order.chat_template, encoding="utf-8")
