@@ -37,7 +37,9 @@ IMAGE_ENCODERS: dict[Format, Callable[[EncoderOpening], ImageEncoder]] = {
     "onnx-web": onnx.open_image_encoder,
     "coreml": mil.open_image_encoder,
 }
-SOUND_ENCODERS: dict[Format, Callable[[EncoderOpening], SoundEncoder]] = {}
+SOUND_ENCODERS: dict[Format, Callable[[EncoderOpening], SoundEncoder]] = {
+    "litertlm": litert.open_sound_encoder,
+}
 MULTIMODAL_SESSIONS: dict[Format, Callable[[EncoderOpening], MultimodalSession]] = {
     "litertlm": litert.open_multimodal_session,
     "onnx": onnx.open_multimodal_session,
