@@ -22,6 +22,7 @@ from exporter.packaging.agreement import (
     require_true_of_artifacts,
     require_true_of_images,
     require_true_of_plan,
+    require_true_of_sounds,
 )
 from exporter.packaging.finishing import RECIPE_NAME
 from exporter.packaging.working_directory import held_release, job_directory
@@ -38,6 +39,7 @@ from exporter.workshop import require_calibration, workshop
 from runtimes.formats import Format
 from runtimes.images.processing import read_processing
 from runtimes.manifest import Manifest, read_manifest
+from runtimes.sounds.processing import read_sound_processing
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     plan = plan_as_made(source.components, variant, source.held)
     require_true_of_plan(release, manifest, source.components, plan)
     require_true_of_artifacts(release, manifest)
+    _require_true_of_sounds(release, manifest, source)
     with held_release(release) as held, job_directory(held, "validate") as work:
         job = Job(
             source=source,
@@ -117,12 +120,18 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             return validate_release(job, subject, shop.baselines)
 
 
+def _require_true_of_sounds(release: Path, manifest: Manifest, source: CheckpointSource) -> None:
+    """Raises ProcessingError, and ManifestError for a description that is not this checkpoint's."""
+    if any(each.component == "audio" for each in manifest.encoders or ()):
+        require_true_of_sounds(release, manifest, read_sound_processing(release), source)
+
+
 def _soft_tokens(release: Path, manifest: Manifest, source: CheckpointSource) -> int | None:
     """Of an image, as the release says; what the checkpoint's processor makes where nothing in it takes
     images. Raises ProcessingError, and ManifestError for a description that is not this checkpoint's."""
     if source.images is None:
         return None
-    if not manifest.encoders:
+    if not any(each.component == "vision" for each in manifest.encoders or ()):
         return source.images.soft_tokens
     said = read_processing(release)
     require_true_of_images(release, manifest, said, source)

@@ -21,7 +21,7 @@ from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.job import Job
-from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom
+from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom, SoundOrder
 from exporter.models.text.spec import ModelSpec
 from exporter.packaging.licences import licence_title
 from exporter.packaging.origin import origin_of
@@ -38,6 +38,7 @@ from exporter.validation.baselines import Baselines
 from runtimes.formats import Format
 from runtimes.images.processing import PROCESSING_NAME
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.sounds.processing import SOUND_PROCESSING_NAME
 
 EQUALISED_ON = 2048  # tokens: the size of an input is soon known
 
@@ -102,9 +103,12 @@ class Workshop:
                 _link(written, staging.directory)
             artifacts += written.runnable.artifacts
             encoders += written.runnable.encoders
-        if order.images is not None and encoders:
+        if order.images is not None and any(each.component == "vision" for each in encoders):
             said = order.images.processing.to_json()
             (staging.directory / PROCESSING_NAME).write_text(said, encoding="utf-8")
+        if order.sounds is not None and any(each.component == "audio" for each in encoders):
+            said = order.sounds.processing.to_json()
+            (staging.directory / SOUND_PROCESSING_NAME).write_text(said, encoding="utf-8")
         return Runnable(tuple(artifacts), tuple(encoders))
 
     def _lower(self, asked: Asked, order: LoweringOrder, staging: Staging, progress: Progress) -> _Written:
@@ -152,6 +156,7 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
         chat_template=tokens.chat_template,
         turn_end=tokens.turn_end,
         images=image_order(job.source, plan),
+        sounds=None if job.source.sounds is None else SoundOrder(job.source.sounds),
         made_from=MadeFrom(
             name=origin_of(job.source).name,
             licence=licence_title(job.source),

@@ -28,11 +28,9 @@ SCHEMA_VERSION = 2
 MANIFEST_NAME, SUMS_NAME = "manifest.json", "SHA256SUMS"
 UNLISTED = (MANIFEST_NAME, SUMS_NAME)  # no file describes itself
 
+ComponentName = Literal["text", "vision", "audio"]
+"""Parts of a model, each with weights and artifacts of its own: the decoder, and what makes rows for it."""
 TowerName = Literal["vision", "audio"]
-"""The parts that make rows for the text decoder: of images, and of sounds."""
-ComponentName = Literal["text"] | TowerName
-"""The parts a model can be made of, each with weights and artifacts of its own: the text decoder and its
-towers."""
 
 Port = Literal["tokens", "logits", "pixels", "image rows", "sound", "sound rows"]
 """What goes into or comes out of a component: ids of the vocabulary, a score for each of its entries; a

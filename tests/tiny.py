@@ -20,6 +20,7 @@ from exporter.models.components import Components, text_alone
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
 from runtimes.images.processing import ImageProcessing
+from runtimes.sounds.processing import SoundProcessing
 
 VOCABULARY = 512
 WINDOW = 16
@@ -190,6 +191,7 @@ class RandomSource:
     documents: Path | None = None
     adapter: Path | None = None
     images: ImageProcessing | None = None
+    sounds: SoundProcessing | None = None
     components: Components = field(init=False)
     weights: dict[str, NDArray[np.float32]] = field(init=False)
 

@@ -22,6 +22,7 @@ from exporter.checkpoints.interface import (
 )
 from exporter.models.components import Components
 from runtimes.images.processing import ImageProcessing
+from runtimes.sounds.processing import SoundProcessing
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class DerivedSource(ABC):
     @property
     def images(self) -> ImageProcessing | None:
         return self.base.images
+
+    @property
+    def sounds(self) -> SoundProcessing | None:
+        return self.base.sounds
 
     @property
     def left_out(self) -> tuple[str, ...]:

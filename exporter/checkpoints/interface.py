@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from exporter.models.components import Components
 from runtimes.images.processing import ImageProcessing
+from runtimes.sounds.processing import SoundProcessing
 
 Codes = NDArray[np.int8]  # [rows, in]
 CodeScales = NDArray[np.float16] | NDArray[np.float32]  # [rows, groups]
@@ -102,6 +103,11 @@ class CheckpointSource(Protocol):
     @property
     def images(self) -> ImageProcessing | None:
         """How pictures are prepared for its image tower, None where it has none."""
+        ...
+
+    @property
+    def sounds(self) -> SoundProcessing | None:
+        """How sounds are prepared for its audio encoder, None where it has none."""
         ...
 
     @property

@@ -25,6 +25,8 @@ from runtimes.strict_json import parse_json_object
 
 IMAGE_PARTS = ("vision tower", "vision projector", "vision embedder")
 """What makes the image tower, of the parts that families name."""
+SOUND_PARTS = ("audio tower", "audio projector", "audio embedder")
+"""The same of the audio encoder."""
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 

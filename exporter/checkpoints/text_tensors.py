@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.checkpoints.multimodal import IMAGE_PARTS, Multimodal
+from exporter.checkpoints.multimodal import IMAGE_PARTS, SOUND_PARTS, Multimodal
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import ModelSpec
 
@@ -49,13 +49,20 @@ class TextTensors:
     @property
     def of_images(self) -> dict[str, str]:
         """Of the image tower: from the first word that says so, to the name in the file."""
-        names = (name for part in IMAGE_PARTS for name in self.left_out.get(part, ()))
-        return {_unwrapped(name).removeprefix(WHOLE): name for name in names}
+        return self._of(IMAGE_PARTS)
 
     @property
-    def left_out_with_images(self) -> Mapping[str, tuple[str, ...]]:
-        """What is left out of a model whose image tower is not."""
-        return {part: names for part, names in self.left_out.items() if part not in IMAGE_PARTS}
+    def of_sounds(self) -> dict[str, str]:
+        """The same of the audio encoder."""
+        return self._of(SOUND_PARTS)
+
+    def left_out_but(self, parts: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """What is left out of a model that has these parts."""
+        return {part: names for part, names in self.left_out.items() if part not in parts}
+
+    def _of(self, parts: Iterable[str]) -> dict[str, str]:
+        names = (name for part in parts for name in self.left_out.get(part, ()))
+        return {_unwrapped(name).removeprefix(WHOLE): name for name in names}
 
 
 def find_text_tensors(

@@ -105,9 +105,9 @@ FORMAT = click.option(
 )
 COMPONENTS = click.option(
     "--components",
-    type=click.Choice(("text", "text,vision")),
-    help="What is taken of the checkpoint. Default: all there is; text leaves the image tower out, and the "
-    "report says so.",
+    type=click.Choice(("text", "text,vision", "text,audio", "text,vision,audio")),
+    help="What is taken of the checkpoint. Default: all there is; what is not named, the image tower "
+    "(vision) or the audio encoder, is left out, and the report says so.",
 )
 IMAGE_TOKENS = click.option(
     "--image-tokens",

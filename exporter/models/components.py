@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar, assert_never, overload
 from exporter.models.audio.spec import AudioSpec
 from exporter.models.text.spec import ModelSpec, WeightSpec
 from exporter.models.vision.spec import VisionSpec
-from runtimes.manifest import ComponentName, EncoderArtifact, Port
+from runtimes.manifest import ComponentName, EncoderArtifact, Port, TowerName
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ Components = Parts[TextComponent, VisionComponent, AudioComponent]
 """The components of one checkpoint. No two have a weight of one name."""
 
 
-def towers(components: Components) -> tuple[Tower, ...]:
+def towers_of(components: Components) -> tuple[Tower, ...]:
     """What makes rows for the text decoder, as far as it is there."""
     return tuple(each for each in (components.vision, components.audio) if each is not None)
 
@@ -138,11 +138,15 @@ def text_alone(spec: ModelSpec) -> Components:
 
 
 def unused_tower(components: Components, encoders: Sequence[EncoderArtifact]) -> tuple[str, ...]:
-    """That a release is blind though its checkpoint sees, a sentence; nothing of any other. encoders: the
-    release's."""
-    if components.vision is None or encoders:
-        return ()
-    return (
-        "It takes text alone: none of its formats takes images here, and the checkpoint's image tower is "
-        "in no file of it.",
-    )
+    """That a release is blind or deaf though its checkpoint is not, a sentence each; nothing of any other.
+    encoders: the release's."""
+    taken = {each.component for each in encoders}
+    return tuple(UNUSED[each.name] for each in towers_of(components) if each.name not in taken)
+
+
+UNUSED: Mapping[TowerName, str] = {
+    "vision": "It takes no images: none of its formats does here, and the checkpoint's image tower is in "
+    "no file of it.",
+    "audio": "It takes no sounds: none of its formats does here, and the checkpoint's audio encoder is in "
+    "no file of it.",
+}

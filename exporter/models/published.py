@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.errors import UsageError
+from exporter.models.audio.families import has_audio, read_audio
+from exporter.models.audio.spec import AudioSpec
 from exporter.models.text.families import read_spec
 from exporter.models.text.families.attention import FULL, SLIDING
 from exporter.models.text.spec import ModelSpec
@@ -86,6 +88,14 @@ def published_vision(model_id: str) -> VisionSpec | None:
     """The image tower of a published model. Raises UsageError for an unknown id."""
     whole = published_whole_config(model_id)
     return None if whole is None else read_vision(whole, whole["text_config"], f"published {model_id}").spec
+
+
+def published_audio(model_id: str) -> AudioSpec | None:
+    """The audio encoder of a published model. Raises UsageError for an unknown id."""
+    whole = published_whole_config(model_id)
+    if whole is None or not has_audio(whole):
+        return None
+    return read_audio(whole, whole["text_config"], f"published {model_id}").spec
 
 
 def _entry(model_id: str) -> Mapping[str, Any]:

@@ -19,7 +19,8 @@ from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable, Se
 from runtimes.excerpt import excerpt
 from runtimes.formats import SUFFIXES, Format
 from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
-from runtimes.manifest import MANIFEST_NAME, Artifact, Manifest
+from runtimes.manifest import MANIFEST_NAME, Artifact, Manifest, TowerName
+from runtimes.sounds.processing import SOUND_PROCESSING_NAME, SoundProcessing
 
 FACTS = ("context", "vocab_size", "prefill_chunk", "prefill_logits")
 
@@ -69,9 +70,29 @@ def require_true_of_images(
             f"{release / PROCESSING_NAME}: is not what the checkpoint's own processor does; do not trust "
             "this release, copy it again"
         )
+    _require_true_of_encoders(release, manifest, source, "vision", said.soft_tokens)
+
+
+def require_true_of_sounds(
+    release: Path, manifest: Manifest, said: SoundProcessing, source: CheckpointSource
+) -> None:
+    """The same of sounds, and of the encoders that take them."""
+    if said != source.sounds:
+        raise ManifestError(
+            f"{release / SOUND_PROCESSING_NAME}: is not what the checkpoint's own processor does; do not "
+            "trust this release, copy it again"
+        )
+    _require_true_of_encoders(release, manifest, source, "audio", said.soft_tokens)
+
+
+def _require_true_of_encoders(
+    release: Path, manifest: Manifest, source: CheckpointSource, tower: TowerName, soft_tokens: int
+) -> None:
     width = source.components["text"].spec.hidden_size
     for i, encoder in enumerate(manifest.encoders or ()):
-        for key, found in (("soft_tokens", said.soft_tokens), ("width", width)):
+        if encoder.component != tower:
+            continue
+        for key, found in (("soft_tokens", soft_tokens), ("width", width)):
             if (told := getattr(encoder, key)) != found:
                 raise _untrue(
                     release, f"$.encoders[{i}].{key}", told, f"the checkpoint comes to {excerpt(found)}"

@@ -11,7 +11,7 @@ from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
-from exporter.models.components import unused_tower
+from exporter.models.components import towers_of, unused_tower
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
@@ -38,7 +38,8 @@ def finish_release(
 ) -> None:
     """Write all of it beside artifacts and reports that are there."""
     spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
-    tower = source.components.vision if runnable.encoders else None
+    taken = {each.component for each in runnable.encoders}
+    used = [each for each in towers_of(source.components) if each.name in taken]
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
@@ -58,7 +59,7 @@ def finish_release(
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
-            tower_parameters=None if tower is None else tower.spec.parameter_count(),
+            tower_parameters=sum(each.spec.parameter_count() for each in used) if used else None,
             source_digests=source.digests(),
             recipe=variant.recipe.name,
             target=variant.name,
@@ -95,9 +96,8 @@ def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[
 
 
 def _images(release: Path, runnable: Runnable) -> CardImages | None:
-    if not runnable.encoders:
-        return None
-    return CardImages(runnable.encoders, read_processing(release))
+    towers_of_images = tuple(each for each in runnable.encoders if each.component == "vision")
+    return CardImages(towers_of_images, read_processing(release)) if towers_of_images else None
 
 
 def _prompting(release: Path, tokens: TokenFacts) -> Prompting:

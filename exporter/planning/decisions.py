@@ -15,10 +15,10 @@ from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import FAMILIES
+from exporter.models.components import Tower
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.spec import VisionSpec
 from exporter.planning.recipe import MethodName, Recipe, Rule
-from exporter.planning.vision_rules import vision_rules
+from exporter.planning.tower_rules import tower_rules
 from exporter.schemes import SYMMETRIC, IntegerScheme, Scheme, scheme_holding
 
 FEW_BITS = 4
@@ -61,13 +61,13 @@ def decide(
     return decisions
 
 
-def decide_vision(
-    spec: VisionSpec, recipe: Recipe, held: Mapping[str, HeldCodes], families: Iterable[RuntimeFamily]
+def decide_tower(
+    tower: Tower, recipe: Recipe, held: Mapping[str, HeldCodes], families: Iterable[RuntimeFamily]
 ) -> dict[str, Decision]:
-    """The same for every matrix of an image tower, whose weights no recipe equalises, and which may hold no
-    codes where the text does. Raises RecipeError for a rule that matches nothing."""
+    """The same for every matrix of a tower, whose weights no recipe equalises, and which may hold no codes
+    where the text does. Raises RecipeError for a rule that matches nothing."""
     every = tuple(families)
-    return {name: _decide(rule, held.get(name), every) for name, rule in vision_rules(recipe, spec).items()}
+    return {name: _decide(rule, held.get(name), every) for name, rule in tower_rules(recipe, tower).items()}
 
 
 def _is_there(recipe: Recipe, rules: Mapping[str, Rule], held: Mapping[str, HeldCodes]) -> bool:

@@ -1,4 +1,4 @@
-"""`CacheSize`, `TowerSize`: what an artifact's KV cache and its image tower take, before anything has run.
+"""`CacheSize`, `TowerSize`: what an artifact's KV cache and its towers take, before anything has run.
 
 From shapes alone. Not about what else a runtime holds (`exporter.formats.held_memory`).
 """
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from exporter.formats.family import RuntimeFamily
+from exporter.models.audio.spec import FRAMES_PER_TOKEN, STRIDE, AudioSpec, WaveformSpec
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
 from exporter.schemes import FP32, Scheme
 
 HIDDEN_ROWS = 6  # copies of a tower layer's activations
 QUERY_BLOCK = 1024  # patches whose scores are there at once
+LONGEST_SOUND = 750  # soft tokens: 30 s
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: Runtim
 
 @dataclass(frozen=True)
 class TowerSize:
-    """Bytes of an image tower. stored: its weights on disk. activations: of one image, at the peak of a
-    layer, the scores of a block of its patches among them."""
+    """Bytes of a tower. stored: its weights on disk. activations: of one image or sound, at the peak of a
+    layer, the scores of a block of its patches or frames among them."""
 
     stored: int
     activations: int
@@ -50,9 +52,7 @@ class TowerSize:
 
 def tower_size(spec: VisionSpec, schemes: Mapping[str, Scheme], soft_tokens: int) -> TowerSize:
     """schemes: of every matrix. soft_tokens: of an image."""
-    stored = sum(
-        (schemes[each.name] if each.is_matrix else FP32).stored_bytes(each.shape) for each in spec.weights()
-    )
+    stored = _stored_bytes(spec, schemes)
     match spec:
         case SiglipSpec():
             return TowerSize(stored, _layer_bytes(spec, spec.side**2))
@@ -62,6 +62,24 @@ def tower_size(spec: VisionSpec, schemes: Mapping[str, Scheme], soft_tokens: int
             return TowerSize(stored, soft_tokens * (spec.patch_width + spec.width) * FP32.bits // 8)
         case _:
             assert_never(spec)
+
+
+def encoder_size(spec: AudioSpec, schemes: Mapping[str, Scheme]) -> TowerSize:
+    """Of the longest sound that transformers' processors make features of. schemes: of every matrix."""
+    stored = _stored_bytes(spec, schemes)
+    if isinstance(spec, WaveformSpec):
+        numbers = LONGEST_SOUND * (spec.samples + spec.text_hidden_size)
+        return TowerSize(stored, numbers * FP32.bits // 8)
+    frames = LONGEST_SOUND * FRAMES_PER_TOKEN
+    start = frames // STRIDE * (spec.bands // STRIDE) * spec.channels[0] * 2  # of the first convolution
+    layer = LONGEST_SOUND * spec.hidden_size * (HIDDEN_ROWS + 2 * 4)
+    return TowerSize(stored, max(start, layer) * FP32.bits // 8)
+
+
+def _stored_bytes(spec: VisionSpec | AudioSpec, schemes: Mapping[str, Scheme]) -> int:
+    return sum(
+        (schemes[each.name] if each.is_matrix else FP32).stored_bytes(each.shape) for each in spec.weights()
+    )
 
 
 def _layer_bytes(spec: SiglipSpec | PatchTowerSpec, patches: int) -> int:

@@ -17,8 +17,8 @@ from exporter.formats.table import families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
-from exporter.planning.decisions import Decision, decide, decide_vision
-from exporter.planning.estimates import TowerSize, tower_size
+from exporter.planning.decisions import Decision, decide, decide_tower
+from exporter.planning.estimates import TowerSize, encoder_size, tower_size
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
@@ -34,8 +34,8 @@ class ComponentPlan:
 
     methods: how codes are found, for each matrix of an integer scheme that gets new ones. taken_over: those
     whose source's codes are kept. refusals: matrices whose source's codes could have been kept, or that
-    would have the recipe's scheme, but for a runtime of the plan, and why. tower: what an image tower comes
-    to beside the text model, where images are to be taken.
+    would have the recipe's scheme, but for a runtime of the plan, and why. tower: what a tower comes to
+    beside the text model, where images or sounds are to be taken.
     """
 
     schemes: Mapping[str, Scheme]
@@ -124,9 +124,12 @@ class Plan:
 
     @property
     def tower(self) -> TowerSize | None:
-        """What the image tower comes to, None where no images are to be taken."""
-        vision = self.components.get("vision")
-        return None if vision is None else vision.tower
+        """What its towers come to, None where neither images nor sounds are to be taken. One of them runs
+        at a time."""
+        there = [each.tower for each in self.components.values() if each.tower is not None]
+        if not there:
+            return None
+        return TowerSize(sum(each.stored for each in there), max(each.activations for each in there))
 
     @property
     def weight_bytes(self) -> int:
@@ -159,11 +162,14 @@ def plan_as_made(components: Components, variant: Variant, held: Mapping[str, He
     _require_budget(components, variant.soft_tokens)
     _require_room_for_an_image(variant)
     if (tower := components.vision) is not None:
-        decided = decide_vision(tower.spec, variant.recipe, held, families)
+        decided = decide_tower(tower, variant.recipe, held, families)
         made = _plan(tower, variant, families, decided)
         soft_tokens = variant.soft_tokens
         size = None if soft_tokens is None else tower_size(tower.spec, made.schemes, soft_tokens)
         plans["vision"] = replace(made, tower=size)
+    if (encoder := components.audio) is not None:
+        made = _plan(encoder, variant, families, decide_tower(encoder, variant.recipe, held, families))
+        plans["audio"] = replace(made, tower=encoder_size(encoder.spec, made.schemes))
     return Plan(variant, variant.context, plans)
 
 

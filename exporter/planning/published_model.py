@@ -9,8 +9,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from exporter.checkpoints.open import published_name
-from exporter.models.components import Components, TextComponent, VisionComponent
-from exporter.models.published import published_spec, published_vision
+from exporter.models.components import (
+    EVERY_COMPONENT,
+    AudioComponent,
+    Components,
+    TextComponent,
+    VisionComponent,
+)
+from exporter.models.published import published_audio, published_spec, published_vision
 from exporter.models.vision.spec import USUAL_SOFT_TOKENS, SiglipSpec
 from exporter.planning.planner import PlannedModel
 from runtimes.manifest import ComponentName
@@ -27,8 +33,14 @@ def published_model(
     name = published_name(reference)
     if name is None or adapter is not None:
         return None
-    text, vision = TextComponent(published_spec(name.model)), published_vision(name.model)
-    if vision is None or (wanted is not None and "vision" not in wanted):
-        return PlannedModel(name.model, Components(text), {})
-    usual = vision.soft_tokens if isinstance(vision, SiglipSpec) else USUAL_SOFT_TOKENS
-    return PlannedModel(name.model, Components(text, VisionComponent(vision)), {}, usual)
+    kept = EVERY_COMPONENT if wanted is None else wanted
+    vision = published_vision(name.model) if "vision" in kept else None
+    audio = published_audio(name.model) if "audio" in kept else None
+    components = Components(
+        TextComponent(published_spec(name.model)),
+        None if vision is None else VisionComponent(vision),
+        None if audio is None else AudioComponent(audio),
+    )
+    usual = USUAL_SOFT_TOKENS if vision is not None else None
+    usual = vision.soft_tokens if isinstance(vision, SiglipSpec) else usual
+    return PlannedModel(name.model, components, {}, usual)

@@ -98,8 +98,8 @@ class Recipe:
     runtime family; one without is reported, not gated. instead: by the name of a family that cannot carry
     it, the shipped recipe for that family's formats. budget: within which schemes are still to be chosen
     for the model in hand (`mixed_recipe`), its rules saying until then what they are where it is ample;
-    None once they are whole. vision: rules for an image tower, before those that every recipe has
-    (`vision_rules`).
+    None once they are whole. vision, audio: rules for an image tower and an audio encoder, before those
+    that every recipe has (`tower_rules`).
     """
 
     name: str
@@ -113,6 +113,7 @@ class Recipe:
     instead: Mapping[str, str] = field(default_factory=dict)
     budget: Budget | None = None
     vision: tuple[Rule, ...] = ()
+    audio: tuple[Rule, ...] = ()
 
     def schemes(self, spec: ModelSpec) -> dict[str, Scheme]:
         """A scheme for every matrix of a model whose checkpoint holds no codes. Raises as `rules_for`."""
@@ -184,8 +185,9 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         file = from_plain(_RecipeFile, parse_toml(text), absent_is_none=True)
         _check(file)
         rules = tuple(_rule(entry, f"$.rule[{index}]") for index, entry in enumerate(file.rule))
-        vision = tuple(
-            _vision_rule(entry, f"$.vision[{index}]") for index, entry in enumerate(file.vision or ())
+        vision, audio = (
+            tuple(_tower_rule(entry, f"$.{name}[{index}]") for index, entry in enumerate(entries or ()))
+            for name, entries in (("vision", file.vision), ("audio", file.audio))
         )
     except StrictTomlError as error:
         raise RecipeError(where, f"cannot be read as TOML ({error})", "correct the file") from error
@@ -202,6 +204,7 @@ def parse_recipe(text: str, name: str, where: str) -> Recipe:
         end_to_end=file.limits.end_to_end or {},
         instead=file.instead or {},
         vision=vision,
+        audio=audio,
     )
 
 
@@ -231,11 +234,12 @@ class _RecipeFile:
     calibration: Calibration | None
     instead: dict[str, str] | None
     vision: tuple[_RuleEntry, ...] | None
+    audio: tuple[_RuleEntry, ...] | None
 
 
-def _vision_rule(entry: _RuleEntry, at: str) -> Rule:
+def _tower_rule(entry: _RuleEntry, at: str) -> Rule:
     if entry.method not in (None, "nearest"):
-        raise RecordError(f"{at}.method", "wants calibration text, and none reaches an image tower")
+        raise RecordError(f"{at}.method", "wants calibration text, and none reaches a tower")
     return _rule(entry, at)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.multimodal.placing import within
+from runtimes.multimodal.placing import rows_within
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Tokens
 
@@ -27,7 +27,7 @@ class EmbeddedCall:
     @classmethod
     def part(cls, ids: Tokens, placed: Sequence[PlacedRows], start: int, stop: int) -> EmbeddedCall:
         """The call of tokens start to stop, which cut no image."""
-        return cls(ids[start:stop], within(placed, start, stop))
+        return cls(ids[start:stop], rows_within(placed, start, stop))
 
     @property
     def looked_up(self) -> Tokens:

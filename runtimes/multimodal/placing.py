@@ -33,7 +33,7 @@ def calls_around(placed: Sequence[PlacedRows], tokens: int, chunk: int) -> Itera
         start = stop
 
 
-def within(placed: Sequence[PlacedRows], start: int, stop: int) -> tuple[PlacedRows, ...]:
+def rows_within(placed: Sequence[PlacedRows], start: int, stop: int) -> tuple[PlacedRows, ...]:
     """What of the rows lies in the tokens start to stop, counted from `start`."""
     found = []
     for each in placed:

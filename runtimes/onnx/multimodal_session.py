@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError
-from runtimes.multimodal.placing import calls_around, require_placed, within
+from runtimes.multimodal.placing import calls_around, require_placed, rows_within
 from runtimes.multimodal.session import PlacedRows
 from runtimes.onnx.session import METADATA, OnnxSession, inference_session
 from runtimes.opening import EncoderOpening
@@ -52,7 +52,7 @@ class OnnxMultimodalSession(OnnxSession):
         logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
         try:
             for start, stop in calls_around(ordered, len(ids), self._facts.prefill_chunk):
-                inside = [each.rows for each in within(ordered, start, stop)]
+                inside = [each.rows for each in rows_within(ordered, start, stop)]
                 self._features = np.concatenate(inside, dtype=np.float32) if inside else self._none()
                 self._run(ids[start:stop], logits[start:stop] if every else logits)
         finally:

@@ -26,6 +26,8 @@ def decide(name: ComponentName) -> int:
             return 1
         case "{other}":
             return 2
+        case "{last}":
+            return 3
         case _:
             assert_never(name)
 """
@@ -50,18 +52,18 @@ def checked(tmp_path: Path, pytestconfig: pytest.Config) -> Checked:
 
 @pytest.mark.parametrize("code", [LOOKED_UP, DECIDED], ids=["looked_up", "decided"])
 def test_what_there_is_passes_the_type_checker(code: str, checked: Checked) -> None:
-    found = checked(code.format(name="text", other="vision"))
+    found = checked(code.format(name="text", other="vision", last="audio"))
     assert found == (0, "Success: no issues found in 1 source file\n")
 
 
 def test_asking_for_another_component_is_a_type_error(checked: Checked) -> None:
-    code, said = checked(LOOKED_UP.format(name="audio"))
+    code, said = checked(LOOKED_UP.format(name="video"))
     assert code == 1
     assert 'snippet.py:3: error: No overload variant of "__getitem__" of "Parts"' in said
     assert said.endswith("Found 1 error in 1 file (checked 1 source file)\n")
 
 
 def test_a_decision_that_forgets_one_is_a_type_error(checked: Checked) -> None:
-    code, said = checked(DECIDED.format(name="vision", other="audio"))
+    code, said = checked(DECIDED.format(name="vision", other="audio", last="video"))
     assert code == 1
     assert 'Argument 1 to "assert_never" has incompatible type "Literal[\'text\']"' in said

@@ -12,15 +12,17 @@ import grimp
 import pytest
 
 EVERYWHERE = frozenset({"numpy"})
-# A device installs numpy, one vendor's runtime, and for pictures Pillow. flatbuffers comes with LiteRT's:
-# it wrote the schema.
+# A device installs numpy, one vendor's runtime, and for pictures Pillow, for sounds soundfile and soxr.
+# flatbuffers comes with LiteRT's: it wrote the schema.
 DRIVERS = {
     "runtimes.arm64": frozenset[str](),  # runs the others elsewhere
     "runtimes.coreml": frozenset({"coremltools"}),
     "runtimes.images": frozenset({"PIL"}),
     "runtimes.litert": frozenset({"ai_edge_litert", "flatbuffers"}),
     "runtimes.mil": frozenset[str](),
+    "runtimes.multimodal": frozenset[str](),
     "runtimes.onnx": frozenset({"onnxruntime"}),
+    "runtimes.sounds": frozenset[str](),
 }
 
 

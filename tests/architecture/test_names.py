@@ -17,10 +17,12 @@ from benchmarks.structure import PACKAGES, ROOT
 
 # Modules that share a name, and why that is right. All others have one of their own.
 SAME_CONCEPT = {
+    "defaults": "numbers that transformers' classes fill in, of one component",
     "dialect": "a lowering's way to write what the decoder calls, and the protocol it satisfies",
     "eager": "a component in plain torch, by the dialect that proves it",
     "embedders": "of a .litertlm: written by the lowering, run by the driver",
     "errors": "the error tree of a package that stands alone",
+    "families": "config.json of one component to its spec",
     "float_twin": "a lowering's float twin",
     "image_encoder": "the `ImageEncoder` of a runtime",
     "multimodal_session": "the `MultimodalSession` of a runtime",
@@ -30,6 +32,8 @@ SAME_CONCEPT = {
     "model_file": "from a path to what a driver opens",
     "open": "the one place that tells by a path what it is",
     "package": "a .mlpackage: written by the lowering, read by the evaluator",
+    "prepared": "what is made of a picture or a sound, and the protocol of what makes rows of it",
+    "processing": "what is done to a picture or a sound before a tower takes it",
     "read_back": "a lowering's reading of the bytes it wrote",
     "session": "the `Session` of a runtime, and its protocol",
     "source": "the `CheckpointSource` of a format",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from exporter.models.audio.eager import EagerAudio
-from exporter.models.audio.encoder import sound_rows
+from exporter.models.audio.rows import sound_rows
 from tests.tiny_encoders import TINY_ENCODERS, Features, TinyEncoder, random_features, tiny_conformer
 
 

@@ -29,9 +29,10 @@ from exporter.checkpoints.adapters.tying import HEAD, EmbeddingAndHead, TiedPair
 from exporter.checkpoints.files.checkpoint_directory import plain_name
 from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.interface import CheckpointSource
-from exporter.checkpoints.multimodal import IMAGE_PARTS
+from exporter.checkpoints.multimodal import IMAGE_PARTS, SOUND_PARTS
 from exporter.checkpoints.text_tensors import describe_left_out
 from exporter.errors import CheckpointError
+from exporter.models.components import towers_of
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 
 FIRST_FACTOR = ".lora_A."  # begun at random, it changes nothing by itself
@@ -60,7 +61,7 @@ def assemble(
     """
     # (1)
     tensors = sort_tensors(file, spec)
-    if base.components.vision is not None:
+    if towers_of(base.components):
         _require_tower_as_it_is(tensors)
     _require_text(tensors)
     known = _weights(spec)
@@ -115,11 +116,11 @@ def _with_rows(weight: WeightSpec, rows: int) -> WeightSpec:
 
 
 def _require_tower_as_it_is(tensors: AdapterTensors) -> None:
-    """Raise CheckpointError for an adapter that changes the image tower: half of what was trained would be
+    """Raise CheckpointError for an adapter that changes a tower: half of what was trained would be
     exported, and compared with that half. Factors as peft begins them, the second all zero, change nothing.
     """
     file = tensors.file
-    for kind in IMAGE_PARTS:
+    for kind in (*IMAGE_PARTS, *SOUND_PARTS):
         for name in tensors.left_out.get(kind, ()):
             if FIRST_FACTOR not in name and any(file.read_bytes(name, 0, file.tensors[name].nbytes)):
                 raise CheckpointError(

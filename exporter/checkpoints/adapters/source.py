@@ -26,7 +26,7 @@ from exporter.checkpoints.files.safetensors_file import SafetensorsFile
 from exporter.checkpoints.files.tensor_values import require_finite
 from exporter.checkpoints.interface import CheckpointSource, SourceTensor, TokenFacts
 from exporter.errors import CheckpointError
-from exporter.models.components import Components
+from exporter.models.components import Components, towers_of
 from exporter.models.text.spec import ModelSpec
 
 WEIGHTS_NAME, PICKLE_NAME = "adapter_model.safetensors", "adapter_model.bin"
@@ -92,9 +92,8 @@ class LoraSource(DerivedSource):
                 nbytes = 4 * int(np.prod(weight.shape))
                 tensor = SourceTensor(weight.name, weight.shape, "F32", nbytes)
             found[weight.name] = tensor
-        tower = self.base.components.vision
-        named = () if tower is None else tower.weights
-        return found | {weight.name: self.base.tensors[weight.name] for weight in named}
+        of_towers = (weight for tower in towers_of(self.base.components) for weight in tower.weights)
+        return found | {weight.name: self.base.tensors[weight.name] for weight in of_towers}
 
     @property
     def tokens(self) -> TokenFacts:

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 
 from exporter.checkpoints.interface import SourceTensor
 from exporter.errors import CheckpointError
+from exporter.models.audio.spec import AudioSpec
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.spec import VisionSpec
 
 
 def require_exactly(
-    spec: ModelSpec | VisionSpec,
+    spec: ModelSpec | VisionSpec | AudioSpec,
     tensors: Mapping[str, SourceTensor],
     readable: Iterable[str],
     where: object,

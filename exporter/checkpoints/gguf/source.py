@@ -64,6 +64,7 @@ class GgufSource:
     remarks: tuple[str, ...] = ()
     adapter: None = None
     images: None = None  # llama.cpp keeps towers in files of their own, which are not read
+    sounds: None = None
     around: Around = GEMMA
 
     @staticmethod

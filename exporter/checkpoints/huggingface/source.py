@@ -1,13 +1,13 @@
 """`HuggingFaceSource`: a directory as the Hub lays it out: config.json, safetensors, tokenizer.json.
 
-Of a checkpoint with towers it is the text model and the image tower, or the text model alone where that is
-wanted; `left_out` names the rest. Matrices may be floats or packed integers. Not about GGUF or adapters.
+Of a checkpoint with towers it is the text model and as many of them as are wanted; `left_out` names the
+rest. Matrices may be floats or packed integers. Not about GGUF or adapters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,37 +23,33 @@ from exporter.checkpoints.files.hub_layout import (
     PROCESSOR_FILES,
     SMALL_FILES,
 )
-from exporter.checkpoints.files.tensor_set import require_exactly
-from exporter.checkpoints.files.tensor_values import FLOAT_DTYPES, require_finite
+from exporter.checkpoints.files.tensor_values import require_finite
 from exporter.checkpoints.huggingface.packed_matrices import (
-    PACKED_DTYPES,
     PackedMatrix,
     take_packed,
     whole_shapes,
 )
-from exporter.checkpoints.huggingface.processor_files import read_image_processing
 from exporter.checkpoints.huggingface.quantization_config import KEY as QUANTIZATION_KEY
 from exporter.checkpoints.huggingface.quantization_config import packed_layouts
-from exporter.checkpoints.huggingface.tensor_views import TensorView, as_stored, described
-from exporter.checkpoints.huggingface.tower_tensors import finite_bounds, tower_tensors, tower_views
+from exporter.checkpoints.huggingface.tensor_views import TensorView, as_stored
+from exporter.checkpoints.huggingface.tower_tensors import finite_bounds
+from exporter.checkpoints.huggingface.towers import StoredWeights, TowerReader, exactly
 from exporter.checkpoints.huggingface.weight_files import StoredTensor, find_weights
 from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceTensor, TokenFacts
-from exporter.checkpoints.multimodal import TextConfig, read_text_config
-from exporter.checkpoints.text_tensors import TextTensors, describe_left_out, find_text_tensors
+from exporter.checkpoints.multimodal import read_text_config
+from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
 from exporter.checkpoints.tokenizer.directory_tokenizer import require_tokenizer, write_directory_tokenizer
 from exporter.checkpoints.tokenizer.token_facts import read_token_facts
 from exporter.errors import CheckpointError
-from exporter.models.components import EVERY_COMPONENT, Components, TextComponent, VisionComponent
+from exporter.models.components import EVERY_COMPONENT, Components, TextComponent
 from exporter.models.config import load_config
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.families import has_vision, read_vision
-from exporter.models.vision.spec import VisionSpec
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import ComponentName
+from runtimes.sounds.processing import SoundProcessing
 
 HEAD = "lm_head.weight"
-UNUSED_HEAD = "pooling head of the vision tower, which Gemma does not use"
 COMPARED_AT_ONCE = 8 << 20
 
 
@@ -69,6 +65,7 @@ class HuggingFaceSource:
     packed: Mapping[str, PackedMatrix]
     tokens: TokenFacts
     images: ImageProcessing | None
+    sounds: SoundProcessing | None
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
 
@@ -93,28 +90,22 @@ class HuggingFaceSource:
         packed = take_packed(stored, layouts)
         _drop_copy_of_embedding(spec, stored)
         views: dict[str, TensorView] = {name: as_stored(tensor) for name, tensor in stored.items()}
-        tensors = _require_exactly(spec, views, packed, path)
-        tower = _Tower()
+        own = StoredWeights(exactly(spec, views, packed, path), views, packed)
         require_tokenizer(directory)
-        described = has_vision(plain)
-        if "vision" in wanted and described and found.of_images:
-            tower = _read_tower(directory, config, text, found, everything)
-        elif "vision" in wanted:
-            tower = _Tower(remarks=_half_there(described, bool(found.of_images)))
-        left_out = dict(found.left_out if tower.component is None else found.left_out_with_images)
-        if tower.unused:
-            left_out[UNUSED_HEAD] = tower.unused
+        beside = TowerReader(directory, config, text, found, everything).read(wanted)
+        weights = (own, *beside.weights)
         return HuggingFaceSource(
             directory=directory,
             architecture=text.config,
-            components=Components(TextComponent(spec), tower.component),
-            tensors={**tensors, **tower.tensors},
-            views={**views, **tower.views},
-            packed={**packed, **tower.packed},
+            components=Components(TextComponent(spec), beside.vision.component, beside.audio.component),
+            tensors={name: each for part in weights for name, each in part.tensors.items()},
+            views={name: each for part in weights for name, each in part.views.items()},
+            packed={name: each for part in weights for name, each in part.packed.items()},
             tokens=read_token_facts(directory, text.token_ids, spec.vocab_size),
-            images=tower.images,
-            left_out=describe_left_out(left_out, whole_shapes(everything)),
-            remarks=(*text.remarks, *tower.remarks),
+            images=beside.vision.images,
+            sounds=beside.audio.sounds,
+            left_out=describe_left_out(beside.left_out, whole_shapes(everything)),
+            remarks=(*text.remarks, *beside.remarks),
         )
 
     @property
@@ -155,76 +146,8 @@ class HuggingFaceSource:
         packed = (tensor for matrix in self.packed.values() for tensor in (matrix.packed, matrix.scale))
         plain = (view.stored for view in self.views.values())
         weights = (tensor.file.path.name for tensor in (*plain, *packed))
-        beside = () if self.images is None else PROCESSOR_FILES
+        beside = () if self.images is None and self.sounds is None else PROCESSOR_FILES
         return self.directory.digests({*weights, *SMALL_FILES, *beside})
-
-
-@dataclass(frozen=True)
-class _Tower:
-    """The image tower of a directory, or that there is none. unused: stored names it does without."""
-
-    component: VisionComponent | None = None
-    tensors: Mapping[str, SourceTensor] = field(default_factory=dict)
-    views: Mapping[str, TensorView] = field(default_factory=dict)
-    packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
-    unused: tuple[str, ...] = ()
-    images: ImageProcessing | None = None
-    remarks: tuple[str, ...] = ()
-
-
-def _read_tower(
-    directory: CheckpointDirectory,
-    config: Mapping[str, Any],
-    text: TextConfig,
-    found: TextTensors,
-    everything: Mapping[str, StoredTensor],
-) -> _Tower:
-    """config: config.json, whole. found: what `everything` is. Raises SpecError and CheckpointError."""
-    path = directory.path
-    read = read_vision(config, text.config, str(path / CONFIG), path / CONFIG)
-    stored = tower_tensors(found.of_images, everything, read.spec, path)
-    used = {tensor.header.name for tensor in stored.values()}
-    unused = tuple(name for name in found.of_images.values() if name not in used)
-    packed = take_packed(stored, packed_layouts(config, str(path / CONFIG)))
-    views = tower_views(stored, read.spec)
-    tensors = _require_exactly(read.spec, views, packed, path)
-    how = read_image_processing(directory, read.spec)
-    return _Tower(
-        component=VisionComponent(read.spec),
-        tensors=tensors,
-        views=views,
-        packed=packed,
-        unused=unused,
-        images=how.processing,
-        remarks=(*read.remarks, *how.remarks),
-    )
-
-
-def _half_there(described: bool, stored: bool) -> tuple[str, ...]:
-    """Why a checkpoint that has half of an image tower is the text model alone."""
-    if described and not stored:
-        return (
-            "config.json describes an image tower, and no file has a tensor of it: "
-            "this is the text model alone.",
-        )
-    if stored and not described:
-        return (
-            "There are tensors of an image tower, which config.json does not describe: "
-            "this is the text model alone.",
-        )
-    return ()
-
-
-def _require_exactly(
-    spec: ModelSpec | VisionSpec,
-    views: Mapping[str, TensorView],
-    packed: Mapping[str, PackedMatrix],
-    path: Path,
-) -> dict[str, SourceTensor]:
-    """Raises CheckpointError unless these are the spec's weights."""
-    there = {name: described(name, view) for name, view in views.items()}
-    there |= {name: matrix.tensor for name, matrix in packed.items()}
-    return require_exactly(spec, there, (*FLOAT_DTYPES, *PACKED_DTYPES.values()), path)
 
 
 def _drop_copy_of_embedding(spec: ModelSpec, stored: dict[str, StoredTensor]) -> None:

@@ -106,6 +106,23 @@ class TableAmong:
         return beside.reshape(stop - start, tables, width)[:, self.table]
 
 
+@dataclass(frozen=True)
+class TapOf:
+    """One number of each channel's own filter: [channels, 1, taps]."""
+
+    stored: StoredTensor
+    tap: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.stored.header.shape[0],)
+
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        taps = self.stored.header.shape[2]
+        filters = _numbers(self.stored, start * taps, stop * taps).reshape(stop - start, taps)
+        return np.ascontiguousarray(filters[:, self.tap])
+
+
 def as_stored(stored: StoredTensor) -> InOrder:
     """A tensor of whatever shape the file gives it."""
     return InOrder(stored, stored.header.shape)

@@ -1,4 +1,4 @@
-"""The image tower's tensors by canonical name, and how each lies in the file.
+"""A tower's tensors by canonical name, and how each lies in the file.
 
 transformers has called them differently over time, and Gemma 4 12B's otherwise on disk than in memory. Not
 about which a tower must have (`tensor_set`). Source: transformers 5.23 `conversion_mapping.py`, "llava",
@@ -16,12 +16,14 @@ from exporter.checkpoints.huggingface.tensor_views import (
     InOrder,
     TableAmong,
     TableOf,
+    TapOf,
     TensorView,
     Transposed,
     as_stored,
 )
 from exporter.checkpoints.huggingface.weight_files import StoredTensor
 from exporter.errors import CheckpointError
+from exporter.models.audio.spec import AudioSpec, ConformerSpec
 from exporter.models.text.spec import Role
 from exporter.models.vision.spec import BOUNDS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
 
@@ -39,11 +41,14 @@ PROJECTION = "multi_modal_projector.mm_input_projection"
 
 
 def tower_tensors(
-    named: Mapping[str, str], everything: Mapping[str, StoredTensor], spec: VisionSpec, where: object
+    named: Mapping[str, str],
+    everything: Mapping[str, StoredTensor],
+    spec: VisionSpec | AudioSpec,
+    where: object,
 ) -> dict[str, StoredTensor]:
     """By canonical name, as far as one tensor is one weight.
 
-    named: from `TextTensors.of_images`. Raises CheckpointError for one that is there under two names.
+    named: from `TextTensors`. Raises CheckpointError for one that is there under two names.
     """
     found: dict[str, StoredTensor] = {}
     for name, stored in named.items():
@@ -60,7 +65,7 @@ def tower_tensors(
     return found
 
 
-def tower_views(stored: Mapping[str, StoredTensor], spec: VisionSpec) -> dict[str, TensorView]:
+def tower_views(stored: Mapping[str, StoredTensor], spec: VisionSpec | AudioSpec) -> dict[str, TensorView]:
     """Every weight that is stored as floats. What is no weight of the spec stays as it is, to be told."""
     left = dict(stored)
     views: dict[str, TensorView] = {}
@@ -82,6 +87,13 @@ def tower_views(stored: Mapping[str, StoredTensor], spec: VisionSpec) -> dict[st
         if (tables := take(table, 3)) is not None:
             for axis, letter in enumerate(AXES):
                 views[f"{table}.{letter}"] = TableAmong(tables, axis)
+    elif isinstance(spec, ConformerSpec):
+        for layer in range(spec.layers):
+            name = f"audio_tower.layers.{layer}.lconv1d.depthwise_conv1d."
+            there = left.get(f"{name}weight")
+            if there is not None and there.header.shape[1:] == (1, spec.kernel):
+                views |= {f"{name}{tap}": TapOf(there, tap) for tap in range(spec.kernel)}
+                del left[f"{name}weight"]
     for weight in spec.weights():
         if (there := left.pop(weight.name, None)) is not None:
             views[weight.name] = _in_order(there, weight.shape, weight.role)
@@ -106,7 +118,7 @@ def _in_order(stored: StoredTensor, shape: tuple[int, ...], role: Role) -> InOrd
     return InOrder(stored, shape) if there == () and shape == (1,) else as_stored(stored)
 
 
-def _renamed(name: str, spec: VisionSpec) -> str:
+def _renamed(name: str, spec: VisionSpec | AudioSpec) -> str:
     for before, after in RENAMED.get(spec.model_type, {}).items():
         if name.startswith(before):
             return after + name.removeprefix(before)

@@ -74,7 +74,7 @@ def _attention(
     # As they were trained: a learned factor that is 1 where its weight is 0, and keys in the same units.
     q = q * (ops.softplus(f"{prefix}per_dim_scale") * (head_dim**-0.5 / math.log(2)))
     k = k * (math.log(1 + math.e) / math.log(2))
-    attended = ops.attend(q, k, v, relative, spec.chunk, spec.cap, sound)
+    attended = ops.attend(q, k, v, relative, spec.cap, sound)
     return _linear(spec, ops, f"{prefix}post", attended)
 
 

@@ -1,6 +1,6 @@
 """`AudioDialect`: how one runtime expresses the operations that audio encoders are made of.
 
-`encoder` says what is computed. A dialect lives for one trace. A sound is whatever the dialect makes of
+`rows` says what is computed. A dialect lives for one trace. A sound is whatever the dialect makes of
 which frames are sound and which are padding behind it; encoders only hand it on. Padding never changes a
 frame of sound: nothing sees a later frame but the two convolutions at the start, for which it is 0.
 """
@@ -72,9 +72,7 @@ class AudioDialect(Protocol):
         """Numbers that no checkpoint holds, as activations."""
         ...
 
-    def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, chunk: int, cap: float, sound: Sound
-    ) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, cap: float, sound: Sound) -> Tensor:
         """Every frame to itself and the chunk - 1 before it that are sound: [1, frames, heads, head_dim] to
         [1, frames, heads * head_dim].
 

@@ -72,11 +72,11 @@ class EagerAudio:
         return torch.from_numpy(values)
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, chunk: int, cap: float, sound: Tensor
+        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, cap: float, sound: Tensor
     ) -> Tensor:
         # Every frame to every other one: blocks are the runtimes' way to do less, not what is computed.
         queries, keys, values, shifts = (each.transpose(1, 2) for each in (q, k, v, relative))
-        at = torch.arange(q.shape[1])
+        at, chunk = torch.arange(q.shape[1]), relative.shape[1] - 1
         distance = at[:, None] - at[None, :]
         by_distance = queries @ shifts.transpose(2, 3)  # [1, heads, frames, chunk + 1]
         column = (chunk - distance).clamp(0, chunk).expand(1, q.shape[2], -1, -1)

@@ -21,7 +21,7 @@ from typing import Self
 from exporter.byte_size import megabytes
 from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.errors import PlanError, QuantizedCheckpointError
-from exporter.models.components import towers
+from exporter.models.components import towers_of
 from exporter.models.text.spec import WeightSpec
 from exporter.planning.plan import require_divisible
 from exporter.quantization.methods.interface import InputMoments, MatrixRows, Method
@@ -149,7 +149,7 @@ class StoreWriter:
 
     def _write_vectors(self) -> None:
         self._write_small(VECTORS_NAME, stored_vectors(self.source, self._of_text()))
-        for tower in towers(self.source.components):
+        for tower in towers_of(self.source.components):
             self._write_small(tower_vectors_name(tower.name), tower_vectors(self.source, tower))
 
     def _of_text(self) -> dict[str, Scheme]:

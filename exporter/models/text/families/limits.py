@@ -41,6 +41,10 @@ LARGEST = {
     "position_embedding_size": 1 << 20,
     "mm_embed_dim": WIDEST,
     "mm_posemb_size": 1 << 20,
+    "conv_kernel_size": 1 << 8,
+    "attention_chunk_size": 1 << 12,
+    "output_proj_dims": WIDEST,
+    "audio_embed_dim": WIDEST,
 }
 CORRECT = "correct it, or fetch the checkpoint's config.json again"
 # transformers' classes of these refuse a hidden size that does not split into the heads.

@@ -104,7 +104,7 @@ def test_a_recipes_own_vision_rules_come_first() -> None:
 @pytest.mark.parametrize(
     ("rule", "what"),
     [
-        (OWN.replace("fp16", "int8-channel") + 'method = "error-feedback"', "none reaches an image tower"),
+        (OWN.replace("fp16", "int8-channel") + 'method = "error-feedback"', "none reaches a tower"),
         (OWN + "share = 1", "unknown key"),
         (OWN.replace("fp16", "int3"), "expected one of"),
     ],

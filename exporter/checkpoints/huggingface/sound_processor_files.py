@@ -1,0 +1,147 @@
+"""What a directory says is done to a sound before it enters the encoder: its feature extractor's settings.
+
+transformers 5 saves them in processor_config.json, as `feature_extractor`; where that is missing, a
+preprocessor_config.json of a feature extractor alone counts. Strict in the numbers that decide features.
+Not about doing it (`runtimes.sounds`). Source: transformers 5.23 `feature_extraction_gemma4.py`,
+`feature_extraction_gemma4_unified.py`, `processing_gemma4.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.files.hub_layout import IMAGE_PROCESSOR, PROCESSOR
+from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
+from exporter.errors import SpecError
+from exporter.models.audio.spec import FRAMES_PER_TOKEN, AudioSpec, ConformerSpec, WaveformSpec
+from exporter.models.config import StrictConfig
+from runtimes.excerpt import excerpt
+from runtimes.sounds.processing import (
+    SOUND_PROCESSING_SCHEMA_VERSION,
+    SampleProcessing,
+    SoundMarks,
+    SoundProcessing,
+    SpectrumProcessing,
+)
+
+NESTED, OWN_TYPE = "feature_extractor", "feature_extractor_type"
+USUAL_SOFT_TOKENS, USUAL_RATE = 750, 16_000  # of transformers' classes, as all below
+FRAME_MS, HOP_MS, HIGHEST, FLOOR = 20.0, 10.0, 8000.0, 1e-3
+EXTRACTORS = {
+    "gemma4_audio": "Gemma4AudioFeatureExtractor",
+    "gemma4_unified_audio": "Gemma4UnifiedAudioFeatureExtractor",
+}
+FETCH = "correct it, or fetch the checkpoint's processor files again"
+
+
+@dataclass(frozen=True)
+class SoundProcessingRead:
+    """remarks: what the directory does not say, a sentence each."""
+
+    processing: SoundProcessing
+    remarks: tuple[str, ...]
+
+
+def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> SoundProcessingRead:
+    """Raises SpecError for an extractor that does what the driver does not, or that contradicts the encoder
+    or the tokenizer; CheckpointError for files that cannot be read."""
+    whole = _whole(directory)
+    config = _extractor(directory, whole)
+    remarks: tuple[str, ...] = ()
+    if config is None:
+        config = StrictConfig(str(directory.path / PROCESSOR), {})
+        remarks = (
+            f"{PROCESSOR} does not say how sounds are prepared: what transformers' class of this encoder "
+            "does was taken.",
+        )
+    config.expect(OWN_TYPE, EXTRACTORS[spec.model_type], None)
+    for key in ("padding_value", "preemphasis", "dither"):
+        config.expect(key, 0, 0.0, None)
+    config.expect("input_scale_factor", 1, 1.0, None)
+    for key in ("per_bin_mean", "per_bin_stddev"):
+        config.expect(key, None)
+    rate = config.integer("sampling_rate") if config.has("sampling_rate") else USUAL_RATE
+    most = whole.integer("audio_seq_length") if whole.has("audio_seq_length") else USUAL_SOFT_TOKENS
+    spectrum, samples = None, None
+    if isinstance(spec, ConformerSpec):
+        spectrum = _spectrum(config, spec, rate)
+    else:
+        samples = _samples(config, spec)
+    marks = _marks(directory, spec)
+    processing = SoundProcessing(SOUND_PROCESSING_SCHEMA_VERSION, most, rate, marks, spectrum, samples)
+    return SoundProcessingRead(processing, remarks)
+
+
+def _whole(directory: CheckpointDirectory) -> StrictConfig:
+    path = directory.path / PROCESSOR
+    return StrictConfig(str(path), directory.json(PROCESSOR) if directory.has(PROCESSOR) else {}, path)
+
+
+def _extractor(directory: CheckpointDirectory, whole: StrictConfig) -> StrictConfig | None:
+    if whole.has(NESTED):
+        return whole.child(NESTED)
+    if directory.has(IMAGE_PROCESSOR):
+        path, raw = directory.path / IMAGE_PROCESSOR, directory.json(IMAGE_PROCESSOR)
+        return StrictConfig(str(path), raw, path) if OWN_TYPE in raw else None
+    return None
+
+
+def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumProcessing:
+    def number(key: str, usual: float) -> float:
+        if not config.has(key) or config.raw[key] == 0:
+            return 0.0 if config.raw.get(key) == 0 else usual
+        return config.number(key)
+
+    _expect(config, "feature_size", spec.bands, "subsampling_conv_channels, which leave room for")
+    lengths = (("frame_length_ms", FRAME_MS), ("hop_length_ms", HOP_MS))
+    frame, hop = (round(rate * number(key, usual) / 1000) for key, usual in lengths)
+    if min(frame, hop) < 1:
+        raise SpecError(f"{config.where}.frame_length_ms", "no frame or no step is a sample long", FETCH)
+    fft = 1 << math.ceil(math.log2(frame))
+    if config.has("fft_overdrive") and config.boolean("fft_overdrive"):
+        fft *= 2
+    lowest, highest = number("min_frequency", 0.0), number("max_frequency", HIGHEST)
+    if not lowest < highest <= rate / 2:
+        raise SpecError(
+            f"{config.where}.max_frequency",
+            f"is {highest:g} Hz, and bands go from {lowest:g} to {rate / 2:g}",
+            FETCH,
+        )
+    floor = number("mel_floor", FLOOR)
+    if floor == 0:
+        raise SpecError(f"{config.where}.mel_floor", "is 0, whose logarithm nothing holds", FETCH)
+    return SpectrumProcessing(
+        frame, hop, fft, frame // 2, spec.bands, lowest, highest, floor, FRAMES_PER_TOKEN
+    )
+
+
+def _samples(config: StrictConfig, spec: WaveformSpec) -> SampleProcessing:
+    for key in ("feature_size", "audio_samples_per_token"):
+        _expect(config, key, spec.samples, "audio_embed_dim")
+    return SampleProcessing(spec.samples)
+
+
+def _marks(directory: CheckpointDirectory, spec: AudioSpec) -> SoundMarks:
+    tokens, names = spec.tokens, NamedTokens.read(directory)
+    for token in (tokens.soft, tokens.begin, tokens.end):
+        if names.name(token) is None:
+            raise SpecError(
+                directory.path,
+                f"the tokenizer has no special token {token}, which config.json says stands with sounds",
+                "fetch the checkpoint's tokenizer again, or give --components text,vision",
+            )
+    placeholder = names.name(tokens.soft)
+    assert placeholder is not None  # looked up just before
+    return SoundMarks(tokens.soft, tokens.begin, tokens.end, placeholder)
+
+
+def _expect(config: StrictConfig, key: str, value: int, theirs: str) -> None:
+    """The key, where present, must say what the encoder does."""
+    if config.has(key) and config.raw[key] != value:
+        raise SpecError(
+            f"{config.where}.{key}",
+            f"is {excerpt(config.raw[key])}, and config.json has {theirs} {value}",
+            FETCH,
+        )
