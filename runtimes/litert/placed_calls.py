@@ -14,7 +14,7 @@ import numpy as np
 
 from runtimes.errors import NoRoomForCall, SessionError
 from runtimes.litert.calls import GraphCall, prefill_calls
-from runtimes.multimodal.placing import ROWS_OF, within
+from runtimes.multimodal.placing import ROWS_OF, rows_within
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts, Tokens
 
@@ -37,7 +37,7 @@ class PlacedCalls:
             calls = iter(list(self._whole(tokens, position, images, self.longest)))
         for call in calls:
             start = call.position - position
-            yield replace(call, placed=within(ordered, start, start + call.count))
+            yield replace(call, placed=rows_within(ordered, start, start + call.count))
 
     def _whole(
         self, tokens: Tokens, position: int, images: Sequence[PlacedRows], longest: int

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from exporter.errors import LoweringError
 from exporter.formats.litert import LITERT
@@ -47,7 +47,7 @@ from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import Matrix
 from exporter.quantization.store.journal import identity_bytes
 from runtimes.formats import Format
-from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.manifest import Artifact, EncoderArtifact, TowerName
 
 COPY_BYTES = 1 << 20
 TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
@@ -101,7 +101,7 @@ class LiteRtLowering:
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
         width = order.checkpoint.components["text"].spec.hidden_size
-        towers: tuple[tuple[Literal["vision", "audio"], ImageOrder | SoundOrder | None], ...] = (
+        towers: tuple[tuple[TowerName, ImageOrder | SoundOrder | None], ...] = (
             ("vision", order.images),
             ("audio", order.sounds),
         )

@@ -1,4 +1,4 @@
-"""What a text graph makes of images and sounds in it, where LiteRT-LM's masks and lookups are not the model's.
+"""What a text graph makes of images and sounds, where LiteRT-LM's masks and lookups are not the model's.
 
 LiteRT-LM gives rows and the token behind them as tokens of no vocabulary. Three things follow:
   (1) the token that ends an image or a sound gets row 0 of the per-layer table; here it gets its own

@@ -85,10 +85,11 @@ class LiteRtAudio(LiteRtTower):
         return self.ops.graph.constant(values)
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, chunk: int, cap: float, sound: Tensor
+        self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, cap: float, sound: Tensor
     ) -> Tensor:
         # Nothing is said of `sound`: padding lies behind it, and no frame sees a later one.
         ops, (frames, heads, head_dim) = self.ops, q.shape[1:]
+        chunk = relative.shape[1] - 1
         blocks = -(-frames // chunk)
         q, k, v = (
             ops.transpose(ops.padded(each, 1, before, blocks * chunk - frames), [0, 2, 1, 3])

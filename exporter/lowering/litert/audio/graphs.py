@@ -22,7 +22,7 @@ from exporter.lowering.litert.signatures import LiteRtGraph
 from exporter.lowering.litert.tower_model import TowerModel, build_end
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.audio.conformer import conformer_features
-from exporter.models.audio.encoder import embedded
+from exporter.models.audio.rows import embedded
 from exporter.models.audio.spec import FRAMES_PER_TOKEN, AudioSpec, ConformerSpec, WaveformSpec
 from exporter.quantization.store.checkpoint import StoredAudio
 from runtimes.litert.sound_models import (
