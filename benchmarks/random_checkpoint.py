@@ -3,8 +3,8 @@
     python -m benchmarks.random_checkpoint gemma-2-2b DIR [--seed 0] [--layers N] [--tower]
 
 Writes a Hugging Face directory: config.json of the published model, bf16 safetensors of one decoder layer
-a shard, a byte tokenizer. With --tower as a checkpoint of text and images is published: its tower in
-another shard, processor files, and the ids of images as special tokens (`random_tower`). Streamed: a few
+a shard, a byte tokenizer. With --tower as a checkpoint of text, images and sounds is published: its towers
+in another shard, processor files, and the ids of both as special tokens (`random_tower`). Streamed: a few
 hundred MB of memory at any size. Weights have the scale of a network at rest (matrices 1/sqrt(inputs),
 norms near their neutral value), so that logits are far from uniform and far from one-hot. --layers keeps
 only the first N layers, for runtimes too slow for all.
@@ -36,7 +36,7 @@ def write_random_checkpoint(
     model_id: str, directory: Path, *, seed: int = 0, layers: int | None = None, tower: bool = False
 ) -> ModelSpec:
     """Write the checkpoint and return its text model's spec. The same seed gives the same bytes, those of
-    the text model with a tower and without. tower: with the image tower of a model that sees."""
+    the text model with towers and without. tower: with those of a model that sees or hears."""
     whole = published_whole_config(model_id) if tower else None
     config = published_config(model_id) if whole is None else whole["text_config"]
     if layers is not None:

@@ -1,4 +1,5 @@
-"""The image tower of a random checkpoint, as published ones hold it: names, shapes, bounds and files.
+"""The towers of a random checkpoint, as published ones hold them: names, shapes, bounds
+and files.
 
 Gains of queries and keys are small in Gemma 4's: at 1 a random tower is chaotic, and the order of a sum
 decides. Bounds are without end, as published ones may be. Not about the text model (`random_checkpoint`).
@@ -16,6 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from exporter.models.audio.defaults import SOUND_TOKEN_DEFAULTS
+from exporter.models.audio.families import has_audio, read_audio
+from exporter.models.audio.spec import FILTER, ConformerSpec
+from exporter.models.text.spec import Role
 from exporter.models.vision.defaults import GEMMA3_DEFAULTS, GEMMA4_DEFAULTS, VISION_DEFAULTS
 from exporter.models.vision.families import read_vision
 from exporter.models.vision.spec import BOUNDS, CHANNELS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec
@@ -30,8 +35,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def write_random_tower(config: Mapping[str, Any], directory: Path, seed: int) -> dict[str, str]:
-    """Write the tower and the processor's files; name to shard. config: of the whole model."""
+    """Write the towers and the processor's files; name to shard. config: of the whole model."""
     shapes = stored_shapes(config)
+    if has_audio(config):
+        shapes |= stored_sound_shapes(config)
     generator = torch.Generator().manual_seed(seed + 1)
     headers = {name: ("BF16", shape) for name, shape in shapes.items()}
     write_safetensors(directory / SHARD, headers, _pieces(shapes, generator))
@@ -41,7 +48,7 @@ def write_random_tower(config: Mapping[str, Any], directory: Path, seed: int) ->
 
 
 def marks_of(config: Mapping[str, Any]) -> dict[str, int]:
-    """The special tokens of images by name; none for a model of text alone."""
+    """The special tokens of images and sounds by name; none for a model of text alone."""
     match config["model_type"]:
         case "gemma3":
             names = ("<image_soft_token>", "<start_of_image>", "<end_of_image>")
@@ -50,7 +57,9 @@ def marks_of(config: Mapping[str, Any]) -> dict[str, int]:
         case "gemma4" | "gemma4_unified":
             names = ("<|image|>", "<|image>", "<image|>")
             keys = ("image_token_id", "boi_token_id", "eoi_token_id")
-            return dict(zip(names, (GEMMA4_DEFAULTS[key] for key in keys), strict=True))
+            images = dict(zip(names, (GEMMA4_DEFAULTS[key] for key in keys), strict=True))
+            names = ("<|audio|>", "<|audio>", "<audio|>")
+            return images | dict(zip(names, SOUND_TOKEN_DEFAULTS.values(), strict=True))
         case _:
             return {}
 
@@ -82,6 +91,25 @@ def stored_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
             return {name.replace(projection, "embed_vision."): shape for name, shape in shapes.items()}
 
 
+def stored_sound_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The same of its audio encoder."""
+    spec = read_audio(config, config["text_config"], "a published model").spec
+    shapes: dict[str, tuple[int, ...]] = {}
+    for weight in spec.weights():
+        stem, _, last = weight.name.rpartition(".")
+        if last in BOUNDS:
+            shapes[weight.name] = ()
+        elif stem.endswith("depthwise_conv1d"):
+            assert isinstance(spec, ConformerSpec)  # no other has one
+            shapes[f"{stem}.weight"] = (spec.hidden_size, 1, spec.kernel)
+        elif weight.role is Role.PATCHES:
+            out, numbers = weight.shape
+            shapes[weight.name] = (out, numbers // FILTER**2, FILTER, FILTER)
+        else:
+            shapes[weight.name] = weight.shape
+    return shapes
+
+
 def _one_table(shapes: Shapes, table: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Both axes' tables as the one they are stored in."""
     others = {name: each for name, each in shapes.items() if name not in (f"{table}.x", f"{table}.y")}
@@ -108,7 +136,8 @@ def _distribution(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
         return 0.0, 0.1
     if len(shape) > 1:
         return 0.0, math.prod(shape[1:]) ** -0.5 if "mm_input" not in name else shape[0] ** -0.5
-    neutral = 0.0 if name.endswith((".bias", "std_bias", "mm_soft_emb_norm.weight")) else 1.0
+    around_zero = (".bias", "std_bias", "mm_soft_emb_norm.weight", "per_dim_scale")
+    neutral = 0.0 if name.endswith(around_zero) else 1.0
     return neutral, 0.1
 
 

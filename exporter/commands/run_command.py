@@ -86,12 +86,22 @@ def _as_prompt(context: click.Context, parameter: click.Parameter, value: str) -
     help="A picture that PROMPT is about; once for each. They come before the text, or where PROMPT has "
     "the model's placeholders, such as <start_of_image> or <|image|>.",
 )
+@click.option(
+    "--audio",
+    "sounds",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A sound that PROMPT is about; as --image, with the placeholder <|audio|>. Sounds come behind "
+    "pictures.",
+)
 @TRACEBACK
 def run_prompt_command(directory: Path, prompt: str, traceback: bool, **asked: Any) -> None:
     """Continue PROMPT with an artifact of the release in DIRECTORY, on this machine.
 
     Where the model has a chat template the prompt is a user's turn; a base model goes on with the text.
-    With --image it is about pictures, which the artifact's image tower sees.
+    With --image it is about pictures, which the artifact's image tower sees; with --audio about sounds,
+    which its audio encoder hears.
     Prints what the model says as it says it, until a stop token, --max-tokens or the end of the context.
     A light install with one runtime does: pip install '.[run,run-onnx]' or '.[run,run-litert]'.
     """
@@ -104,8 +114,8 @@ def run_prompt_command(directory: Path, prompt: str, traceback: bool, **asked: A
         if flags.seed is not None and flags.temperature is None:
             raise UsageError("--seed", "changes nothing without --temperature", "give both, or neither")
         release = PlacedRelease.open(directory)
-        if flags.images:
-            _run_with_images(release, prompt, flags)
+        if flags.images or flags.sounds:
+            _run_with_media(release, prompt, flags)
         else:
             _run(release, prompt, flags)
 
@@ -120,6 +130,7 @@ class RunFlags:
     seed: int | None
     no_template: bool
     images: tuple[Path, ...]
+    sounds: tuple[Path, ...]
 
     @property
     def choose(self) -> Choose:
@@ -130,12 +141,12 @@ class RunFlags:
 
 def _run(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
     from exporter.running.generation import continued, require_room_after
-    from exporter.running.images_shown import require_no_place
+    from exporter.running.media import require_no_place
     from exporter.running.placed_release import first_that_opens
     from exporter.running.prompt_tokens import speech_of
 
     artifacts = release.decoders(flags.format)
-    require_no_place(release, prompt)
+    require_no_place(release, prompt, given=())
     speech = speech_of(release)
     tokens = speech.prompt(prompt, plain=flags.no_template)
     _tell(speech.remarks)
@@ -145,25 +156,24 @@ def _run(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
         _say(said, speech, session, flags)
 
 
-def _run_with_images(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
-    from exporter.checkpoints.tokenizer.image_spelling import ImageSpelling
-    from exporter.running import images_shown
-    from exporter.running.generation import continued_with_images
+def _run_with_media(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
+    from exporter.running import media
+    from exporter.running.encoding import first_that_takes, openings_for, placed
+    from exporter.running.generation import continued_with_rows
     from exporter.running.prompt_tokens import speech_of
-    from runtimes.images.processing import read_processing
 
-    openings = images_shown.towers(release, flags.format)
-    processing = read_processing(release.directory)
-    shown = images_shown.prepared_images(flags.images, processing)
+    files = media.MediaFiles(flags.images, flags.sounds)
+    openings = openings_for(release, flags.format, files.kinds)
+    media.require_no_place(release, prompt, files.kinds)
+    given = media.prepared_media(release, files)
     speech = speech_of(release)
-    spelling = ImageSpelling.of(processing.marks, speech.tokenizer)
-    asked = speech.image_prompt(prompt, shown.rows, spelling, plain=flags.no_template)
-    images_shown.require_room_for_images(openings[0].artifact.context, asked, shown.rows)
-    _tell((*speech.remarks, *shown.remarks))
-    with images_shown.first_that_sees(release, openings, shown.images, _note) as (session, rows):
-        placed = images_shown.placed(asked, rows)
+    spelling = media.spelling_of(release, speech.tokenizer)
+    asked = speech.media_prompt(prompt, given.rows, spelling, plain=flags.no_template)
+    media.require_room_for_media(openings[0].artifact.context, asked, given.rows)
+    _tell((*speech.remarks, *given.remarks))
+    with first_that_takes(release, openings, given, _note) as (session, rows):
         stops = speech.tokens.stop_tokens
-        said = continued_with_images(session, asked.tokens, placed, flags.choose, stops)
+        said = continued_with_rows(session, asked.tokens, placed(asked, rows), flags.choose, stops)
         _say(said, speech, session, flags)
 
 

@@ -26,6 +26,7 @@ from runtimes.session import Session
 PROMPT = "The capital of France is"  # what a person is told to try
 QUESTION = "What is the capital of France?"  # where the model answers
 PICTURE_QUESTION = "What is in this picture?"
+SOUND_QUESTION = "What is in this recording?"
 
 Arithmetic = Literal["fp32", "fp16"]
 """What float operations are computed in."""

@@ -150,3 +150,16 @@ UNUSED: Mapping[TowerName, str] = {
     "audio": "It takes no sounds: none of its formats does here, and the checkpoint's audio encoder is in "
     "no file of it.",
 }
+
+
+def input_words(images: bool, sounds: bool) -> str | None:
+    """What a release takes, to be written behind "text"; None where that is all."""
+    match images, sounds:
+        case True, True:
+            return ", images and sounds"
+        case True, False:
+            return " and images"
+        case False, True:
+            return " and sounds"
+        case _:
+            return None

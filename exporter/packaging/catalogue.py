@@ -5,7 +5,7 @@ Keys: huggingface_hub's `ModelCardData` and its `model-index`. Not about the car
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from exporter.formats.table import facts_of
 from exporter.packaging.escaping import plain
@@ -14,7 +14,10 @@ from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.origin import ModelOrigin
 from runtimes.manifest import Artifact
 
-TASK, SEEING_TASK = "text-generation", "image-text-to-text"
+Task = Literal["text-generation", "image-text-to-text", "audio-text-to-text"]
+TEXT_TASK: Task = "text-generation"
+SEEING_TASK: Task = "image-text-to-text"
+HEARING_TASK: Task = "audio-text-to-text"
 DATASET = "gemma-export/evaluation"  # no repository: the text ships with gemma-export
 RELATION = "base_model_relation"
 
@@ -24,16 +27,16 @@ def front_matter(
     quality: MeasuredQuality,
     artifacts: tuple[Artifact, ...],
     licence: LicencePack,
-    sees: bool = False,
+    task: Task = TEXT_TASK,
 ) -> str:
     """Between its dashes. Languages are those the checkpoint's card states, else those compared in.
 
-    sees: whether an artifact takes images; figures are of text all the same.
+    task: of the release; figures are of text all the same.
     """
     import yaml  # here: whoever runs a release has no need of it
 
     tags = {"gemma", "gemma-export", *(artifact.format for artifact in artifacts)}
-    said: dict[str, Any] = {"pipeline_tag": SEEING_TASK if sees else TASK, "tags": sorted(tags)}
+    said: dict[str, Any] = {"pipeline_tag": task, "tags": sorted(tags)}
     if artifacts:
         said["library_name"] = facts_of(artifacts[0].format).library
     if origin.base is not None:
@@ -52,7 +55,7 @@ def _index(origin: ModelOrigin, quality: MeasuredQuality) -> dict[str, Any]:
         "name": plain(origin.name),
         "results": [
             {
-                "task": {"type": TASK},
+                "task": {"type": TEXT_TASK},
                 "dataset": dict(dataset),
                 "metrics": [_metric(figure) for figure in quality.figures],
             }

@@ -13,7 +13,7 @@ from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.models.components import towers_of, unused_tower
 from exporter.packaging.adapter_licence import add_adapters_licence
-from exporter.packaging.card_images import CardImages
+from exporter.packaging.card_inputs import CardImages, CardSounds
 from exporter.packaging.escaping import plain
 from exporter.packaging.gallery import write_allowlist
 from exporter.packaging.licences import write_licence_pack
@@ -24,8 +24,11 @@ from exporter.packaging.release import Runnable, participating_versions, seal_re
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
 from runtimes.images.processing import read_processing
+from runtimes.manifest import TowerName
+from runtimes.sounds.processing import read_sound_processing
 
 RECIPE_NAME = "recipe.toml"
+TOWERS: dict[TowerName, str] = {"vision": "image tower", "audio": "audio encoder"}
 
 
 def finish_release(
@@ -59,7 +62,7 @@ def finish_release(
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
-            tower_parameters=sum(each.spec.parameter_count() for each in used) if used else None,
+            towers={TOWERS[each.name]: each.spec.parameter_count() for each in used},
             source_digests=source.digests(),
             recipe=variant.recipe.name,
             target=variant.name,
@@ -78,6 +81,7 @@ def finish_release(
             quality=quality,
             licence=licence,
             images=_images(release, runnable),
+            sounds=_sounds(release, runnable),
         ),
     )
     seal_release(
@@ -98,6 +102,11 @@ def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[
 def _images(release: Path, runnable: Runnable) -> CardImages | None:
     towers_of_images = tuple(each for each in runnable.encoders if each.component == "vision")
     return CardImages(towers_of_images, read_processing(release)) if towers_of_images else None
+
+
+def _sounds(release: Path, runnable: Runnable) -> CardSounds | None:
+    hearing = tuple(each for each in runnable.encoders if each.component == "audio")
+    return CardSounds(hearing, read_sound_processing(release)) if hearing else None
 
 
 def _prompting(release: Path, tokens: TokenFacts) -> Prompting:

@@ -60,7 +60,7 @@ def _entry(release: Path, model: str, plan: Plan, artifact: Artifact) -> dict[st
 def _given(plan: Plan) -> str:
     """The app shows pictures to what names a task for them, which no bundle here does: nobody has seen
     the app answer about one."""
-    return "text only" if plan.tower is None else "asked by text alone though it has an image tower"
+    return "text only" if plan.tower is None else "asked by text alone though it takes more"
 
 
 def _accelerators(plan: Plan, artifact: Artifact) -> Iterator[Accelerator]:

@@ -7,14 +7,15 @@ tests/parity/test_card_snippets.py. Not about what catalogues are told (`catalog
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.formats.family import PROMPT, QUESTION, Prompting
 from exporter.formats.table import facts_of, family_of
-from exporter.packaging.card_images import CardImages, image_section
-from exporter.packaging.catalogue import front_matter
+from exporter.models.components import input_words
+from exporter.packaging.card_inputs import CardImages, CardSounds, image_section, sound_section
+from exporter.packaging.catalogue import HEARING_TASK, SEEING_TASK, TEXT_TASK, Task, front_matter
 from exporter.packaging.escaping import code, markdown
 from exporter.packaging.gallery import ALLOWLIST_NAME
 from exporter.packaging.licences import LicencePack
@@ -37,16 +38,16 @@ BASE_MODEL = "This is a base model: it goes on with a text, and answers no quest
 class ModelCard:
     """What the card says beside what it finds in the release.
 
-    parameters: of the text model. tower_parameters: of the image tower, None where the release takes text
-    alone. source_digests: file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts
-    of the checkpoint that are not in the release. rings: formats whose caches forget positions
-    (`RuntimeFamily.has_rings`). prompting: how a person begins. images: None for text alone.
+    parameters: of the text model. towers: what it holds beside, and parameters of each. source_digests:
+    file name to SHA-256. scheme_counts: scheme name to matrices. left_out: parts of the checkpoint that are
+    not in the release. rings: formats whose caches forget positions (`RuntimeFamily.has_rings`). prompting:
+    how a person begins. images, sounds: None where it takes none.
     """
 
     model: str
     model_type: str
     parameters: int
-    tower_parameters: int | None
+    towers: Mapping[str, int]
     source_digests: Mapping[str, str]
     recipe: str
     target: str
@@ -61,6 +62,7 @@ class ModelCard:
     quality: MeasuredQuality
     licence: LicencePack
     images: CardImages | None = None
+    sounds: CardSounds | None = None
 
 
 def write_model_card(release: Path, card: ModelCard) -> str:
@@ -73,12 +75,12 @@ def write_model_card(release: Path, card: ModelCard) -> str:
 def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
     """The card's text. files: relative path to bytes of what the release holds."""
     sections = (
-        front_matter(card.origin, card.quality, card.artifacts, card.licence, sees=card.images is not None),
+        front_matter(card.origin, card.quality, card.artifacts, card.licence, _task(card)),
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
         f"## Try it\n\n{_run_any(card.prompting)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
-        *_pictures(card),
+        *_inputs(card),
         f"## Measured quality\n\n{_held_against(card)}\n\n{card.quality.section.strip()}",
         f"## Source\n\n{_source(card)}",
         f"## Licence\n\n{_licence(card)}",
@@ -86,10 +88,19 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _pictures(card: ModelCard) -> tuple[str, ...]:
-    if card.images is None:
-        return ()
-    return (f"## Ask about a picture\n\n{image_section(card.images, card.artifacts, card.prompting)}",)
+def _inputs(card: ModelCard) -> Iterator[str]:
+    if card.images is not None:
+        section = image_section(card.images, card.artifacts, card.prompting)
+        yield f"## Ask about a picture\n\n{section}"
+    if card.sounds is not None:
+        yield f"## Ask about a sound\n\n{sound_section(card.sounds, card.artifacts)}"
+
+
+def _task(card: ModelCard) -> Task:
+    """Of what it takes, the first: the catalogue has a model under one."""
+    if card.images is not None:
+        return SEEING_TASK
+    return TEXT_TASK if card.sounds is None else HEARING_TASK
 
 
 def _run_any(prompting: Prompting) -> str:
@@ -131,7 +142,7 @@ def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
         f"Made from {markdown(card.model)} ({code(card.model_type)}, {card.parameters / 1e6:.0f} M "
-        f"parameters{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
+        f"parameters{_towers(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
         f"stored as {schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
@@ -139,15 +150,15 @@ def _opening(card: ModelCard) -> str:
         paragraphs.append(BASE_MODEL)
     if card.left_out:
         left_out = "; ".join(map(markdown, card.left_out))
-        held = "text model only" if card.tower_parameters is None else "model for text and images"
+        inputs = input_words(images=card.images is not None, sounds=card.sounds is not None)
+        held = "text model only" if inputs is None else f"model for text{inputs}"
         paragraphs.append(f"This is the {held}. Left out of the checkpoint: {left_out}.")
     paragraphs += card.remarks
     return "\n\n".join(paragraphs)
 
 
-def _tower(card: ModelCard) -> str:
-    count = card.tower_parameters
-    return "" if count is None else f", and an image tower of {count / 1e6:,.0f} M"
+def _towers(card: ModelCard) -> str:
+    return "".join(f", and an {name} of {count / 1e6:,.0f} M" for name, count in card.towers.items())
 
 
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ choosing between recipes (`exporter.planning.planner`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.byte_size import beside_limit
@@ -22,7 +22,8 @@ from exporter.planning.estimates import TowerSize, cache_size
 from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
-from runtimes.open import MULTIMODAL_SESSIONS
+from runtimes.manifest import TowerName
+from runtimes.open import IMAGE_ENCODERS, SOUND_ENCODERS
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ def artifact_on_device(
         weight_bytes_per_token(spec, plan.schemes),
         cache.bytes - cache.outside_windows,
     )
-    tower = plan.tower if format in MULTIMODAL_SESSIONS else None
-    held = (*family.holds(opened), *(() if tower is None else _seeing(tower)))
-    predicted = family.written(opened) + (0 if tower is None else tower.stored)
+    towers = _towers(plan, format)
+    held = (*family.holds(opened), *_held_by(towers))
+    predicted = family.written(opened) + sum(tower.stored for _, tower in towers)
     return ArtifactOnDevice(
         format=format,
         accelerator=opened.accelerator,
@@ -75,12 +76,28 @@ def artifact_on_device(
     )
 
 
-def _seeing(tower: TowerSize) -> tuple[HeldMemory, ...]:
-    """Of an image tower that stays open beside the decoder, in memory that every metric counts."""
-    return (
-        HeldMemory("image tower", tower.stored, "gpu"),
-        HeldMemory("image activations", tower.activations, "gpu"),
-    )
+def _towers(plan: Plan, format: Format) -> list[tuple[TowerName, TowerSize]]:
+    """Those of the plan that this format has."""
+    names: list[TowerName] = [name for name, formats in _TAKING.items() if format in formats]
+    sizes = ((name, plan.components[name].tower) for name in names if name in plan.components)
+    return [(name, size) for name, size in sizes if size is not None]
+
+
+_TAKING: Mapping[TowerName, Collection[Format]] = {"vision": IMAGE_ENCODERS, "audio": SOUND_ENCODERS}
+_WORDS: Mapping[TowerName, tuple[str, str]] = {
+    "vision": ("image tower", "image activations"),
+    "audio": ("audio encoder", "sound activations"),
+}
+
+
+def _held_by(towers: Sequence[tuple[TowerName, TowerSize]]) -> Iterator[HeldMemory]:
+    """Of towers that stay open beside the decoder, one of which runs at a time, in memory that every metric
+    counts."""
+    for name, tower in towers:
+        yield HeldMemory(_WORDS[name][0], tower.stored, "gpu")
+    if towers:
+        name, largest = max(towers, key=lambda each: each[1].activations)
+        yield HeldMemory(_WORDS[name][1], largest.activations, "gpu")
 
 
 def missed_gates(profile: DeviceProfile, plan: Plan, found: ArtifactOnDevice) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from exporter.formats.table import facts_of
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.estimates import LONGEST_SOUND
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
 from exporter.planning.planner import PlannedModel, Rejected
@@ -28,9 +29,9 @@ from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
-from runtimes.open import MULTIMODAL_SESSIONS
+from runtimes.open import IMAGE_ENCODERS, SOUND_ENCODERS
 
-OUTLOOK_SCHEMA_VERSION = 3
+OUTLOOK_SCHEMA_VERSION = 4
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept
@@ -50,8 +51,8 @@ class DeviceOutlook:
 
 @dataclass(frozen=True)
 class ReleaseOutlook:
-    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices. image_tokens: of an image, at
-    most; None where it takes text alone."""
+    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices. image_tokens,
+    sound_tokens: of an image and of a sound, at most; None where it takes none."""
 
     label: str
     recipe: str
@@ -61,6 +62,7 @@ class ReleaseOutlook:
     weight_bytes: int
     artifact_bytes: dict[Format, int]
     image_tokens: int | None
+    sound_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
 
 def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> ReleaseOutlook:
     variant = plan.variant
+    hears = "audio" in plan.components
     sizes = {each.format: each.artifact_bytes for verdict in verdicts for each in verdict.artifacts}
     return ReleaseOutlook(
         label=label,
@@ -156,7 +159,8 @@ def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> Rel
         devices=tuple(each.name for each in variant.devices),
         weight_bytes=plan.weight_bytes,
         artifact_bytes=sizes,
-        image_tokens=variant.soft_tokens if MULTIMODAL_SESSIONS.keys() & variant.formats else None,
+        image_tokens=variant.soft_tokens if IMAGE_ENCODERS.keys() & variant.formats else None,
+        sound_tokens=LONGEST_SOUND if hears and SOUND_ENCODERS.keys() & variant.formats else None,
     )
 
 
@@ -195,6 +199,7 @@ def _key(identity: dict[str, str], planned: PlannedReleases, versions: dict[str,
                 "context": variant.context,
                 "formats": sorted(variant.formats),
                 "image_tokens": variant.soft_tokens,
+                "components": sorted(each.plan.components),
                 "accelerators": {
                     format: variant.accelerators.get(format, "CPU") for format in variant.formats
                 },

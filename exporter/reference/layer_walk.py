@@ -27,7 +27,7 @@ from exporter.reference.merged_prompt import MergedPrompt
 from exporter.reference.spill import Spill
 
 Batch = Tensor | MergedPrompt
-"""Token ids, [batch, tokens] int64, or one prompt with images in it."""
+"""Token ids, [batch, tokens] int64, or one prompt with images or sounds in it."""
 
 Take = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
 
@@ -142,7 +142,7 @@ class LayerWalk:
             own = next((each for each in args if each is not None), None)
             if own is not None:
                 self._spill.put(("own", number, index), own)
-            # Without padding, masks and rotations depend on the shape and on where images are: batches of
+            # Without padding, masks and rotations depend on the shape and on where rows are: batches of
             # the same share the first one's.
             first = seen.setdefault((index, alike), named)
             named = {
@@ -233,7 +233,7 @@ def _watch(module: nn.Linear, weight: str, watch: LinearWatch, hooks: ExitStack)
 
 
 def token_batches(*sequences: Any) -> tuple[Batch, ...]:
-    """Integer arrays [batch, tokens] as the text model takes them; prompts with images as they are."""
+    """Integer arrays [batch, tokens] as the text model takes them; prompts with rows as they are."""
     return tuple(
         each if isinstance(each, MergedPrompt) else torch.as_tensor(each).long() for each in sequences
     )

@@ -1,7 +1,7 @@
-"""Logits of transformers' text model behind images: several prompts at once, at the positions asked for.
+"""Logits of transformers' text model behind images and sounds: several prompts at once, where asked.
 
 The layers are read once for all prompts, the head once. Not about what is said of the logits
-(`exporter.validation.image_check`).
+(`exporter.validation.logits_behind_rows`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class AskedPrompt:
     """at: [positions], those whose logits are wanted."""
 
     tokens: Tokens
-    images: tuple[PlacedRows, ...]
+    placed: tuple[PlacedRows, ...]
     at: NDArray[np.int64]
 
 
@@ -58,7 +58,7 @@ def merged_decisions(
 def _run(
     reference: StreamedReference, prompts: Sequence[AskedPrompt], sink: LogitsSink, progress: Progress
 ) -> None:
-    batches = [reference.merged(each.tokens, each.images) for each in prompts]
+    batches = [reference.merged(each.tokens, each.placed) for each in prompts]
     computed = reference.final_states(batches, progress, [each.at for each in prompts])
     step = reference.head_rows(computed.last_hidden_state.shape[:2].numel())
     for start, block in reference.head(computed, step):

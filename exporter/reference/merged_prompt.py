@@ -1,53 +1,54 @@
-"""`MergedPrompt`: tokens, and rows of images in the places of some, as transformers' models take them.
+"""`MergedPrompt`: tokens, and rows in the places of some, as transformers' models take them.
 
 What the models with towers do between these and their text model, over a text model whose weights visit:
-    (1) embeddings of the tokens, the pad token's at images; rows take those places as they are, not scaled
-    (2) what each layer adds for a token (Gemma 4 E2B and E4B): the pad token's at images
+    (1) embeddings of the tokens, the pad token's at rows; these take those places as they are, not scaled
+    (2) what each layer adds for a token (Gemma 4 E2B and E4B): the pad token's at rows
     (3) masks in which the tokens of an image see each other, by the functions of that very model, where it
-        has any: Gemma 3 always, Gemma 4 where its text model says "vision"
+        has any: Gemma 3 always, Gemma 4 where its text model says "vision"; those of a sound never do
 Not about where rows come from (`reference_tower`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from runtimes.multimodal.session import PlacedRows
+from runtimes.multimodal.session import PlacedRows, RowKind
 from runtimes.session import Tokens
 
-IMAGE = 1  # among transformers' token types
+TYPES: Mapping[RowKind, int] = {"image": 1, "sound": 3}
+"""transformers' own, text being 0."""
 ALWAYS_BOTH_WAYS = "gemma3_text"
 
 
 @dataclass(frozen=True)
 class MergedPrompt:
-    """tokens: [tokens]; those in the places of images are not looked at. pad_token: the text model's."""
+    """tokens: [tokens]; those in the places of rows are not looked at. pad_token: the text model's."""
 
     tokens: Tokens
-    images: tuple[PlacedRows, ...]
+    placed: tuple[PlacedRows, ...]
     pad_token: int
 
     @property
     def alike(self) -> Hashable:
         """Prompts of which this is the same have the same masks."""
-        return len(self.tokens), tuple((each.start, each.stop) for each in self.images)
+        return len(self.tokens), tuple((each.start, each.stop, each.of) for each in self.placed)
 
     def called(self, text_model: Any) -> dict[str, Any]:
         """What transformers' text model is to be called with."""
         types = torch.zeros((1, len(self.tokens)), dtype=torch.long)
-        for image in self.images:
-            types[0, image.start : image.stop] = IMAGE
+        for each in self.placed:
+            types[0, each.start : each.stop] = TYPES[each.of]
         # (1)
-        ids = torch.as_tensor(self.tokens).long()[None].masked_fill(types == IMAGE, self.pad_token)
+        ids = torch.as_tensor(self.tokens).long()[None].masked_fill(types > 0, self.pad_token)
         embedded = text_model.embed_tokens(ids).clone()
-        for image in self.images:
-            embedded[0, image.start : image.stop] = torch.as_tensor(image.rows)
+        for each in self.placed:
+            embedded[0, each.start : each.stop] = torch.as_tensor(each.rows)
         found: dict[str, Any] = {"inputs_embeds": embedded}
         # (2)
         if getattr(text_model.config, "hidden_size_per_layer_input", 0):
@@ -76,8 +77,3 @@ def _masks(text_model: Any, types: Tensor, embedded: Tensor) -> dict[str, Tensor
         block_sequence_ids=blocks,
     )
     return found
-
-
-def without_rows(prompt: Sequence[PlacedRows]) -> tuple[PlacedRows, ...]:
-    """The same places, with rows of nothing in them: what somebody blind is given."""
-    return tuple(PlacedRows(each.start, each.rows * 0) for each in prompt)

@@ -42,7 +42,7 @@ from runtimes.session import Tokens
 BLOCK_BYTES = 64 << 20  # of head rows, and of the logits they give
 
 GivenBatch = NDArray[np.integer[Any]] | MergedPrompt
-"""Tokens, [batch, tokens], or one prompt with images in it."""
+"""Tokens, [batch, tokens], or one prompt with images or sounds in it."""
 
 HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
@@ -169,9 +169,9 @@ class StreamedReference:
             computed: BaseModelOutputWithPast = results[0]
             return computed
 
-    def merged(self, tokens: Tokens, images: Sequence[PlacedRows]) -> MergedPrompt:
+    def merged(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> MergedPrompt:
         """One prompt, as this model is given it."""
-        return MergedPrompt(tokens, tuple(images), self.pad_token)
+        return MergedPrompt(tokens, tuple(placed), self.pad_token)
 
     def head(self, computed: BaseModelOutputWithPast, step: int) -> Iterator[tuple[int, Tensor]]:
         """(2) for the text model's result, `step` tokens of the vocabulary at a time: the first of them,

@@ -1,8 +1,9 @@
-"""`TowerWeights`: an image tower's weights as transformers' modules have them, read from canonical ones.
+"""`TowerWeights`: a tower's weights as transformers' modules have them, read from canonical ones.
 
-A checkpoint's weights carry one form for every family (`exporter.models.vision.spec`); transformers stores
-a convolution in four dimensions, Gemma 3's projector the other way round, both tables of positions as one
-tensor and bounds without a dimension. Not about which modules there are (`reference_tower`).
+A checkpoint's weights carry one form for every family (`exporter.models.vision.spec`,
+`exporter.models.audio.spec`); transformers stores a convolution in four dimensions, one along time with its
+taps side by side, Gemma 3's projector the other way round, both tables of positions as one tensor and
+bounds without a dimension. Not about which modules there are (`reference_tower`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from exporter.reference.weights import ReferenceWeights
 
-CONVOLUTION = "embeddings.patch_embedding.weight"
+CONVOLUTIONS = ("embeddings.patch_embedding.weight", ".conv.weight")
+TAPS = "depthwise_conv1d.weight"
 TRANSPOSED = "mm_input_projection_weight"
 TABLES = {"patch_embedder.position_embedding_table": 0, "vision_embedder.pos_embedding": 1}
 """How a name ends, to the dimension along which x and y lie."""
@@ -45,6 +47,9 @@ class TowerWeights:
         for end, along in TABLES.items():
             if name.endswith(end):
                 return self._tables(own, shape, along, start, stop)
+        if name.endswith(TAPS):
+            taps = [self.canonical.rows(canonical_name(name, tap), start, stop) for tap in range(shape[-1])]
+            return torch.stack(taps, -1)[:, None]
         if name.endswith(TRANSPOSED):
             return self.canonical.rows(own, 0, shape[1])[:, start:stop].T
         return self.canonical.rows(own, start, stop).reshape(stop - start, *shape[1:])
@@ -60,6 +65,9 @@ class TowerWeights:
         return torch.stack([self.canonical.rows(f"{own}.{axis}", start, stop) for axis in AXES], 1)
 
 
-def canonical_name(name: str) -> str:
-    """Of a tensor of transformers' modules; of both tables of positions what theirs begin with."""
+def canonical_name(name: str, tap: int | None = None) -> str:
+    """Of a tensor of transformers' modules; of both tables of positions what theirs begin with. tap: which
+    of a convolution along time."""
+    if tap is not None:
+        return f"{name.removesuffix('weight')}{tap}"
     return name.replace(INNER, "vision_tower.").replace("projection_weight", "projection.weight")

@@ -43,15 +43,16 @@ def continued(
     yield from _after(session, prompt[-1], choose, frozenset(stop_tokens))
 
 
-def continued_with_images(
+def continued_with_rows(
     session: MultimodalSession,
     prompt: Sequence[int],
-    images: Sequence[PlacedRows],
+    placed: Sequence[PlacedRows],
     choose: Choose,
     stop_tokens: Iterable[int],
 ) -> Iterator[int]:
-    """`continued`, of a prompt with images. None is its last token: an end mark stands behind each."""
-    session.prefill_with_rows(np.array(prompt[:-1], np.int32), images)
+    """`continued`, of a prompt with images and sounds. None has its last token: an end mark stands behind
+    each."""
+    session.prefill_with_rows(np.array(prompt[:-1], np.int32), placed)
     yield from _after(session, prompt[-1], choose, frozenset(stop_tokens))
 
 

@@ -1,8 +1,8 @@
 """A prompt as the model of a release is given it: in its chat template where it has one, `<bos>` once.
 
 The template is a stranger's program and rendered in a process of its own, as when the release was made.
-Images stand in it as transformers' processors have them (`image_spelling`). Not about what comes back
-(`generation`).
+Images and sounds stand in it as transformers' processors have them (`media_spelling`). Not about what comes
+back (`generation`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template
-from exporter.checkpoints.tokenizer.image_spelling import ImageSpelling
+from exporter.checkpoints.tokenizer.media_spelling import MediaPlace, MediaRows, MediaSpelling
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
 from exporter.checkpoints.tokenizer.tokenizer_config import read_tokenizer_config, special_names
 from exporter.checkpoints.tokenizer.turn_end import better, messages_of
@@ -29,11 +29,11 @@ OLDER = "the release was made before its stop tokens were kept: generation stops
 
 
 @dataclass(frozen=True)
-class ImagePrompt:
-    """tokens: with the soft token where rows of images go. starts: the first place of each image."""
+class MediaPrompt:
+    """tokens: with the soft token where rows of images and sounds go. places: of each of these."""
 
     tokens: list[int]
-    starts: tuple[int, ...]
+    places: tuple[MediaPlace, ...]
 
 
 @dataclass(frozen=True)
@@ -58,29 +58,30 @@ class Speech:
         shown = self._render(self.template, (messages_of(turns, False), messages_of(turns, True)))
         return self._tokens(_rendered(better(turns, *shown)))
 
-    def image_prompt(
-        self, text: str, rows: Sequence[int], spelling: ImageSpelling, plain: bool = False
-    ) -> ImagePrompt:
-        """Tokens of a prompt with images, where its placeholders are or before it. rows: of each image.
+    def media_prompt(
+        self, text: str, rows: MediaRows, spelling: MediaSpelling, plain: bool = False
+    ) -> MediaPrompt:
+        """Tokens of a prompt with images and sounds, where it has their placeholders or before it.
 
-        Raises as `prompt`, and UsageError for a text that itself writes what stands for images.
+        Raises as `prompt`, and UsageError for a text that itself writes what stands for rows.
         """
         if plain or self.template is None:
-            return self._with_images(spelling.begun(text, len(rows)), rows, spelling)
-        message = {"role": "user", "content": spelling.parts(text, len(rows))}
+            return self._with_media(spelling.begun(text, rows), rows, spelling)
+        message = {"role": "user", "content": spelling.parts(text, rows)}
         return self.conversation([message], rows, spelling)
 
     def conversation(
-        self, messages: Sequence[Mapping[str, Any]], rows: Sequence[int], spelling: ImageSpelling
-    ) -> ImagePrompt:
-        """Tokens of messages as transformers takes them, with {"type": "image"} among their parts."""
+        self, messages: Sequence[Mapping[str, Any]], rows: MediaRows, spelling: MediaSpelling
+    ) -> MediaPrompt:
+        """Tokens of messages as transformers takes them, with {"type": "image"} and {"type": "audio"} among
+        their parts."""
         assert self.template is not None
         (shown,) = self._render(self.template, (messages,))
-        return self._with_images(_rendered(shown), rows, spelling)
+        return self._with_media(_rendered(shown), rows, spelling)
 
-    def _with_images(self, text: str, rows: Sequence[int], spelling: ImageSpelling) -> ImagePrompt:
+    def _with_media(self, text: str, rows: MediaRows, spelling: MediaSpelling) -> MediaPrompt:
         tokens = self._tokens(spelling.expanded(text, rows))
-        return ImagePrompt(tokens, spelling.starts(tokens, rows))
+        return MediaPrompt(tokens, spelling.places(tokens, rows))
 
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids

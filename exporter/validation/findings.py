@@ -12,7 +12,7 @@ from pathlib import Path
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.execution_path import ExecutionPath
 from exporter.formats.family import Driver
-from exporter.formats.image_driver import ImageDriver, image_drivers_of
+from exporter.formats.rows_driver import RowsDriver, rows_drivers_of
 from exporter.formats.table import drivers_of, paths_of
 from exporter.planning.plan import Plan
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -23,8 +23,9 @@ from exporter.validation.report import (
     CopyRun,
     DomainAgreement,
     Gate,
-    ImageInput,
+    Kind,
     PathRun,
+    TowerInput,
 )
 from exporter.validation.weight_errors import WeightError
 from runtimes.formats import Format
@@ -37,9 +38,9 @@ class ReleaseUnderTest:
 
     directory: where it is. artifacts: paths in them are relative to it. plan, checkpoint: what they were
     made by and from. sealed: hold the files to the manifest's digests as well. drivers: ways to run them.
-    paths: ways beside these, those executed here and those not. encoders, image_drivers: towers for images
-    and ways to run them; none where it takes text alone. equalised: the source its codes were found
-    for, None where that is the job's own.
+    paths: ways beside these, those executed here and those not. encoders, rows_drivers: towers for images
+    and sounds, and ways to run each; none where it takes text alone. equalised: the source its codes were
+    found for, None where that is the job's own.
     """
 
     directory: Path
@@ -51,7 +52,7 @@ class ReleaseUnderTest:
     paths: Callable[[Format], tuple[ExecutionPath, ...]] = paths_of
     equalised: CheckpointSource | None = None
     encoders: tuple[EncoderArtifact, ...] = ()
-    image_drivers: Callable[[Format], tuple[ImageDriver, ...]] = image_drivers_of
+    rows_drivers: Callable[[EncoderArtifact], tuple[RowsDriver, ...]] = rows_drivers_of
 
 
 @dataclass
@@ -66,6 +67,6 @@ class Findings:
     copying: list[CopyRun] = field(default_factory=list)
     paths: list[PathRun] = field(default_factory=list)
     activations: list[Peak] = field(default_factory=list)
-    images: ImageInput | None = None
+    towers: dict[Kind, TowerInput] = field(default_factory=dict)
     not_checked: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)

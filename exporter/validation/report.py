@@ -20,7 +20,7 @@ from exporter.validation.weight_errors import WeightError
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 8
+REPORT_SCHEMA_VERSION = 9
 
 Kind = Literal[
     "files",
@@ -39,6 +39,7 @@ Kind = Literal[
     "path",
     "range",
     "images",
+    "sounds",
 ]
 """files: checksums of the release (only when one is checked again). execution: the artifact opens, runs
 and returns finite numbers. weights: integers and scales read back from the artifact against the quantised
@@ -54,7 +55,7 @@ transformers' rendering. path: the artifact on a GPU, in a browser or on an emul
 twin or this machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a
 graph holds them, against what half precision holds. images: rows of the image tower against transformers'
 towers, logits and answers behind pictures against transformers on the quantised checkpoint, and that a
-blind run differs. Never merged."""
+blind run differs. sounds: the same of the audio encoder, and that a deaf run differs. Never merged."""
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,12 @@ class PathRun:
 
 
 @dataclass(frozen=True)
-class PictureRun:
-    """What a tower made of one picture. largest, relative, cosine: as `image_rows.RowsApart` has them,
-    against transformers on the quantised tower. seconds: of the tower, of this machine. answer: what was
-    said about the picture; None where nothing was asked."""
+class SampleRun:
+    """What a tower made of one picture or sound. largest, relative, cosine: as `rows_apart.RowsApart` has
+    them, against transformers on the quantised tower. seconds: of the tower, of this machine. answer: what
+    was said about the sample; None where nothing was asked."""
 
-    picture: str
+    sample: str
     soft_tokens: int
     largest: float
     relative: float
@@ -206,23 +207,23 @@ class PictureRun:
 
 
 @dataclass(frozen=True)
-class ImageRun:
+class TowerRun:
     """artifact: the tower's; None for transformers on the quantised tower, against the original one."""
 
     artifact: str | None
     subject: str
-    pictures: tuple[PictureRun, ...]
+    samples: tuple[SampleRun, ...]
 
 
 @dataclass(frozen=True)
-class ImageInput:
-    """A release that takes images. soft_tokens: of one picture, at most. taken_by, not_by: its artifacts
-    that do and those that take text alone."""
+class TowerInput:
+    """A release that takes images, or sounds. soft_tokens: of one of them, at most. taken_by, not_by: its
+    artifacts that do and those that do not."""
 
     soft_tokens: int
     taken_by: tuple[str, ...]
     not_by: tuple[str, ...]
-    runs: tuple[ImageRun, ...]
+    runs: tuple[TowerRun, ...]
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class ValidationReport:
     paths: every execution path of every artifact, those that were not executed too.
     copying: answers by subject and distance; empty where the context was too short to ask.
     activations: how large values became in transformers on the quantised checkpoint, over both texts.
-    images: None for a release of text alone.
+    images, sounds: None for a release that takes none.
     domains: what quantising costs each language, code and chat; empty where they were not compared.
     weights: how the matrices came to be; weight_errors: how far each is from what it was quantised from.
     Both empty where the quantised checkpoint is not at hand.
@@ -261,7 +262,8 @@ class ValidationReport:
     copying: tuple[CopyRun, ...]
     paths: tuple[PathRun, ...]
     activations: tuple[Peak, ...]
-    images: ImageInput | None
+    images: TowerInput | None
+    sounds: TowerInput | None
     not_checked: tuple[str, ...]
     timings: tuple[Timing, ...]
 

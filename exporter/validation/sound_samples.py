@@ -11,20 +11,20 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from runtimes.sounds.preparing import Waveform
 
 RATE = 16_000  # samples a second
 LOUDNESS = 0.5
 PITCHES = (440.0, 660.0, 1760.0)  # Hz
 
 
-def chirp(seconds: float = 1.2, lowest: float = 200.0, highest: float = 4000.0) -> Samples:
+def chirp(seconds: float = 1.2, lowest: float = 200.0, highest: float = 4000.0) -> Waveform:
     """A pitch that rises as fast at its end as at its start."""
     at = _times(seconds)
     return _loud(np.sin(2 * np.pi * (lowest * at + (highest - lowest) / (2 * seconds) * at**2)))
 
 
-def tones(seconds: float = 0.6, pitches: tuple[float, ...] = PITCHES) -> Samples:
+def tones(seconds: float = 0.6, pitches: tuple[float, ...] = PITCHES) -> Waveform:
     """One pitch after the other, each as long, a quarter of silence behind each."""
     at = _times(seconds)
     turn, within = np.divmod(at / seconds * len(pitches), 1.0)
@@ -32,12 +32,12 @@ def tones(seconds: float = 0.6, pitches: tuple[float, ...] = PITCHES) -> Samples
     return _loud(np.sin(2 * np.pi * pitch * at) * (within < 0.75))
 
 
-def noise(seconds: float = 0.3, seed: int = 7) -> Samples:
+def noise(seconds: float = 0.3, seed: int = 7) -> Waveform:
     """Every sample by chance."""
     return _loud(np.random.default_rng(seed).uniform(-1.0, 1.0, len(_times(seconds))))
 
 
-SOUNDS: Mapping[str, Callable[[], Samples]] = {"chirp": chirp, "tones": tones, "noise": noise}
+SOUNDS: Mapping[str, Callable[[], Waveform]] = {"chirp": chirp, "tones": tones, "noise": noise}
 """By name; what is wrong with the order of frames shows in the first."""
 
 
@@ -45,5 +45,5 @@ def _times(seconds: float) -> NDArray[np.float64]:
     return np.arange(round(seconds * RATE)) / RATE
 
 
-def _loud(wave: NDArray[np.float64]) -> Samples:
+def _loud(wave: NDArray[np.float64]) -> Waveform:
     return (LOUDNESS * wave).astype(np.float32)

@@ -5,7 +5,7 @@
     (3) the references' logits and their answers about facts from far back, and the price of quantisation
         between them, as a whole, for each language and for each matrix
     (4) every artifact: weights, twin, execution paths, itself
-    (5) images, where the release takes any                                     image_check
+    (5) images and sounds, where the release takes any                          tower_check
     (6) whether half precision holds what the graphs compute
     (7) the references' opinion of the greedy tokens
 Everything big lies in a scratch directory that is deleted in any case. Memory holds one model's
@@ -41,8 +41,8 @@ from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import count_gate, quality_gates
 from exporter.validation.greedy import agreed_tokens
-from exporter.validation.image_check import check_images
 from exporter.validation.left_open import left_open
+from exporter.validation.modality import MODALITIES
 from exporter.validation.range_check import range_gates
 from exporter.validation.report import (
     REPORT_SCHEMA_VERSION,
@@ -52,6 +52,7 @@ from exporter.validation.report import (
     GreedyRun,
     ValidationReport,
 )
+from exporter.validation.tower_check import check_towers
 from exporter.validation.weight_errors import weight_errors
 from exporter.validation.weight_origins import weight_origins
 
@@ -94,7 +95,8 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
             )
         ]
         # (5)
-        check_images(job, release, Path(scratch), findings)
+        for modality in MODALITIES:
+            check_towers(modality, job, release, Path(scratch), findings)
         # (6)
         findings.activations += baselines.peaks(release.checkpoint)
         findings.gates += _range_gates(job, release, findings)
@@ -192,7 +194,8 @@ def _report(
         copying=tuple(findings.copying),
         paths=tuple(findings.paths),
         activations=tuple(findings.activations),
-        images=findings.images,
+        images=findings.towers.get("images"),
+        sounds=findings.towers.get("sounds"),
         not_checked=(*findings.not_checked, *left_open(findings.gates, findings.paths)),
         timings=job.stopwatch.timings(),
     )

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from exporter.validation.report import Comparison, Gate, ValidationReport
+from exporter.validation.report import Comparison, Gate, TowerInput, ValidationReport
 from exporter.validation.verdict import Failed, Passed, Skipped
 from exporter.views.copy_wording import COPY_COLUMNS, WORDS, copy_rows
-from exporter.views.image_wording import IMAGE_COLUMNS, picture_rows
-from exporter.views.image_wording import WORDS as IMAGE_WORDS
 from exporter.views.path_wording import PATH_COLUMNS, path_rows
 from exporter.views.short_names import ShortNames
 from exporter.views.table import Row, Table, columns
+from exporter.views.tower_wording import WORDS as SAMPLE_WORDS
+from exporter.views.tower_wording import InputWords, sample_rows, tower_inputs
 from exporter.views.wording import (
     KINDS,
     bound,
@@ -101,13 +101,20 @@ def copy_table(report: ValidationReport, names: ShortNames) -> Table:
     return Table(columns(COPY_COLUMNS[:WORDS], COPY_COLUMNS[WORDS:]), tuple(rows))
 
 
-def image_table(report: ValidationReport, names: ShortNames) -> Table:
-    """Pictures, a row for each tower and picture."""
+def tower_tables(report: ValidationReport, names: ShortNames) -> tuple[tuple[str, str, Table], ...]:
+    """Title, what it is, and a row for each tower and sample: of pictures, and of sounds."""
+    return tuple(
+        (words.title, words.sentence, _sample_table(words, found, names))
+        for words, found in tower_inputs(report)
+    )
+
+
+def _sample_table(words: InputWords, found: TowerInput, names: ShortNames) -> Table:
     rows = (
         Row((names.artifact(row.artifact), names.subject(row.subject), *row.words, *row.figures))
-        for row in picture_rows(report)
+        for row in sample_rows(found)
     )
-    return Table(columns(IMAGE_COLUMNS[:IMAGE_WORDS], IMAGE_COLUMNS[IMAGE_WORDS:]), tuple(rows))
+    return Table(columns(words.columns[:SAMPLE_WORDS], words.columns[SAMPLE_WORDS:]), tuple(rows))
 
 
 def path_table(report: ValidationReport, names: ShortNames) -> Table:

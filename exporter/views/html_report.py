@@ -28,17 +28,17 @@ from exporter.views.detail_tables import (
     copy_table,
     figures_table,
     gate_table,
-    image_table,
     legend_table,
     memory_table,
     path_table,
     run_table,
+    tower_tables,
     weight_error_table,
 )
-from exporter.views.image_wording import IMAGE_SENTENCE, IMAGE_TITLE, image_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.report_plots import plots
 from exporter.views.short_names import ShortNames, short_names
+from exporter.views.tower_wording import taken_sentences
 from exporter.views.wording import (
     GLOSSARY,
     MEANINGS,
@@ -83,7 +83,7 @@ def _answer(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
     """What stands before the details."""
     return {
         "headline": headline(report),
-        "checkpoint_sentences": (*image_sentences(report), *checkpoint_sentences(report)),
+        "checkpoint_sentences": (*taken_sentences(report), *checkpoint_sentences(report)),
         "fit_sentences": fit_sentences(report),
         "failures": failures(report, names),
         "path_sentences": path_sentences(report),
@@ -99,7 +99,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "gates": [(MEANINGS[kind], gate_table(gates, names)) for kind, gates in gates_by_kind(report)],
         "figures": figures_table(report, names),
         "legend": legend_table(names),
-        "images": (IMAGE_TITLE, IMAGE_SENTENCE, image_table(report, names)),
+        "towers": tower_tables(report, names),
         "copying": (COPY_TITLE, COPY_SENTENCE, copy_table(report, names)),
         "paths": path_table(report, names),
         "runs": run_table(report, names),

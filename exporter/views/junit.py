@@ -35,6 +35,7 @@ _STEPS: dict[Kind, str] = {
     "boundaries": f"the artifact{PART}boundaries",
     "range": "range",  # not timed
     "images": "pictures",
+    "sounds": "sounds",
 }
 """The validation's step that judges a kind, of an artifact's own or of the validation's: for all others it
 is the run of the artifact itself."""

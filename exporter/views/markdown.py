@@ -25,17 +25,17 @@ from exporter.views.detail_tables import (
     comparison_table,
     copy_table,
     gate_table,
-    image_table,
     legend_table,
     memory_table,
     path_table,
     run_table,
+    tower_tables,
     weight_error_table,
 )
-from exporter.views.image_wording import IMAGE_SENTENCE, IMAGE_TITLE, image_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.short_names import ShortNames, short_names
 from exporter.views.table import Row, Table, columns
+from exporter.views.tower_wording import taken_sentences
 from exporter.views.wording import (
     KINDS,
     MEANINGS,
@@ -81,9 +81,9 @@ def quality_section(report: ValidationReport) -> str:
         _legend(names),
         _table(domain_table(report)),
         *(
-            (f"{IMAGE_TITLE}. {IMAGE_SENTENCE}", _table(image_table(report, names)))
-            if report.images
-            else ()
+            piece
+            for title, sentence, table in tower_tables(report, names)
+            for piece in (f"{title}. {sentence}", _table(table))
         ),
         *((f"{COPY_TITLE}. {COPY_SENTENCE}", _table(copy_table(report, names))) if report.copying else ()),
         _table(path_table(report, names)),
@@ -109,7 +109,7 @@ def _answer(report: ValidationReport, names: ShortNames) -> list[str]:
         "## Five figures",
         _table(_key_table(key_figures(report, names))),
         *_section("By language and domain", domain_table(report)),
-        *(_escaped(each) for each in (*image_sentences(report), *checkpoint_sentences(report))),
+        *(_escaped(each) for each in (*taken_sentences(report), *checkpoint_sentences(report))),
         "## Not checked",
         _list(not_checked_sentences(report)),
     ]
@@ -125,7 +125,11 @@ def _details(report: ValidationReport, names: ShortNames) -> list[str]:
     parts += [
         *_section("Agreement of the logits", comparison_table(report, names)),
         _legend(names),
-        *_section(IMAGE_TITLE, image_table(report, names), IMAGE_SENTENCE),
+        *(
+            piece
+            for title, sentence, table in tower_tables(report, names)
+            for piece in _section(title, table, sentence)
+        ),
         *_section(COPY_TITLE, copy_table(report, names), COPY_SENTENCE),
         *_section("Execution paths", path_table(report, names)),
         *(

@@ -43,9 +43,7 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
             _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
     for release in outlook.releases:
         sizes = ", ".join(f"{format} {megabytes(size)}" for format, size in release.artifact_bytes.items())
-        _say(
-            console, f"Release {release.label} for {', '.join(release.devices)}: {sizes}.{images(release)}"
-        )
+        _say(console, f"Release {release.label} for {', '.join(release.devices)}: {sizes}.{taken(release)}")
     if (needs := outlook.needs) is not None:
         _say(
             console,
@@ -107,11 +105,11 @@ def by_component(artifact: ArtifactOnDevice) -> str:
     return ", ".join(f"{name} {megabytes(count)}" for name, count in parts)
 
 
-def images(release: ReleaseOutlook) -> str:
-    """What it makes of one."""
-    if release.image_tokens is None:
-        return " It takes text alone."
-    return f" An image takes at most {release.image_tokens:,} tokens."
+def taken(release: ReleaseOutlook) -> str:
+    """What it makes of an image and of a sound."""
+    both = (("An image", release.image_tokens), ("A sound", release.sound_tokens))
+    said = [f" {one} takes at most {tokens:,} tokens." for one, tokens in both if tokens is not None]
+    return "".join(said) or " It takes text alone."
 
 
 def budget(verdict: DeviceVerdict) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from exporter.validation.report import Comparison, Gate, ValidationReport
+from exporter.views.tower_wording import tower_runs
 from exporter.views.wording import one_line
 
 LONGEST = 40  # characters
@@ -58,12 +59,12 @@ def short_names(report: ValidationReport) -> ShortNames:
     paths += [each.artifact for each in report.gates]
     paths += [each.artifact for each in report.runs]
     paths += [each.artifact for each in report.paths]
-    paths += [each.artifact for each in (() if report.images is None else report.images.runs)]
+    paths += [each.artifact for each in tower_runs(report)]
     routes = _unique((each.route for each in report.comparisons), _route)
     subjects = [each.subject for each in report.comparisons]
     subjects += [each.subject for each in report.copying]
     subjects += [each.subject for each in report.runs]
-    subjects += [each.subject for each in (() if report.images is None else report.images.runs)]
+    subjects += [each.subject for each in tower_runs(report)]
     # Never those of weights, which name a matrix: its number is at the end.
     of_gates = [gate for gate in report.gates if gate.kind != "weights"]
     subjects += [_without_route(gate, routes, subjects) for gate in of_gates]

@@ -24,10 +24,10 @@ from exporter.views.answer import (
 )
 from exporter.views.detail_tables import run_table
 from exporter.views.fitted_table import print_fitted
-from exporter.views.image_wording import image_sentences, tower_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.short_names import ShortNames, short_names
 from exporter.views.table import Row, Table
+from exporter.views.tower_wording import rows_sentences, taken_sentences
 from exporter.views.wording import (
     checkpoint_sentences,
     gates_by_kind,
@@ -80,7 +80,7 @@ def print_report(report: ValidationReport, console: Console) -> None:
                 (visible(greedy.text), "cyan"),
             )
         )
-    for sentence in (*image_sentences(report), *tower_sentences(report)):
+    for sentence in (*taken_sentences(report), *rows_sentences(report)):
         console.print(Text(one_line(sentence)))
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
+from exporter.models.components import input_words
 from exporter.planning.estimates import CacheSize
 from exporter.validation.longest_routes import MEANING as OF_LONGEST_ROUTES
 from exporter.validation.report import ArtifactRun, Gate, GreedyRun, Kind, ValidationReport
@@ -116,6 +117,10 @@ MEANINGS: dict[Kind, Meaning] = {
         "tower on the same quantised weights; next tokens behind pictures at several places, and answers "
         "about them, against transformers; text alone as the file for text has it. A run that sees nothing "
         "must differ.",
+    ),
+    "sounds": Meaning(
+        "Sounds",
+        "The same of the audio encoder and of sounds. A run that hears nothing must differ.",
     ),
 }
 
@@ -266,7 +271,8 @@ def left_out_sentence(report: ValidationReport) -> str | None:
     """What of the checkpoint is not in the release, None where all of it is."""
     if not report.left_out:
         return None
-    held = "The text model only" if report.images is None else "Text and images"
+    inputs = input_words(images=report.images is not None, sounds=report.sounds is not None)
+    held = "The text model only" if inputs is None else f"Text{inputs}"
     return f"{held}. Left out of the checkpoint: {'; '.join(report.left_out)}."
 
 

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtimes.errors import ProcessingError
-from runtimes.excerpt import excerpt
-from runtimes.records import RecordError, from_plain, to_plain
-from runtimes.strict_json import StrictJsonError, read_json_object
+from runtimes.processing_file import ProcessingFile, require_marks, require_within
+from runtimes.records import RecordError, to_plain
 
 PROCESSING_NAME = "image_processing.json"
 PROCESSING_SCHEMA_VERSION = 1
-LARGEST_PROCESSING = 1 << 20  # bytes; a real one has half a KB
 # What no model comes near; a stranger's file must not ask for gigabytes.
 LONGEST_SIDE, MOST_SOFT_TOKENS = 4096, 1 << 14
 MOST_PIXELS_MADE = LONGEST_SIDE**2
@@ -74,50 +71,18 @@ class ImageProcessing:
 
 def read_processing(release: Path) -> ImageProcessing:
     """Read and check a release's `image_processing.json`. Raises ProcessingError naming file and key."""
-    path = release / PROCESSING_NAME
-    if path.is_symlink():
-        raise ProcessingError(f"{path}: is a link; put the release's own file there")
-    try:
-        raw = read_json_object(path, LARGEST_PROCESSING)
-    except FileNotFoundError as error:
-        raise ProcessingError(
-            f"{path}: no such file, and the release takes images by it; copy the release again"
-        ) from error
-    except OSError as error:
-        raise ProcessingError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    except StrictJsonError as error:
-        raise ProcessingError(
-            f"{path}: cannot be read as JSON ({error}); copy the release again"
-        ) from error
-    if (version := raw.get("schema_version")) != PROCESSING_SCHEMA_VERSION:
-        raise ProcessingError(
-            f"{path}: schema_version is {excerpt(version)} and this version reads "
-            f"{PROCESSING_SCHEMA_VERSION}; use the gemma-export that wrote it"
-        )
-    try:
-        found = from_plain(ImageProcessing, raw)
-        _check(found)
-    except RecordError as error:
-        raise ProcessingError(f"{path}: {error}; copy the release again") from error
-    return found
+    return _FILE.read(release)
 
 
-def _check(found: ImageProcessing) -> None:
+def _require_possible(found: ImageProcessing) -> None:
     """Values that have the right type and cannot be."""
-    _require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
+    require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
     marks = found.marks
-    for name in ("soft", "begin", "end"):
-        _require_within(f"$.marks.{name}", getattr(marks, name), 0, 1 << 31)
-    if len({marks.soft, marks.begin, marks.end}) < 3:
-        raise RecordError("$.marks", "has the same id for two of soft, begin and end")
-    if not marks.placeholder:
-        raise RecordError("$.marks.placeholder", "is empty")
+    require_marks(marks.soft, marks.begin, marks.end, marks.placeholder)
     if (found.square is None) == (found.patches is None):
         raise RecordError("$.patches", "one of square and patches is null, and the other is not")
     if found.square is not None:
-        _require_within("$.square.side", found.square.side, 1, LONGEST_SIDE)
+        require_within("$.square.side", found.square.side, 1, LONGEST_SIDE)
         for name in ("mean", "std"):
             values = getattr(found.square, name)
             if len(values) != 3:
@@ -126,7 +91,7 @@ def _check(found: ImageProcessing) -> None:
                 raise RecordError(f"$.square.{name}", "has a number that pixels cannot be scaled by")
     if found.patches is not None:
         for name in ("patch_size", "kernel"):
-            _require_within(f"$.patches.{name}", getattr(found.patches, name), 1, 64)
+            require_within(f"$.patches.{name}", getattr(found.patches, name), 1, 64)
         square = (found.patches.patch_size * found.patches.kernel) ** 2
         if square * found.soft_tokens > MOST_PIXELS_MADE:
             raise RecordError("$.soft_tokens", f"of {square} pixels each are more than {MOST_PIXELS_MADE}")
@@ -138,6 +103,10 @@ def scales_pixels(values: Sequence[float], deviation: bool) -> bool:
     return within and not (deviation and min(values) < SMALLEST_DEVIATION)
 
 
-def _require_within(at: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise RecordError(at, f"expected {least} to {most}, got {excerpt(value)}")
+_FILE = ProcessingFile(
+    name=PROCESSING_NAME,
+    schema_version=PROCESSING_SCHEMA_VERSION,
+    of=ImageProcessing,
+    require_possible=_require_possible,
+    takes="images",
+)

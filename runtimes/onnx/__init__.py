@@ -6,6 +6,7 @@ from runtimes.images.prepared import ImageEncoder
 from runtimes.multimodal.session import MultimodalSession
 from runtimes.opening import EncoderOpening, Opening
 from runtimes.session import Session
+from runtimes.sounds.prepared import SoundEncoder
 
 
 def open_artifact(asked: Opening) -> Session:
@@ -20,6 +21,13 @@ def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:
     from runtimes.onnx.image_encoder import OnnxImageEncoder
 
     return OnnxImageEncoder(asked)
+
+
+def open_sound_encoder(asked: EncoderOpening) -> SoundEncoder:
+    """An audio encoder, as `OnnxSoundEncoder` does."""
+    from runtimes.onnx.sound_encoder import OnnxSoundEncoder
+
+    return OnnxSoundEncoder(asked)
 
 
 def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:

@@ -1,6 +1,8 @@
-"""`OnnxMultimodalSession`: prompts with images, by an embedding graph and a decoder of what it makes.
+"""`OnnxMultimodalSession`: prompts with images and sounds, by an embedding graph and a decoder of what it
+makes.
 
-Caches and positions are `OnnxSession`'s. Not about where rows of images come from (`image_encoder`).
+Caches and positions are `OnnxSession`'s. Not about where rows come from (`image_encoder`,
+`sound_encoder`).
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from numpy.typing import NDArray
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError
 from runtimes.multimodal.placing import calls_around, require_placed, rows_within
-from runtimes.multimodal.session import PlacedRows
+from runtimes.multimodal.session import PlacedRows, RowKind
 from runtimes.onnx.session import METADATA, OnnxSession, inference_session
 from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 
-IDS, EMBEDDED, FEATURES = "input_ids", "inputs_embeds", "image_features"
+IDS, EMBEDDED = "input_ids", "inputs_embeds"
+# Of each kind of rows: the embedding graph's input, and where the decoder says which token stands for one.
+FEATURES: dict[RowKind, str] = {"image": "image_features", "sound": "audio_features"}
+SOFT_TOKENS: dict[RowKind, str] = {"image": "image_token", "sound": "audio_token"}
 # What stands beside a decoder, by the first part of its name: for processors, for browsers.
 EMBEDDINGS = {"decoder_model_merged": "embed_tokens", "decoder": "embedding"}
 
@@ -34,29 +39,30 @@ class OnnxMultimodalSession(OnnxSession):
         self._embedding: Any = inference_session(_beside(path), opening.threads)
         self._width = opening.encoder.width
         self._embedded = [value.name for value in self._embedding.get_outputs()]
-        self._merges = FEATURES in {value.name for value in self._embedding.get_inputs()}
-        try:
-            self._soft = int(self.metadata[f"{METADATA}image_token"])
-        except (KeyError, ValueError) as error:
-            raise ArtifactError(
-                f"{path}: says nothing of {error}; it was not written by gemma-export, export again"
-            ) from error
-        self._features = self._none()
+        taken = {value.name for value in self._embedding.get_inputs()}
+        self._merged = {kind: name for kind, name in FEATURES.items() if name in taken}
+        self._soft = self._soft_tokens(path)
+        self._rows = self._none()
 
     def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
         ordered = sorted(placed, key=lambda each: each.start)
-        require_placed(ids, ordered, {"image": self._soft}, self._width)
+        require_placed(ids, ordered, self._soft, self._width)
         every = self._facts.prefill_logits == "all"
         logits = np.empty((len(ids) if every else 1, self._facts.vocab_size), np.float32)
         try:
             for start, stop in calls_around(ordered, len(ids), self._facts.prefill_chunk):
-                inside = [each.rows for each in rows_within(ordered, start, stop)]
-                self._features = np.concatenate(inside, dtype=np.float32) if inside else self._none()
+                self._rows = self._none() | {
+                    kind: np.concatenate(rows, dtype=np.float32)
+                    for kind in self._soft
+                    if (
+                        rows := [each.rows for each in rows_within(ordered, start, stop) if each.of == kind]
+                    )
+                }
                 self._run(ids[start:stop], logits[start:stop] if every else logits)
         finally:
-            self._features = self._none()
+            self._rows = self._none()
         return logits
 
     def close(self) -> None:
@@ -65,18 +71,31 @@ class OnnxMultimodalSession(OnnxSession):
 
     def _inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
         ids = super()._inputs(tokens)
-        asked = {IDS: ids[IDS], FEATURES: self._features} if self._merges else {IDS: ids[IDS]}
+        asked = {IDS: ids[IDS]} | {name: self._rows[kind] for kind, name in self._merged.items()}
         found = dict(zip(self._embedded, self._embedding.run(self._embedded, asked), strict=True))
-        if not self._merges and len(self._features):
+        for kind in self._soft.keys() - self._merged.keys():
             # As transformers.js does; rows of images have a mark behind them where rows of tokens have.
-            rows, hits = found[EMBEDDED][0], np.flatnonzero(tokens == self._soft)
-            rows[hits, : self._width], rows[hits, self._width :] = self._features, 1.0
+            rows, hits = found[EMBEDDED][0], np.flatnonzero(tokens == self._soft[kind])
+            if len(self._rows[kind]):
+                rows[hits, : self._width] = self._rows[kind]
+                rows[hits, self._width :] = 1.0 if kind == "image" else 0.0
         if IDS not in self._wanted:
             del ids[IDS]
         return ids | found
 
-    def _none(self) -> EncodedRows:
-        return np.empty((0, self._width), np.float32)
+    def _none(self) -> dict[RowKind, EncodedRows]:
+        return {kind: np.empty((0, self._width), np.float32) for kind in self._soft}
+
+    def _soft_tokens(self, path: Path) -> dict[RowKind, int]:
+        """Of the kinds of rows that the decoder takes."""
+        said = {kind: self.metadata.get(f"{METADATA}{key}") for kind, key in SOFT_TOKENS.items()}
+        found = {kind: text for kind, text in said.items() if text is not None}
+        if not found or not all(text.isascii() and text.isdigit() for text in found.values()):
+            raise ArtifactError(
+                f"{path}: does not say which tokens stand for rows; it was not written by gemma-export, "
+                "export again"
+            )
+        return {kind: int(text) for kind, text in found.items()}
 
 
 def _beside(decoder: Path) -> Path:
@@ -84,4 +103,4 @@ def _beside(decoder: Path) -> Path:
     for name, embedding in EMBEDDINGS.items():
         if decoder.name.startswith(name):
             return decoder.with_name(embedding + decoder.name.removeprefix(name))
-    raise ArtifactError(f"{decoder}: is no decoder that takes images; name one of {sorted(EMBEDDINGS)}")
+    raise ArtifactError(f"{decoder}: is no decoder that takes rows; name one of {sorted(EMBEDDINGS)}")

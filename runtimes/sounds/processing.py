@@ -11,17 +11,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtimes.errors import ProcessingError
-from runtimes.excerpt import excerpt
-from runtimes.records import RecordError, from_plain, to_plain
-from runtimes.strict_json import StrictJsonError, read_json_object
+from runtimes.processing_file import ProcessingFile, require_marks, require_within
+from runtimes.records import RecordError, to_plain
 
 SOUND_PROCESSING_NAME = "sound_processing.json"
 SOUND_PROCESSING_SCHEMA_VERSION = 1
-LARGEST_PROCESSING = 1 << 20  # bytes; a real one has half a KB
 # What no model comes near; a stranger's file must not ask for gigabytes.
 MOST_SOFT_TOKENS, MOST_BANDS, LONGEST_FRAME = 1 << 13, 1 << 10, 1 << 14
 FASTEST = 192_000  # samples a second
+LONGEST = 120.0  # seconds
+MOST_SAMPLES_FILLED = 1 << 26  # of all frames, each filled up for the FFT
 
 
 @dataclass(frozen=True)
@@ -89,65 +88,41 @@ class SoundProcessing:
 
 def read_sound_processing(release: Path) -> SoundProcessing:
     """Read and check a release's `sound_processing.json`. Raises ProcessingError naming file and key."""
-    path = release / SOUND_PROCESSING_NAME
-    if path.is_symlink():
-        raise ProcessingError(f"{path}: is a link; put the release's own file there")
-    try:
-        raw = read_json_object(path, LARGEST_PROCESSING)
-    except FileNotFoundError as error:
-        raise ProcessingError(
-            f"{path}: no such file, and the release takes sounds by it; copy the release again"
-        ) from error
-    except OSError as error:
-        raise ProcessingError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    except StrictJsonError as error:
-        raise ProcessingError(
-            f"{path}: cannot be read as JSON ({error}); copy the release again"
-        ) from error
-    if (version := raw.get("schema_version")) != SOUND_PROCESSING_SCHEMA_VERSION:
-        raise ProcessingError(
-            f"{path}: schema_version is {excerpt(version)} and this version reads "
-            f"{SOUND_PROCESSING_SCHEMA_VERSION}; use the gemma-export that wrote it"
-        )
-    try:
-        found = from_plain(SoundProcessing, raw)
-        _check(found)
-    except RecordError as error:
-        raise ProcessingError(f"{path}: {error}; copy the release again") from error
-    return found
+    return _FILE.read(release)
 
 
-def _check(found: SoundProcessing) -> None:
+def _require_possible(found: SoundProcessing) -> None:
     """Values that have the right type and cannot be."""
-    _require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
-    _require_within("$.sampling_rate", found.sampling_rate, 1, FASTEST)
+    require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
+    require_within("$.sampling_rate", found.sampling_rate, 1, FASTEST)
     marks = found.marks
-    for name in ("soft", "begin", "end"):
-        _require_within(f"$.marks.{name}", getattr(marks, name), 0, 1 << 31)
-    if len({marks.soft, marks.begin, marks.end}) < 3:
-        raise RecordError("$.marks", "has the same id for two of soft, begin and end")
-    if not marks.placeholder:
-        raise RecordError("$.marks.placeholder", "is empty")
+    require_marks(marks.soft, marks.begin, marks.end, marks.placeholder)
     if (found.spectrum is None) == (found.samples is None):
         raise RecordError("$.spectrum", "one of spectrum and samples is null, and the other is not")
     if found.samples is not None:
-        _require_within("$.samples.per_token", found.samples.per_token, 1, LONGEST_FRAME)
+        require_within("$.samples.per_token", found.samples.per_token, 1, LONGEST_FRAME)
     if (spectrum := found.spectrum) is not None:
         for name in ("frame", "hop", "fft"):
-            _require_within(f"$.spectrum.{name}", getattr(spectrum, name), 1, LONGEST_FRAME)
-        _require_within("$.spectrum.lead", spectrum.lead, 0, LONGEST_FRAME)
-        _require_within("$.spectrum.bands", spectrum.bands, 1, MOST_BANDS)
-        _require_within("$.spectrum.per_token", spectrum.per_token, 1, 64)
+            require_within(f"$.spectrum.{name}", getattr(spectrum, name), 1, LONGEST_FRAME)
+        require_within("$.spectrum.lead", spectrum.lead, 0, LONGEST_FRAME)
+        require_within("$.spectrum.bands", spectrum.bands, 1, MOST_BANDS)
+        require_within("$.spectrum.per_token", spectrum.per_token, 1, 64)
         if spectrum.fft < spectrum.frame:
             raise RecordError("$.spectrum.fft", f"is shorter than a frame of {spectrum.frame} samples")
         if not 0.0 <= spectrum.lowest < spectrum.highest <= found.sampling_rate / 2:
             raise RecordError("$.spectrum.highest", "leaves no bands above lowest at this sampling rate")
         if not 0.0 < spectrum.floor < 1e6:
             raise RecordError("$.spectrum.floor", "is no number that a logarithm can be taken of")
+        if found.soft_tokens * spectrum.per_token * spectrum.fft > MOST_SAMPLES_FILLED:
+            raise RecordError("$.soft_tokens", f"of {spectrum.per_token} frames each are too many to hold")
+    if found.longest > LONGEST:
+        raise RecordError("$.soft_tokens", f"last more than {LONGEST:g} s")
 
 
-def _require_within(at: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise RecordError(at, f"expected {least} to {most}, got {excerpt(value)}")
+_FILE = ProcessingFile(
+    name=SOUND_PROCESSING_NAME,
+    schema_version=SOUND_PROCESSING_SCHEMA_VERSION,
+    of=SoundProcessing,
+    require_possible=_require_possible,
+    takes="sounds",
+)

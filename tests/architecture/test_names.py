@@ -33,11 +33,13 @@ SAME_CONCEPT = {
     "open": "the one place that tells by a path what it is",
     "package": "a .mlpackage: written by the lowering, read by the evaluator",
     "prepared": "what is made of a picture or a sound, and the protocol of what makes rows of it",
+    "preparing": "from pixels or samples to what a tower takes",
     "processing": "what is done to a picture or a sound before a tower takes it",
     "read_back": "a lowering's reading of the bytes it wrote",
     "session": "the `Session` of a runtime, and its protocol",
     "source": "the `CheckpointSource` of a format",
     "spec": "every number of a component",
+    "tower_twin": "the float twin of a lowering's tower",
     "table": "the explicit table of a package",
     "vision_dialect": "a lowering's way to write what image towers call",
 }
@@ -47,6 +49,7 @@ ONE_A_ROOM = {
     "make_lowering": "a runtime's lowering (`exporter.lowering.table`)",
     "open_artifact": "a runtime's driver (`runtimes.open`)",
     "open_image_encoder": "a runtime's driver of towers, and the one place that knows which",
+    "open_sound_encoder": "a runtime's driver of audio encoders, and that place",
     "open_multimodal_session": "a runtime's driver of decoders that take rows, and that place",
 }
 

@@ -28,7 +28,8 @@ from tests.corruption import onnx
 
 # What `pip install '.[run]'` brings, and its own dependencies; then the runtimes'.
 LIGHT = ["click", "rich", "numpy", "tokenizers", "jinja2", "PIL", "markupsafe", "pygments", "markdown_it"]
-LIGHT += ["mdurl"]
+LIGHT += ["mdurl", "soundfile", "_soundfile", "_soundfile_data", "cffi", "_cffi_backend", "soxr"]
+LIGHT += ["typing_extensions"]
 ONNX = ("onnxruntime",)
 LITERT = ("ai_edge_litert", "flatbuffers", "backports", "ml_dtypes", "google", "tqdm", "typing_extensions")
 PROGRAM = """

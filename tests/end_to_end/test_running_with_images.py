@@ -2,7 +2,7 @@
 towers and text models say, given our reading of the pictures and the same chance.
 
 Matrix: Gemma 3 and Gemma 4 E2B, two pictures in one prompt. That pixels and tokens are transformers' own is
-shown elsewhere (tests/parity/test_image_processors.py, test_image_prompts.py), as are other runtimes.
+shown elsewhere (tests/parity/test_image_processors.py, test_media_prompts.py), as are other runtimes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.checkpoints.tokenizer.image_spelling import ImageSpelling
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
+from exporter.running.encoding import placed
+from exporter.running.media import spelling_of
 from exporter.running.placed_release import PlacedRelease
 from exporter.running.prompt_tokens import speech_of
 from exporter.running.sampling import sampler
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME, ImageMarks, read_processing
 from runtimes.manifest import MANIFEST_NAME, ComponentEntry, FileEntry, Manifest, TokensEntry
-from runtimes.multimodal.session import PlacedRows
 from tests.end_to_end.test_light_install import ONNX, on_a_light_install
 from tests.fakes import silent
 from tests.pictures import noise, quadrants
@@ -91,11 +91,12 @@ def said_by_transformers(release: SeeingRelease, scratch: Path) -> str:
     """Chosen by the same chance."""
     processing = read_processing(release.directory)
     shown = [prepared_image(pixels, processing) for pixels in PICTURES.values()]
-    speech = speech_of(PlacedRelease.open(release.directory))
-    spelling = ImageSpelling.of(processing.marks, speech.tokenizer)
-    asked = speech.image_prompt(PROMPT, [each.soft_tokens for each in shown], spelling)
+    opened = PlacedRelease.open(release.directory)
+    speech = speech_of(opened)
+    spelling = spelling_of(opened, speech.tokenizer)
+    asked = speech.media_prompt(PROMPT, {"image": [each.soft_tokens for each in shown]}, spelling)
     tower = ReferenceTower(release.weights, release.spec)
-    images = tuple(PlacedRows(at, tower.rows(each)) for at, each in zip(asked.starts, shown, strict=True))
+    images = placed(asked, {"image": [tower.rows(each) for each in shown]})
     choose, said = sampler(TEMPERATURE, SEED), list[int]()
     while len(said) < SAID:
         tokens = np.array([*asked.tokens, *said], np.int32)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import soundfile
 from PIL import Image
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
@@ -28,6 +29,7 @@ from exporter.planning.profiles import read_profile
 from exporter.planning.recipe import load_recipe
 from exporter.quantization.store.journal import read_record
 from exporter.resources import data_directory
+from exporter.validation.sound_samples import RATE, tones
 from exporter.views.json_report import from_json, to_json
 from runtimes.errors import RuntimesError
 from runtimes.images.picture import read_picture
@@ -37,12 +39,15 @@ from runtimes.litert.model_file import model_files
 from runtimes.manifest import read_manifest
 from runtimes.mil.execution import Execution
 from runtimes.recorded_calls import read_recorded_calls
+from runtimes.sounds.processing import read_sound_processing
+from runtimes.sounds.sound_file import read_sound
 from runtimes.strict_json import StrictJsonError, parse_json
 from tests.fuzz import checkpoint_files, sound_files
 from tests.fuzz.mutations import damaged_bytes, damaged_json
 from tests.golden.reports import passing
 from tests.image_processing import squashing
 from tests.pictures import noise
+from tests.sound_processing import spectra
 from tests.unit.runtimes.test_manifest import MANIFEST
 from tests.unit.runtimes.test_recorded_calls import RECORD as RECORDED
 
@@ -117,6 +122,15 @@ def _picture(kind: str) -> Callable[[Path], Path]:
         return held.getvalue()
 
     return _file("a.picture", content)
+
+
+def _sound(kind: str) -> Callable[[Path], Path]:
+    def content() -> bytes:
+        held = BytesIO()
+        soundfile.write(held, tones(), RATE, format=kind)
+        return held.getvalue()
+
+    return _file("a.sound", content)
 
 
 def _read_gguf(path: Path) -> object:
@@ -194,6 +208,14 @@ READERS: Mapping[str, FuzzedReader] = {
     **{
         f"picture, {kind}": FuzzedReader(_picture(kind), read_picture)
         for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF")
+    },
+    "sound_processing.json": FuzzedReader(
+        _file("sound_processing.json", spectra().to_json),
+        lambda path: read_sound_processing(path.parent), True,
+    ),
+    **{
+        f"sound, {kind}": FuzzedReader(_sound(kind), lambda path: read_sound(path, spectra()))
+        for kind in ("WAV", "FLAC", "OGG", "MP3")
     },
     "recorded_calls.json": FuzzedReader(
         _file("recorded_calls.json", RECORDED.to_json),

@@ -36,7 +36,7 @@ from exporter.validation.verdict import Skipped, at_least, at_most
 from exporter.validation.weight_errors import WeightError
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
-from tests.golden.pictures import DECODER, image_gates, image_input
+from tests.golden.samples import DECODER, image_gates, image_input, sound_gates, sound_input
 
 LITERT, ONNX, COREML = "model.litertlm", "onnx/model.onnx", "coreml/model.mlpackage"
 ROUTE = "prefill in chunks of 128, then 128 decode steps"
@@ -262,6 +262,7 @@ def passing() -> ValidationReport:
         paths=paths,
         activations=(Peak("input_layernorm", "in", 5, 1.04e5), Peak("norm", "in", None, 6.6e4)),
         images=None,
+        sounds=None,
         not_checked=(
             "Core ML itself: no Mac took part; the package ran under MIL semantics in our evaluator.",
             *left_open(gates, paths),
@@ -361,13 +362,18 @@ def inconclusive() -> ValidationReport:
 
 
 def seeing() -> ValidationReport:
-    """The one that passes, of a release that takes images."""
+    """The one that passes, of a release that takes images and sounds."""
     report = passing()
     return replace(
         report,
-        comparisons=(*report.comparisons, comparison("images", DECODER, "ONNX Runtime", 0.0021, 0.98)),
-        gates=(*report.gates, *image_gates()),
+        comparisons=(
+            *report.comparisons,
+            comparison("images", DECODER, "ONNX Runtime", 0.0021, 0.98),
+            comparison("sounds", DECODER, "ONNX Runtime", 0.0013, 0.99),
+        ),
+        gates=(*report.gates, *image_gates(), *sound_gates()),
         images=image_input("The picture shows four squares.", (LITERT, COREML)),
+        sounds=sound_input("A pitch rises.", (LITERT, COREML)),
     )
 
 

@@ -1,7 +1,7 @@
 """The image gates on the formats' own artifacts and drivers, of tiny models: every one of them passes.
 
 Matrix: formats that take images, before towers of Gemma 3 and, but for Core ML, of Gemma 4 E2B. Not
-asserted: that gates can fail (unit tests of `image_check`), or what vendors' engines do themselves.
+asserted: that gates can fail (unit tests of `tower_check`), or what vendors' engines do themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from exporter.lowering.litert.stand_in import write_stand_in
 from exporter.lowering.table import lowerings_for
-from exporter.validation.image_prompts import PLACES
+from exporter.validation.placed_prompts import named_places
 from exporter.validation.verdict import Passed
 from runtimes.formats import Format
 from runtimes.litert.container import EXECUTOR_KIND, read_sections
@@ -36,7 +36,7 @@ def test_a_release_that_sees_passes_every_gate(format: Format, kind: str, tmp_pa
     findings = model.findings(model.release(lowering, "release", format, chunk=16), lowering)
     wrong = [gate for gate in findings.gates if not isinstance(gate.verdict, Passed)]
     assert not wrong, findings.not_checked
-    assert {each.route for each in findings.comparisons} > set(PLACES)
+    assert {each.route for each in findings.comparisons} > set(named_places("picture"))
 
 
 def test_litert_lm_opens_what_renders_the_prompts_of_a_bundle_that_sees(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """What onnxruntime-genai is told of images: parts of `genai_config.json`, and a processor_config.json.
 
-Its processor cuts a picture up; the three graphs make an answer of it (`image_graphs`). Gemma 4 12B has
+Its processor cuts a picture up; three graphs make an answer of it (`multimodal_graphs`). Gemma 4 12B has
 none of this: genai's processor does not put patches together to the squares that its embedder takes, so
-that release is one of text for genai, as it was. Not about the text's own part (`genai_config`).
+that release is one of text for genai, as it was. Not about the text's own part (`genai_config`), or sounds
+(`genai_sounds`).
 Keys: onnxruntime-genai 0.18, `src/config.cpp`, and onnxruntime-extensions, `shared/api`.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.lowering.interface import LoweringOrder
-from exporter.lowering.onnx.image_graphs import GENAI_IMAGES
+from exporter.lowering.onnx.multimodal_graphs import GENAI_NAMES
 from runtimes.images.processing import ImageProcessing, PatchProcessing, SquareProcessing
 
 PROCESSOR_NAME = "processor_config.json"
@@ -41,14 +42,14 @@ def with_images(model: dict[str, Any], order: LoweringOrder, kind: str) -> dict[
         **model,
         "type": kind,
         "image_token_id": vision.tokens.soft,
-        "decoder": decoder | {"filename": GENAI_IMAGES.decoder, "inputs": inputs},
+        "decoder": decoder | {"filename": GENAI_NAMES.decoder, "inputs": inputs},
         "embedding": {
-            "filename": GENAI_IMAGES.embedding,
+            "filename": GENAI_NAMES.embedding,
             "inputs": {"input_ids": "input_ids", FEATURES: FEATURES},
             "outputs": outputs,
         },
         "vision": {
-            "filename": GENAI_IMAGES.vision,
+            "filename": GENAI_NAMES.towers["vision"],
             "config_filename": PROCESSOR_NAME,
             "inputs": seen,
             "outputs": {FEATURES: FEATURES},

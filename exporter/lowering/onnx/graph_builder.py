@@ -9,6 +9,7 @@ needs no clearing up. Not about any operator's meaning.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -27,7 +28,8 @@ CONTRIB = "com.microsoft"
 OPSETS = {"": 23, CONTRIB: 1}  # 23: the first with RMSNormalization
 IR_VERSION = 11  # of onnx 1.18, which brought opset 23
 TOKENS, PAST, TOTAL = "sequence_length", "past_sequence_length", "total_sequence_length"
-PATCHES, SOFT_TOKENS, FRAMES = "num_patches", "num_soft_tokens", "num_frames"
+PATCHES, SOFT_TOKENS = "num_patches", "num_soft_tokens"
+FRAMES, HALF_FRAMES = "num_frames", "num_half_frames"
 IMAGES = "num_images"
 # Begins names of operators on whole numbers that count positions or find images, which a browser's runtime
 # computes on the processor whatever it computes the rest on.
@@ -39,7 +41,9 @@ EXAMPLE = {  # primes
     PATCHES: 1_000_039,
     SOFT_TOKENS: 1_000_081,
     FRAMES: 1_000_099,
+    HALF_FRAMES: 1_000_117,
 }
+MOST_NAMED = 1024  # elements of a constant that its name tells; of a larger one, it tells their digest
 ELEMENT_TYPES = {
     torch.float32: TensorProto.FLOAT,
     torch.float16: TensorProto.FLOAT16,
@@ -109,6 +113,8 @@ class GraphBuilder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of to
     def constant(self, array: NDArray[Any]) -> Tensor:
         """A small tensor kept in the graph itself."""
         sides, elements = ("_".join(map(str, of)) for of in (array.shape, array.reshape(-1).tolist()))
+        if array.size > MOST_NAMED:
+            elements = hashlib.sha256(array.tobytes()).hexdigest()
         name = f"constant.{array.dtype}[{sides}].{elements}"
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(array, name)

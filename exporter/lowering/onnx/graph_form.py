@@ -19,11 +19,11 @@ from exporter.lowering.onnx.attention_operators import (
     KernelAttention,
 )
 from exporter.lowering.onnx.genai_config import copy_tokenizer, write_genai_config
-from exporter.lowering.onnx.image_graphs import GENAI_IMAGES, ImageNames
 from exporter.lowering.onnx.integer_operators import IntegerOperators, KernelOperators
+from exporter.lowering.onnx.multimodal_graphs import GENAI_NAMES, MultimodalNames
 from exporter.lowering.onnx.web_attention import WebAttention
 from exporter.lowering.onnx.web_config import SUFFIXES, dtype_of, write_web_config
-from exporter.lowering.onnx.web_images import web_image_names
+from exporter.lowering.onnx.web_images import web_multimodal_names
 from exporter.lowering.onnx.web_operators import WebOperators
 from exporter.quantization.store.checkpoint import StoredText
 from runtimes.formats import Format
@@ -34,9 +34,9 @@ DIRECTORY = "onnx"
 @dataclass(frozen=True)
 class GraphForm:
     """metadata: what a driver wants to know beside what it wants to know of every graph. graph_name: a file
-    of `DIRECTORY`. data_suffix: what a data file's name has beyond its graph's. images: the graphs for
-    those, None where the runtime has no class for them. put_around: writes the neighbours, given the order
-    and the release."""
+    of `DIRECTORY`. data_suffix: what a data file's name has beyond its graph's. multimodal: the graphs for
+    images and sounds, None where the runtime has no class for them. put_around: writes the neighbours,
+    given the order and the release."""
 
     format: Format
     integers: IntegerOperators
@@ -44,7 +44,7 @@ class GraphForm:
     metadata: Mapping[str, str]
     graph_name: str
     data_suffix: str
-    images: ImageNames | None
+    multimodal: MultimodalNames | None
     put_around: Callable[[LoweringOrder, Path], None]
 
 
@@ -60,7 +60,7 @@ def form_of(format: Format, text: StoredText) -> GraphForm:
             {"cache": "grows"},
             name,
             "_data",
-            web_image_names(text.spec, SUFFIXES[dtype]),
+            web_multimodal_names(text.spec, SUFFIXES[dtype]),
             lambda order, release: write_web_config(order, dtype, release),
         )
     return GraphForm(
@@ -70,7 +70,7 @@ def form_of(format: Format, text: StoredText) -> GraphForm:
         {},
         "model.onnx",
         ".data",
-        GENAI_IMAGES,
+        GENAI_NAMES,
         _put_genai_files,
     )
 

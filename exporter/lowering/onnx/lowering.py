@@ -3,8 +3,8 @@
 Steps for each format (`_write`):
   (1) build the graph; its weights are named, not read
   (2) write the data file, row chunk by row chunk
-  (3) write the graph with initializers that point into it, and where images are ordered
-      the graphs that take those                                                image_graphs
+  (3) write the graph with initializers that point into it, and where images or sounds are
+      ordered the graphs that take those                                        multimodal_graphs
   (4) put around it what its runtime looks for                                  graph_form
 """
 
@@ -23,15 +23,17 @@ from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.external_data import write_external_data
 from exporter.lowering.onnx.genai_prompts import genai_prompts
 from exporter.lowering.onnx.graph_form import DIRECTORY, GraphForm, form_of
-from exporter.lowering.onnx.image_graphs import (
-    ImageGraphsOrder,
+from exporter.lowering.onnx.multimodal_graphs import (
+    WrittenBeside,
+    orders_rows,
     text_data,
-    trace_image_graphs,
-    write_image_graphs,
+    tower_artifacts,
+    trace_multimodal_graphs,
+    write_multimodal_graphs,
 )
+from exporter.lowering.onnx.tower_twin import tower_twin
 from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
-from exporter.lowering.onnx.vision_twin import vision_twin
 from exporter.lowering.onnx.watched_body import onnx_hidden_states
 from exporter.lowering.onnx.web_prompts import web_prompts
 from exporter.lowering.onnx.written_graph import arithmetic_of, write_graph
@@ -64,16 +66,12 @@ class OnnxLowering:
         return tuple(_write(order, form, out, progress) for form in forms)
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
-        if order.images is None:
-            return ()
         text = order.checkpoint.components["text"]
-        found = []
+        found: tuple[EncoderArtifact, ...] = ()
         for format in FORMATS:
-            if format in self.formats and (names := form_of(format, text).images) is not None:
-                path, decoder = f"{DIRECTORY}/{names.vision}", f"{DIRECTORY}/{names.decoder}"
-                soft, width = order.images.soft_tokens, text.spec.hidden_size
-                found.append(EncoderArtifact("vision", format, path, decoder, soft, width))
-        return tuple(found)
+            if format in self.formats and (names := form_of(format, text).multimodal) is not None:
+                found += tower_artifacts(order, names, format, DIRECTORY)
+        return found
 
     def read_back(self, release: Path, artifact: Artifact | EncoderArtifact) -> Iterator[StoredRows]:
         return read_back.read_back(release / artifact.path)
@@ -90,7 +88,7 @@ class OnnxLowering:
 
     def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
         """As `float_twin`, of a tower."""
-        return vision_twin(release, encoder, out)
+        return tower_twin(release, encoder, out)
 
     def hidden_states(
         self,
@@ -114,19 +112,18 @@ def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress)
     traced = GraphOrder(spec, text.matrices, form.integers, form.attention, order.context, every)
     graph = trace(traced)
     # (2)
-    images = None
-    if order.images is not None and form.images is not None:
-        images = trace_image_graphs(order, form.images, traced)
-    data = text_data(graph, form.graph_name, images, form.data_suffix)
+    beside = None
+    if orders_rows(order) and form.multimodal is not None:
+        beside = trace_multimodal_graphs(order, form.multimodal, traced)
+    data = text_data(graph, form.graph_name, beside, form.data_suffix)
     for file in data:
         write_external_data(directory / file.name, file.ranges, checkpoint, progress)
     # (3)
     metadata = _metadata(order, form)
     write_graph(directory / form.graph_name, graph, data, checkpoint, metadata)
-    if order.images is not None and images is not None:
-        arithmetic = form.integers.arithmetic
-        asked = ImageGraphsOrder(order, order.images, data, form.data_suffix, metadata, arithmetic)
-        write_image_graphs(images, asked, directory, progress)
+    if beside is not None:
+        asked = WrittenBeside(order, data, form.data_suffix, metadata, form.integers.arithmetic)
+        write_multimodal_graphs(beside, asked, directory, progress)
     # (4)
     form.put_around(order, out)
     return Artifact(

@@ -1,6 +1,6 @@
 """`MatrixOperators`: stored matrices, in whatever scheme, looked up and multiplied with.
 
-What text decoders and image towers have in common. Not about which operators integers take
+What text decoders and towers have in common. Not about which operators integers take
 (`integer_operators`) or where bytes lie (`stored_tensors`).
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exporter.errors import LoweringError
 from exporter.lowering.onnx.graph_builder import GraphBuilder
 from exporter.lowering.onnx.integer_operators import IntegerOperators, joined, stem
 from exporter.lowering.onnx.stored_tensors import DataTensor, FloatBytes
@@ -55,6 +56,17 @@ class MatrixOperators:
         name = stem(joined([matrix.name for matrix in matrices]))
         y = self.graph.op("Gemm", (flat, weight), (tokens, rows), {"transB": 1}, name=name)
         return self._reshape(y, (1, -1, rows), (1, tokens, rows))
+
+    def filters(self, name: str) -> Tensor:
+        """Floats of a matrix as they are, [rows, in] in fp32: of a convolution, which no integers run."""
+        matrix = self.matrices[name]
+        if isinstance(matrix, IntegerMatrix):
+            raise LoweringError(
+                name,
+                f"is a convolution's, which wants floats, and has scheme {matrix.scheme.name}",
+                "give it fp16 in the recipe",
+            )
+        return self._as_float32(self._floats((matrix,)))
 
     def _reshape(self, x: Tensor, target: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
         """A reshape that stays right when the float twin asks for more positions than the last one."""

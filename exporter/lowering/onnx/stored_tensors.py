@@ -130,7 +130,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class VectorBytes:
-    """A vector of an image tower as it is, and so much more."""
+    """A vector of a tower as it is, and so much more."""
 
     weight: str
     plus: float

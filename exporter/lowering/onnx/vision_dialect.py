@@ -1,7 +1,7 @@
 """`OnnxVision`: what image towers are made of, as ONNX Runtime's kernels want it.
 
-Positions are the graph's input, int64 [1, patches, 2]. Not about matrices (`matrix_operators`) or what a
-graph takes and returns (`vision_trace`).
+Positions are the graph's input, int64 [1, patches, 2]. Not about what audio encoders are made of too
+(`tower_operators`) or what a graph takes and returns (`vision_trace`).
 """
 
 from __future__ import annotations
@@ -12,28 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exporter.lowering.onnx.graph_builder import CONTRIB, GraphBuilder
-from exporter.lowering.onnx.integer_operators import stem
-from exporter.lowering.onnx.matrix_operators import FLOAT, MatrixOperators
-from exporter.lowering.onnx.stored_tensors import DataTensor, Ones, VectorBytes
-from exporter.models.vision.spec import BOUNDS, CHANNELS
-from exporter.quantization.store.checkpoint import StoredVision
+from exporter.lowering.onnx.graph_builder import CONTRIB
+from exporter.lowering.onnx.matrix_operators import FLOAT
+from exporter.lowering.onnx.tower_operators import TowerOperators
+from exporter.models.vision.spec import CHANNELS
 
 INT32, INT64 = 6, 7  # of onnx.TensorProto
 CLOSED = -1e9  # added to the score of what is no patch
 
 
 @dataclass
-class OnnxVision:
+class OnnxVision(TowerOperators):
     """Satisfies `VisionDialect` for one trace."""
 
-    stored: StoredVision
-    matrices: MatrixOperators
     _turns: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    @property
-    def graph(self) -> GraphBuilder:
-        return self.matrices.graph
 
     def squares(self, pixels: Tensor, weight: str, bias: str, patch: int) -> Tensor:
         # A convolution whose squares do not overlap is a linear, of whichever scheme its matrix has.
@@ -43,30 +35,10 @@ class OnnxVision:
         rows = self.graph.op("Transpose", (cut,), shape, {"perm": [1, 3, 0, 2, 4]})
         return self.project(rows.reshape(1, side * side, CHANNELS * patch**2), weight, bias)
 
-    def project(self, x: Tensor, weight: str, bias: str | None = None, clip: str | None = None) -> Tensor:
-        matrix = (self.matrices[weight],)
-        if clip is None:
-            y = self.matrices.multiply(x, matrix)
-            return y if bias is None else y + self.vector(bias)
-        lowest, highest, least, most = (self._bound(f"{clip}.{bound}") for bound in BOUNDS)
-        kept = self.graph.op("Clip", (x, lowest, highest), x.shape)
-        y = self.matrices.multiply(kept, matrix)
-        return self.graph.op("Clip", (y, least, most), y.shape)
-
     def layer_norm(self, x: Tensor, name: str, eps: float) -> Tensor:
         operands = (x, self.vector(f"{name}.weight"), self.vector(f"{name}.bias"))
         attributes = {"axis": -1, "epsilon": eps, "stash_type": FLOAT}
         return self.graph.op("LayerNormalization", operands, x.shape, attributes, name=name)
-
-    def norm(self, x: Tensor, gain: str | None, eps: float, adds_one: bool = False) -> Tensor:
-        width = x.shape[-1]
-        if gain is None:
-            weight = self.graph.weight(DataTensor(f"ones.{width}", "float32", (width,), Ones(width)))
-        else:
-            weight = self._vector(gain, 1.0 if adds_one else 0.0)
-        attributes = {"axis": -1, "epsilon": eps, "stash_type": FLOAT}
-        name = None if gain is None else stem(gain)
-        return self.graph.op("RMSNormalization", (x, weight), x.shape, attributes, name=name)
 
     def gelu(self, x: Tensor) -> Tensor:
         return self.graph.op("Gelu", (x,), x.shape, {"approximate": "tanh"})
@@ -86,9 +58,6 @@ class OnnxVision:
         rows = self.matrices[name].shape[0]
         numbers = self.graph.op("Range", self._numbers(0, rows, 1), (rows,), dtype=torch.int64)
         return self.matrices.look_up(self._unsqueeze(numbers, 0), name)
-
-    def vector(self, name: str) -> Tensor:
-        return self._vector(name, 0.0)
 
     def mean(self, x: Tensor, axis: int) -> Tensor:
         shape = [side for i, side in enumerate(x.shape) if i != axis]
@@ -135,13 +104,6 @@ class OnnxVision:
         """Patches, int64 []."""
         return self._reduced("ReduceSum", self._cast(self._present(positions), INT64, torch.int64))
 
-    def _vector(self, name: str, plus: float) -> Tensor:
-        shape = self.stored.vectors[name].shape
-        return self.graph.weight(DataTensor(name, "float32", shape, VectorBytes(name, plus)))
-
-    def _bound(self, name: str) -> Tensor:
-        return self.graph.constant(self.stored.vectors[name].reshape(()))
-
     def _turn(self, positions: Tensor, theta: float, half: int) -> tuple[Tensor, Tensor]:
         """What a head and its swapped halves are multiplied with, [1, patches, 1, head_dim]."""
         if theta not in self._turns:
@@ -177,20 +139,6 @@ class OnnxVision:
     def _reduced(self, kind: str, x: Tensor) -> Tensor:
         """Of all numbers, int64 []."""
         return self.graph.op(kind, (x,), (), {"keepdims": 0}, dtype=torch.int64)
-
-    def _cast(self, x: Tensor, to: int, dtype: torch.dtype) -> Tensor:
-        return self.graph.op("Cast", (x,), x.shape, {"to": to}, dtype=dtype)
-
-    def _unsqueeze(self, x: Tensor, *axes: int) -> Tensor:
-        shape = list(x.shape)
-        for axis in axes:
-            shape.insert(axis, 1)
-        return self.graph.op(
-            "Unsqueeze", (x, self.graph.constant(np.array(axes, np.int64))), shape, dtype=x.dtype
-        )
-
-    def _number(self, n: int) -> Tensor:
-        return self.graph.constant(np.array(n, np.int64))
 
     def _numbers(self, *numbers: int) -> tuple[Tensor, ...]:
         return tuple(self._number(n) for n in numbers)

@@ -13,29 +13,36 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.lowering.interface import LoweringOrder
-from exporter.lowering.onnx.image_graphs import ImageNames
+from exporter.lowering.onnx.multimodal_graphs import MultimodalNames
 from exporter.models.text.spec import ModelSpec
 from runtimes.images.processing import ImageProcessing, PatchProcessing, SquareProcessing
+from runtimes.manifest import TowerName
 
 PROCESSOR_NAME, PREPROCESSOR_NAME = "processor_config.json", "preprocessor_config.json"
 TEMPLATE_NAME = "chat_template.jinja"
 # By the text's model type: what a model of it is called that takes images.
 IMAGE_TYPES = {"gemma3_text": "gemma3", "gemma4_text": "gemma4"}
+HEARS = "gemma4"  # the one whose class takes sounds too
+VISION_GRAPH, AUDIO_GRAPH = "vision_encoder", "audio_encoder"
+EMBEDDING_GRAPH, DECODER_GRAPH = "embed_tokens", "decoder_model_merged"
 CLASSES = {"gemma3": "Gemma3", "gemma4": "Gemma4"}
 BILINEAR, BICUBIC = 2, 3  # as Pillow numbers its filters
 
 
-def web_image_names(text: ModelSpec, suffix: str) -> ImageNames | None:
+def web_multimodal_names(text: ModelSpec, suffix: str) -> MultimodalNames | None:
     """Names of the graphs; None for a model that transformers.js has no class with images for."""
     kind = IMAGE_TYPES.get(text.model_type)
     if kind is None:
         return None
-    return ImageNames(
-        vision=f"vision_encoder{suffix}.onnx",
-        embedding=f"embed_tokens{suffix}.onnx",
-        decoder=f"decoder_model_merged{suffix}.onnx",
+    towers: dict[TowerName, str] = {"vision": f"{VISION_GRAPH}{suffix}.onnx"}
+    if kind == HEARS:
+        towers["audio"] = f"{AUDIO_GRAPH}{suffix}.onnx"
+    return MultimodalNames(
+        towers,
+        embedding=f"{EMBEDDING_GRAPH}{suffix}.onnx",
+        decoder=f"{DECODER_GRAPH}{suffix}.onnx",
         merging="by the client",
-        hearing=f"audio_encoder{suffix}.onnx" if kind == "gemma4" else None,
+        opens_all=True,
     )
 
 

@@ -1,6 +1,6 @@
 """Writing a graph whose initializers point into data files, its own or another graph's.
 
-Not about which graphs there are (`lowering`, `image_graphs`) or what the data is (`external_data`).
+Not about which graphs there are (`lowering`, `multimodal_graphs`) or what the data is (`external_data`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from exporter.quantization.quantize import write_quantized
 from exporter.schemes import INT8_CHANNEL
 from runtimes.manifest import EncoderArtifact, read_manifest
 from tests.fakes import silent
-from tests.scripted_images import seeing_release
+from tests.scripted_media import seeing_release
 from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
 
 

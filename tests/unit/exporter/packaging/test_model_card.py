@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
 from exporter.formats.family import Prompting
-from exporter.packaging.card_images import CardImages
+from exporter.packaging.card_inputs import CardImages, CardSounds
 from exporter.packaging.licences import Licence, LicencePack
 from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.packaging.model_card import ModelCard, render_model_card, write_model_card
@@ -19,6 +19,7 @@ from exporter.packaging.origin import ModelOrigin
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
+from tests.sound_processing import spectra
 
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
@@ -27,7 +28,7 @@ CARD = ModelCard(
     model="gemma-3-4b",
     model_type="gemma3_text",
     parameters=3_880_099_328,
-    tower_parameters=None,
+    towers={},
     source_digests={"model.safetensors": "ab" * 32},
     recipe="int8",
     target="macos",
@@ -134,19 +135,31 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
 
 def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 256, 2560)
-    shown = replace(
-        CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",), tower_parameters=5
-    )
+    shown = replace(CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",))
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "at most 256 tokens" in section
     assert "pipeline_tag: image-text-to-text\n" in text
     assert "onnxruntime-genai opens `onnx/decoder.onnx` here" in section
-    assert "`coreml/model.mlpackage` takes text alone" in section
+    assert "`coreml/model.mlpackage` takes no images" in section
     assert 'gemma-export run . --image ../picture.png "What is in this picture?"' in section
     assert 'prompt = "<bos><start_of_image>What is in this picture?"' in section
     assert "model for text and images. Left out of the checkpoint: audio tower." in text
     assert "Ask about a picture" not in render_model_card(CARD, FILES)
+
+
+def test_a_release_that_hears_says_how_to_ask_about_a_sound() -> None:
+    encoder = EncoderArtifact("audio", "onnx", "onnx/speech.onnx", "onnx/decoder.onnx", 750, 1536)
+    shown = replace(CARD, sounds=CardSounds((encoder,), spectra()), left_out=("vision tower",))
+    text = render_model_card(shown, FILES)
+    section = text.partition("## Ask about a sound")[2].partition("\n## ")[0]
+    assert "sounds of at most 30 seconds, each in the place of at most 750 tokens" in section
+    assert "`sound_processing.json`" in section
+    assert "`coreml/model.mlpackage` takes no sounds" in section
+    assert 'gemma-export run . --audio ../sound.wav "What is in this recording?"' in section
+    assert "pipeline_tag: audio-text-to-text\n" in text
+    assert "model for text and sounds. Left out of the checkpoint: vision tower." in text
+    assert "Ask about a sound" not in render_model_card(CARD, FILES)
 
 
 @pytest.mark.parametrize("processing", [patching(merged=True), squashing(soft_tokens=4)])
@@ -180,7 +193,7 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
 
 
 def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
-    text = render_model_card(replace(CARD, tower_parameters=416_866_032), FILES)
-    assert "and an image tower of 417 M) with gemma-export" in text
-    assert "This is the model for text and images. Left out" in text
+    towers = {"image tower": 416_866_032, "audio encoder": 305_000_000}
+    text = render_model_card(replace(CARD, towers=towers), FILES)
+    assert "and an image tower of 417 M, and an audio encoder of 305 M) with gemma-export" in text
     assert "image tower" not in render_model_card(CARD, FILES)

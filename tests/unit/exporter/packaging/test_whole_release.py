@@ -45,7 +45,7 @@ def write(out: Path) -> Path:
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
-            tower_parameters=None,
+            towers={},
             source_digests=source.digests(),
             recipe=plan.variant.recipe.name,
             target=plan.variant.name,

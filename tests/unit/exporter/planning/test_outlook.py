@@ -42,13 +42,20 @@ def test_a_published_model_is_planned_without_its_weights() -> None:
     assert release.artifact_bytes["coreml"] > weights
 
 
-def test_a_release_says_what_an_image_takes_or_that_it_takes_none() -> None:
+def test_a_release_says_what_an_image_and_a_sound_take_or_that_it_takes_none() -> None:
     (seeing,) = outlook("gemma-3-4b", "macbook-m3-pro").releases
     assert seeing.image_tokens == 256
     (blind,) = outlook("gemma-3-270m", "macbook-m3-pro").releases
     assert blind.image_tokens is None
     (graph,) = outlook("gemma-3-4b", "macbook-m3-pro", formats=("tflite",)).releases
     assert graph.image_tokens is None, "a .tflite takes tokens"
+    found = outlook("gemma-4-e2b", "macbook-m3-pro", formats=("onnx",))
+    (hearing,) = found.releases
+    assert (hearing.image_tokens, hearing.sound_tokens) == (280, 750)
+    (artifact,) = found.devices[0].verdict.artifacts
+    held = {"image tower", "image activations", "audio encoder"}
+    assert held <= artifact.memory.keys(), "one of both runs at a time"
+    assert seeing.sound_tokens is None
 
 
 def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exporter.running.recorded_check import check_by_record
 from tests.fakes import silent
-from tests.scripted_images import seeing_release
+from tests.scripted_media import seeing_release
 from tests.unit.exporter.packaging.test_release import sealed
 
 

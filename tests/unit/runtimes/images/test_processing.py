@@ -11,6 +11,7 @@ import pytest
 
 from runtimes.errors import ProcessingError
 from runtimes.images.processing import PROCESSING_NAME, ImageProcessing, read_processing
+from runtimes.sounds.processing import SoundProcessing
 from tests.image_processing import patching, squashing
 
 
@@ -23,7 +24,7 @@ def refused(release: Path, content: str | bytes) -> str:
     return str(caught.value)
 
 
-def changed(found: ImageProcessing, keys: str, value: Any) -> str:
+def changed(found: ImageProcessing | SoundProcessing, keys: str, value: Any) -> str:
     plain = json.loads(found.to_json())
     *parents, last = keys.split(".")
     inner = plain

@@ -1,0 +1,84 @@
+"""What a model card says of pictures and sounds: which artifacts take them, and how a person asks about
+one.
+
+Not about how they are prepared: `image_processing.json` and `sound_processing.json` in the release say
+that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.formats.family import PICTURE_QUESTION, SOUND_QUESTION, Prompting
+from exporter.formats.table import facts_of
+from exporter.packaging.escaping import code
+from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
+from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.sounds.processing import SOUND_PROCESSING_NAME, SoundProcessing
+
+
+@dataclass(frozen=True)
+class CardImages:
+    """What of a release takes images, and what is done to them before."""
+
+    encoders: tuple[EncoderArtifact, ...]
+    processing: ImageProcessing
+
+
+@dataclass(frozen=True)
+class CardSounds:
+    """The same of sounds."""
+
+    encoders: tuple[EncoderArtifact, ...]
+    processing: SoundProcessing
+
+
+def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: Prompting) -> str:
+    """Markdown, with a command for every format that takes images."""
+    paragraphs = [
+        f"It takes pictures, each in the place of at most {images.processing.soft_tokens} tokens. "
+        f"{code(PROCESSING_NAME)} says what is done to one before it enters the tower."
+        + _without("images", images.encoders, artifacts)
+    ]
+    for encoder in images.encoders:
+        paragraphs.append(_command(encoder, images.encoders, "--image ../picture.png", PICTURE_QUESTION))
+        ask = facts_of(encoder.format).how_to_ask
+        told = None if ask is None else ask(encoder, images.processing, prompting)
+        if told is not None:
+            paragraphs.append(told)
+    paragraphs.append(
+        "The pictures it was measured with are made of numbers, and no camera took part; a client that "
+        "resizes otherwise gives the tower other pixels."
+    )
+    return "\n\n".join(paragraphs)
+
+
+def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact]) -> str:
+    """Markdown, with a command for every format that takes sounds."""
+    processing = sounds.processing
+    paragraphs = [
+        f"It takes sounds of at most {processing.longest:g} seconds, each in the place of at most "
+        f"{processing.soft_tokens} tokens. {code(SOUND_PROCESSING_NAME)} says what is done to one before "
+        "it enters the encoder." + _without("sounds", sounds.encoders, artifacts)
+    ]
+    for encoder in sounds.encoders:
+        paragraphs.append(_command(encoder, sounds.encoders, "--audio ../sound.wav", SOUND_QUESTION))
+    paragraphs.append(
+        "The sounds it was measured with are made of numbers, and no voice and no microphone took part; a "
+        "client that resamples otherwise, or makes other spectra, gives the encoder something else."
+    )
+    return "\n\n".join(paragraphs)
+
+
+def _without(what: str, encoders: Sequence[EncoderArtifact], artifacts: Sequence[Artifact]) -> str:
+    taking = {encoder.format for encoder in encoders}
+    others = [code(each.path) for each in artifacts if each.format not in taking]
+    return f" {', '.join(others)} takes no {what}." if others else ""
+
+
+def _command(
+    encoder: EncoderArtifact, encoders: Sequence[EncoderArtifact], given: str, question: str
+) -> str:
+    chosen = f"--format {encoder.format} " if len(encoders) > 1 else ""
+    return f'```sh\ngemma-export run . {chosen}{given} "{question}"\n```'

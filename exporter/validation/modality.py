@@ -1,0 +1,91 @@
+"""`Modality`: what is different about checking pictures and about checking sounds: samples, drivers, words.
+
+Not about the checks, which are the same (`tower_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from exporter.formats.table import facts_of
+from exporter.models.vision.spec import VisionSpec
+from exporter.reference.reference_tower import TowerSpec
+from exporter.validation.findings import ReleaseUnderTest
+from exporter.validation.report import Kind
+from exporter.validation.sample_pictures import sample_pictures
+from exporter.validation.sample_sounds import sample_sounds
+from exporter.validation.samples import Samples
+from runtimes.manifest import ComponentName, EncoderArtifact
+from runtimes.multimodal.session import RowKind
+
+
+@dataclass(frozen=True)
+class Modality:
+    """kind: of its gates. of: what rows are rows of. sample, tower: what these are called. senseless: a run
+    whose rows are nothing. question: asked behind each sample. advice: where no sample fits a context.
+    limits: what samples are not, a sentence."""
+
+    kind: Kind
+    component: ComponentName
+    of: RowKind
+    sample: str
+    tower: str
+    senseless: str
+    question: str
+    advice: str
+    limits: str
+    samples: Callable[[ReleaseUnderTest], Samples]
+    spec: Callable[[ReleaseUnderTest], TowerSpec]
+    by_tools: Callable[[EncoderArtifact, TowerSpec], str | None]
+
+    @property
+    def senseless_kl(self) -> str:
+        """What the gate on such a run is called."""
+        return f"mean KL of a {self.senseless} run"
+
+    def encoders(self, release: ReleaseUnderTest) -> tuple[EncoderArtifact, ...]:
+        """The release's, for this."""
+        return tuple(each for each in release.encoders if each.component == self.component)
+
+
+def _images_by_tools(encoder: EncoderArtifact, spec: TowerSpec) -> str | None:
+    said = facts_of(encoder.format).asked_by_tools
+    return None if said is None or not isinstance(spec, VisionSpec) else said(spec.tokens.blocks)
+
+
+def _sounds_by_tools(encoder: EncoderArtifact, spec: TowerSpec) -> str | None:
+    return "no client but this package's driver was given a sound."
+
+
+IMAGES = Modality(
+    kind="images",
+    component="vision",
+    of="image",
+    sample="picture",
+    tower="image tower",
+    senseless="blind",
+    question="\nDescribe this picture in one sentence.\n",
+    advice="export with a larger --context or fewer --image-tokens",
+    limits="Pictures were the release's samples, prepared by its own image_processing.json: no camera, and "
+    "no resizing by a client, was part of it.",
+    samples=sample_pictures,
+    spec=lambda release: release.checkpoint.components["vision"].spec,
+    by_tools=_images_by_tools,
+)
+SOUNDS = Modality(
+    kind="sounds",
+    component="audio",
+    of="sound",
+    sample="sound",
+    tower="audio encoder",
+    senseless="deaf",
+    question="\nDescribe this sound in one sentence.\n",
+    advice="export with a larger --context",
+    limits="Sounds were made of numbers, and prepared by the release's own sound_processing.json: no "
+    "voice, no microphone, and no client's own spectra, was part of it.",
+    samples=sample_sounds,
+    spec=lambda release: release.checkpoint.components["audio"].spec,
+    by_tools=_sounds_by_tools,
+)
+MODALITIES = (IMAGES, SOUNDS)

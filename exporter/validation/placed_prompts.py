@@ -1,0 +1,195 @@
+"""`TriedPrompt`: pictures or sounds at different places of a text, and how a session is given it.
+
+At the start, in the middle of a call, two in one call, with a sliding window of text before and behind it,
+and the same text without one. Text comes from the evaluation text: what it says does not matter, only that
+logits behind the rows are those of transformers. Not about what samples show or sound like
+(`rows_answers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.validation.samples import Marks
+from runtimes.encoder import EncodedRows
+from runtimes.multimodal.session import MultimodalSession, PlacedRows, RowKind
+from runtimes.session import Logits, Session, Tokens
+
+# Tokens of text: before a sample, behind it at once, behind it one by one.
+BEFORE, BEHIND, DECODED = 12, 8, 16
+START, MIDDLE, TWO = "{} at the start", "{} in the middle", "two {}s"
+BEHIND_WINDOW = "{} behind a window of text"
+BEFORE_WINDOW = "{} before a window of text"
+ALONE = "the same text without a {}"
+PLACES = (START, MIDDLE, TWO, BEHIND_WINDOW, BEFORE_WINDOW)
+
+
+def named_places(sample: str) -> tuple[str, ...]:
+    """What prompts are called, of pictures or of sounds."""
+    return tuple(each.format(sample) for each in PLACES)
+
+
+@dataclass(frozen=True)
+class PlacedSample:
+    """number: of the picture or sound. start: of its rows among the tokens. stop: behind them."""
+
+    number: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class TriedPrompt:
+    """tokens: [tokens], the last of which is only predicted. called: [start, stop) of the call that is
+    given rows; text before and behind it has calls of its own, the last `DECODED` tokens one each. of: what
+    rows are rows of."""
+
+    name: str
+    tokens: Tokens
+    samples: tuple[PlacedSample, ...]
+    called: tuple[int, int]
+    of: RowKind
+
+    @property
+    def at(self) -> NDArray[np.int64]:
+        """Positions whose logits are compared: of text behind a sample in its call, and those decoded."""
+        begin = self.samples[0].stop if self.samples else self.called[1]
+        inside = {at for each in self.samples for at in range(each.start, each.stop)}
+        in_call = [at for at in range(begin, self.called[1]) if at not in inside]
+        return np.array([*in_call, *range(self.decoded, len(self.tokens) - 1)])
+
+    @property
+    def decoded(self) -> int:
+        """The first position whose token is given by itself."""
+        return len(self.tokens) - 1 - DECODED
+
+    def placed(self, rows: Sequence[EncodedRows]) -> tuple[PlacedRows, ...]:
+        """rows: of each sample, by number."""
+        return tuple(PlacedRows(each.start, rows[each.number], self.of) for each in self.samples)
+
+
+@dataclass(frozen=True)
+class PromptParts:
+    """What prompts are put together from. of, sample: what rows are rows of, and what that is called.
+    around: tokens of text, enough of them. breaks: what stands before and behind a sample. soft_tokens: of
+    each. window: the model's longest, None for none."""
+
+    of: RowKind
+    sample: str
+    bos_token: int
+    around: Tokens
+    marks: Marks
+    breaks: Tokens
+    soft_tokens: tuple[int, ...]
+    window: int | None
+
+    def marked(self, number: int) -> Tokens:
+        """A sample's marks, with the id of a row in place of each."""
+        rows = np.full(self.soft_tokens[number], self.marks.soft, np.int32)
+        begin, end = np.array([self.marks.begin], np.int32), np.array([self.marks.end], np.int32)
+        return np.concatenate([self.breaks, begin, rows, end, self.breaks])
+
+    def rows_in(self, number: int) -> tuple[int, int]:
+        """[start, stop) of its rows among `marked`."""
+        start = len(self.breaks) + 1
+        return start, start + self.soft_tokens[number]
+
+
+def placed_prompts(parts: PromptParts, context: int) -> tuple[TriedPrompt, ...]:
+    """Those that a cache of `context` positions holds, the one without a sample last."""
+    window = 0 if parts.window is None else parts.window
+    found = [
+        _prompt(parts, START, 0, (0,), BEHIND),
+        _prompt(parts, MIDDLE, BEFORE, (0,), BEHIND),
+    ]
+    if len(parts.soft_tokens) > 1:
+        found.append(_prompt(parts, TWO, BEFORE, (0, 1), BEHIND))
+    if window:
+        last = len(parts.soft_tokens) - 1
+        found.append(_prompt(parts, BEHIND_WINDOW, window + 5, (last,), BEHIND))
+        found.append(_prompt(parts, BEFORE_WINDOW, 0, (last,), window + 5))
+    found.append(_prompt(parts, ALONE, BEFORE, (), BEHIND))
+    return tuple(each for each in found if len(each.tokens) <= context)
+
+
+def _prompt(
+    parts: PromptParts, place: str, before: int, numbers: tuple[int, ...], behind: int
+) -> TriedPrompt:
+    text = parts.around
+    pieces = [np.array([parts.bos_token], np.int32), text[:before]]
+    length, used, samples = 1 + before, before, []
+    for number in numbers:
+        marked, (start, stop) = parts.marked(number), parts.rows_in(number)
+        samples.append(PlacedSample(number, length + start, length + stop))
+        pieces += [marked, text[used : used + BEHIND]]
+        length, used = length + len(marked) + BEHIND, used + BEHIND
+    called = (max(0, 1 + before - BEFORE) if before > BEFORE else 0, length)
+    rest = behind - BEHIND if numbers else behind
+    pieces.append(text[used : used + rest + DECODED + 1])
+    tokens: Tokens = np.concatenate(pieces).astype(np.int32)
+    return TriedPrompt(place.format(parts.sample), tokens, tuple(samples), called, parts.of)
+
+
+@dataclass(frozen=True)
+class Returned:
+    """at: indices in `TriedPrompt.at` of what a session returned logits for. logits: [at, vocab]."""
+
+    at: NDArray[np.int64]
+    logits: Logits
+
+
+def given(session: MultimodalSession, prompt: TriedPrompt, rows: Sequence[EncodedRows]) -> Returned:
+    """What an opened artifact says to a prompt. rows: of each sample, by number."""
+    return _returned(prompt, _calls(session, prompt, rows))
+
+
+def given_text(session: Session, prompt: TriedPrompt) -> Returned:
+    """The same of an artifact that takes text alone, to a prompt without a sample."""
+    return _returned(prompt, _text_calls(session, prompt))
+
+
+def _returned(prompt: TriedPrompt, calls: Iterator[tuple[int, Logits]]) -> Returned:
+    wanted = {int(position): index for index, position in enumerate(prompt.at)}
+    found: dict[int, NDArray[np.float32]] = {}
+    for first, logits in calls:
+        for row, position in enumerate(range(first, first + len(logits))):
+            if position in wanted:
+                found[wanted[position]] = logits[row].copy()
+    at = sorted(found)
+    return Returned(np.array(at), np.stack([found[each] for each in at]))
+
+
+def _calls(
+    session: MultimodalSession, prompt: TriedPrompt, rows: Sequence[EncodedRows]
+) -> Iterator[tuple[int, Logits]]:
+    tokens, (start, stop) = prompt.tokens, prompt.called
+    session.reset()
+    yield from _text(session, tokens, 0, start)
+    placed = [replace(each, start=each.start - start) for each in prompt.placed(rows)]
+    logits = session.prefill_with_rows(tokens[start:stop], placed)
+    yield stop - len(logits), logits
+    yield from _text(session, tokens, stop, prompt.decoded)
+    yield from _decoded(session, prompt)
+
+
+def _text_calls(session: Session, prompt: TriedPrompt) -> Iterator[tuple[int, Logits]]:
+    session.reset()
+    yield from _text(session, prompt.tokens, 0, prompt.decoded)
+    yield from _decoded(session, prompt)
+
+
+def _decoded(session: Session, prompt: TriedPrompt) -> Iterator[tuple[int, Logits]]:
+    for position in range(prompt.decoded, len(prompt.tokens) - 1):
+        yield position, session.decode(int(prompt.tokens[position]))[None]
+
+
+def _text(session: Session, tokens: Tokens, start: int, stop: int) -> Iterator[tuple[int, Logits]]:
+    chunk = session.facts.prefill_chunk
+    for first in range(start, stop, chunk):
+        end = min(stop, first + chunk)
+        logits = session.prefill(tokens[first:end])
+        yield end - len(logits), logits

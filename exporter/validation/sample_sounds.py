@@ -1,0 +1,26 @@
+"""Sounds that a release is tried with: those of `sound_samples`, as its own description prepares them.
+
+Not about prompts (`placed_prompts`) or judging (`tower_check`).
+"""
+
+from __future__ import annotations
+
+from exporter.validation.findings import ReleaseUnderTest
+from exporter.validation.samples import Samples, TriedSample
+from exporter.validation.sound_samples import SOUNDS
+from runtimes.sounds.preparing import prepared_sound
+from runtimes.sounds.processing import read_sound_processing
+
+
+def sample_sounds(release: ReleaseUnderTest) -> Samples:
+    """All of `SOUNDS`, each as far as the release takes one so long. A rate other than theirs only plays
+    them faster or slower."""
+    processing = read_sound_processing(release.directory)
+    longest = int(processing.longest * processing.sampling_rate)
+    tried, not_tried = [], []
+    for name, make in SOUNDS.items():
+        samples = make()
+        if len(samples) > longest:
+            not_tried.append(f"Of {name}, only what one sound may have was tried: {longest} samples.")
+        tried.append(TriedSample(name, prepared_sound(samples[:longest], processing)))
+    return Samples(tuple(tried), processing.marks, processing.soft_tokens, tuple(not_tried))

@@ -1,0 +1,38 @@
+"""`Samples`: pictures or sounds that a release is tried with, prepared.
+
+Not about which ones (`sample_pictures`, `sample_sounds`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.reference.reference_tower import Prepared
+from runtimes.images.processing import ImageMarks
+from runtimes.sounds.processing import SoundMarks
+
+Marks = ImageMarks | SoundMarks
+
+
+@dataclass(frozen=True)
+class TriedSample:
+    """name: what a report calls it."""
+
+    name: str
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Samples:
+    """soft_tokens: of one, at most, as the release says it. not_tried: why others were not, a sentence
+    each."""
+
+    tried: tuple[TriedSample, ...]
+    marks: Marks
+    soft_tokens: int
+    not_tried: tuple[str, ...]
+
+    @property
+    def line_breaks(self) -> bool:
+        """Two stand before and behind each."""
+        return isinstance(self.marks, ImageMarks) and self.marks.line_breaks
