@@ -18,7 +18,6 @@ import torch
 
 from exporter.models.audio.eager import EagerAudio
 from exporter.models.audio.rows import sound_rows
-from exporter.models.audio.spec import ConformerSpec
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.validation.stored_weights import differing_by_matrix
 from runtimes.encoder import EncodedRows
@@ -30,8 +29,9 @@ from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 from runtimes.sounds.prepared import PreparedSound
 from tests.fakes import silent
+from tests.heard_sounds import sound
 from tests.seen_pictures import picture
-from tests.tiny_encoders import TINY_ENCODERS, random_features
+from tests.tiny_encoders import TINY_ENCODERS
 from tests.tiny_releases import mean_kl, some_tokens
 from tests.unit.exporter.lowering.litert.seeing_releases import (
     LOWERING,
@@ -46,7 +46,7 @@ ROWS, ROWS_OF_KERNELS = 3e-5, 1e-2
 KL = 1e-5  # mean, nats
 PREFILLED, LENGTH = 74, 80
 CALL, LONGEST = 20, 60  # soft tokens of a call, and of a sound
-FRAMES = {"fits": 43, "is cut": 205}
+LENGTHS = {"fits": 11, "is cut": 52}
 
 
 @pytest.fixture(scope="module", params=TINY_ENCODERS)
@@ -63,14 +63,11 @@ def hearing(directory: Path, kind: str, scheme: str = "int8-channel") -> SeeingB
 
 @pytest.fixture(scope="module")
 def rows(bundle: SeeingBundle) -> EncodedRows:
-    return encoded(bundle.opening_of("audio"), sound(bundle, FRAMES["fits"]))
+    return encoded(bundle.opening_of("audio"), sound_of(bundle))
 
 
-def sound(bundle: SeeingBundle, frames: int) -> PreparedSound:
-    spec = bundle.checkpoint.components["audio"].spec
-    frames = frames if isinstance(spec, ConformerSpec) else -(-frames // 4)
-    given = random_features(spec, frames, frames)
-    return PreparedSound(given.features.numpy(), given.count)
+def sound_of(bundle: SeeingBundle, soft_tokens: int = LENGTHS["fits"]) -> PreparedSound:
+    return sound(bundle.checkpoint.components["audio"].spec, soft_tokens)
 
 
 def encoded(opening: EncoderOpening, given: PreparedSound) -> EncodedRows:
@@ -87,11 +84,11 @@ def expected_rows(bundle: SeeingBundle, given: PreparedSound) -> EncodedRows:
     return rows
 
 
-@pytest.mark.parametrize("length", FRAMES)
+@pytest.mark.parametrize("length", LENGTHS)
 def test_an_encoder_makes_the_rows_that_its_weights_make(
     bundle: SeeingBundle, length: str, tmp_path: Path
 ) -> None:
-    given, opening = sound(bundle, FRAMES[length]), bundle.opening_of("audio")
+    given, opening = sound_of(bundle, LENGTHS[length]), bundle.opening_of("audio")
     assert (given.soft_tokens > CALL) == (length == "is cut")
     found, expected = encoded(opening, given), expected_rows(bundle, given)
     assert found.shape == expected.shape
@@ -107,8 +104,8 @@ def test_an_encoder_makes_the_rows_that_its_weights_make(
 @pytest.mark.parametrize("kind", TINY_ENCODERS)
 def test_an_encoder_in_float_makes_the_rows_that_transformers_makes(kind: str, tmp_path: Path) -> None:
     bundle = hearing(tmp_path, kind, "fp32")
-    for frames in FRAMES.values():
-        given = sound(bundle, frames)
+    for soft_tokens in LENGTHS.values():
+        given = sound_of(bundle, soft_tokens)
         features = torch.from_numpy(given.features)
         expected = TINY_ENCODERS[kind]().reference(
             features, torch.ones(features.shape[:2], dtype=torch.bool)
@@ -169,7 +166,7 @@ def test_what_is_read_back_is_the_checkpoint(bundle: SeeingBundle) -> None:
 def test_a_bundle_may_hear_and_not_see(tmp_path: Path) -> None:
     bundle = seeing_bundle(tmp_path, "Gemma 4 E2B", sound=LONGEST, images=None)
     assert list(bundle.encoders) == ["audio"]
-    rows = encoded(bundle.opening_of("audio"), sound(bundle, 43))
+    rows = encoded(bundle.opening_of("audio"), sound_of(bundle))
     tokens, sounds = prompt([3], [rows], LENGTH, "sound")
     with LiteRtMultimodalSession.open(bundle.path) as session:
         expected = expected_logits(bundle, tokens, sounds, tmp_path)
@@ -191,7 +188,7 @@ def test_text_alone_is_what_a_bundle_that_does_not_hear_makes_of_it(
 
 
 def test_sounds_that_do_not_fit_are_refused(bundle: SeeingBundle, rows: EncodedRows) -> None:
-    tokens, opening, given = some_tokens(60), bundle.opening_of("audio"), sound(bundle, 43)
+    tokens, opening, given = some_tokens(60), bundle.opening_of("audio"), sound_of(bundle)
     with open_multimodal_session(opening) as session:
         for placed in (
             [PlacedRows(3, rows, "sound"), PlacedRows(4, rows, "sound")],
@@ -205,7 +202,7 @@ def test_sounds_that_do_not_fit_are_refused(bundle: SeeingBundle, rows: EncodedR
     wrong: Mapping[str, PreparedSound] = {
         "features are": replace(given, features=given.features[..., 1:]),
         "frames are not": replace(given, soft_tokens=given.soft_tokens + 1),
-        "at most": sound(bundle, 4 * LONGEST + 4),
+        "at most": sound_of(bundle, LONGEST + 1),
     }
     with open_sound_encoder(opening) as encoder:
         for said, each in wrong.items():

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
-from exporter.checkpoints.huggingface.sound_processor_files import sound_processing_of
+from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.lowering.interface import ImageOrder, LoweringOrder, SoundOrder
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.vision.spec import VisionSpec
@@ -81,9 +80,9 @@ def seeing_bundle(
     given = {"context": CONTEXT, "prefill_chunk": CHUNK, "images": images, **changes}
     tokenizer = directory / "checkpoint"
     if sound:
-        spec = checkpoint.components["audio"].spec
-        read = sound_processing_of(CheckpointDirectory(tokenizer), spec).processing
-        given["sounds"] = SoundOrder(replace(read, soft_tokens=sound))
+        said = HuggingFaceSource.open(tokenizer).sounds
+        assert said is not None
+        given["sounds"] = SoundOrder(replace(said, soft_tokens=sound))
     before = (tokenizer / "tokenizer.json").read_bytes()
     order = lowering_order(checkpoint, tokenizer, **given)
     (tokenizer / "tokenizer.json").write_bytes(before)  # which knows the tokens around an image
