@@ -15,7 +15,7 @@ import pytest
 from exporter.validation.findings import Findings
 from exporter.validation.gates import MEAN_KL
 from exporter.validation.modality import SOUNDS
-from exporter.validation.placed_prompts import ALONE, named_places
+from exporter.validation.placed_prompts import ALONE, BESIDE, named_places
 from exporter.validation.rows_apart import COSINE, RELATIVE
 from exporter.validation.sound_samples import SOUNDS as SAMPLES
 from exporter.validation.tower_check import DIFFERING, check_towers
@@ -42,7 +42,7 @@ from tests.sensing import (
 )
 from tests.tiny_encoders import TINY_ENCODERS
 
-PLACES = set(named_places("sound"))
+PLACES = {*named_places("sound"), BESIDE.format("sound")}
 
 
 def found(
