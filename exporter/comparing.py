@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from exporter.checkpoints.identity import is_made_from
@@ -22,7 +23,7 @@ from exporter.evaluation.change import changes
 from exporter.evaluation.compared import DomainComparison, DomainFigures, SubjectFigures
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
-from exporter.models.components import TEXT_ALONE, Components
+from exporter.models.components import TEXT_ALONE, Components, towers_of
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
@@ -39,6 +40,8 @@ from runtimes.formats import Format
 from runtimes.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 EXECUTED_TOKENS = 256  # of a domain, unless told otherwise, where artifacts are run
+
+NO_SAMPLE = "No picture and no sound is compared: all that is given here is text."
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
         longest=longest,
         remarks=(
             *(domain.remark for domain in domains if domain.remark is not None),
-            *(("No picture is compared: all that is given here is text.",) if _sees(subjects) else ()),
+            *((NO_SAMPLE,) if _takes_more(subjects) else ()),
         ),
         subjects=measured,
         changes=tuple(changes(measured)),
@@ -116,18 +119,19 @@ def _open(directories: Sequence[Path]) -> _Subjects:
     return _Subjects(checkpoints, artifacts, manifests)
 
 
-def _sees(subjects: _Subjects) -> bool:
-    """Whether one of them takes pictures too."""
-    stored = any(each.components.vision is not None for each in subjects.checkpoints.values())
+def _takes_more(subjects: _Subjects) -> bool:
+    """Whether one of them takes pictures or sounds too."""
+    stored = any(each.towers for each in subjects.checkpoints.values())
     return stored or any(manifest.encoders for manifest in subjects.manifests.values())
 
 
 def _digests(source: CheckpointSource, order: CompareOrder) -> list[Mapping[str, str]]:
-    """Of all the checkpoint, and of its text alone, which is what some may have been made from."""
-    found = [source.digests()]
-    if source.components.vision is not None:
-        found.append(open_checkpoint(order.model, order.adapter, TEXT_ALONE).digests())
-    return found
+    """Of all the checkpoint, and of its text with fewer towers, which is what some may have been made
+    from."""
+    towers = [tower.name for tower in towers_of(source.components)]
+    fewer = [kept for count in range(len(towers)) for kept in combinations(towers, count)]
+    opened = (open_checkpoint(order.model, order.adapter, (*TEXT_ALONE, *kept)) for kept in fewer)
+    return [source.digests(), *(each.digests() for each in opened)]
 
 
 def _require_made_from(
@@ -177,12 +181,11 @@ class _Sized:
 
 
 def parameters_in(path: str, manifest: Manifest, components: Components) -> int:
-    """Of the decoder in an artifact, and of the image tower where a bundle holds both."""
-    found = components["text"].spec.parameter_count()
-    tower = components.vision
-    if tower is not None and any(each.path == path for each in manifest.encoders or ()):
-        found += tower.spec.parameter_count()
-    return found
+    """Of the decoder in an artifact, and of the towers where a bundle holds these too."""
+    inside = {each.component for each in manifest.encoders or () if each.path == path}
+    towers = (each for each in towers_of(components) if each.name in inside)
+    text = components["text"].spec.parameter_count()
+    return text + sum(each.spec.parameter_count() for each in towers)
 
 
 def _sized(name: str, subjects: _Subjects, source: CheckpointSource) -> _Sized:

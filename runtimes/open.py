@@ -38,6 +38,7 @@ IMAGE_ENCODERS: dict[Format, Callable[[EncoderOpening], ImageEncoder]] = {
     "coreml": mil.open_image_encoder,
 }
 SOUND_ENCODERS: dict[Format, Callable[[EncoderOpening], SoundEncoder]] = {
+    "litertlm": litert.open_sound_encoder,
     "onnx": onnx.open_sound_encoder,
     "onnx-web": onnx.open_sound_encoder,
 }

@@ -7,10 +7,8 @@ decoders that are right (`tests.sensing`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,27 +16,14 @@ from torch import Tensor
 from exporter.models.audio.eager import EagerAudio
 from exporter.models.audio.rows import sound_rows
 from exporter.models.audio.spec import AudioSpec
-from runtimes.encoder import EncodedRows, EncoderFacts
+from runtimes.encoder import EncodedRows
 from runtimes.multimodal.session import PlacedRows
 from runtimes.sounds.prepared import PreparedSound
-from tests.fakes import dequantised, read_archive
-from tests.sensing import EagerMultimodalSession
+from tests.sensing import EagerArchive, EagerMultimodalSession
 
 
-class EagerEncoder:
-    """Satisfies `SoundEncoder` with an encoder in plain torch over an archive's weights."""
-
-    def __init__(self, spec: AudioSpec, weights: Mapping[str, Tensor]) -> None:
-        self.spec, self.weights = spec, weights
-
-    @classmethod
-    def open(cls, path: Path, spec: AudioSpec) -> Self:
-        arrays = dequantised(read_archive(path))
-        return cls(spec, {name: torch.from_numpy(values) for name, values in arrays.items()})
-
-    @property
-    def facts(self) -> EncoderFacts:
-        return EncoderFacts("eager torch", torch.__version__, "fp32", {}, {})
+class EagerEncoder(EagerArchive[AudioSpec]):
+    """Satisfies `SoundEncoder` with an encoder in plain torch."""
 
     def rows(self, sound: PreparedSound) -> EncodedRows:
         features = torch.as_tensor(sound.features)
@@ -46,15 +31,6 @@ class EagerEncoder:
         with torch.no_grad():
             rows: EncodedRows = sound_rows(self.spec, EagerAudio(self.weights), features, frames)[0].numpy()
         return rows
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class FramesReversed(EagerEncoder):

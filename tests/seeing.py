@@ -6,38 +6,22 @@ rows in another order, no block of an image, another image's rows. Not about dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Self
 
 import torch
-from torch import Tensor
 
 from exporter.models.vision.eager import EagerVision
 from exporter.models.vision.spec import VisionSpec
 from exporter.models.vision.tower import image_rows
-from runtimes.encoder import EncodedRows, EncoderFacts
+from runtimes.encoder import EncodedRows
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
-from tests.fakes import dequantised, read_archive
-from tests.sensing import EagerMultimodalSession
+from tests.sensing import EagerArchive, EagerMultimodalSession
 
 
-class EagerTower:
-    """Satisfies `ImageEncoder` with a tower in plain torch over an archive's weights."""
-
-    def __init__(self, spec: VisionSpec, weights: Mapping[str, Tensor]) -> None:
-        self.spec, self.weights = spec, weights
-
-    @classmethod
-    def open(cls, path: Path, spec: VisionSpec) -> Self:
-        arrays = dequantised(read_archive(path))
-        return cls(spec, {name: torch.from_numpy(values) for name, values in arrays.items()})
-
-    @property
-    def facts(self) -> EncoderFacts:
-        return EncoderFacts("eager torch", torch.__version__, "fp32", {}, {})
+class EagerTower(EagerArchive[VisionSpec]):
+    """Satisfies `ImageEncoder` with a tower in plain torch."""
 
     def rows(self, image: PreparedImage) -> EncodedRows:
         positions = None if image.positions is None else torch.as_tensor(image.positions).long()
@@ -51,15 +35,6 @@ class EagerTower:
             )
         rows: EncodedRows = found[0].numpy()
         return rows
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class PositionsSwapped(EagerTower):

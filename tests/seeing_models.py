@@ -5,11 +5,13 @@ Not about who runs a release (`tests.seeing`, `tests.hearing`, or the formats' o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
+from exporter.formats.rows_driver import RowsEncoder
 from exporter.formats.table import family_of
 from exporter.lowering.interface import ImageOrder, Lowering, LoweringOrder, SoundOrder
 from exporter.planning.plan import Plan
@@ -20,9 +22,10 @@ from exporter.validation.tower_check import check_towers
 from runtimes.formats import Format
 from runtimes.images.processing import PROCESSING_NAME, ImageMarks, ImageProcessing
 from runtimes.sounds.processing import SOUND_PROCESSING_NAME
-from tests.fakes import silent
+from tests.fakes import change_archive, silent
 from tests.image_processing import patching, squashing
 from tests.jobs import a_job, a_plan, a_variant
+from tests.sensing import EagerMultimodalSession, SensingLowering, eager_rows_driver
 from tests.tiny_image_stores import tiny_image_store
 from tests.tiny_releases import MADE_FROM
 from tests.tiny_towers import BEGIN, END, SOFT
@@ -87,6 +90,22 @@ class Sensing:
         job = a_job(self.source, (release.plan,), {family: lowering}, scratch / "work")
         check_towers(SOUNDS if self.hears else IMAGES, job, release, scratch, findings)
         return findings
+
+    def run_by(
+        self,
+        open_encoder: Callable[[Path], RowsEncoder],
+        session: type[EagerMultimodalSession],
+        name: str,
+        damaged: str | None,
+    ) -> Findings:
+        """What is found of a release in a directory of this name that plain torch runs so. damaged: a
+        tensor of its archive, one number of it."""
+        release, parts = self.release(SensingLowering(), name), self.checkpoint.components
+        if damaged is not None:
+            change_archive(release.directory / release.artifacts[0].path, damaged, (0, 0), 2.0)
+        blocks = parts["vision"].spec.tokens.blocks
+        driver = eager_rows_driver(parts["text"].spec, blocks, open_encoder, session)
+        return self.findings(replace(release, rows_drivers=lambda _: (driver,)), SensingLowering())
 
 
 def processing_of(kind: str) -> ImageProcessing:

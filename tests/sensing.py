@@ -7,10 +7,10 @@ towers (`tests.seeing`, `tests.hearing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,14 +23,17 @@ from exporter.models.text.eager import EagerDialect, EagerState
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.models.vision.spec import BlockLayers
 from exporter.progress import Progress
+from exporter.reference.reference_tower import TowerSpec
 from exporter.validation.findings import Findings
 from exporter.validation.report import Gate
 from exporter.validation.verdict import Failed
+from runtimes.encoder import EncoderFacts
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.multimodal.session import PlacedRows, RowKind
 from runtimes.session import Logits, Tokens
 from tests.fakes import ARCHIVE, ArchiveLowering, EagerSession, dequantised, eager_driver, read_archive
 
+Spec = TypeVar("Spec", bound=TowerSpec)
 LONGEST_CALL = 400  # tokens with rows among them
 
 
@@ -60,6 +63,31 @@ class SensingLowering(ArchiveLowering):
         arrays: dict[str, Any] = dequantised(read_archive(release / encoder.path))
         np.savez(out / encoder.path, **arrays)
         return encoder
+
+
+class EagerArchive(Generic[Spec]):
+    """A tower's numbers and its weights out of an archive: what an encoder in plain torch is, but rows."""
+
+    def __init__(self, spec: Spec, weights: Mapping[str, Tensor]) -> None:
+        self.spec, self.weights = spec, weights
+
+    @classmethod
+    def open(cls, path: Path, spec: Spec) -> Self:
+        arrays = dequantised(read_archive(path))
+        return cls(spec, {name: torch.from_numpy(values) for name, values in arrays.items()})
+
+    @property
+    def facts(self) -> EncoderFacts:
+        return EncoderFacts("eager torch", torch.__version__, "fp32", {}, {})
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 @dataclass

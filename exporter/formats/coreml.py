@@ -101,6 +101,7 @@ COREML = RuntimeFamily(
             ("coremltools", "protobuf"),
             _run,
             asked_by_tools=lambda _: "no app on Apple's systems was given a picture.",
+            heard_by_tools="no app on Apple's systems was given a sound.",
         ),
     ),
     schemes=frozenset(

@@ -79,7 +79,8 @@ class FormatFacts:
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
     own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was run.
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
-    other, a sentence, for formats where a validation executes the file without them.
+    other, and heard_by_tools with sounds, a sentence, for formats where a validation executes the file
+    without them.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
     """
@@ -90,6 +91,7 @@ class FormatFacts:
     how_to_run: Callable[[Artifact, Prompting], str]
     how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
+    heard_by_tools: str | None = None
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
 

@@ -160,6 +160,7 @@ LITERT = RuntimeFamily(
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
             asked_by_tools=_asked_by_litert_lm,
+            heard_by_tools="LiteRT-LM's own engine, which opens it on a phone, was given no sound here.",
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,
         ),

@@ -134,6 +134,10 @@ In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` compute
 by WebAssembly, on several threads where the page is cross-origin isolated. One prompt at a time."""
 
 
+# As of pictures.
+HEARD_BY = "{}, which makes spectra by code of its own, was given no sound here."
+
+
 def _not_asked_by(tool: str) -> Callable[[BlockLayers], str]:
     """Tests give some of these tools pictures; an export gives none to any."""
     return lambda _: f"{tool}, which prepares pictures by code of its own, was not given one here."
@@ -150,6 +154,7 @@ ONNX = RuntimeFamily(
             _run_in_genai,
             _ask_in_genai,
             asked_by_tools=_not_asked_by("onnxruntime-genai"),
+            heard_by_tools=HEARD_BY.format("onnxruntime-genai"),
         ),
         FormatFacts(
             "onnx-web",
@@ -157,6 +162,7 @@ ONNX = RuntimeFamily(
             ("onnx", "onnxruntime"),
             _run_in_transformers_js,
             asked_by_tools=_not_asked_by("transformers.js"),
+            heard_by_tools=HEARD_BY.format("transformers.js"),
         ),
     ),
     schemes=frozenset(

@@ -93,11 +93,11 @@ def rows_drivers_of(encoder: EncoderArtifact) -> tuple[RowsDriver, ...]:
     return tuple(_of(driver, open_encoder) for driver in drivers_of(encoder.format))
 
 
-Opener = Callable[[EncoderOpening], RowsEncoder]
+EncoderOpener = Callable[[EncoderOpening], RowsEncoder]
 
 
-def _opener_of(encoder: EncoderArtifact) -> Opener | None:
-    openers: dict[ComponentName, Opener] = {}
+def _opener_of(encoder: EncoderArtifact) -> EncoderOpener | None:
+    openers: dict[ComponentName, EncoderOpener] = {}
     if encoder.format in IMAGE_ENCODERS:
         openers["vision"] = open_image_encoder
     if encoder.format in SOUND_ENCODERS:
@@ -105,7 +105,7 @@ def _opener_of(encoder: EncoderArtifact) -> Opener | None:
     return openers.get(encoder.component)
 
 
-def _of(driver: Driver, open_encoder: Opener) -> RowsDriver:
+def _of(driver: Driver, open_encoder: EncoderOpener) -> RowsDriver:
     def opening(release: Path, encoder: EncoderArtifact, artifact: Artifact) -> EncoderOpening:
         return EncoderOpening(release, encoder, artifact, THREADS, driver.arithmetic)
 

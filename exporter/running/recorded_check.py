@@ -86,7 +86,9 @@ def check_by_record(directory: Path, progress: Progress) -> RecordedCheck:
     plan = manifest.plan
     if manifest.encoders:
         towers = ", ".join(each.path for each in manifest.encoders)
-        remarks.append(f"No recorded call has a picture: image towers were not run ({towers}).")
+        remarks.append(
+            f"No recorded call has a picture or a sound: encoders of them were not run ({towers})."
+        )
     return RecordedCheck(
         manifest.model["name"], plan["recipe"], plan["target"], tuple(gates), tuple(remarks)
     )

@@ -13,12 +13,13 @@ from exporter.formats.table import family_of
 from exporter.job import Job
 from exporter.lowering.interface import Lowering
 from exporter.validation.findings import Findings, ReleaseUnderTest
-from exporter.validation.modality import Modality
+from exporter.validation.modality import MODALITIES, Modality
 from exporter.validation.report import Gate, Kind
 from exporter.validation.rows_answers import SampleAnswer
 from exporter.validation.rows_apart import RowsApart
 from exporter.validation.rows_reference import RowsReference
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.session import RowKind
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class CheckedTower:
     @property
     def lowering(self) -> Lowering:
         return self.job.lowerings[family_of(self.encoder.format).name]
+
+    @property
+    def taken(self) -> frozenset[RowKind]:
+        """What its decoder takes rows of."""
+        own = {each.component for each in self.release.encoders if each.format == self.encoder.format}
+        return frozenset(each.of for each in MODALITIES if each.component in own)
 
     @property
     def directory(self) -> Path:

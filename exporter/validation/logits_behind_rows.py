@@ -31,7 +31,7 @@ SENSELESS = 1e-2  # nats that rows of nothing must move logits by
 
 @dataclass(frozen=True)
 class LogitsBehindRows:
-    """By number of the prompt, of those for which there was room. shared: behind transformers' rows. own:
+    """By number of the prompt, of those it takes and has room for. shared: behind transformers' rows. own:
     behind its own. senseless: of the first prompt, behind rows of nothing."""
 
     subject: str
@@ -71,6 +71,8 @@ def _given(
 ) -> dict[int, Returned]:
     found = {}
     for number, prompt in enumerate(run.reference.prompts):
+        if not prompt.kinds <= run.taken:
+            continue
         try:
             found[number] = given(session, prompt, rows)
         except NoRoomForCall as error:

@@ -55,7 +55,7 @@ def _images_by_tools(encoder: EncoderArtifact, spec: TowerSpec) -> str | None:
 
 
 def _sounds_by_tools(encoder: EncoderArtifact, spec: TowerSpec) -> str | None:
-    return "no client but this package's driver was given a sound."
+    return facts_of(encoder.format).heard_by_tools
 
 
 IMAGES = Modality(

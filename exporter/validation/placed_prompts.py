@@ -1,14 +1,15 @@
 """`TriedPrompt`: pictures or sounds at different places of a text, and how a session is given it.
 
 At the start, in the middle of a call, two in one call, with a sliding window of text before and behind it,
-and the same text without one. Text comes from the evaluation text: what it says does not matter, only that
-logits behind the rows are those of transformers. Not about what samples show or sound like
-(`rows_answers`).
+and the same text without one; a sound with a picture behind it where the release takes both, whose rows
+are the next sound's: a decoder sees no more of a picture than that. Text comes from the evaluation text:
+what it says does not matter, only that logits behind the rows are those of transformers. Not about what
+samples show or sound like (`rows_answers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from exporter.validation.samples import Marks
 from runtimes.encoder import EncodedRows
+from runtimes.images.processing import ImageMarks
 from runtimes.multimodal.session import MultimodalSession, PlacedRows, RowKind
 from runtimes.session import Logits, Session, Tokens
 
@@ -25,6 +27,7 @@ START, MIDDLE, TWO = "{} at the start", "{} in the middle", "two {}s"
 BEHIND_WINDOW = "{} behind a window of text"
 BEFORE_WINDOW = "{} before a window of text"
 ALONE = "the same text without a {}"
+BESIDE = "{} before a picture"
 PLACES = (START, MIDDLE, TWO, BEHIND_WINDOW, BEFORE_WINDOW)
 
 
@@ -35,24 +38,24 @@ def named_places(sample: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class PlacedSample:
-    """number: of the picture or sound. start: of its rows among the tokens. stop: behind them."""
+    """number: of the picture or sound. start: of its rows among the tokens. stop: behind them. of: what
+    they are given as."""
 
     number: int
     start: int
     stop: int
+    of: RowKind
 
 
 @dataclass(frozen=True)
 class TriedPrompt:
     """tokens: [tokens], the last of which is only predicted. called: [start, stop) of the call that is
-    given rows; text before and behind it has calls of its own, the last `DECODED` tokens one each. of: what
-    rows are rows of."""
+    given rows; text before and behind it has calls of its own, the last `DECODED` tokens one each."""
 
     name: str
     tokens: Tokens
     samples: tuple[PlacedSample, ...]
     called: tuple[int, int]
-    of: RowKind
 
     @property
     def at(self) -> NDArray[np.int64]:
@@ -69,69 +72,93 @@ class TriedPrompt:
 
     def placed(self, rows: Sequence[EncodedRows]) -> tuple[PlacedRows, ...]:
         """rows: of each sample, by number."""
-        return tuple(PlacedRows(each.start, rows[each.number], self.of) for each in self.samples)
+        return tuple(PlacedRows(each.start, rows[each.number], each.of) for each in self.samples)
+
+    @property
+    def kinds(self) -> frozenset[RowKind]:
+        """What a decoder has to take."""
+        return frozenset(each.of for each in self.samples)
 
 
 @dataclass(frozen=True)
 class PromptParts:
     """What prompts are put together from. of, sample: what rows are rows of, and what that is called.
-    around: tokens of text, enough of them. breaks: what stands before and behind a sample. soft_tokens: of
-    each. window: the model's longest, None for none."""
+    around: tokens of text, enough of them. marks: of all that the release takes. breaks: what stands before
+    and behind a picture of some families. soft_tokens: of each sample. window: the model's longest, None
+    for none."""
 
     of: RowKind
     sample: str
     bos_token: int
     around: Tokens
-    marks: Marks
+    marks: Mapping[RowKind, Marks]
     breaks: Tokens
     soft_tokens: tuple[int, ...]
     window: int | None
 
-    def marked(self, number: int) -> Tokens:
+    def marked(self, number: int, of: RowKind) -> Tokens:
         """A sample's marks, with the id of a row in place of each."""
-        rows = np.full(self.soft_tokens[number], self.marks.soft, np.int32)
-        begin, end = np.array([self.marks.begin], np.int32), np.array([self.marks.end], np.int32)
-        return np.concatenate([self.breaks, begin, rows, end, self.breaks])
+        marks, breaks = self.marks[of], self._breaks(of)
+        rows = np.full(self.soft_tokens[number], marks.soft, np.int32)
+        begin, end = np.array([marks.begin], np.int32), np.array([marks.end], np.int32)
+        return np.concatenate([breaks, begin, rows, end, breaks])
 
-    def rows_in(self, number: int) -> tuple[int, int]:
+    def rows_in(self, number: int, of: RowKind) -> tuple[int, int]:
         """[start, stop) of its rows among `marked`."""
-        start = len(self.breaks) + 1
+        start = len(self._breaks(of)) + 1
         return start, start + self.soft_tokens[number]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the prompts with samples are called."""
+        beside = (BESIDE.format(self.sample),) if self.takes_both else ()
+        return (*named_places(self.sample), *beside)
+
+    @property
+    def takes_both(self) -> bool:
+        """Sounds, which these prompts are of, and pictures."""
+        return self.of == "sound" and "image" in self.marks
+
+    def _breaks(self, of: RowKind) -> Tokens:
+        marks = self.marks[of]
+        return self.breaks if isinstance(marks, ImageMarks) and marks.line_breaks else self.breaks[:0]
 
 
 def placed_prompts(parts: PromptParts, context: int) -> tuple[TriedPrompt, ...]:
     """Those that a cache of `context` positions holds, the one without a sample last."""
     window = 0 if parts.window is None else parts.window
     found = [
-        _prompt(parts, START, 0, (0,), BEHIND),
-        _prompt(parts, MIDDLE, BEFORE, (0,), BEHIND),
+        _prompt(parts, START, 0, ((0, parts.of),), BEHIND),
+        _prompt(parts, MIDDLE, BEFORE, ((0, parts.of),), BEHIND),
     ]
     if len(parts.soft_tokens) > 1:
-        found.append(_prompt(parts, TWO, BEFORE, (0, 1), BEHIND))
+        found.append(_prompt(parts, TWO, BEFORE, ((0, parts.of), (1, parts.of)), BEHIND))
+        if parts.takes_both:
+            found.append(_prompt(parts, BESIDE, BEFORE, ((0, parts.of), (1, "image")), BEHIND))
     if window:
         last = len(parts.soft_tokens) - 1
-        found.append(_prompt(parts, BEHIND_WINDOW, window + 5, (last,), BEHIND))
-        found.append(_prompt(parts, BEFORE_WINDOW, 0, (last,), window + 5))
+        found.append(_prompt(parts, BEHIND_WINDOW, window + 5, ((last, parts.of),), BEHIND))
+        found.append(_prompt(parts, BEFORE_WINDOW, 0, ((last, parts.of),), window + 5))
     found.append(_prompt(parts, ALONE, BEFORE, (), BEHIND))
     return tuple(each for each in found if len(each.tokens) <= context)
 
 
 def _prompt(
-    parts: PromptParts, place: str, before: int, numbers: tuple[int, ...], behind: int
+    parts: PromptParts, place: str, before: int, given_as: tuple[tuple[int, RowKind], ...], behind: int
 ) -> TriedPrompt:
     text = parts.around
     pieces = [np.array([parts.bos_token], np.int32), text[:before]]
     length, used, samples = 1 + before, before, []
-    for number in numbers:
-        marked, (start, stop) = parts.marked(number), parts.rows_in(number)
-        samples.append(PlacedSample(number, length + start, length + stop))
+    for number, of in given_as:
+        marked, (start, stop) = parts.marked(number, of), parts.rows_in(number, of)
+        samples.append(PlacedSample(number, length + start, length + stop, of))
         pieces += [marked, text[used : used + BEHIND]]
         length, used = length + len(marked) + BEHIND, used + BEHIND
     called = (max(0, 1 + before - BEFORE) if before > BEFORE else 0, length)
-    rest = behind - BEHIND if numbers else behind
+    rest = behind - BEHIND if given_as else behind
     pieces.append(text[used : used + rest + DECODED + 1])
     tokens: Tokens = np.concatenate(pieces).astype(np.int32)
-    return TriedPrompt(place.format(parts.sample), tokens, tuple(samples), called, parts.of)
+    return TriedPrompt(place.format(parts.sample), tokens, tuple(samples), called)
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,11 @@ def answer(
     session: MultimodalSession, parts: PromptParts, question: Tokens, number: int, rows: EncodedRows
 ) -> SampleAnswer | None:
     """`ANSWER_TOKENS` tokens, each the most likely; None where the context ends before."""
-    pieces = [np.array([parts.bos_token], np.int32), parts.marked(number), question]
+    pieces = [np.array([parts.bos_token], np.int32), parts.marked(number, parts.of), question]
     tokens = np.concatenate(pieces).astype(np.int32)
     if len(tokens) + ANSWER_TOKENS > session.facts.context:
         return None
-    start = 1 + parts.rows_in(number)[0]
+    start = 1 + parts.rows_in(number, parts.of)[0]
     session.reset()
     session.prefill_with_rows(tokens[:-1], [PlacedRows(start, rows, parts.of)])
     found = tokens.tolist()

@@ -21,10 +21,10 @@ from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.modality import Modality
-from exporter.validation.placed_prompts import PromptParts, TriedPrompt, named_places, placed_prompts
+from exporter.validation.placed_prompts import PromptParts, TriedPrompt, placed_prompts
 from exporter.validation.samples import Samples
 from runtimes.encoder import EncodedRows
-from runtimes.session import Logits, Tokens
+from runtimes.session import Logits
 
 WINDOWS = 3  # of text that prompts are made of at most, and what stands between
 
@@ -79,7 +79,7 @@ def not_tried(reference: RowsReference, release: ReleaseUnderTest, not_by: Seque
         yield f"{path} takes no {modality.kind}: what it is given is tokens."
     yield from reference.samples.not_tried
     tried = {each.name for each in reference.prompts}
-    if missing := [name for name in named_places(modality.sample) if name not in tried]:
+    if missing := [name for name in reference.parts.names if name not in tried]:
         yield f"Not tried, the context or the {modality.sample}s being too few: {', '.join(missing)}."
     yield modality.limits
     spec = modality.spec(release)
@@ -101,14 +101,13 @@ def _parts(modality: Modality, job: Job, samples: Samples) -> PromptParts:
     layers = job.source.components["text"].spec.layers
     window = max((layer.window for layer in layers if layer.window is not None), default=None)
     text = job.texts.evaluation.tokens[1:]
-    nothing: Tokens = np.zeros(0, np.int32)
     return PromptParts(
         of=modality.of,
         sample=modality.sample,
         bos_token=job.texts.bos_token,
         around=np.resize(text, max(len(text), WINDOWS * (window or 0))),
         marks=samples.marks,
-        breaks=job.texts.piece("\n\n") if samples.line_breaks else nothing,
+        breaks=job.texts.piece("\n\n"),
         soft_tokens=tuple(each.prepared.soft_tokens for each in samples.tried),
         window=window,
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
 from exporter.resources import data_directory
 from exporter.validation.findings import ReleaseUnderTest
-from exporter.validation.samples import Samples, TriedSample
+from exporter.validation.samples import Marks, Samples, TriedSample
 from runtimes.images.picture import read_picture
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import read_processing
+from runtimes.multimodal.session import RowKind
 
 SAMPLES = ("quadrants.png", "digits.png", "ramps.png")  # colours first: what is wrong shows there
 MOST_WORK = 2e12  # multiplications: what transformers does in some minutes on two cores
@@ -28,7 +29,8 @@ def sample_pictures(release: ReleaseUnderTest) -> Samples:
         TriedSample(name, prepared_image(read_picture(directory / name).pixels, processing))
         for name in SAMPLES[:count]
     )
-    return Samples(tried, processing.marks, processing.soft_tokens, tuple(_not_tried(SAMPLES[count:])))
+    marks: dict[RowKind, Marks] = {"image": processing.marks}
+    return Samples(tried, marks, processing.soft_tokens, tuple(_not_tried(SAMPLES[count:])))
 
 
 def work_of(spec: VisionSpec, soft_tokens: int) -> float:

@@ -6,8 +6,10 @@ Not about prompts (`placed_prompts`) or judging (`tower_check`).
 from __future__ import annotations
 
 from exporter.validation.findings import ReleaseUnderTest
-from exporter.validation.samples import Samples, TriedSample
+from exporter.validation.samples import Marks, Samples, TriedSample
 from exporter.validation.sound_samples import SOUNDS
+from runtimes.images.processing import read_processing
+from runtimes.multimodal.session import RowKind
 from runtimes.sounds.preparing import prepared_sound
 from runtimes.sounds.processing import read_sound_processing
 
@@ -23,4 +25,7 @@ def sample_sounds(release: ReleaseUnderTest) -> Samples:
         if len(samples) > longest:
             not_tried.append(f"Of {name}, only what one sound may have was tried: {longest} samples.")
         tried.append(TriedSample(name, prepared_sound(samples[:longest], processing)))
-    return Samples(tuple(tried), processing.marks, processing.soft_tokens, tuple(not_tried))
+    marks: dict[RowKind, Marks] = {"sound": processing.marks}
+    if any(each.component == "vision" for each in release.encoders):
+        marks["image"] = read_processing(release.directory).marks
+    return Samples(tuple(tried), marks, processing.soft_tokens, tuple(not_tried))

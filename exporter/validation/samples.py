@@ -5,10 +5,12 @@ Not about which ones (`sample_pictures`, `sample_sounds`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.reference.reference_tower import Prepared
 from runtimes.images.processing import ImageMarks
+from runtimes.multimodal.session import RowKind
 from runtimes.sounds.processing import SoundMarks
 
 Marks = ImageMarks | SoundMarks
@@ -24,15 +26,10 @@ class TriedSample:
 
 @dataclass(frozen=True)
 class Samples:
-    """soft_tokens: of one, at most, as the release says it. not_tried: why others were not, a sentence
-    each."""
+    """marks: of what is sampled, and of what the release takes beside it and no sample is of. soft_tokens:
+    of one, at most, as the release says it. not_tried: why others were not, a sentence each."""
 
     tried: tuple[TriedSample, ...]
-    marks: Marks
+    marks: Mapping[RowKind, Marks]
     soft_tokens: int
     not_tried: tuple[str, ...]
-
-    @property
-    def line_breaks(self) -> bool:
-        """Two stand before and behind each."""
-        return isinstance(self.marks, ImageMarks) and self.marks.line_breaks

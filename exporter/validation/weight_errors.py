@@ -10,7 +10,7 @@ codes have more of it than rounding to the nearest, and lose less. Not about whe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,19 +18,21 @@ import numpy as np
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import Matrix, QuantizedCheckpoint, row_chunks
-from runtimes.manifest import ComponentName
+from runtimes.manifest import ComponentName, TowerName
 
 _OF_LAYER = re.compile(r"model\.layers\.(\d+)\.(?:self_attn\.|mlp\.)?(.+)\.weight")
 _OF_TOWER = re.compile(
-    r"(?:vision_tower\.)?(?:encoder\.layers\.\d+\.)?(?:self_attn\.|mlp\.)?(.+?)(?:\.weight)?"
+    r"(?:(?:vision|audio)_tower\.)?(?:(?:encoder\.)?layers\.\d+\.)?(?:self_attn\.|mlp\.)?(.+?)(?:\.weight)?"
 )
+
+TAKES: Mapping[TowerName, str] = {"vision": "images", "audio": "sounds"}
 
 
 @dataclass(frozen=True)
 class WeightError:
     """Of one matrix. layer: the text model's, None outside of them. part: its name without the layer's
-    ("q_proj", "embed_tokens"; "images: fc1" of an image tower). scheme: how it is stored. relative: 0 for
-    one that is stored exactly."""
+    ("q_proj", "embed_tokens"; "images: fc1" of an image tower, "sounds: output_proj" of an audio encoder).
+    scheme: how it is stored. relative: 0 for one that is stored exactly."""
 
     layer: int | None
     part: str
@@ -56,9 +58,9 @@ def weight_errors(
 
 
 def _place(name: str, component: ComponentName) -> tuple[int | None, str]:
-    if component == "vision":
+    if component != "text":
         found = _OF_TOWER.fullmatch(name)
-        return None, f"images: {name if found is None else found[1]}"
+        return None, f"{TAKES[component]}: {name if found is None else found[1]}"
     if (found := _OF_LAYER.fullmatch(name)) is not None:
         return int(found[1]), found[2]
     return None, name.removeprefix("model.").removesuffix(".weight")

@@ -9,6 +9,7 @@ from runtimes.images.prepared import ImageEncoder
 from runtimes.multimodal.session import MultimodalSession
 from runtimes.opening import EncoderOpening, Opening
 from runtimes.session import Session
+from runtimes.sounds.prepared import SoundEncoder
 
 
 def open_artifact(asked: Opening) -> Session:
@@ -23,6 +24,14 @@ def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:
     from runtimes.litert.image_encoder import LiteRtImageEncoder
 
     return LiteRtImageEncoder.open(asked.release / asked.encoder.path, threads=asked.threads)
+
+
+def open_sound_encoder(asked: EncoderOpening) -> SoundEncoder:
+    """The audio encoder of a `.litertlm`, as `LiteRtSoundEncoder.open` does."""
+    from runtimes.litert.sound_encoder import LiteRtSoundEncoder
+
+    path, soft_tokens = asked.release / asked.encoder.path, asked.encoder.soft_tokens
+    return LiteRtSoundEncoder.open(path, soft_tokens, threads=asked.threads)
 
 
 def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:

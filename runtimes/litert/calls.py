@@ -1,6 +1,6 @@
 """What a LiteRT graph is called with: tokens in static chunks, their positions, the masks.
 
-Not about running a call (`session`), nor about where a prompt with images is cut (`image_calls`).
+Not about running a call (`session`), nor about where one with images or sounds is cut (`placed_calls`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HIDDEN = np.float32(-1e9)
 
 @dataclass(frozen=True)
 class GraphCall:
-    """tokens: as the signature takes them, padded behind the first `count`. position: of the first. images:
+    """tokens: as the signature takes them, padded behind the first `count`. position: of the first. placed:
     rows that go in place of some, as those of the call are counted."""
 
     signature: Literal["prefill", "prefill with images", "decode"]
     tokens: Tokens
     position: int
     count: int
-    images: tuple[PlacedRows, ...] = ()
+    placed: tuple[PlacedRows, ...] = ()
 
 
 def prefill_calls(tokens: Tokens, position: int, facts: SessionFacts) -> Iterator[GraphCall]:
@@ -60,7 +60,7 @@ def call_inputs(call: GraphCall, context: int, masks: AttentionMasks = CAUSAL) -
     slots = np.arange(context, dtype=np.int32)
     causal = slots <= at[:, None]
     together = causal.copy()
-    for image in call.images:
+    for image in (each for each in call.placed if each.of == "image"):
         together[image.start : image.stop, call.position + image.start : call.position + image.stop] = True
     given = {
         TOKENS: call.tokens[None],

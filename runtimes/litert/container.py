@@ -18,6 +18,7 @@ from pathlib import Path
 
 from runtimes.errors import ArtifactError
 from runtimes.litert.image_models import VISION
+from runtimes.litert.sound_models import AUDIO
 
 MAGIC = b"LITERTLM"
 HEADER_START = 32
@@ -58,14 +59,14 @@ class ModelSections:
 class BundleModels:
     """The models of a bundle.
 
-    embedders: those that take tokens in place of the text model, by the input of it that they fill. vision:
-    those that images go through, by what LiteRT-LM calls them. executor: what the text model's masks are to
-    be, as a section has it.
+    embedders: those that take tokens in place of the text model, by the input of it that they fill. towers:
+    those that images and sounds go through, by what LiteRT-LM calls them. executor: what the text model's
+    masks are to be, as a section has it.
     """
 
     text: ModelSections
     embedders: Mapping[str, ModelSections]
-    vision: Mapping[str, ModelSections]
+    towers: Mapping[str, ModelSections]
     executor: bytes | None
 
 
@@ -109,16 +110,17 @@ def bundle_models(path: Path) -> BundleModels:
         for model_type, fills in EMBEDDERS.items()
         if (found := _model(path, sections, model_type)) is not None
     }
-    return BundleModels(text, embedders, _vision(path, sections), _executor(path, sections))
+    return BundleModels(text, embedders, _towers(path, sections), _executor(path, sections))
 
 
-def vision_models(path: Path) -> dict[str, ModelSections]:
-    """The bundle's models that images go through. Raises ArtifactError for two of a kind."""
-    return _vision(path, read_sections(path))
+def tower_models(path: Path) -> dict[str, ModelSections]:
+    """The bundle's models that images and sounds go through. Raises ArtifactError for two of a kind."""
+    return _towers(path, read_sections(path))
 
 
-def _vision(path: Path, sections: tuple[Section, ...]) -> dict[str, ModelSections]:
-    return {name: model for name in VISION if (model := _model(path, sections, name)) is not None}
+def _towers(path: Path, sections: tuple[Section, ...]) -> dict[str, ModelSections]:
+    names = (*VISION, *AUDIO)
+    return {name: model for name in names if (model := _model(path, sections, name)) is not None}
 
 
 def _executor(path: Path, sections: tuple[Section, ...]) -> bytes | None:

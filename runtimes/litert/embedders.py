@@ -83,21 +83,21 @@ def open_embedders(files: Mapping[str, Path], scratch: Path, path: Path) -> dict
 def with_vectors(
     inputs: Mapping[str, NDArray[Any]],
     embedders: Mapping[str, Embedder],
-    images: Sequence[PlacedRows] = (),
+    placed: Sequence[PlacedRows] = (),
 ) -> dict[str, NDArray[Any]]:
-    """A call's inputs as a text model behind embedders (by the input they fill) takes them. images: rows
+    """A call's inputs as a text model behind embedders (by the input they fill) takes them. placed: rows
     in place of embeddings; what else is looked up there is the first entry's, as for padding."""
     if not embedders:
         return dict(inputs)
     (tokens,) = inputs[TOKENS]
-    if images:
+    if placed:
         tokens = tokens.copy()
-        for image in images:
-            tokens[image.start : image.stop] = 0
+        for each in placed:
+            tokens[each.start : each.stop] = 0
     rest = {name: values for name, values in inputs.items() if name != TOKENS}
     vectors = {name: embedder.look_up(tokens) for name, embedder in embedders.items()}
-    for image in images:
-        vectors[EMBEDDINGS][0, image.start : image.stop] = image.rows
+    for each in placed:
+        vectors[EMBEDDINGS][0, each.start : each.stop] = each.rows
     return rest | vectors
 
 

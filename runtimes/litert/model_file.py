@@ -8,16 +8,18 @@ from __future__ import annotations
 import errno
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from runtimes.errors import ArtifactError
 from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
 from runtimes.litert.container import bundle_models, is_container
 from runtimes.litert.external_weights import write_head
 from runtimes.litert.flatbuffer import IDENTIFIER, FlatbufferError, within
+
+T = TypeVar("T")
 
 FLOAT = "fp32"
 MIXED = "fp32; rows that enter layers with integer weights are rounded to int8"
@@ -87,20 +89,26 @@ def computing(path: Path, runnable: Path) -> Computing:
     messages. Raises ArtifactError for what is no model."""
     from ai_edge_litert import schema_py_generated as schema
 
+    multiplied = in_model(path, runnable, _multiplied)
+    kinds = schema.TensorType
+    integers = any(kind in (kinds.INT8, kinds.INT4, kinds.INT2) for kind, _ in multiplied)
+    bits = {kinds.INT8: 8, kinds.INT4: 4 + GROUP_SCALES, kinds.INT2: 2}
+    weights = sum(count * bits.get(kind, 32) // 8 for kind, count in multiplied)
+    return Computing(MIXED if integers else FLOAT, weights + weights // 8 + BLOCKS)
+
+
+def in_model(path: Path, runnable: Path, read: Callable[[Any], T]) -> T:
+    """What `read` makes of a model's flatbuffer. path: for messages. Raises ArtifactError for what is no
+    model."""
     if runnable.stat().st_size < 8:
         raise _not_a_model(path)
     with runnable.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[4:8] != IDENTIFIER:
             raise _not_a_model(path)
         try:
-            multiplied = within(data, _multiplied)
+            return within(data, read)
         except FlatbufferError as error:
             raise ArtifactError(f"{path}: {error}; export it again") from error
-    kinds = schema.TensorType
-    integers = any(kind in (kinds.INT8, kinds.INT4, kinds.INT2) for kind, _ in multiplied)
-    bits = {kinds.INT8: 8, kinds.INT4: 4 + GROUP_SCALES, kinds.INT2: 2}
-    weights = sum(count * bits.get(kind, 32) // 8 for kind, count in multiplied)
-    return Computing(MIXED if integers else FLOAT, weights + weights // 8 + BLOCKS)
 
 
 def _multiplied(model: Any) -> list[tuple[int, int]]:

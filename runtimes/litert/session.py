@@ -172,7 +172,7 @@ class LiteRtSession:
     def _run(self, signature: Signature, call: GraphCall) -> None:
         """Run a call at the current position; caches and the position are updated."""
         inputs = call_inputs(call, self._facts.context, self._masks)
-        inputs = with_vectors(inputs, self._embedders, call.images)
+        inputs = with_vectors(inputs, self._embedders, call.placed)
         for name, values in inputs.items():
             signature.buffers[name].write(values)
         buffers = {**signature.buffers, **self._caches}

@@ -121,7 +121,7 @@ def test_logits_behind_images_are_those_of_transformers(
 
 def causal_inputs(call: GraphCall, context: int, masks: AttentionMasks) -> dict[str, NDArray[Any]]:
     """What a call is given of text."""
-    return call_inputs(replace(call, images=()), context, masks)
+    return call_inputs(replace(call, placed=()), context, masks)
 
 
 def test_tokens_of_an_image_that_do_not_see_each_other_are_seen(

@@ -15,7 +15,7 @@ from litert_lm_builder.litertlm_header_schema_py_generated import AnySectionData
 
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
 from exporter.lowering.litert.embedders import build_embedder, build_per_layer_embedder
-from exporter.lowering.litert.image_marks import ImagesInText
+from exporter.lowering.litert.row_marks import RowsInText
 from exporter.lowering.litert.signatures import LiteRtGraph, build_embedded_graph
 from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
@@ -30,18 +30,18 @@ def token_model(write: Callable[[BinaryIO], None]) -> list[SectionSource | Share
 
 @dataclass(frozen=True)
 class EmbeddedOrder:
-    """A text model that takes vectors. images: what they ask of it, None for text alone."""
+    """A text model that takes vectors. rows: what images and sounds ask of it, None for text alone."""
 
     checkpoint: QuantizedCheckpoint
     context: int
     chunk: int
-    images: ImagesInText | None
+    rows: RowsInText | None
 
 
 def embedded_models(order: EmbeddedOrder, written: Written) -> list[SectionSource | SharedSection]:
     """A text model that takes vectors, and the embedders that give them."""
     checkpoint = order.checkpoint
-    graph = build_embedded_graph(checkpoint, order.context, order.chunk, order.images)
+    graph = build_embedded_graph(checkpoint, order.context, order.chunk, order.rows)
     text = model_section(PREFILL_DECODE, graph, written)
     tables = []
     if (ple := checkpoint.components["text"].spec.per_layer_embedding) is not None:

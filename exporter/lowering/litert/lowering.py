@@ -4,8 +4,8 @@ Steps of `lower`:
   (1) build both signatures' graph, weights as buffers without data   signatures, dialect
   (2) write it as .tflite, weights streamed from the checkpoint        writing
   (3) write it into a bundle with tokenizer and metadata               bundle; for models with a per-layer
-      embedding, which LiteRT-LM wants apart, and for images, another graph and embedders   bundle_models,
-      embedders, and for images their own models                       vision
+      embedding, which LiteRT-LM wants apart, and for images and sounds, another graph and embedders
+      bundle_models, embedders, and for those their own models         bundle_towers, vision, audio
   (4) check types and uses in what was written                         verification
 Peak memory: torch, the graph with its per-row scales (tens of MB), and a row chunk.
 """
@@ -22,26 +22,32 @@ from exporter.errors import LoweringError
 from exporter.formats.litert import LITERT
 from exporter.lowering.conversations import Conversation, Prompts
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
-from exporter.lowering.interface import LoweringOrder, StoredRows
+from exporter.lowering.interface import ImageOrder, LoweringOrder, SoundOrder, StoredRows
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
 from exporter.lowering.litert.bundle_models import EmbeddedOrder, embedded_models, token_model
+from exporter.lowering.litert.bundle_towers import (
+    image_facts,
+    rows_in_text,
+    sound_facts,
+    tower_matrices,
+    tower_sections,
+)
 from exporter.lowering.litert.chat_template import with_eos
 from exporter.lowering.litert.container_writing import SectionSource, SharedSection
 from exporter.lowering.litert.engine_prompts import render_prompts
-from exporter.lowering.litert.metadata import ImageFacts, ModelFacts
+from exporter.lowering.litert.metadata import ModelFacts
 from exporter.lowering.litert.reading import open_models
 from exporter.lowering.litert.signatures import build_graph
 from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
 from exporter.lowering.litert.twin.tower_twin import write_tower_twin
 from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.verification import verify_written
-from exporter.lowering.litert.vision.sections import image_sections, images_in_text
 from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import Matrix
 from exporter.quantization.store.journal import identity_bytes
 from runtimes.formats import Format
-from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.manifest import Artifact, EncoderArtifact, TowerName
 
 COPY_BYTES = 1 << 20
 TFLITE_NAME, BUNDLE_NAME = "model.tflite", "model.litertlm"
@@ -94,14 +100,19 @@ class LiteRtLowering:
             )
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
-        if order.images is None or "litertlm" not in self.formats:
-            return ()
         width = order.checkpoint.components["text"].spec.hidden_size
-        soft_tokens = order.images.soft_tokens
-        return (EncoderArtifact("vision", "litertlm", BUNDLE_NAME, BUNDLE_NAME, soft_tokens, width),)
+        towers: tuple[tuple[TowerName, ImageOrder | SoundOrder | None], ...] = (
+            ("vision", order.images),
+            ("audio", order.sounds),
+        )
+        return tuple(
+            EncoderArtifact(component, "litertlm", BUNDLE_NAME, BUNDLE_NAME, asked.soft_tokens, width)
+            for component, asked in towers
+            if asked is not None and "litertlm" in self.formats
+        )
 
     def read_back(self, release: Path, artifact: Artifact) -> Iterator[StoredRows]:
-        """Of a bundle the image tower's matrices too."""
+        """Of a bundle the towers' matrices too."""
         for file in open_models(release / artifact.path).values():
             for matrix in file.matrices.values():
                 for start, stop in file.row_ranges(matrix):
@@ -117,7 +128,7 @@ class LiteRtLowering:
 
     def tower_twin(self, release: Path, encoder: EncoderArtifact, out: Path) -> EncoderArtifact:
         (out / TOWER_TWIN).mkdir(exist_ok=True)
-        write_tower_twin(release / encoder.path, out / TOWER_TWIN)
+        write_tower_twin(release / encoder.path, encoder.component, out / TOWER_TWIN)
         return replace(encoder, path=TOWER_TWIN)
 
     def hidden_states(
@@ -144,12 +155,12 @@ def _bundle_models(
     order: LoweringOrder, tflite: Path | None, progress: Progress
 ) -> list[SectionSource | SharedSection]:
     """tflite: the graph for tokens, where it was already written."""
-    told, images = _told(progress), order.images
+    told = _told(progress)
     if _is_embedded(order):
-        in_text = None if images is None else images_in_text(order, images)
-        embedded = EmbeddedOrder(order.checkpoint, order.context, order.prefill_chunk, in_text)
+        rows = rows_in_text(order)
+        embedded = EmbeddedOrder(order.checkpoint, order.context, order.prefill_chunk, rows)
         models = embedded_models(embedded, told)
-        return models if images is None else [*models, *image_sections(order, images, told)]
+        return models if rows is None else [*models, *tower_sections(order, rows, told)]
     if tflite is not None:
         return token_model(lambda file: _copy(tflite, file))
     return token_model(_graph_writer(order, progress))
@@ -158,14 +169,13 @@ def _bundle_models(
 def _is_embedded(order: LoweringOrder) -> bool:
     """Whether tokens are looked up outside the bundle's text model."""
     ple = order.checkpoint.components["text"].spec.per_layer_embedding
-    return ple is not None or order.images is not None
+    return ple is not None or order.images is not None or order.sounds is not None
 
 
 def _planned(order: LoweringOrder, form: Format) -> Mapping[str, Matrix]:
     """The matrices a file is to hold."""
-    if form == "litertlm" and order.images is not None:
-        return order.checkpoint.matrices
-    return order.checkpoint.components["text"].matrices
+    text = order.checkpoint.components["text"].matrices
+    return {**text, **tower_matrices(order)} if form == "litertlm" else text
 
 
 def _told(progress: Progress) -> Written:
@@ -186,16 +196,10 @@ def _bundle_order(order: LoweringOrder) -> BundleOrder:
         chat_template=with_eos(order.chat_template, order.tokenizer),
         context=order.context,
         embedded=_is_embedded(order),
-        images=_image_facts(order),
+        images=image_facts(order),
+        sounds=sound_facts(order),
     )
     return BundleOrder(facts, order.tokenizer, identity_bytes(order.checkpoint.record))
-
-
-def _image_facts(order: LoweringOrder) -> ImageFacts | None:
-    if order.images is None:
-        return None
-    tokens = order.checkpoint.components["vision"].spec.tokens
-    return ImageFacts(tokens.begin, tokens.end, order.images.processing)
 
 
 def _artifact(form: Format, path: str, order: LoweringOrder) -> Artifact:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from litert_lm_builder.runtime.proto import llm_metadata_pb2
 from exporter.errors import LoweringError
 from exporter.lowering.litert.chat_template import begins_with_bos, engine_template
 from runtimes.images.processing import ImageProcessing
+from runtimes.sounds.processing import SoundProcessing
 
 # Field of LlmModelType by our model_type: how LiteRT-LM reads prompts, tool calls and channels. Its
 # Gemma 3 is the one that knows `<start_of_turn>`, but its tool calls are Gemma 3's alone.
@@ -47,10 +48,19 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
+class SoundFacts:
+    """begin, end: ids of the tokens around a sound. processing: what is done to one."""
+
+    begin: int
+    end: int
+    processing: SoundProcessing
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What the metadata says. stop_tokens: ids that end generation.
 
-    embedded: tokens are looked up by embedders. images: None for text alone.
+    embedded: tokens are looked up by embedders. images, sounds: None where none are taken.
     """
 
     model_type: str
@@ -60,6 +70,7 @@ class ModelFacts:
     context: int
     embedded: bool
     images: ImageFacts | None = None
+    sounds: SoundFacts | None = None
 
 
 def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
@@ -81,6 +92,8 @@ def llm_metadata(facts: ModelFacts, tokenizer: bytes) -> bytes:
         kind.use_template_for_fc_format = True
     if facts.images is not None:
         _describe_images(kind, facts.images, tokenizer)
+    if facts.sounds is not None:
+        _describe_sounds(kind, facts.sounds, tokenizer)
     if facts.embedded:
         metadata.min_runtime_version = EMBEDDERS_SINCE
     serialized: bytes = metadata.SerializeToString(deterministic=True)
@@ -104,15 +117,8 @@ def _describe_conversation(metadata: Any, model_type: str, template: str) -> Non
 
 def _describe_images(kind: Any, images: ImageFacts, tokenizer: bytes) -> None:
     """kind: the message of a Gemma 3 or 4, which has a field for whatever its processor asks."""
-    spellings = {token: spelling for spelling, token in _added_tokens(tokenizer).items()}
-    for field, token in ((kind.start_of_image_token, images.begin), (kind.end_of_image_token, images.end)):
-        if token not in spellings:
-            raise LoweringError(
-                "LiteRT",
-                f"token {token}, which stands at an image, is not among the tokenizer's added tokens",
-                "give the tokenizer.json that belongs to the checkpoint",
-            )
-        field.token_str = spellings[token]
+    tokens = ((kind.start_of_image_token, images.begin), (kind.end_of_image_token, images.end))
+    _spell(tokens, tokenizer, "an image")
     if (square := images.processing.square) is not None:
         kind.image_tensor_height = kind.image_tensor_width = square.side
     if (patches := images.processing.patches) is not None:
@@ -122,6 +128,27 @@ def _describe_images(kind: Any, images: ImageFacts, tokenizer: bytes) -> None:
         if patches.merged:
             # 12B, whose sound is samples as they are: LiteRT-LM tells it by both.
             kind.merge_patches = kind.skip_mel_spectrogram_extraction = True
+
+
+def _describe_sounds(kind: Any, sounds: SoundFacts, tokenizer: bytes) -> None:
+    """kind: the message of a Gemma 4."""
+    tokens = ((kind.start_of_audio_token, sounds.begin), (kind.end_of_audio_token, sounds.end))
+    _spell(tokens, tokenizer, "a sound")
+    if sounds.processing.samples is not None:
+        kind.skip_mel_spectrogram_extraction = True
+
+
+def _spell(tokens: Sequence[tuple[Any, int]], tokenizer: bytes, what: str) -> None:
+    """Fill in each field how its token is spelled. what: they stand at, for messages."""
+    spellings = {token: spelling for spelling, token in _added_tokens(tokenizer).items()}
+    for field, token in tokens:
+        if token not in spellings:
+            raise LoweringError(
+                "LiteRT",
+                f"token {token}, which stands at {what}, is not among the tokenizer's added tokens",
+                "give the tokenizer.json that belongs to the checkpoint",
+            )
+        field.token_str = spellings[token]
 
 
 def _has_tokens(tokenizer: bytes, wanted: Collection[str]) -> bool:

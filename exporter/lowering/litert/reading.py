@@ -111,7 +111,7 @@ def open_models(path: Path) -> dict[str, LiteRtFile]:
     try:
         if is_container(path):
             models = bundle_models(path)
-            sections = {TEXT: models.text, **models.embedders, **models.vision}
+            sections = {TEXT: models.text, **models.embedders, **models.towers}
         else:
             sections = {TEXT: ModelSections(Section(0, path.stat().st_size, TFLITE_KIND, None), None)}
     except OSError as error:

@@ -23,9 +23,9 @@ from exporter.formats.litert import LITERT, LITERT_STREAM
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
-from exporter.lowering.litert.image_marks import GraphMarks, ImagesInText, masks_of_call
 from exporter.lowering.litert.linears import Linears, is_split
 from exporter.lowering.litert.operations import Operations
+from exporter.lowering.litert.row_marks import GraphMarks, ImagesInText, RowsInText, masks_of_call
 from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, factors_in, values_in
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.models.text.decoder import decode, decode_embedded
@@ -64,11 +64,11 @@ def build_graph(checkpoint: QuantizedCheckpoint, context: int, chunk: int) -> Li
 
 
 def build_embedded_graph(
-    checkpoint: QuantizedCheckpoint, context: int, chunk: int, images: ImagesInText | None = None
+    checkpoint: QuantizedCheckpoint, context: int, chunk: int, rows: RowsInText | None = None
 ) -> LiteRtGraph:
     """As `build_graph`, for what embedders make of tokens, without the tables these look up.
 
-    A tied embedding is here, being the head, where a section of a bundle may begin. images: None for text
+    A tied embedding is here, being the head, where a section of a bundle may begin. rows: None for text
     alone.
     """
     builder, spec = ModelBuilder(), checkpoint.components["text"].spec
@@ -84,8 +84,8 @@ def build_embedded_graph(
         for name, matrix in checkpoint.components["text"].matrices.items()
         if name not in elsewhere
     }
-    longest = None if images is None else images.longest_call
-    return _build(checkpoint, builder, stores, _Lengths(context, chunk, longest), _vectors, images)
+    longest = None if rows is None or rows.images is None else rows.images.longest_call
+    return _build(checkpoint, builder, stores, _Lengths(context, chunk, longest), _vectors, rows)
 
 
 def _tables(spec: ModelSpec) -> set[str]:
@@ -99,9 +99,9 @@ def _tokens(shared: _Shared, ops: Operations, count: int) -> _Entered:
 
 
 def _vectors(shared: _Shared, ops: Operations, count: int) -> _Entered:
-    spec, images = shared.spec, shared.images
+    spec = shared.spec
     embedded = ops.graph.input("embeddings", (1, count, spec.hidden_size), torch.float32)
-    marks = None if images is None else GraphMarks.of(ops, images, embedded)
+    marks = None if shared.rows is None else GraphMarks(ops, shared.rows, embedded)
     rows = None
     if (ple := spec.per_layer_embedding) is not None:
         shape = (1, count, len(spec.layers), ple.width)
@@ -134,12 +134,16 @@ class _Shared:
     gains: Mapping[str, NDArray[np.float32]]
     context: int
     slots: Mapping[int, int]
-    images: ImagesInText | None
+    rows: RowsInText | None
+
+    @property
+    def images(self) -> ImagesInText | None:
+        return None if self.rows is None else self.rows.images
 
 
 @dataclass(frozen=True)
 class _Entered:
-    """decode: what makes logits of a signature's inputs. marks: of images among them."""
+    """decode: what makes logits of a signature's inputs. marks: of images and sounds among them."""
 
     decode: Callable[[LiteRtDialect], Tensor]
     marks: GraphMarks | None = None
@@ -155,7 +159,7 @@ def _build(
     stores: Mapping[str, MatrixStore],
     lengths: _Lengths,
     entry: _Entry,
-    images: ImagesInText | None = None,
+    rows: RowsInText | None = None,
 ) -> LiteRtGraph:
     text = checkpoint.components["text"]
     spec, calls = text.spec, lengths.calls
@@ -163,7 +167,7 @@ def _build(
         layer.index: LITERT.cache_slots(spec, layer, lengths.context, max(calls.values()))
         for layer in spec.cache_layers
     }
-    shared = _Shared(spec, stores, text.gains(), lengths.context, slots, images)
+    shared = _Shared(spec, stores, text.gains(), lengths.context, slots, rows)
     for name, count in calls.items():
         ops = Operations(SubgraphBuilder(builder, name))
         _trace(shared, ops, count, entry(shared, ops, count))

@@ -31,7 +31,7 @@ PIECE_BYTES = 2 << 20  # of float32 rows made at once: small enough for the cach
 def write_stage(graph: FloatGraph, stage: Stage, path: Path) -> None:
     """Raises LoweringError where the artifact ends too early."""
     model = schema.ModelT()
-    model.version = graph.file.model.version
+    model.version, model.description = graph.file.model.version, graph.file.model.description
     model.operatorCodes = graph.operator_codes
     model.subgraphs, model.signatureDefs = [], []
     placed = _Buffers(graph, model)

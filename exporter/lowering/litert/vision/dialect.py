@@ -8,19 +8,18 @@ scores of 4096 patches stay small. Not about how weights are stored (`storage`) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.litert.cache_tensors import OUTSIDE_WINDOW
-from exporter.lowering.litert.linears import Linears, root_mean_square_normed
-from exporter.lowering.litert.vision.vision_operations import VisionOperations
-from exporter.models.vision.spec import BOUNDS, CHANNELS
+from exporter.lowering.litert.linears import root_mean_square_normed
+from exporter.lowering.litert.tower_dialect import LiteRtTower
+from exporter.models.vision.spec import CHANNELS
 
 T = TypeVar("T")
 
@@ -29,15 +28,12 @@ SCORES = 1 << 26  # numbers of a block's scores, at most
 
 
 @dataclass
-class LiteRtVision:
+class LiteRtVision(LiteRtTower):
     """Satisfies `VisionDialect`; positions are [1, patches, 2] int32.
 
-    vectors: weights that are no matrices, by name. furthest: no patch stands so far to the right or below.
+    furthest: no patch stands so far to the right or below.
     """
 
-    ops: VisionOperations
-    linears: Linears
-    vectors: Mapping[str, NDArray[np.float32]]
     furthest: int
     _made: dict[object, Any] = field(default_factory=dict)  # of the model's positions, by what it is
 
@@ -49,17 +45,8 @@ class LiteRtVision:
         x = ops.reshape(ops.transpose(x, [0, 2, 1]), [1, side * side, CHANNELS * patch * patch])
         return self.project(x, weight, bias)
 
-    def project(self, x: Tensor, weight: str, bias: str | None = None, clip: str | None = None) -> Tensor:
-        if clip is None:
-            (y,) = self.linears.project(x, (weight,))
-            return y if bias is None else self.ops.add(y, self.vector(bias))
-        lowest, highest, least, most = (float(self.vectors[f"{clip}.{bound}"][0]) for bound in BOUNDS)
-        (y,) = self.linears.project(self._between(x, lowest, highest), (weight,))
-        return self._between(y, least, most)
-
     def layer_norm(self, x: Tensor, name: str, eps: float) -> Tensor:
-        y = root_mean_square_normed(self.ops, self.ops.subtract(x, self.ops.mean(x)), eps)
-        y = self.ops.multiply(y, self.vector(f"{name}.weight"))
+        y = self.ops.multiply(self.centred(x, eps), self.vector(f"{name}.weight"))
         return self.ops.add(y, self.vector(f"{name}.bias"))
 
     def norm(self, x: Tensor, gain: str | None, eps: float, adds_one: bool = False) -> Tensor:
@@ -96,9 +83,6 @@ class LiteRtVision:
         every = self.ops.graph.constant(np.arange(weight.shape[0], dtype=np.int32))
         return self.ops.reshape(self.ops.embedding(every, weight), [1, *weight.shape])
 
-    def vector(self, name: str) -> Tensor:
-        return self.ops.graph.constant(self.vectors[name], name)
-
     def mean(self, x: Tensor, axis: int) -> Tensor:
         return self.ops.mean_over(x, axis)
 
@@ -134,7 +118,7 @@ class LiteRtVision:
 
         def make() -> Tensor:
             x = self.ops.as_float(self.ops.slice(positions, 2, 0, 1))
-            return self._between(self.ops.add(x, 1.0), 0.0, 1.0)
+            return self.ops.between(self.ops.add(x, 1.0), 0.0, 1.0)
 
         return self._once("present", make)
 
@@ -167,9 +151,6 @@ class LiteRtVision:
         off = ops.absolute(ops.subtract(square, every))
         inside = ops.maximum(ops.add(ops.multiply(off, -1.0), 1.0), 0.0)
         return ops.multiply(inside, ops.reshape(self.present(positions), [1, 1, patches]))
-
-    def _between(self, x: Tensor, least: float, most: float) -> Tensor:
-        return self.ops.minimum(self.ops.maximum(x, least), most)
 
     def _along(self, positions: Tensor, axis: int) -> Tensor:
         """x or y of every patch, [patches] int32, 0 for what is none."""

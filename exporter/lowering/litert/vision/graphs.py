@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import assert_never
 
 import numpy as np
@@ -24,14 +23,10 @@ from torch import Tensor
 
 from exporter.errors import LoweringError
 from exporter.lowering.interface import ImageOrder
-from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
-from exporter.lowering.litert.linears import Linears, is_split
 from exporter.lowering.litert.signatures import LiteRtGraph
-from exporter.lowering.litert.storage import MatrixStore, factors_in, values_in
+from exporter.lowering.litert.tower_model import TowerModel, build_end
 from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.lowering.litert.vision.dialect import LiteRtVision
-from exporter.lowering.litert.vision.vision_operations import VisionOperations
-from exporter.models.text.spec import Role
 from exporter.models.vision.patch_embedder import patch_embedder_rows
 from exporter.models.vision.patch_tower import patch_tower_features, patch_tower_rows
 from exporter.models.vision.siglip import siglip_features, siglip_rows
@@ -42,7 +37,7 @@ from exporter.models.vision.spec import (
     SiglipSpec,
     VisionSpec,
 )
-from exporter.quantization.store.checkpoint import Matrix, StoredVision
+from exporter.quantization.store.checkpoint import StoredVision
 from runtimes.litert.image_models import (
     ADAPTED,
     ADAPTER_SIGNATURE,
@@ -56,7 +51,6 @@ from runtimes.litert.image_models import (
     SOFT_TOKENS,
 )
 
-LOOKED_UP = Role.POSITIONS
 CENTRE = 0.5
 
 
@@ -99,47 +93,17 @@ def build_adapter(vision: StoredVision, order: ImageOrder, end: NDArray[np.float
 
 def build_end_of_vision(end: NDArray[np.float32]) -> LiteRtGraph:
     """end: [hidden], as the decoder takes it."""
-    builder = ModelBuilder()
-    graph = SubgraphBuilder(builder, END_SIGNATURE)
-    ops = VisionOperations(graph)
-    graph.finish({END: ops.reshape(graph.constant(end), [1, 1, len(end)])})
-    return LiteRtGraph(builder.model, {})
+    return build_end(END_SIGNATURE, END, end)
 
 
-class _Stores(dict[str, MatrixStore]):
-    """The matrices of one model, each from when it is first asked for."""
-
-    def __init__(self, vision: StoredVision, builder: ModelBuilder) -> None:
-        super().__init__()
-        self.matrices: Mapping[str, Matrix] = vision.matrices
-        self.builder = builder
-        self.tables = {each.name for each in vision.spec.weights() if each.role is LOOKED_UP}
-
-    def __missing__(self, name: str) -> MatrixStore:
-        store = MatrixStore.of(self.matrices[name], self.builder, multiplied=name not in self.tables)
-        self[name] = store
-        return store
-
-
-class _Model:
-    """One model under construction, of one signature."""
+class _Model(TowerModel):
+    """One model of an image tower."""
 
     def __init__(self, vision: StoredVision, signature: str, soft_tokens: int) -> None:
-        self.builder = ModelBuilder()
-        self.graph = SubgraphBuilder(self.builder, signature)
-        self.ops = VisionOperations(self.graph)
+        super().__init__(vision, signature)
         self.soft_tokens = soft_tokens
-        self.stores = _Stores(vision, self.builder)
-        linears = Linears(
-            self.ops,
-            values_in(self.graph, self.stores),
-            lambda name: is_split(vision.matrices[name].scheme),
-            factors_in(self.graph, self.stores),
-        )
-        self.dialect = LiteRtVision(self.ops, linears, vision.vectors, _furthest(vision.spec, soft_tokens))
-
-    def input(self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.graph.input(name, shape, dtype)
+        furthest = _furthest(vision.spec, soft_tokens)
+        self.dialect = LiteRtVision(self.ops, self.linears, vision.vectors, furthest)
 
     def siglip(self, spec: SiglipSpec) -> dict[str, Tensor]:
         side, ops = spec.image_size, self.ops
@@ -161,10 +125,6 @@ class _Model:
         with ArithmeticTracer(self.ops):
             rows = patch_embedder_rows(spec, self.dialect, squares, positions)
         return {FEATURES: rows, PATCH_MASK: self._true(self.dialect.present(positions))}
-
-    def finish(self, outputs: dict[str, Tensor]) -> LiteRtGraph:
-        self.graph.finish(outputs)
-        return LiteRtGraph(self.builder.model, self.stores)
 
     def _patches(self, count: int, width: int) -> tuple[Tensor, Tensor]:
         pixels = self.input(IMAGES, (1, count, width))

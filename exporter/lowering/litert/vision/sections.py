@@ -6,7 +6,6 @@ nor the metadata of the whole bundle (`metadata`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -20,11 +19,11 @@ from exporter.formats.litert import LITERT
 from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.lowering.litert.bundle_models import model_section
 from exporter.lowering.litert.container_writing import SectionSource
-from exporter.lowering.litert.image_marks import ImagesInText
+from exporter.lowering.litert.row_marks import EndToken, ImagesInText
 from exporter.lowering.litert.vision.graphs import build_adapter, build_encoder, build_end_of_vision
 from exporter.lowering.litert.writing import Written
 from exporter.models.text.spec import LayerSpec
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredText, StoredVision
+from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredVision
 from runtimes.litert.image_models import END_OF_VISION, VISION_ADAPTER, VISION_ENCODER
 
 AROUND_AN_IMAGE = 128  # tokens of text that its call also takes
@@ -33,20 +32,17 @@ SMALLEST_CALL = 32
 
 def images_in_text(order: LoweringOrder, images: ImageOrder) -> ImagesInText:
     """Raises LoweringError where an image does not fit into the context."""
-    vision, text = _vision(order.checkpoint), order.checkpoint.components["text"]
-    tokens = vision.spec.tokens
+    tokens = _vision(order.checkpoint).spec.tokens
     longest = None if tokens.blocks == "none" else _longest_call(order, images)
-    return ImagesInText(
-        blocks=tokens.blocks,
-        longest_call=longest,
-        end=end_of_image(order.checkpoint),
-        end_rows=_end_rows(text, tokens.end),
-    )
+    end = EndToken.of(order.checkpoint.components["text"], tokens.end)
+    return ImagesInText(tokens.blocks, longest, end)
 
 
-def image_sections(order: LoweringOrder, images: ImageOrder, written: Written) -> list[SectionSource]:
-    """What is put behind the text model of a bundle."""
-    vision, end = _vision(order.checkpoint), end_of_image(order.checkpoint)
+def image_sections(
+    order: LoweringOrder, images: ImageOrder, end: NDArray[np.float32], written: Written
+) -> list[SectionSource]:
+    """What is put behind the text model of a bundle. end: embedding of the token that ends an image."""
+    vision = _vision(order.checkpoint)
     sections = [model_section(VISION_ENCODER, build_encoder(vision, images), written)]
     if (adapter := build_adapter(vision, images, end)) is not None:
         sections.append(model_section(VISION_ADAPTER, adapter, written))
@@ -54,14 +50,6 @@ def image_sections(order: LoweringOrder, images: ImageOrder, written: Written) -
     if (masks := executor_metadata(order, images)) is not None:
         sections.append(SectionSource(AnySectionDataType.ExecutorMetadataProto, (), _putting(masks)))
     return sections
-
-
-def end_of_image(checkpoint: QuantizedCheckpoint) -> NDArray[np.float32]:
-    """The embedding of the token that ends an image, [hidden], as the decoder takes it."""
-    text, token = checkpoint.components["text"], _vision(checkpoint).spec.tokens.end
-    name = text.spec.embedding_name
-    (row,) = text.matrices[name].values(token, token + 1)
-    return np.asarray(row * text.columns(name) * np.float32(text.spec.embedding_scale), np.float32)
 
 
 def executor_metadata(order: LoweringOrder, images: ImageOrder) -> bytes | None:
@@ -115,15 +103,6 @@ def _longest_call(order: LoweringOrder, images: ImageOrder) -> int:
     while length < images.soft_tokens + AROUND_AN_IMAGE:
         length *= 2
     return min(length, order.context)
-
-
-def _end_rows(text: StoredText, token: int) -> NDArray[np.float32] | None:
-    ple = text.spec.per_layer_embedding
-    if ple is None:
-        return None
-    (rows,) = text.matrices[text.spec.per_layer_embedding_name].values(token, token + 1)
-    scaled = rows * np.float32(math.sqrt(ple.width))
-    return np.asarray(scaled.reshape(len(text.spec.layers), ple.width), np.float32)
 
 
 def _vision(checkpoint: QuantizedCheckpoint) -> StoredVision:

@@ -7,7 +7,6 @@ here: any runtime, nor what is done to a picture before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from runtimes.errors import RuntimeUnavailable, SessionError
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, Tokens
-from tests.fakes import SCALES, change_archive
+from tests.fakes import SCALES
 from tests.jobs import a_job, a_plan, a_variant
 from tests.seeing import (
     EagerTower,
@@ -40,8 +39,6 @@ from tests.seeing_models import seeing
 from tests.sensing import (
     EagerMultimodalSession,
     Senseless,
-    SensingLowering,
-    eager_rows_driver,
     failed,
     statistics,
 )
@@ -71,13 +68,9 @@ def found(
 ) -> Findings:
     """What is found of a release that is run so. damaged: a tensor of its archive, one number of it."""
     model = seeing(place, kind)
-    text, vision = model.checkpoint.components["text"].spec, model.checkpoint.components["vision"].spec
+    vision = model.checkpoint.components["vision"].spec
     name = f"{tower.__name__}-{session.__name__}-{damaged}"
-    release = model.release(SensingLowering(), name)
-    if damaged is not None:
-        change_archive(release.directory / release.artifacts[0].path, damaged, (0, 0), 2.0)
-    driver = eager_rows_driver(text, vision.tokens.blocks, lambda path: tower.open(path, vision), session)
-    return model.findings(replace(release, rows_drivers=lambda _: (driver,)), SensingLowering())
+    return model.run_by(lambda path: tower.open(path, vision), session, name, damaged)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ done to a sound before.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,12 @@ import pytest
 from exporter.validation.findings import Findings
 from exporter.validation.gates import MEAN_KL
 from exporter.validation.modality import SOUNDS
-from exporter.validation.placed_prompts import ALONE, named_places
+from exporter.validation.placed_prompts import ALONE, BESIDE, named_places
 from exporter.validation.rows_apart import COSINE, RELATIVE
 from exporter.validation.sound_samples import SOUNDS as SAMPLES
 from exporter.validation.tower_check import DIFFERING, check_towers
 from exporter.validation.verdict import Failed, Passed
-from tests.fakes import SCALES, change_archive
+from tests.fakes import SCALES
 from tests.hearing import (
     EagerEncoder,
     FramesReversed,
@@ -36,13 +35,12 @@ from tests.sensing import (
     EagerMultimodalSession,
     Senseless,
     SensingLowering,
-    eager_rows_driver,
     failed,
     statistics,
 )
 from tests.tiny_encoders import TINY_ENCODERS
 
-PLACES = set(named_places("sound"))
+PLACES = {*named_places("sound"), BESIDE.format("sound")}
 
 
 def found(
@@ -54,13 +52,8 @@ def found(
 ) -> Findings:
     """What is found of a release that is run so. damaged: a tensor of its archive, one number of it."""
     model = hearing(place, kind)
-    parts = model.checkpoint.components
-    release = model.release(SensingLowering(), f"{encoder.__name__}-{session.__name__}")
-    if damaged is not None:
-        change_archive(release.directory / release.artifacts[0].path, damaged, (0, 0), 2.0)
-    blocks, audio = parts["vision"].spec.tokens.blocks, parts["audio"].spec
-    driver = eager_rows_driver(parts["text"].spec, blocks, lambda path: encoder.open(path, audio), session)
-    return model.findings(replace(release, rows_drivers=lambda _: (driver,)), SensingLowering())
+    audio, name = model.checkpoint.components["audio"].spec, f"{encoder.__name__}-{session.__name__}"
+    return model.run_by(lambda path: encoder.open(path, audio), session, name, damaged)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from runtimes.errors import ArtifactError, SessionError
 from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
-from runtimes.litert.image_calls import ImageCalls
+from runtimes.litert.placed_calls import PlacedCalls
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts
 
@@ -25,10 +25,14 @@ def image(start: int, rows: int) -> PlacedRows:
     return PlacedRows(start, np.zeros((rows, 8), np.float32))
 
 
+def sound(start: int, rows: int) -> PlacedRows:
+    return PlacedRows(start, np.zeros((rows, 8), np.float32), "sound")
+
+
 def cut(longest: int | None, *images: PlacedRows) -> list[tuple[str, int, int, list[tuple[int, int]]]]:
     return [
-        (call.signature, call.position, call.count, [(each.start, each.stop) for each in call.images])
-        for call in ImageCalls(FACTS, longest).of(TOKENS, 0, images)
+        (call.signature, call.position, call.count, [(each.start, each.stop) for each in call.placed])
+        for call in PlacedCalls(FACTS, longest).of(TOKENS, 0, images)
     ]
 
 
@@ -53,6 +57,14 @@ def test_text_far_from_an_image_goes_in_ordinary_calls() -> None:
 
 def test_an_image_is_cut_where_its_tokens_do_not_see_each_other() -> None:
     assert [each[3] for each in cut(None, image(2, 5))][:3] == [[(2, 4)], [(0, 3)], []]
+
+
+def test_a_sound_is_cut_whatever_images_are() -> None:
+    assert [each[3] for each in cut(None, sound(2, 5))][:3] == [[(2, 4)], [(0, 3)], []]
+    calls = cut(8, sound(1, 6), image(10, 5))
+    assert [each[0] for each in calls[:4]] == ["prefill", "prefill", "prefill", "prefill with images"]
+    assert [each[3] for each in calls[:4]] == [[(1, 4)], [(0, 3)], [], [(0, 5)]]
+    assert [each[0] for each in cut(8, sound(1, 20))] == ["prefill"] * 8
 
 
 @pytest.mark.parametrize("images", [[image(3, 20)], [image(3, 5), image(7, 2)], [image(28, 5)]])

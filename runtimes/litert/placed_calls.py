@@ -1,8 +1,8 @@
-"""Where a prompt with images is cut into the calls of a LiteRT graph.
+"""Where a prompt with images and sounds is cut into the calls of a LiteRT graph.
 
 Where tokens of an image see each other, no call ends within one: a graph then has a prefill that is long
 enough for an image, which is used for images and what stands around them. Where they do not, an image is
-cut as text is. Not about what a call is given (`calls`).
+cut as text is, and so is every sound. Not about what a call is given (`calls`).
 """
 
 from __future__ import annotations
@@ -14,33 +14,36 @@ import numpy as np
 
 from runtimes.errors import NoRoomForCall, SessionError
 from runtimes.litert.calls import GraphCall, prefill_calls
+from runtimes.multimodal.placing import ROWS_OF, rows_within
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts, Tokens
 
 
 @dataclass(frozen=True)
-class ImageCalls:
+class PlacedCalls:
     """longest: tokens of the prefill that images lie in; None where they may be cut."""
 
     facts: SessionFacts
     longest: int | None
 
-    def of(self, tokens: Tokens, position: int, images: Sequence[PlacedRows]) -> Iterator[GraphCall]:
+    def of(self, tokens: Tokens, position: int, placed: Sequence[PlacedRows]) -> Iterator[GraphCall]:
         """The calls that append `tokens` behind `position`. Raises SessionError before the first one for
-        images that do not lie in them, and for one that does not fit into a call."""
-        placed = _in_order(images, len(tokens))
-        if self.longest is None:
-            for call in prefill_calls(tokens, position, self.facts):
-                yield replace(call, images=_within(placed, call, position))
-            return
-        calls = list(self._whole(tokens, position, placed, self.longest))
-        yield from calls
+        rows that do not lie in them, and for an image that does not fit into a call."""
+        ordered = _in_order(placed, len(tokens))
+        images = [each for each in ordered if each.of == "image"]
+        if self.longest is None or not images:
+            calls = prefill_calls(tokens, position, self.facts)
+        else:
+            calls = iter(list(self._whole(tokens, position, images, self.longest)))
+        for call in calls:
+            start = call.position - position
+            yield replace(call, placed=rows_within(ordered, start, start + call.count))
 
     def _whole(
-        self, tokens: Tokens, position: int, placed: Sequence[PlacedRows], longest: int
+        self, tokens: Tokens, position: int, images: Sequence[PlacedRows], longest: int
     ) -> Iterator[GraphCall]:
         done = 0
-        for image in placed:
+        for image in images:
             if image.stop <= done:
                 continue  # it lay in the call of the one before
             length = image.stop - image.start
@@ -53,7 +56,7 @@ class ImageCalls:
                 yield from prefill_calls(tokens[done : image.start], position + done, self.facts)
                 done = image.start
             stop = min(done + longest, len(tokens))
-            for other in placed:
+            for other in images:
                 stop = other.start if other.start < stop < other.stop else stop
             at = position + done
             if at + longest > self.facts.context:
@@ -65,33 +68,22 @@ class ImageCalls:
                 )
             padded = np.zeros(longest, np.int32)
             padded[: stop - done] = tokens[done:stop]
-            call = GraphCall("prefill with images", padded, at, stop - done)
-            yield replace(call, images=_within(placed, call, position))
+            yield GraphCall("prefill with images", padded, at, stop - done)
             done = stop
         if done < len(tokens):
             yield from prefill_calls(tokens[done:], position + done, self.facts)
 
 
-def _in_order(images: Sequence[PlacedRows], count: int) -> list[PlacedRows]:
-    placed = sorted(images, key=lambda image: image.start)
+def _in_order(placed: Sequence[PlacedRows], count: int) -> list[PlacedRows]:
+    ordered = sorted(placed, key=lambda each: each.start)
     end = 0
-    for image in placed:
-        if not 0 <= image.start < image.stop <= count:
+    for each in ordered:
+        what = ROWS_OF[each.of]
+        if not 0 <= each.start < each.stop <= count:
             raise SessionError(
-                f"an image of {len(image.rows)} rows at token {image.start} does not lie in {count} tokens"
+                f"{what} of {len(each.rows)} rows at token {each.start} does not lie in {count} tokens"
             )
-        if image.start < end:
-            raise SessionError(f"an image at token {image.start} overlaps the one before it")
-        end = image.stop
-    return placed
-
-
-def _within(placed: Sequence[PlacedRows], call: GraphCall, position: int) -> tuple[PlacedRows, ...]:
-    """What of the images lies in a call, counted from its first token."""
-    first = call.position - position
-    found = []
-    for image in placed:
-        start, stop = max(image.start, first), min(image.stop, first + call.count)
-        if start < stop:
-            found.append(PlacedRows(start - first, image.rows[start - image.start : stop - image.start]))
-    return tuple(found)
+        if each.start < end:
+            raise SessionError(f"{what} at token {each.start} overlaps what is before it")
+        end = each.stop
+    return ordered

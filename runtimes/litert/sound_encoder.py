@@ -1,0 +1,159 @@
+"""`LiteRtSoundEncoder`: the audio encoder of a .litertlm behind the `SoundEncoder` interface, on the CPU.
+
+Runs the bundle's encoder and its adapter, as LiteRT-LM does. A sound longer than a call of the encoder is
+cut; each further call begins as many soft tokens earlier as one may be made of, so that every row is what
+it would be of the whole sound. LiteRT-LM does not do that. Not about reading sounds, nor about the decoder
+(`multimodal_session`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
+from runtimes.errors import ArtifactError, EncoderError
+from runtimes.litert.encoder_models import Needed, OpenedModels, TowerFiles, open_models
+from runtimes.litert.model_file import in_model
+from runtimes.litert.sound_models import (
+    AUDIO_ADAPTER,
+    AUDIO_ENCODER,
+    FEATURES,
+    LOOKBACK,
+    SOUND,
+    SOUND_MASK,
+)
+from runtimes.sounds.prepared import PreparedSound
+
+FILES = TowerFiles(
+    {
+        AUDIO_ENCODER: Needed(frozenset({SOUND, SOUND_MASK}), frozenset({FEATURES})),
+        AUDIO_ADAPTER: Needed(frozenset({FEATURES, SOUND_MASK}), frozenset({FEATURES})),
+    },
+    "audio encoder",
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Soft tokens `start` to `stop` of a sound, in one call. new: where those that no call before gave
+    begin."""
+
+    start: int
+    new: int
+    stop: int
+
+
+def pieces(count: int, length: int, lookback: int) -> Iterator[Piece]:
+    """The calls, of `length` soft tokens, for a sound of `count`."""
+    new = 0
+    while new < count:
+        start = max(0, new - lookback)
+        stop = min(count, start + length)
+        yield Piece(start, new, stop)
+        new = stop
+
+
+class LiteRtSoundEncoder:
+    """Satisfies `SoundEncoder`. `open` makes one."""
+
+    def __init__(self, opened: OpenedModels, soft_tokens: int, lookback: int) -> None:
+        self._opened, self._closed = opened, False
+        self._encoder, self._adapter = (opened.models[name] for name in (AUDIO_ENCODER, AUDIO_ADAPTER))
+        _, frames, self._numbers = self._encoder.takes[SOUND]
+        _, self._length, width = self._adapter.gives[FEATURES]
+        self._per_token = frames // self._length
+        self._soft_tokens, self._lookback = soft_tokens, lookback
+        longest = (1, soft_tokens * self._per_token, self._numbers)
+        self._facts = EncoderFacts(
+            runtime="LiteRT",
+            version=importlib.metadata.version("ai-edge-litert"),
+            arithmetic=opened.arithmetic,
+            inputs={"features": ArrayFacts(longest, np.dtype(np.float32))},
+            outputs={"rows": ArrayFacts((soft_tokens, width), np.dtype(np.float32))},
+        )
+
+    @classmethod
+    def open(cls, path: Path, soft_tokens: int, *, threads: int = 2, scratch: Path | None = None) -> Self:
+        """As `encoder_models.open_models` does, for the encoder. soft_tokens: of the longest sound."""
+        opened = open_models(path, FILES, threads, scratch)
+        try:
+            if AUDIO_ADAPTER not in opened.models:
+                raise ArtifactError(f"{path}: has nothing behind its audio encoder; export it again")
+            lookback = in_model(path, opened.files[AUDIO_ENCODER], _lookback)
+            found = cls(opened, soft_tokens, lookback)
+            if found._length <= lookback < soft_tokens:
+                raise ArtifactError(
+                    f"{path}: calls of {found._length} soft tokens that look {lookback} back give nothing "
+                    "new; export it again"
+                )
+        except BaseException:
+            opened.close()
+            raise
+        return found
+
+    @property
+    def facts(self) -> EncoderFacts:
+        """Inputs and outputs are those of the longest sound; frames may be fewer."""
+        return self._facts
+
+    def rows(self, sound: PreparedSound) -> EncodedRows:
+        if self._closed:
+            raise EncoderError("the encoder is closed; open the artifact again")
+        self._require_taken(sound)
+        found = [
+            self._rows(sound, piece) for piece in pieces(sound.soft_tokens, self._length, self._lookback)
+        ]
+        rows: EncodedRows = np.concatenate(found)
+        return rows
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _rows(self, sound: PreparedSound, piece: Piece) -> EncodedRows:
+        given = sound.features[:, piece.start * self._per_token : piece.stop * self._per_token]
+        features = np.zeros(self._encoder.takes[SOUND], np.float32)
+        mask = np.zeros(self._encoder.takes[SOUND_MASK], np.bool_)
+        features[:, : given.shape[1]], mask[..., : given.shape[1]] = given, True
+        encoded = self._encoder.run({SOUND: features, SOUND_MASK: mask}, FEATURES)
+        audible = np.zeros(self._adapter.takes[SOUND_MASK], np.bool_)
+        audible[:, : piece.stop - piece.start] = True
+        found = self._adapter.run({FEATURES: encoded, SOUND_MASK: audible}, FEATURES)
+        rows: EncodedRows = found[0, piece.new - piece.start : piece.stop - piece.start].copy()
+        return rows
+
+    def _require_taken(self, sound: PreparedSound) -> None:
+        shape = sound.features.shape
+        if len(shape) != 3 or (shape[0], shape[2]) != (1, self._numbers) or not shape[1]:
+            raise EncoderError(f"features are [1, frames, {self._numbers}], got {list(shape)}")
+        if sound.soft_tokens != -(-shape[1] // self._per_token):
+            raise EncoderError(
+                f"{shape[1]} frames are not {sound.soft_tokens} soft tokens; prepare the sound as the "
+                "release's sound_processing.json says"
+            )
+        if sound.soft_tokens > self._soft_tokens:
+            raise EncoderError(
+                f"a sound of {sound.soft_tokens} soft tokens, and this encoder makes {self._soft_tokens} "
+                "at most; give a shorter one"
+            )
+
+
+def _lookback(model: Any) -> int:
+    """Of a flatbuffer; what says nothing of it looks nowhere."""
+    said = model.Description()
+    prefix = LOOKBACK.encode()
+    return int(said.removeprefix(prefix)) if said is not None and said.startswith(prefix) else 0
