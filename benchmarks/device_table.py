@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.byte_size import megabytes
 from exporter.models.published_names import resolve_name
+from exporter.parameter_count import parameters
 from exporter.planning.candidates import AskedFor
 from exporter.planning.outlook import DeviceOutlook, Outlook, PlanOrder, look_ahead
 from exporter.planning.profiles import load_device, load_profile, profile_names
@@ -47,7 +48,7 @@ def document() -> str:
 
 def _section(model: str, outlook: Outlook) -> Iterator[str]:
     name = resolve_name(model)
-    yield f"## {model}: {outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
+    yield f"## {model}: {outlook.model}, {parameters(outlook.parameters)}"
     yield ""
     if name is not None:
         yield f"{name}."

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.byte_size import megabytes
 from exporter.formats.family import PROMPT, QUESTION, Prompting
 from exporter.formats.table import facts_of, family_of
 from exporter.packaging.card_images import CardImages, image_section
@@ -21,6 +22,7 @@ from exporter.packaging.licences import LicencePack
 from exporter.packaging.measured import MeasuredQuality
 from exporter.packaging.origin import ModelOrigin
 from exporter.packaging.release import sizes
+from exporter.parameter_count import parameters
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 
@@ -130,8 +132,8 @@ Layers with a sliding window keep little more than the window. An app may set a 
 def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
-        f"Made from {markdown(card.model)} ({code(card.model_type)}, {card.parameters / 1e6:.0f} M "
-        f"parameters{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
+        f"Made from {markdown(card.model)} ({code(card.model_type)}, {parameters(card.parameters)}"
+        f"{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
         f"stored as {schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
@@ -147,7 +149,7 @@ def _opening(card: ModelCard) -> str:
 
 def _tower(card: ModelCard) -> str:
     count = card.tower_parameters
-    return "" if count is None else f", and an image tower of {count / 1e6:,.0f} M"
+    return "" if count is None else f", and an image tower of {parameters(count)}"
 
 
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:
@@ -158,7 +160,7 @@ def _files(card: ModelCard, files: Mapping[str, int]) -> str:
         inside = next((package for package in packages if path.startswith(f"{package}/")), None)
         name = path if inside is None else f"{inside}/"
         shown[name] = shown.get(name, 0) + size
-    rows = [f"| {code(name)} | {_size(size)} |" for name, size in shown.items() if name != CARD_NAME]
+    rows = [f"| {code(name)} | {megabytes(size)} |" for name, size in shown.items() if name != CARD_NAME]
     return "\n".join(
         [
             "| File | Size |",
@@ -170,10 +172,6 @@ def _files(card: ModelCard, files: Mapping[str, int]) -> str:
             *([GALLERY] if ALLOWLIST_NAME in files else []),
         ]
     )
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
 
 
 def _source(card: ModelCard) -> str:

@@ -25,6 +25,7 @@ from exporter.views.wording import (
     bound,
     number,
     one_line,
+    per_second,
     percent,
     plus_minus,
     quantity,
@@ -128,7 +129,7 @@ def _speed(device: DeviceVerdict, artifact: ArtifactOnDevice) -> str:
     speed = artifact.decode
     if speed is None:
         return "not known"
-    low, high, most = (f"{each:.3g}" for each in (speed.low, speed.high, speed.ceiling))
+    low, high, most = map(per_second, (speed.low, speed.high, speed.ceiling))
     return f"{low}–{high}, at most {most}{' (unverified)' if device.sourced and not speed.sourced else ''}"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.validation.report import PictureRun, ValidationReport
-from exporter.views.wording import number, one_line
+from exporter.views.wording import number, one_line, percent
 
 IMAGE_TITLE = "Pictures"
 IMAGE_SENTENCE = (
@@ -63,7 +63,7 @@ def tower_sentences(report: ValidationReport) -> Iterator[str]:
         said = f"; {agreed} of {tokens} tokens of answers as the original" if tokens else ""
         who = run.subject if run.artifact is None else f"{run.artifact}, {run.subject}"
         pictures = f"{len(run.pictures)} picture{'' if len(run.pictures) == 1 else 's'}"
-        yield f"{who}: rows of {pictures} with a mean relative error of {number(worst.relative)}{said}."
+        yield f"{who}: rows of {pictures} with a mean relative error of {percent(worst.relative)}{said}."
 
 
 def _words(picture: PictureRun) -> tuple[str, str]:
@@ -75,8 +75,8 @@ def _figures(picture: PictureRun) -> tuple[str, ...]:
     answer = picture.answer
     return (
         number(picture.soft_tokens),
-        number(picture.largest),
-        number(picture.relative),
+        percent(picture.largest),
+        percent(picture.relative),
         f"{picture.cosine:.6f}",
         NOTHING if picture.seconds is None else number(picture.seconds),
         NOTHING if answer is None else f"{answer.agreed} of {answer.tokens}",

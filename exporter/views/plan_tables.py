@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.byte_size import megabytes
+from exporter.parameter_count import parameters
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook, ReleaseOutlook
 from exporter.views.fitted_table import print_fitted
+from exporter.views.wording import per_second
 
 NOBODY = "Estimates from shapes and published figures: no device took part."
 COLUMNS = (
@@ -26,7 +28,7 @@ COLUMNS = (
 
 def print_outlook(outlook: Outlook, console: Console) -> None:
     """The devices, what was rejected for each, the releases and what the export takes."""
-    title = f"{outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
+    title = f"{outlook.model}, {parameters(outlook.parameters)}"
     table = Table(title=title, title_justify="left")
     for name in COLUMNS:
         table.add_column(name, no_wrap=name == COLUMNS[0])
@@ -125,7 +127,8 @@ def speed(found: DecodeSpeed | None) -> str:
     """An interval and its ceiling."""
     if found is None:
         return "–"
-    return f"{found.low:.3g} to {found.high:.3g}, below {found.ceiling:.3g}"
+    low, high, ceiling = map(per_second, (found.low, found.high, found.ceiling))
+    return f"{low} to {high}, below {ceiling}"
 
 
 def _say(console: Console, sentence: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
+from exporter.byte_size import megabytes
 from exporter.planning.estimates import CacheSize
 from exporter.validation.longest_routes import MEANING as OF_LONGEST_ROUTES
 from exporter.validation.report import ArtifactRun, Gate, GreedyRun, Kind, ValidationReport
@@ -21,6 +22,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 SHARE = "share"
 """Unit of a figure from 0 to 1, which people read in per cent."""
+FEW, LEAST_SHARE = 1e-3, 1e-6  # below the one, two digits that say something; below the other, that it is
 
 
 @dataclass(frozen=True)
@@ -218,19 +220,25 @@ def number(value: float) -> str:
     """Four significant digits; counts in full; an exponent only where it saves zeros."""
     if not math.isfinite(value):
         return _not_finite(value)
-    if value == int(value) and abs(value) < 1e9:
-        return f"{int(value):,}"
-    if 1e-3 <= abs(value) < 1e4:
+    if 1e3 <= abs(value) < 1e9 or value == int(value):
+        return f"{value:,.0f}"
+    if 1e-3 <= abs(value) < 1e3:
         return f"{value:.4g}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+    return _with_exponent(value, 3)
 
 
 def plus_minus(value: float, error: float) -> str:
     """A figure and its error, whose second digit already says nothing."""
     if not (math.isfinite(value) and math.isfinite(error)):
         return number(value)
+    if error and not 1e-4 <= error < 1e3:
+        return f"{number(value)} ± {_with_exponent(error, 1)}"
     return f"{number(value)} ± {error:.1g}"
+
+
+def per_second(rate: float) -> str:
+    """Tokens per second in three significant digits, without an exponent."""
+    return f"{float(f'{rate:.3g}'):,.10g}"
 
 
 def one_line(text: str) -> str:
@@ -244,9 +252,13 @@ def visible(text: str) -> str:
 
 
 def percent(share: float) -> str:
-    """0 to 1 as per cent; never rounded up to 100 %."""
+    """0 to 1 as per cent; never rounded up to 100 %, nor down to nought."""
     if not math.isfinite(share):
         return _not_finite(share)
+    if 0 < share < LEAST_SHARE:
+        return f"below {100 * LEAST_SHARE:.4f} %"
+    if 0 < share < FEW:
+        return f"{100 * share:.2g} %"
     text = f"{100 * share:.2f}"
     if share < 1 and float(text) >= 100:
         text = "99.99"
@@ -254,12 +266,8 @@ def percent(share: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in MB (10^6), kB below one of them, and one by one where there is not one of those."""
-    if not math.isfinite(value):
-        return _not_finite(value)
-    if abs(value) < 1e3:
-        return f"{number(value)} byte{'' if value == 1 else 's'}"
-    return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
+    """Bytes as a plan says them."""
+    return megabytes(value) if math.isfinite(value) else _not_finite(value)
 
 
 def left_out_sentence(report: ValidationReport) -> str | None:
@@ -326,6 +334,12 @@ def non_finite_sentence(run: ArtifactRun) -> str | None:
         return None
     count = number(run.non_finite_operations)
     return f"{run.artifact}: {count} operations gave infinite or undefined results."
+
+
+def _with_exponent(value: float, digits: int) -> str:
+    """1.2e-6, not 1.20e-06."""
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
 
 
 def _not_finite(value: float) -> str:

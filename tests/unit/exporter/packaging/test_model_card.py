@@ -126,9 +126,9 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
     rows = re.findall(r"^\| `(.*)` \| ([\d,.]+ [kM]B) \|$", render_model_card(CARD, FILES), re.MULTILINE)
     assert rows == [
         ("NOTICE", "1.0 kB"),
-        ("coreml/model.mlpackage/", "4,000.0 MB"),
-        ("coreml/tokenizer.json", "33.0 MB"),
-        ("onnx/model.onnx", "0.2 MB"),
+        ("coreml/model.mlpackage/", "4,000 MB"),
+        ("coreml/tokenizer.json", "33 MB"),
+        ("onnx/model.onnx", "250.0 kB"),
     ]
 
 
@@ -175,12 +175,12 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
     (tmp_path / "onnx/model.onnx").write_bytes(b"x" * 200_000)
     text = write_model_card(tmp_path, CARD)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
-    assert "| `onnx/model.onnx` | 0.2 MB |" in text
+    assert "| `onnx/model.onnx` | 200.0 kB |" in text
     assert write_model_card(tmp_path, CARD) == text
 
 
 def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
     text = render_model_card(replace(CARD, tower_parameters=416_866_032), FILES)
-    assert "and an image tower of 417 M) with gemma-export" in text
+    assert "and an image tower of 417 M parameters) with gemma-export" in text
     assert "This is the model for text and images. Left out" in text
     assert "image tower" not in render_model_card(CARD, FILES)

@@ -190,8 +190,8 @@ def test_greedy_text_is_shown_with_its_agreement_in_its_own_direction() -> None:
 
 
 def test_a_run_says_what_its_cache_takes_and_how_much_of_that_is_for_nothing() -> None:
-    assert to_html(passing()).count("75.5 MB, 47.2 MB of it outside sliding windows") == 2
-    assert '<td data-label="KV cache" class="number">14.2 MB</td>' in to_html(passing())
+    assert to_html(passing()).count("75 MB, 47 MB of it outside sliding windows") == 2
+    assert '<td data-label="KV cache" class="number">14 MB</td>' in to_html(passing())
     assert '<td data-label="KV cache" class="number">not known</td>' in to_html(failing())
 
 
