@@ -180,7 +180,7 @@ def _report(
         ),
         weights=weight_origins(release.checkpoint, plan.refusals),
         weight_errors=tuple(findings.weight_errors),
-        text=text.name,
+        text=text.held,
         text_tokens=len(text.tokens),
         text_sha256=text.sha256,
         machine=_machine(),

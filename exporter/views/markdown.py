@@ -187,8 +187,8 @@ def _list(sentences: Sequence[str]) -> str:
 
 def _measured_on(report: ValidationReport) -> str:
     return (
-        f"Measured on {number(report.text_tokens)} tokens of {_escaped(report.text)}, the last of them "
-        f"only predicted (SHA-256 of the tokens {report.text_sha256[:12]})."
+        f"Measured on {number(report.text_tokens)} tokens of gemma-export's own evaluation text, the last "
+        f"only predicted: {_escaped(report.text)} (SHA-256 of the tokens {report.text_sha256[:12]})."
     )
 
 
