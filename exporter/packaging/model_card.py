@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter import __version__
 from exporter.byte_size import megabytes
 from exporter.formats.family import PROMPT, QUESTION, Prompting
 from exporter.formats.table import facts_of, family_of
@@ -78,7 +79,7 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
         front_matter(card.origin, card.quality, card.artifacts, card.licence, sees=card.images is not None),
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
-        f"## Try it\n\n{_run_any(card.prompting)}",
+        f"## Try it\n\n{_run_any(card)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
         *_pictures(card),
         f"## Measured quality\n\n{_held_against(card)}\n\n{card.quality.section.strip()}",
@@ -94,9 +95,13 @@ def _pictures(card: ModelCard) -> tuple[str, ...]:
     return (f"## Ask about a picture\n\n{image_section(card.images, card.artifacts, card.prompting)}",)
 
 
-def _run_any(prompting: Prompting) -> str:
-    prompt = QUESTION if prompting.chat else PROMPT
-    return f"""The first artifact below whose runtime is installed, without PyTorch:
+def _run_any(card: ModelCard) -> str:
+    prompt = QUESTION if card.prompting.chat else PROMPT
+    runtimes = dict.fromkeys(f"run-{family_of(each.format).name}" for each in card.artifacts)
+    extras = ",".join(("run", *runtimes))
+    return f"""`gemma-export` is the tool that made this release (version {__version__}). In its source's
+directory `pip install '.[{extras}]'` installs what the commands here need, without PyTorch.
+This runs the first artifact below whose runtime is installed:
 
 ```sh
 gemma-export run . "{prompt}"
@@ -114,7 +119,8 @@ def _held_against(card: ModelCard) -> str:
         return f"Figures are against {code(base)} as it is published: {files}."
     return (
         f"Figures are against the checkpoint this was made from, {files}, and not against {code(base)} "
-        "itself: what that checkpoint has lost of it, if it was quantised, or learnt since is not in them."
+        "itself. If that checkpoint was quantised or trained further, what it lost or learnt by that is "
+        "not in them."
     )
 
 

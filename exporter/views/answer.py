@@ -33,8 +33,10 @@ from exporter.views.wording import (
     verdict_word,
 )
 
-NO_DEVICE = (
-    "No device took part: memory and speed are predicted, from sizes and from what is published of it."
+NO_DEVICE = "No device took part: memory and speed are predicted, from sizes and from published figures."
+DOMAIN_SENTENCE = (
+    "What quantising costs each text: transformers on the quantised checkpoint against transformers on the "
+    "original one, the worst first."
 )
 # Of `python -m benchmarks.decode_speed`; a test holds it to what that prints.
 SPEEDS_OFF = (

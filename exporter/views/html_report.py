@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.validation.report import ValidationReport
 from exporter.views.answer import (
+    DOMAIN_SENTENCE,
     device_reasons,
     device_sentences,
     device_table,
@@ -35,12 +36,12 @@ from exporter.views.detail_tables import (
     run_table,
     weight_error_table,
 )
+from exporter.views.glossary import GLOSSARY
 from exporter.views.image_wording import IMAGE_SENTENCE, IMAGE_TITLE, image_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.report_plots import plots
 from exporter.views.short_names import ShortNames, short_names
 from exporter.views.wording import (
-    GLOSSARY,
     MEANINGS,
     checkpoint_sentences,
     gates_by_kind,
@@ -91,6 +92,7 @@ def _answer(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "devices": device_table(report),
         "key_figures": key_figures(report, names),
         "domains": domain_table(report),
+        "domain_sentence": DOMAIN_SENTENCE,
     }
 
 
@@ -115,7 +117,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "memory": memory_table(report),
         "weight_sentences": weight_sentences(report),
         "weight_errors": weight_error_table(report),
-        "not_checked": not_checked_sentences(report),
+        "not_checked": tuple(map(names.sentence, not_checked_sentences(report))),
         "conditions": (
             ("Text", report.text),
             ("Tokens", number(report.text_tokens)),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from exporter.validation.report import ValidationReport
 from exporter.views.answer import (
+    DOMAIN_SENTENCE,
     KeyFigure,
     device_reasons,
     device_sentences,
@@ -74,22 +75,21 @@ def quality_section(report: ValidationReport) -> str:
     parts = [
         " ".join((f"**{report.outcome.capitalize()}.** {headline(report)}", *fit_sentences(report))),
         _list(path_sentences(report)),
-        *_devices(report),
+        *_led("Devices", device_table(report), "Predicted, by the format that needs least of each."),
+        _sentences(device_sentences(report)),
+        "**Weights**" if report.weights else "",
         _list(weight_sentences(report)),
-        _table(comparison_table(report, names)) if report.comparisons else "No logits were compared.",
-        kinds,
+        *_led("Agreement of the logits", comparison_table(report, names)),
+        kinds or "No logits were compared.",
         _legend(names),
-        _table(domain_table(report)),
-        *(
-            (f"{IMAGE_TITLE}. {IMAGE_SENTENCE}", _table(image_table(report, names)))
-            if report.images
-            else ()
-        ),
-        *((f"{COPY_TITLE}. {COPY_SENTENCE}", _table(copy_table(report, names))) if report.copying else ()),
-        _table(path_table(report, names)),
-        "Not checked:",
-        _list(not_checked_sentences(report)),
-        f"{_measured_on(report)} `report.html` and `report.json` hold all figures.",
+        *_led("By language and domain", domain_table(report), DOMAIN_SENTENCE),
+        *_led(IMAGE_TITLE, image_table(report, names), IMAGE_SENTENCE),
+        *_led(COPY_TITLE, copy_table(report, names), COPY_SENTENCE),
+        *_led("Execution paths", path_table(report, names)),
+        "**Not checked**",
+        _list(tuple(map(names.sentence, not_checked_sentences(report)))),
+        f"{_measured_on(report)} `report.html` and `report.json` hold all figures, and `report.html` says "
+        "what the words mean.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -108,10 +108,10 @@ def _answer(report: ValidationReport, names: ShortNames) -> list[str]:
         *_devices(report),
         "## Five figures",
         _table(_key_table(key_figures(report, names))),
-        *_section("By language and domain", domain_table(report)),
+        *_section("By language and domain", domain_table(report), DOMAIN_SENTENCE),
         *(_escaped(each) for each in (*image_sentences(report), *checkpoint_sentences(report))),
         "## Not checked",
-        _list(not_checked_sentences(report)),
+        _list(tuple(map(names.sentence, not_checked_sentences(report)))),
     ]
 
 
@@ -148,7 +148,7 @@ def _details(report: ValidationReport, names: ShortNames) -> list[str]:
 
 
 def _devices(report: ValidationReport) -> tuple[str, str]:
-    return _table(device_table(report)), "\n\n".join(map(_escaped, device_sentences(report)))
+    return _table(device_table(report)), _sentences(device_sentences(report))
 
 
 def _key_table(figures: Sequence[KeyFigure]) -> Table:
@@ -162,6 +162,11 @@ def _legend(names: ShortNames) -> str:
 
 def _section(title: str, shown: Table, sentence: str = "") -> tuple[str, ...]:
     return (f"## {title}", sentence, _table(shown)) if shown.rows else ()
+
+
+def _led(title: str, shown: Table, sentence: str = "") -> tuple[str, ...]:
+    """The same without a heading: a card has its own."""
+    return (f"**{title}.** {sentence}" if sentence else f"**{title}**", _table(shown)) if shown.rows else ()
 
 
 def _table(shown: Table) -> str:
@@ -183,6 +188,11 @@ def _table(shown: Table) -> str:
 
 def _list(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {_escaped(sentence)}" for sentence in sentences)
+
+
+def _sentences(sentences: Sequence[str]) -> str:
+    """Each a paragraph."""
+    return "\n\n".join(map(_escaped, sentences))
 
 
 def _measured_on(report: ValidationReport) -> str:

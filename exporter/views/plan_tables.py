@@ -51,8 +51,9 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
     if (needs := outlook.needs) is not None:
         _say(
             console,
-            f"The export takes up to {megabytes(needs.memory.bytes)} of memory ({needs.memory.stage}) and "
-            f"{megabytes(needs.disk_bytes)} of disk, where everything is made.",
+            f"Making {'it' if len(outlook.releases) == 1 else 'them'} takes up to "
+            f"{megabytes(needs.memory.bytes)} of this machine's memory (at the step "
+            f"“{needs.memory.stage}”) and {megabytes(needs.disk_bytes)} of disk beside the output.",
         )
     _say(console, NOBODY)
 
@@ -113,7 +114,7 @@ def images(release: ReleaseOutlook) -> str:
     """What it makes of one."""
     if release.image_tokens is None:
         return " It takes text alone."
-    return f" An image takes at most {release.image_tokens:,} tokens."
+    return f" An image takes at most {release.image_tokens:,} soft tokens."
 
 
 def budget(verdict: DeviceVerdict) -> str:

@@ -41,6 +41,13 @@ class ShortNames:
             return f"{self.subjects[before]}: {self.routes.get(after, one_line(after))}"
         return one_line(subject)
 
+    def sentence(self, text: str) -> str:
+        """A sentence that names subjects, with their short names."""
+        for whole in sorted(self.subjects, key=len, reverse=True):
+            if self.subjects[whole] != whole and whole.strip():
+                text = text.replace(whole, self.subjects[whole])
+        return text
+
     def gate(self, gate: Gate) -> str:
         """What was held against a limit, in one line: "end to end: model.onnx: artifact: top-1"."""
         artifact = None if gate.artifact is None else self.artifact(gate.artifact)

@@ -86,7 +86,7 @@ def print_report(report: ValidationReport, console: Console) -> None:
         console.print(Text(one_line(sentence)))
     console.print(Text("Not checked:", "bold"))
     for each in not_checked_sentences(report):
-        console.print(Text(f"  · {one_line(each)}"))
+        console.print(Text(f"  · {one_line(names.sentence(each))}"))
 
 
 def _continuations(report: ValidationReport, names: ShortNames) -> Iterator[tuple[GreedyRun, list[str]]]:

@@ -51,8 +51,9 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "lowering": Meaning(
         "Lowering",
-        "The file's own graph with its weights as floating point, against transformers on the same "
-        "quantised weights. It catches conversion bugs: a wrong mask, norm, cache or rotary embedding.",
+        "The file's own graph with its weights as floating point (its float twin), against transformers "
+        "on the same quantised weights. It catches conversion bugs: a wrong mask, norm, cache or rotary "
+        "embedding.",
     ),
     "degenerate": Meaning(
         "Logits that say something",
@@ -72,7 +73,7 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "kernels": Meaning(
         "Kernels",
-        "The shipped file against that floating-point twin: what the runtime's own rounding costs, "
+        "The shipped file against its float twin: what the runtime's own rounding costs, "
         "for example activations in 8 bits.",
     ),
     "quantisation": Meaning(
@@ -88,13 +89,14 @@ MEANINGS: dict[Kind, Meaning] = {
     "end to end": Meaning(
         "End to end",
         "The shipped file, run as it will run, against transformers on the original checkpoint: what a "
-        f"user gets. Where one figure stands for it, it is {OF_LONGEST_ROUTES}.",
+        f"user gets. Where one figure stands for an artifact, it is {OF_LONGEST_ROUTES}.",
     ),
     "copying": Meaning(
         "Facts from far back",
-        "Digits, names, dates and JSON keys asked for up to 2,000 tokens after they stood in the text. On "
-        "this machine's CPU and on each path the shipped file chooses every token that transformers on the "
-        "same quantised weights is decided about; quantising may cost as many as the recipe allows.",
+        "Digits, names, dates and JSON keys asked for up to 2,000 tokens after they stood in the text. "
+        "Where transformers on the same quantised weights is decided about a token, the shipped file must "
+        "choose it too, on this machine's CPU and on each execution path. How many quantising may lose is "
+        "the recipe's to say.",
     ),
     "template": Meaning(
         "Chat template",
@@ -104,7 +106,7 @@ MEANINGS: dict[Kind, Meaning] = {
     "path": Meaning(
         "Execution paths",
         "The shipped file run elsewhere than on this machine's CPU: on a GPU, in a browser, with a phone's "
-        "instructions. Held against the floating-point twin or this CPU's own logits; only paths that were "
+        "instructions. Held against the float twin or this CPU's own logits; only paths that were "
         "executed have gates.",
     ),
     "range": Meaning(
@@ -114,45 +116,12 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "images": Meaning(
         "Images",
-        "The image tower's stored weights, and the rows it makes of pictures against transformers' own "
-        "tower on the same quantised weights; next tokens behind pictures at several places, and answers "
-        "about them, against transformers; text alone as the file for text has it. A run that sees nothing "
-        "must differ.",
+        "What the file makes of pictures. The image tower's stored weights are read back. The rows it "
+        "makes of pictures, the next tokens behind pictures at several places of a prompt, and the "
+        "answers about pictures are held against transformers. Text without a picture must give what the "
+        "file for text alone gives, and a blind run must give something else.",
     ),
 }
-
-GLOSSARY: tuple[tuple[str, str], ...] = (
-    (
-        "KL divergence",
-        "How far two predictions of the next token are apart, over the whole vocabulary, in nats. 0 is "
-        "identical; below 0.01 is hard to notice; above 0.1 changes answers.",
-    ),
-    (
-        "positions",
-        "Places of a text where the next token was predicted: one fewer than its tokens, as nothing "
-        "follows the last one, and fewer still where a way of handing them over returns some predictions "
-        "alone.",
-    ),
-    ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
-    ("top-1", "Share of positions where both would pick the same next token."),
-    (
-        "perplexity ratio",
-        "How much more surprised the file is by the text than the reference; 1 is equal. The ± is its "
-        "standard error.",
-    ),
-    (
-        "Δp RMS",
-        "Typical change of the probability given to the token that really came next, in percentage points.",
-    ),
-    ("1e-6", "0.000001, a millionth; 1e-3 is a thousandth."),
-    (
-        "KV cache",
-        "Memory for what was computed of the tokens so far. A layer with a sliding window looks back only "
-        "so far; where a runtime gives it room for the whole context all the same, the rest of that room "
-        "is outside its window.",
-    ),
-    ("greedy", "Text made by always taking the most probable token."),
-)
 
 
 def headline(report: ValidationReport) -> str:

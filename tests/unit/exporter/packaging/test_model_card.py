@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
+from exporter import __version__
 from exporter.formats.family import Prompting
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.licences import Licence, LicencePack
@@ -20,6 +22,7 @@ from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
 
+PROJECT = Path(__file__).parents[4] / "pyproject.toml"
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
 FIGURE = MeasuredFigure("onnx/model.onnx", "mean_kl_divergence", "mean KL divergence", 0.0042)
@@ -88,7 +91,7 @@ def test_the_card_says_what_its_figures_are_against() -> None:
     own = render_model_card(replace(CARD, origin=replace(CARD.origin, itself=True)), FILES)
     assert "Figures are against `google/gemma-3-4b-pt` as it is published: " in own
     copy = render_model_card(CARD, FILES)
-    assert "and not against `google/gemma-3-4b-pt` itself: " in copy
+    assert "and not against `google/gemma-3-4b-pt` itself. " in copy
     unknown = replace(CARD, origin=ModelOrigin("gemma-mine", None, None, ()))
     assert "Figures are against the checkpoint this was made from: " in render_model_card(unknown, FILES)
 
@@ -139,7 +142,7 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     )
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
-    assert "at most 256 tokens" in section
+    assert "at most 256 soft tokens" in section
     assert "pipeline_tag: image-text-to-text\n" in text
     assert "onnxruntime-genai opens `onnx/decoder.onnx` here" in section
     assert "`coreml/model.mlpackage` takes text alone" in section
@@ -184,3 +187,17 @@ def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
     assert "and an image tower of 417 M parameters) with gemma-export" in text
     assert "This is the model for text and images. Left out" in text
     assert "image tower" not in render_model_card(CARD, FILES)
+
+
+def test_the_card_says_where_the_tool_of_its_commands_is_from() -> None:
+    text = render_model_card(CARD, FILES)
+    assert f"`gemma-export` is the tool that made this release (version {__version__})" in text
+    (asked,) = re.findall(r"`pip install '\.\[(.*)\]'`", text)
+    extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert asked.split(",") == ["run", "run-onnx", "run-coreml"]
+    assert set(asked.split(",")) <= extras.keys()
+
+
+def test_a_tiny_model_and_its_tower_are_not_said_to_have_no_parameters() -> None:
+    text = render_model_card(replace(CARD, parameters=91_392, tower_parameters=45_312), FILES)
+    assert "(`gemma3_text`, 91,392 parameters, and an image tower of 45,312 parameters)" in text

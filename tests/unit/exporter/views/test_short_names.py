@@ -79,6 +79,12 @@ def test_a_gate_is_named_as_its_comparison_is() -> None:
     ]
 
 
+def test_a_sentence_calls_subjects_by_their_short_names() -> None:
+    names = short_names(compared(("a.onnx", LITERT, TURNS)))
+    said = names.sentence(f"a.onnx, {LITERT}: 95 decode steps were run.")
+    assert said == "a.onnx, LiteRT 2.3.0, fp32: 95 decode steps were run."
+
+
 words = st.text("ab,; \n", max_size=8)
 
 
