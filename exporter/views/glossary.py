@@ -18,6 +18,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "alone.",
     ),
     ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
+    (
+        "gate",
+        "A figure or a count held against a limit. A release of which one does not hold is kept back.",
+    ),
     ("top-1", "Share of positions where both would pick the same next token."),
     (
         "perplexity ratio",
@@ -54,6 +58,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Memory for what was computed of the tokens so far. A layer with a sliding window looks back only "
         "so far; where a runtime gives it room for the whole context all the same, the rest of that room "
         "is outside its window.",
+    ),
+    (
+        "int8-channel, int4-g32",
+        "How a matrix is stored: in integers of so many bits, and how many of them share a scale: those "
+        "of a row, or 32 of them. “zp” is a zero point beside the scale.",
     ),
     ("greedy", "Text made by always taking the most probable token."),
     (

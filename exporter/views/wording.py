@@ -111,8 +111,9 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "range": Meaning(
         "Range",
-        "How far the largest values of the model on the texts stay below what half precision "
-        "holds, kept as small as the file's graph keeps them. A phone's GPU computes in half precision.",
+        "A phone's GPU computes in half precision, which holds no number above 65,504. How many times "
+        "larger the model's largest values on the texts could still be, in the size in which the file's "
+        "graph keeps them.",
     ),
     "images": Meaning(
         "Images",
@@ -225,7 +226,7 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return _not_finite(share)
     if 0 < share < LEAST_SHARE:
-        return f"below {100 * LEAST_SHARE:.4f} %"
+        return f"< {100 * LEAST_SHARE:.4f} %"
     if 0 < share < FEW:
         return f"{100 * share:.2g} %"
     text = f"{100 * share:.2f}"
@@ -294,7 +295,10 @@ def greedy_sentence(run: GreedyRun) -> str:
     """How far an artifact's own continuation is the reference's too."""
     if run.agreed == run.tokens:
         return f"All {run.tokens} greedy tokens are the reference's own choice."
-    return f"{run.agreed} of {run.tokens} greedy tokens before the first the reference would not choose."
+    if run.agreed == 0:
+        return f"The reference would not choose even the first of the {run.tokens} greedy tokens."
+    same = f"{run.agreed} of {run.tokens} greedy tokens"
+    return f"The reference would choose the first {same}, and not the next."
 
 
 def non_finite_sentence(run: ArtifactRun) -> str | None:

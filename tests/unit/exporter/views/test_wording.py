@@ -72,7 +72,7 @@ def test_a_small_share_is_not_rounded_down_to_nought() -> None:
     assert percent(0.0) == "0.00 %"
     assert percent(4.36e-4) == "0.044 %"
     assert percent(3.6e-5) == "0.0036 %"
-    assert percent(2e-9) == "below 0.0001 %"
+    assert percent(2e-9) == "< 0.0001 %"
 
 
 def test_units_are_written_as_people_read_them() -> None:
