@@ -160,7 +160,8 @@ def _tower(card: ModelCard) -> str:
 
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:
     """Artifacts that are directories count as one; README.md does not list itself."""
-    packages = {artifact.path for artifact in card.artifacts if artifact.path not in files}
+    encoders = () if card.images is None else card.images.encoders
+    packages = {each.path for each in (*card.artifacts, *encoders) if each.path not in files}
     shown: dict[str, int] = {}
     for path, size in files.items():
         inside = next((package for package in packages if path.startswith(f"{package}/")), None)

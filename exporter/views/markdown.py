@@ -75,7 +75,11 @@ def quality_section(report: ValidationReport) -> str:
     parts = [
         " ".join((f"**{report.outcome.capitalize()}.** {headline(report)}", *fit_sentences(report))),
         _list(path_sentences(report)),
-        *_led("Devices", device_table(report), "Predicted, by the format that needs least of each."),
+        *_led(
+            "Devices",
+            device_table(report),
+            "Predicted, each by the format that needs the least memory there.",
+        ),
         _sentences(device_sentences(report)),
         "**Weights**" if report.weights else "",
         _list(weight_sentences(report)),

@@ -81,7 +81,7 @@ def print_report(report: ValidationReport, console: Console) -> None:
             )
         )
     for sentence in (*image_sentences(report), *tower_sentences(report)):
-        console.print(Text(one_line(sentence)))
+        console.print(Text(one_line(names.sentence(sentence))))
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
     console.print(Text("Not checked:", "bold"))

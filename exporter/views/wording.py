@@ -201,9 +201,8 @@ def plus_minus(value: float, error: float) -> str:
     """A figure and its error, whose second digit already says nothing."""
     if not (math.isfinite(value) and math.isfinite(error)):
         return number(value)
-    if error and not 1e-4 <= error < 1e3:
-        return f"{number(value)} ± {_with_exponent(error, 1)}"
-    return f"{number(value)} ± {error:.1g}"
+    said = f"{error:.1g}"
+    return f"{number(value)} ± {_with_exponent(error, 1) if 'e' in said else said}"
 
 
 def per_second(rate: float) -> str:

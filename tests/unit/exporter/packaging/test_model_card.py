@@ -201,3 +201,14 @@ def test_the_card_says_where_the_tool_of_its_commands_is_from() -> None:
 def test_a_tiny_model_and_its_tower_are_not_said_to_have_no_parameters() -> None:
     text = render_model_card(replace(CARD, parameters=91_392, tower_parameters=45_312), FILES)
     assert "(`gemma3_text`, 91,392 parameters, and an image tower of 45,312 parameters)" in text
+
+
+def test_a_tower_that_is_a_package_is_one_file_of_the_list() -> None:
+    tower = "coreml/vision.mlpackage"
+    encoder = EncoderArtifact("vision", "coreml", tower, "coreml/model.mlpackage", 256, 2560)
+    card = replace(CARD, images=CardImages((encoder,), squashing()))
+    text = render_model_card(
+        card, {**FILES, f"{tower}/Data/weight.bin": 9_000, f"{tower}/Manifest.json": 600}
+    )
+    assert f"| `{tower}/` | 9.6 kB |" in text
+    assert "vision.mlpackage/Data" not in text
