@@ -29,7 +29,7 @@ FETCH_AGAIN = "fetch the checkpoint's tokenizer.json again"
 
 
 @dataclass(frozen=True)
-class Piece:
+class JoinedFile:
     """A file of a text that is joined from several. first, stop: its tokens are [first, stop) of the text's
     before it was cut."""
 
@@ -46,13 +46,13 @@ class TokenisedText:
     name: str
     tokens: Tokens
     available: int
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[JoinedFile, ...] = ()
 
     @property
     def held(self) -> str:
         """The pieces that its tokens reach, and of which only the beginning is there."""
         kept = len(self.tokens)
-        every = self.pieces or (Piece(self.name, 1, self.available),)
+        every = self.pieces or (JoinedFile(self.name, 1, self.available),)
         reached = [piece for piece in every if piece.first < kept] or [every[0]]
         return ", ".join(
             piece.name if piece.stop <= kept else f"the beginning of {piece.name}" for piece in reached
@@ -165,7 +165,7 @@ def read_text(directory: Path, tokenizer: Tokenizer, bos_token: int) -> Tokenise
     tokens = np.array([bos_token, *encoding.ids], np.int32)
     # One more than in the encoding, which has no beginning of text.
     starts = [1 + at for at in _tokens_from(texts, encoding.offsets)]
-    pieces = map(Piece, names, starts, [*starts[1:], len(tokens)])
+    pieces = map(JoinedFile, names, starts, [*starts[1:], len(tokens)])
     return TokenisedText(", ".join(names), tokens, len(tokens), tuple(pieces))
 
 
