@@ -161,7 +161,8 @@ def _tower(card: ModelCard) -> str:
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:
     """Artifacts that are directories count as one; README.md does not list itself."""
     encoders = () if card.images is None else card.images.encoders
-    packages = {each.path for each in (*card.artifacts, *encoders) if each.path not in files}
+    paths = (*(each.path for each in card.artifacts), *(each.path for each in encoders))
+    packages = {path for path in paths if path not in files}
     shown: dict[str, int] = {}
     for path, size in files.items():
         inside = next((package for package in packages if path.startswith(f"{package}/")), None)

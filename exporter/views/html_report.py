@@ -106,9 +106,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "paths": path_table(report, names),
         "runs": run_table(report, names),
         "greedy": [
-            (names.artifact(run.artifact), greedy_sentence(each), each)
-            for run in report.runs
-            for each in run.greedy
+            (names.run(run), greedy_sentence(each), each) for run in report.runs for each in run.greedy
         ],
         "non_finite": [
             sentence for run in report.runs if (sentence := non_finite_sentence(run)) is not None

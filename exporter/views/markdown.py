@@ -143,7 +143,7 @@ def _details(report: ValidationReport, names: ShortNames) -> list[str]:
     for run in report.runs:
         parts.append(_escaped(non_finite_sentence(run) or ""))
         for greedy in run.greedy:
-            who = f"{_escaped(names.artifact(run.artifact))} after “{_escaped(greedy.prompt)}”"
+            who = f"{_escaped(names.run(run))} after “{_escaped(greedy.prompt)}”"
             parts += [f"{who}: {greedy_sentence(greedy)}", "\n".join(_fenced(greedy.text))]
     if report.weights or report.weight_errors:
         parts += ["## Where the weights come from", _list(weight_sentences(report))]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from exporter.validation.report import Comparison, Gate, ValidationReport
+from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
 from exporter.views.wording import one_line
 
 LONGEST = 48  # characters
@@ -40,6 +40,10 @@ class ShortNames:
         if before in self.subjects:
             return f"{self.subjects[before]}: {self.routes.get(after, one_line(after))}"
         return one_line(subject)
+
+    def run(self, run: ArtifactRun) -> str:
+        """An artifact and what ran it: "model.onnx, ONNX Runtime 1.32.0, fp32"."""
+        return f"{self.artifact(run.artifact)}, {self.subject(run.subject)}"
 
     def sentence(self, text: str) -> str:
         """A sentence that names subjects, with their short names."""
