@@ -32,7 +32,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Δp RMS",
         "Typical change of the probability given to the token that really came next, in percentage points.",
     ),
-    ("1e-6", "0.000001, a millionth; 1e-3 is a thousandth."),
+    ("1e-6", "0.000001, a millionth."),
     (
         "prefill, decode",
         "How a text is handed over: prefill takes many tokens in one call, as of a prompt; decode takes "

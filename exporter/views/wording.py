@@ -192,7 +192,7 @@ def number(value: float) -> str:
         return _not_finite(value)
     if 1e3 <= abs(value) < 1e9 or value == int(value):
         return f"{value:,.0f}"
-    if 1e-3 <= abs(value) < 1e3:
+    if 1e-4 <= abs(value) < 1e3:
         return f"{value:.4g}"
     return _with_exponent(value, 3)
 
