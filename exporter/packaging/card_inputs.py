@@ -54,7 +54,7 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
     return "\n\n".join(paragraphs)
 
 
-def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact]) -> str:
+def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact], prompting: Prompting) -> str:
     """Markdown, with a command for every format that takes sounds."""
     processing = sounds.processing
     paragraphs = [
@@ -65,6 +65,10 @@ def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact]) -> str:
     ]
     for encoder in sounds.encoders:
         paragraphs.append(_command(encoder, sounds.encoders, "--audio ../sound.wav", SOUND_QUESTION))
+        hear = facts_of(encoder.format).how_to_hear
+        told = None if hear is None else hear(encoder, processing, prompting)
+        if told is not None:
+            paragraphs.append(told)
     paragraphs.append(
         "It was measured with sounds that a program made, without a voice or a microphone. An app that "
         "resamples sounds or makes spectra in a way of its own gives the model something else to hear, for "
