@@ -33,12 +33,12 @@ class InputWords:
         return (
             f"An {self.tower} makes rows of numbers of a {self.sample}, its soft tokens, which stand in "
             "the prompt where tokens of text would. They are compared with the rows that transformers "
-            f"makes of the same {self.sample} with the same quantised {self.tower}; the first lines compare that "
-            f"quantised {self.tower} with the original one. “Largest” is the largest difference of one "
-            "number, “Mean error” the mean difference of a row, both in per cent of what the rows hold; "
-            "“Cosine” is that of the row farthest off, and 1 is the same direction. “As the original” "
-            "counts the tokens of the answer before the first that transformers on the original checkpoint "
-            "would not choose."
+            f"makes of the same {self.sample} with the same quantised {self.tower}; the first lines "
+            f"compare that quantised {self.tower} with the original one. “Largest” is the largest "
+            "difference of one number, “Mean error” the mean difference of a row, both in per cent of "
+            "what the rows hold; “Cosine” is that of the row farthest off, and 1 is the same direction. "
+            "“As the original” counts the tokens of the answer before the first that transformers on the "
+            "original checkpoint would not choose."
         )
 
     @property
