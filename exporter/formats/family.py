@@ -22,6 +22,7 @@ from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.recorded_calls import ReplayTolerances
 from runtimes.session import Session
+from runtimes.sounds.processing import SoundProcessing
 
 PROMPT = "The capital of France is"  # what a person is told to try
 QUESTION = "What is the capital of France?"  # where the model answers
@@ -77,7 +78,8 @@ class FormatFacts:
     take part in writing and running it, for the record in a release.
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
-    own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was run.
+    own tools. how_to_ask, how_to_hear: the same about a picture, and about a sound; None, also as a result,
+    where no such tool was run.
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
     other, and heard_by_tools with sounds, a sentence, for formats where a validation executes the file
     without them.
@@ -90,6 +92,7 @@ class FormatFacts:
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
     how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
+    how_to_hear: Callable[[EncoderArtifact, SoundProcessing, Prompting], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
     heard_by_tools: str | None = None
     apart: tuple[Role, ...] = ()

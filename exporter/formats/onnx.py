@@ -14,6 +14,7 @@ from exporter.formats.family import (
     PICTURE_QUESTION,
     PROMPT,
     QUESTION,
+    SOUND_QUESTION,
     AcceleratorFacts,
     Arm64Limits,
     Driver,
@@ -32,6 +33,7 @@ from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
 from runtimes.recorded_calls import ReplayTolerances
+from runtimes.sounds.processing import SoundProcessing
 
 # Of fp32 matrices in a float twin's body: enough for Gemma 3 270M (0.4 GiB), not for 1B (2.6). The
 # plan counts them, and a decode step reads them all.
@@ -83,12 +85,31 @@ def _ask_in_genai(
     if processing.square is not None and processing.soft_tokens != GENAI_SOFT_TOKENS:
         return None
     asked = f"{processing.marks.placeholder}{PICTURE_QUESTION}"
+    opened = 'images=og.Images.open("../picture.png")'
+    return _given_to_genai(encoder, _genai_prompt(asked, prompting), opened, processing.soft_tokens)
+
+
+def _hear_in_genai(
+    encoder: EncoderArtifact, processing: SoundProcessing, prompting: Prompting
+) -> str | None:
+    """None for what no processor of onnxruntime-genai 0.18 makes: the samples of a Gemma 4 12B."""
+    if processing.spectrum is None:
+        return None
+    asked = f"{processing.marks.placeholder}{SOUND_QUESTION}"
+    opened = 'audios=og.Audios.open("../sound.wav")'
+    return _given_to_genai(encoder, _genai_prompt(asked, prompting), opened, processing.soft_tokens)
+
+
+def _genai_prompt(asked: str, prompting: Prompting) -> str:
     if prompting.chat:
         messages = json.dumps([{"role": "user", "content": asked}])
         prompt = f"tokenizer.apply_chat_template({messages!r})"
     else:
         prompt = json.dumps(prompting.begin + asked)
-    prompt = prompt.replace("`", r"\u0060")  # tokens are a stranger's
+    return prompt.replace("`", r"\u0060")  # tokens are a stranger's
+
+
+def _given_to_genai(encoder: EncoderArtifact, prompt: str, opened: str, soft_tokens: int) -> str:
     return f"""onnxruntime-genai opens `{encoder.decoder}` here, for prompts of text alone too.
 
 ```python
@@ -97,9 +118,9 @@ import onnxruntime_genai as og  # pip install onnxruntime-genai
 model = og.Model("{PurePosixPath(encoder.path).parent}")
 tokenizer, processor = og.Tokenizer(model), model.create_multimodal_processor()
 prompt = {prompt}
-given = processor(prompt, images=og.Images.open("../picture.png"))
+given = processor(prompt, {opened})
 parameters = og.GeneratorParams(model)
-parameters.set_search_options(max_length={processing.soft_tokens + ANSWERED}, do_sample=False)
+parameters.set_search_options(max_length={soft_tokens + ANSWERED}, do_sample=False)
 generator = og.Generator(model, parameters)
 generator.set_inputs(given)
 while not generator.is_done():
@@ -153,6 +174,7 @@ ONNX = RuntimeFamily(
             ("onnx", "onnxruntime", "onnxruntime-genai"),
             _run_in_genai,
             _ask_in_genai,
+            _hear_in_genai,
             asked_by_tools=_not_asked_by("onnxruntime-genai"),
             heard_by_tools=HEARD_BY.format("onnxruntime-genai"),
         ),

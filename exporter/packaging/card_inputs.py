@@ -54,7 +54,7 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
     return "\n\n".join(paragraphs)
 
 
-def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact]) -> str:
+def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact], prompting: Prompting) -> str:
     """Markdown, with a command for every format that takes sounds."""
     processing = sounds.processing
     paragraphs = [
@@ -64,6 +64,10 @@ def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact]) -> str:
     ]
     for encoder in sounds.encoders:
         paragraphs.append(_command(encoder, sounds.encoders, "--audio ../sound.wav", SOUND_QUESTION))
+        hear = facts_of(encoder.format).how_to_hear
+        told = None if hear is None else hear(encoder, processing, prompting)
+        if told is not None:
+            paragraphs.append(told)
     paragraphs.append(
         "The sounds it was measured with are made of numbers, and no voice and no microphone took part; a "
         "client that resamples otherwise, or makes other spectra, gives the encoder something else."

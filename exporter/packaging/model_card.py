@@ -93,7 +93,8 @@ def _inputs(card: ModelCard) -> Iterator[str]:
         section = image_section(card.images, card.artifacts, card.prompting)
         yield f"## Ask about a picture\n\n{section}"
     if card.sounds is not None:
-        yield f"## Ask about a sound\n\n{sound_section(card.sounds, card.artifacts)}"
+        section = sound_section(card.sounds, card.artifacts, card.prompting)
+        yield f"## Ask about a sound\n\n{section}"
 
 
 def _task(card: ModelCard) -> Task:

@@ -23,6 +23,7 @@ from tests.pictures import noise, quadrants
 from tests.tiny_image_stores import write_tiny_multimodal
 from tests.tiny_towers import tiny_siglip
 
+SAMPLES = {".png": "picture.png", ".wav": "sound.wav"}  # as a card calls them, by how they end
 PIECE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -38,10 +39,10 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "release"
 
 
-def said(release: Path, language: str, text: str, picture: Path) -> str:
-    """What a piece prints beside this picture; nothing of it stays in the release."""
+def said(release: Path, language: str, text: str, sample: Path) -> str:
+    """What a piece prints beside this picture or sound; nothing of it stays in the release."""
     before = files_below(release)
-    text = text.replace("../picture.png", str(picture))
+    text = text.replace(f"../{SAMPLES[sample.suffix]}", str(sample))
     told = [sys.executable, "-c", text]
     if language == "sh":
         text = text.replace("run .", f"run {release}")

@@ -19,7 +19,7 @@ from exporter.packaging.origin import ModelOrigin
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
-from tests.sound_processing import spectra
+from tests.sound_processing import pieces, spectra
 
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
@@ -157,6 +157,7 @@ def test_a_release_that_hears_says_how_to_ask_about_a_sound() -> None:
     assert "`sound_processing.json`" in section
     assert "`coreml/model.mlpackage` takes no sounds" in section
     assert 'gemma-export run . --audio ../sound.wav "What is in this recording?"' in section
+    assert 'given = processor(prompt, audios=og.Audios.open("../sound.wav"))' in section
     assert "pipeline_tag: audio-text-to-text\n" in text
     assert "model for text and sounds. Left out of the checkpoint: vision tower." in text
     assert "Ask about a sound" not in render_model_card(CARD, FILES)
@@ -167,6 +168,13 @@ def test_no_engine_is_named_that_cannot_prepare_a_picture(processing: ImageProce
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 280, 3840)
     shown = replace(CARD, images=CardImages((encoder,), processing))
     section = render_model_card(shown, FILES).partition("## Ask about a picture")[2].partition("\n## ")[0]
+    assert "onnxruntime_genai" not in section
+
+
+def test_no_engine_is_named_that_cannot_prepare_a_sound() -> None:
+    encoder = EncoderArtifact("audio", "onnx", "onnx/speech.onnx", "onnx/decoder.onnx", 750, 3840)
+    shown = replace(CARD, sounds=CardSounds((encoder,), pieces()))
+    section = render_model_card(shown, FILES).partition("## Ask about a sound")[2].partition("\n## ")[0]
     assert "onnxruntime_genai" not in section
 
 
