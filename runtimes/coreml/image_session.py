@@ -101,8 +101,9 @@ class CoreMlImageSession:
     def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
         functions = self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, images, functions.soft, functions.width)
-        return self._prefill(ids, images)
+        placed = sorted(images, key=lambda image: image.start)
+        require_placed(ids, placed, functions.soft, functions.width)
+        return self._prefill(ids, placed)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         self._open()

@@ -26,7 +26,7 @@ def open_image_encoder(asked: ImageOpening) -> ImageEncoder:
 
 
 def open_image_session(asked: ImageOpening) -> ImageSession:
-    """The decoder of a `.litertlm`, as `LiteRtImageSession.open` does."""
+    """The decoder of a `.litertlm`, as `LiteRtImageSession.of_release` does."""
     from runtimes.litert.image_session import LiteRtImageSession
 
-    return LiteRtImageSession.open(asked.release / asked.encoder.decoder, threads=asked.threads)
+    return LiteRtImageSession.of_release(asked)

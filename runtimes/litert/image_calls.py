@@ -26,14 +26,13 @@ class ImageCalls:
     longest: int | None
 
     def of(self, tokens: Tokens, position: int, images: Sequence[PlacedImage]) -> Iterator[GraphCall]:
-        """The calls that append `tokens` behind `position`. Raises SessionError before the first one for
-        images that do not lie in them, and for one that does not fit into a call."""
-        placed = _in_order(images, len(tokens))
+        """The calls that append `tokens` behind `position`. images: that lie in them, in order. Raises
+        SessionError before the first call for an image that fits into none."""
         if self.longest is None:
             for call in prefill_calls(tokens, position, self.facts):
-                yield replace(call, images=_within(placed, call, position))
+                yield replace(call, images=_within(images, call, position))
             return
-        calls = list(self._whole(tokens, position, placed, self.longest))
+        calls = list(self._whole(tokens, position, images, self.longest))
         yield from calls
 
     def _whole(
@@ -70,20 +69,6 @@ class ImageCalls:
             done = stop
         if done < len(tokens):
             yield from prefill_calls(tokens[done:], position + done, self.facts)
-
-
-def _in_order(images: Sequence[PlacedImage], count: int) -> list[PlacedImage]:
-    placed = sorted(images, key=lambda image: image.start)
-    end = 0
-    for image in placed:
-        if not 0 <= image.start < image.stop <= count:
-            raise SessionError(
-                f"an image of {len(image.rows)} rows at token {image.start} does not lie in {count} tokens"
-            )
-        if image.start < end:
-            raise SessionError(f"an image at token {image.start} overlaps the one before it")
-        end = image.stop
-    return placed
 
 
 def _within(placed: Sequence[PlacedImage], call: GraphCall, position: int) -> tuple[PlacedImage, ...]:

@@ -6,31 +6,50 @@ Not about the tower (`image_encoder`) or where a prompt is cut (`image_calls`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
-from runtimes.errors import SessionError
+from runtimes.errors import ArtifactError
+from runtimes.images.placing import require_placed
+from runtimes.images.processing import read_processing
 from runtimes.images.session import PlacedImage
 from runtimes.litert.calls import PREFILL, GraphCall
 from runtimes.litert.embedders import EMBEDDINGS
 from runtimes.litert.facts import prefill_lengths
 from runtimes.litert.image_calls import ImageCalls
 from runtimes.litert.session import LiteRtSession, Signature
+from runtimes.opening import ImageOpening
 from runtimes.session import Logits, Tokens
 
 
 class LiteRtImageSession(LiteRtSession):
-    """Satisfies `ImageSession`. `open` makes one, of a bundle with image models."""
+    """Satisfies `ImageSession`. `of_release` makes one, of a bundle with image models."""
 
     _long: Signature | None = None
+    _soft: int
+
+    @classmethod
+    def of_release(cls, opening: ImageOpening) -> Self:
+        """LiteRT-LM gives all images one id of its own, so that no bundle says which stands for one here:
+        the release does. Raises as `open`, ProcessingError as `read_processing`, and ArtifactError for a
+        bundle that takes text alone."""
+        soft = read_processing(opening.release).marks.soft
+        path = opening.release / opening.encoder.decoder
+        session = cls.open(path, threads=opening.threads)
+        if EMBEDDINGS not in session._embedders:
+            session.close()
+            raise ArtifactError(f"{path}: takes text alone; export again with the image tower")
+        session._soft = soft
+        return session
 
     def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
-        for image in images:
-            self._require_width(image)
+        placed = sorted(images, key=lambda image: image.start)
+        require_placed(ids, placed, self._soft, self._embedders[EMBEDDINGS].shape[-1])
         longest = max(prefill_lengths(self._model.get_signature_list())) if self._masks.blocks else None
-        for call in ImageCalls(self._facts, longest).of(ids, self._position, images):
+        for call in ImageCalls(self._facts, longest).of(ids, self._position, placed):
             self._run(self._signature_of(call), call)
         return np.empty((0, self._facts.vocab_size), np.float32)
 
@@ -51,11 +70,3 @@ class LiteRtImageSession(LiteRtSession):
                 if self._long is None:
                     self._long = self._signature(f"{PREFILL}{len(call.tokens)}")
                 return self._long
-
-    def _require_width(self, image: PlacedImage) -> None:
-        embedder = self._embedders.get(EMBEDDINGS)
-        if embedder is None:
-            raise SessionError("this release takes no images; export with the image tower")
-        width = embedder.shape[-1]
-        if image.rows.ndim != 2 or image.rows.shape[1] != width:
-            raise SessionError(f"rows of an image are [rows, {width}], got {list(image.rows.shape)}")

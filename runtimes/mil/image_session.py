@@ -86,8 +86,9 @@ class MilImageSession:
     def prefill_with_images(self, tokens: Tokens, images: Sequence[PlacedImage]) -> Logits:
         self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, images, self._soft, self._width)
-        return self._prefill(ids, images)
+        placed = sorted(images, key=lambda image: image.start)
+        require_placed(ids, placed, self._soft, self._width)
+        return self._prefill(ids, placed)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         self._open()

@@ -15,6 +15,7 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.images.prepared import ImageRows
+from runtimes.images.processing import PROCESSING_NAME
 from runtimes.images.session import PlacedImage
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.opening import ImageOpening
@@ -74,6 +75,7 @@ def seeing_bundle(directory: Path, kind: str, scheme: str = "int8-channel", **ch
     release = directory / "release"
     release.mkdir()
     (artifact,) = LOWERING.lower(order, release, silent)
+    (release / PROCESSING_NAME).write_text(images.processing.to_json(), encoding="utf-8")
     (encoder,) = LOWERING.encoders(order)
     return SeeingBundle(kind, order, release, artifact, encoder)
 
