@@ -33,6 +33,9 @@ Arithmetic = Literal["fp32", "fp16"]
 CacheSlots = Callable[[ModelSpec, LayerSpec, int, int], int]
 """(model, layer, context, prefill chunk) to the positions the layer's cache holds: the context at most."""
 
+ImageCall = Callable[[int, int, int], int]
+"""(soft tokens of an image, prefill chunk, context) to the tokens of the call that an image lies in."""
+
 
 @dataclass(frozen=True)
 class Driver:
@@ -79,6 +82,8 @@ class FormatFacts:
     own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was run.
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
     other, a sentence, for formats where a validation executes the file without them.
+    image_call: of artifacts with such a call beside the prefill chunk's, where an image's tokens see each
+    other; caches have room for it. None where every call is a chunk's, or of any length.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
     """
@@ -89,6 +94,7 @@ class FormatFacts:
     how_to_run: Callable[[Artifact, Prompting], str]
     how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
+    image_call: ImageCall | None = None
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
 

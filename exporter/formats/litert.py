@@ -46,6 +46,22 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return min(layer.window + prefill_chunk, context)
 
 
+AROUND_AN_IMAGE = 128  # tokens of text that its call also takes
+SMALLEST_IMAGE_CALL = 32
+
+
+def image_call(soft_tokens: int, prefill_chunk: int, context: int) -> int:
+    """A power of two, or the context: an image and what stands around it.
+
+    LiteRT-LM cuts a prompt into calls of the longest one there is without regard to images, so one in a
+    prompt no longer than this is never cut.
+    """
+    length = max(SMALLEST_IMAGE_CALL, prefill_chunk)
+    while length < soft_tokens + AROUND_AN_IMAGE:
+        length *= 2
+    return min(length, context)
+
+
 # ai-edge-litert 2.3: a FULLY_CONNECTED with a block scale, fp16 or fp32, ends the process when a graph is
 # compiled, on blocks of 32, 64 and 128. Scales by row are taken.
 BLOCKWISE = frozenset({"int4-g32"})
@@ -160,6 +176,7 @@ LITERT = RuntimeFamily(
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
             asked_by_tools=_asked_by_litert_lm,
+            image_call=image_call,
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,
         ),

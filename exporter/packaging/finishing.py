@@ -70,7 +70,9 @@ def finish_release(
             rings=frozenset(
                 each.format
                 for each in artifacts
-                if family_of(each.format).has_rings(spec, each.context, each.prefill_chunk)
+                if family_of(each.format).has_rings(
+                    spec, each.context, plan.longest_call(each.format, each.prefill_chunk)
+                )
             ),
             prompting=_prompting(release, source.tokens),
             origin=origin_of(source),

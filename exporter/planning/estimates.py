@@ -11,7 +11,13 @@ from typing import assert_never
 
 from exporter.formats.family import RuntimeFamily
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from exporter.models.vision.spec import (
+    BlockLayers,
+    PatchEmbedderSpec,
+    PatchTowerSpec,
+    SiglipSpec,
+    VisionSpec,
+)
 from exporter.schemes import FP32, Scheme
 
 HIDDEN_ROWS = 6  # copies of a tower layer's activations
@@ -30,7 +36,7 @@ class CacheSize:
 
 
 def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: RuntimeFamily) -> CacheSize:
-    """The KV cache of a runtime's artifact. prefill_chunk: tokens a call takes at most."""
+    """The KV cache of a runtime's artifact. prefill_chunk: tokens a call takes at most (`longest_call`)."""
     kept = needed = 0
     for layer in spec.cache_layers:
         position = 2 * layer.kv_heads * layer.head_dim * family.cached_bytes
@@ -41,11 +47,15 @@ def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: Runtim
 
 @dataclass(frozen=True)
 class TowerSize:
-    """Bytes of an image tower. stored: its weights on disk. activations: of one image, at the peak of a
-    layer, the scores of a block of its patches among them."""
+    """An image tower, in bytes. stored: its weights on disk. activations: of one image, at the peak of a
+    layer, the scores of a block of its patches among them.
+
+    soft_tokens: of an image, at most. blocks: layers of the text model in which those see each other."""
 
     stored: int
     activations: int
+    soft_tokens: int
+    blocks: BlockLayers
 
 
 def tower_size(spec: VisionSpec, schemes: Mapping[str, Scheme], soft_tokens: int) -> TowerSize:
@@ -53,13 +63,17 @@ def tower_size(spec: VisionSpec, schemes: Mapping[str, Scheme], soft_tokens: int
     stored = sum(
         (schemes[each.name] if each.is_matrix else FP32).stored_bytes(each.shape) for each in spec.weights()
     )
+    return TowerSize(stored, _activations(spec, soft_tokens), soft_tokens, spec.tokens.blocks)
+
+
+def _activations(spec: VisionSpec, soft_tokens: int) -> int:
     match spec:
         case SiglipSpec():
-            return TowerSize(stored, _layer_bytes(spec, spec.side**2))
+            return _layer_bytes(spec, spec.side**2)
         case PatchTowerSpec():
-            return TowerSize(stored, _layer_bytes(spec, soft_tokens * spec.kernel**2))
+            return _layer_bytes(spec, soft_tokens * spec.kernel**2)
         case PatchEmbedderSpec():
-            return TowerSize(stored, soft_tokens * (spec.patch_width + spec.width) * FP32.bits // 8)
+            return soft_tokens * (spec.patch_width + spec.width) * FP32.bits // 8
         case _:
             assert_never(spec)
 

@@ -18,7 +18,7 @@ from exporter.models.text.spec import ModelSpec
 from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
-from exporter.planning.estimates import TowerSize, cache_size
+from exporter.planning.estimates import CacheSize, TowerSize, cache_size
 from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
@@ -44,8 +44,8 @@ def opened_model(
         format=format,
         accelerator=profile.runtimes[format].accelerator,
         context=variant.context,
-        prefill_chunk=plan.prefill_chunk,
-        cache_bytes=cache_size(spec, variant.context, plan.prefill_chunk, family_of(format)).bytes,
+        prefill_chunk=plan.longest_call(format, plan.prefill_chunk),
+        cache_bytes=_cache(spec, plan, format).bytes,
         text_bytes=text,
     )
 
@@ -55,7 +55,7 @@ def artifact_on_device(
 ) -> ArtifactOnDevice:
     """One format on one device, its profile having a runtime for it."""
     family, opened = family_of(format), opened_model(spec, plan, profile, format, sizes.text_bytes)
-    cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family)
+    cache = _cache(spec, plan, format)
     speed = decode_speed(
         profile.bandwidth,
         opened.accelerator,
@@ -73,6 +73,11 @@ def artifact_on_device(
         memory=counted(held, profile.memory.metric),
         decode=speed,
     )
+
+
+def _cache(spec: ModelSpec, plan: Plan, format: Format) -> CacheSize:
+    longest = plan.longest_call(format, plan.prefill_chunk)
+    return cache_size(spec, plan.variant.context, longest, family_of(format))
 
 
 def _seeing(tower: TowerSize) -> tuple[HeldMemory, ...]:

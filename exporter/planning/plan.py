@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
-from exporter.formats.table import families_of, family_of
+from exporter.formats.table import facts_of, families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
@@ -22,6 +22,7 @@ from exporter.planning.estimates import TowerSize, tower_size
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
+from runtimes.formats import Format
 from runtimes.manifest import CalibrationEntry, ComponentName
 
 PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them
@@ -60,6 +61,14 @@ class Plan:
     @property
     def prefill_chunk(self) -> int:
         return min(PREFILL_CHUNK, self.variant.context)
+
+    def longest_call(self, format: Format, prefill_chunk: int) -> int:
+        """Tokens of the longest call of a format's artifact, which its caches have room for: its prefill
+        chunk, or an image with what stands around it where its tokens see each other."""
+        tower, image_call = self.tower, facts_of(format).image_call
+        if tower is None or tower.blocks == "none" or image_call is None:
+            return prefill_chunk
+        return image_call(tower.soft_tokens, prefill_chunk, self.variant.context)
 
     @property
     def remarks(self) -> tuple[str, ...]:
