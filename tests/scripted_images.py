@@ -27,9 +27,9 @@ from tests.unit.exporter.packaging.test_release import sealed
 WIDTH = 6
 VISION = ComponentEntry("a tower", 1000, ("pixels",), ("image rows",))
 TOWERS: Mapping[Format, EncoderArtifact] = {
-    "onnx": EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 16, WIDTH),
+    "onnx": EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 4, WIDTH),
     "coreml": EncoderArtifact(
-        "vision", "coreml", "coreml/vision.mlpackage", "coreml/model.mlpackage", 16, WIDTH
+        "vision", "coreml", "coreml/vision.mlpackage", "coreml/model.mlpackage", 4, WIDTH
     ),
 }
 

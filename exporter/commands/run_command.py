@@ -150,10 +150,9 @@ def _run_with_images(release: PlacedRelease, prompt: str, flags: RunFlags) -> No
     from exporter.running import images_shown
     from exporter.running.generation import continued_with_images
     from exporter.running.prompt_tokens import speech_of
-    from runtimes.images.processing import read_processing
 
     openings = images_shown.towers(release, flags.format)
-    processing = read_processing(release.directory)
+    processing = images_shown.processing_of(release, openings)
     shown = images_shown.prepared_images(flags.images, processing)
     speech = speech_of(release)
     spelling = ImageSpelling.of(processing.marks, speech.tokenizer)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from exporter.checkpoints.tokenizer.image_spelling import counted_images
 from exporter.errors import UsageError
-from exporter.running.placed_release import PlacedRelease
+from exporter.running.placed_release import COPY_AGAIN, PlacedRelease
 from exporter.running.prompt_tokens import ImagePrompt
-from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.errors import ArtifactError, EncoderError, ProcessingError, RuntimeUnavailable
 from runtimes.formats import Format
 from runtimes.images.picture import read_picture
 from runtimes.images.prepared import ImageRows, PreparedImage
@@ -68,6 +68,19 @@ def towers(release: PlacedRelease, format: Format | None) -> tuple[ImageOpening,
     if not found:
         formats = dict.fromkeys(each.format for each in manifest.encoders)
         raise UsageError(FLAG, f"{format} takes text alone", f"choose --format {' or '.join(formats)}")
+    return found
+
+
+def processing_of(release: PlacedRelease, openings: Sequence[ImageOpening]) -> ImageProcessing:
+    """What is done to a picture before it enters these towers. Raises as `read_processing`, and
+    ProcessingError where they make another number of rows."""
+    found = read_processing(release.directory)
+    for encoder in (each.encoder for each in openings):
+        if encoder.soft_tokens != found.soft_tokens:
+            raise ProcessingError(
+                f"{release.directory / PROCESSING_NAME}: $.soft_tokens is {found.soft_tokens}, and "
+                f"{encoder.path} makes {encoder.soft_tokens} of an image; {COPY_AGAIN}"
+            )
     return found
 
 
@@ -144,7 +157,13 @@ def _rows(opening: ImageOpening, images: Sequence[PreparedImage]) -> list[ImageR
     if encoder.format not in IMAGE_ENCODERS or encoder.format not in IMAGE_SESSIONS:
         raise RuntimeUnavailable("takes images by no driver of this version; use a newer gemma-export")
     with open_image_encoder(opening) as tower:
-        found = [tower.rows(image) for image in images]
+        try:
+            found = [tower.rows(image) for image in images]
+        except EncoderError as error:  # it is new: what is wrong is what it was given
+            raise ProcessingError(
+                f"{opening.release / PROCESSING_NAME}: does not prepare pictures for {encoder.path} "
+                f"({error}); {COPY_AGAIN}"
+            ) from error
     for image, rows in zip(images, found, strict=True):
         if rows.shape != (image.soft_tokens, encoder.width):
             raise ArtifactError(
