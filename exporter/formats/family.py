@@ -84,6 +84,7 @@ class FormatFacts:
     other, a sentence, for formats where a validation executes the file without them.
     image_call: of artifacts with such a call beside the prefill chunk's, where an image's tokens see each
     other; caches have room for it. None where every call is a chunk's, or of any length.
+    blind_to: text models (transformers' model types) of whose family no client of it takes images.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
     """
@@ -95,6 +96,7 @@ class FormatFacts:
     how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
     image_call: ImageCall | None = None
+    blind_to: frozenset[str] = frozenset()
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
 

@@ -157,6 +157,7 @@ ONNX = RuntimeFamily(
             ("onnx", "onnxruntime"),
             _run_in_transformers_js,
             asked_by_tools=_not_asked_by("transformers.js"),
+            blind_to=frozenset({"gemma4_unified_text"}),  # it has no class for Gemma 4 12B
         ),
     ),
     schemes=frozenset(

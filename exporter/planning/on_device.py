@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from exporter.byte_size import beside_limit
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
-from exporter.formats.table import facts_of, family_of
+from exporter.formats.table import facts_of, family_of, takes_images
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
 from exporter.planning.device_profile import DeviceProfile
@@ -22,7 +22,6 @@ from exporter.planning.estimates import CacheSize, TowerSize, cache_size
 from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
-from runtimes.open import IMAGE_SESSIONS
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def artifact_on_device(
         weight_bytes_per_token(spec, plan.schemes),
         cache.bytes - cache.outside_windows,
     )
-    tower = plan.tower if format in IMAGE_SESSIONS else None
+    tower = plan.tower if takes_images(format, spec) else None
     held = (*family.holds(opened), *(() if tower is None else _seeing(tower)))
     predicted = family.written(opened) + (0 if tower is None else tower.stored)
     return ArtifactOnDevice(

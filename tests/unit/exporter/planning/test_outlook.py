@@ -49,6 +49,8 @@ def test_a_release_says_what_an_image_takes_or_that_it_takes_none() -> None:
     assert blind.image_tokens is None
     (graph,) = outlook("gemma-3-4b", "macbook-m3-pro", formats=("tflite",)).releases
     assert graph.image_tokens is None, "a .tflite takes tokens"
+    (web,) = outlook("gemma-4-12b", "macbook-m3-pro", formats=("onnx-web",)).releases
+    assert web.image_tokens is None, "transformers.js has no class for it"
 
 
 def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:
