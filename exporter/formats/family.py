@@ -74,12 +74,23 @@ class Prompting:
 
 
 @dataclass(frozen=True)
+class PictureAsking:
+    """What a person asks about a picture with. blocks: layers in which an image's tokens see each other."""
+
+    encoder: EncoderArtifact
+    processing: ImageProcessing
+    prompting: Prompting
+    blocks: BlockLayers
+
+
+@dataclass(frozen=True)
 class FormatFacts:
     """One format. library: what the Hugging Face Hub calls the software that runs it. packages: those that
     take part in writing and running it, for the record in a release.
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
-    own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was run.
+    own tools. how_to_ask: the same about a picture; None, also as a result, where no such tool was seen to
+    answer right.
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
     other, a sentence, for formats where a validation executes the file without them.
     image_call: of artifacts with such a call beside the prefill chunk's, where an image's tokens see each
@@ -93,7 +104,7 @@ class FormatFacts:
     library: str
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
-    how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
+    how_to_ask: Callable[[PictureAsking], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
     image_call: ImageCall | None = None
     blind_to: frozenset[str] = frozenset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from exporter.byte_size import GIB
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.formats.family import (
+    PICTURE_QUESTION,
     PROMPT,
     QUESTION,
     AcceleratorFacts,
@@ -16,6 +17,7 @@ from exporter.formats.family import (
     Driver,
     FormatFacts,
     MemoryModel,
+    PictureAsking,
     Prompting,
     ReplayLimits,
     RuntimeFamily,
@@ -32,6 +34,8 @@ from runtimes.recorded_calls import ReplayTolerances
 # Tokens a ring can be set back by after any call: the rest of its room beside the window may be taken by
 # what a padded chunk left behind its one token.
 REWINDABLE = 2
+
+ANSWERED = 128  # tokens beside a picture's: a question, its template, and an answer
 
 # LiteRT-LM keeps thoughts out of the conversation: it sets the position back to before a turn and writes
 # it anew. What a ring has overwritten by then is lost, and nothing says so.
@@ -141,6 +145,19 @@ litert-lm run {artifact.path} {plain}--cache no --max-num-tokens 128 --top-k 1 -
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
 
 
+def _ask_litert_lm(asking: PictureAsking) -> str | None:
+    """None for what LiteRT-LM is not proved to answer as the model does (`_asked_by_litert_lm`), and for a
+    base model, whose pictures no template places."""
+    if asking.blocks != "none" or not asking.prompting.chat:
+        return None
+    tokens = asking.processing.soft_tokens + ANSWERED
+    return f"""```sh
+pip install litert-lm
+litert-lm run {asking.encoder.path} --attachment ../picture.png --vision-backend cpu --cache no \\
+  --max-num-tokens {tokens} --top-k 1 --prompt "{PICTURE_QUESTION}"
+```"""
+
+
 def _asked_by_litert_lm(blocks: BlockLayers) -> str:
     """Of LiteRT-LM 0.18.1's engine on tiny models (tests/parity/test_litert_lm_images.py)."""
     match blocks:
@@ -175,6 +192,7 @@ LITERT = RuntimeFamily(
             "litert-lm",
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
+            how_to_ask=_ask_litert_lm,
             asked_by_tools=_asked_by_litert_lm,
             image_call=image_call,
             apart=(Role.PER_LAYER_EMBEDDING,),

@@ -11,7 +11,7 @@ from exporter.checkpoints.files.hub_layout import SENTENCEPIECE, TOKENIZER
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
-from exporter.models.components import unused_tower
+from exporter.models.components import VisionComponent, unused_tower
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
@@ -78,7 +78,7 @@ def finish_release(
             origin=origin_of(source),
             quality=quality,
             licence=licence,
-            images=_images(release, runnable),
+            images=_images(release, runnable, tower),
         ),
     )
     seal_release(
@@ -96,10 +96,10 @@ def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[
     return (*source.remarks, *source.tokens.remarks, *plan.remarks, *unused)
 
 
-def _images(release: Path, runnable: Runnable) -> CardImages | None:
-    if not runnable.encoders:
+def _images(release: Path, runnable: Runnable, tower: VisionComponent | None) -> CardImages | None:
+    if tower is None:
         return None
-    return CardImages(runnable.encoders, read_processing(release))
+    return CardImages(runnable.encoders, read_processing(release), tower.spec.tokens.blocks)
 
 
 def _prompting(release: Path, tokens: TokenFacts) -> Prompting:

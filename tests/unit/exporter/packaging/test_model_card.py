@@ -135,7 +135,10 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
 def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 256, 2560)
     shown = replace(
-        CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",), tower_parameters=5
+        CARD,
+        images=CardImages((encoder,), squashing(), "all"),
+        left_out=("audio tower",),
+        tower_parameters=5,
     )
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
@@ -152,7 +155,7 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
 @pytest.mark.parametrize("processing", [patching(merged=True), squashing(soft_tokens=4)])
 def test_no_engine_is_named_that_cannot_prepare_a_picture(processing: ImageProcessing) -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 280, 3840)
-    shown = replace(CARD, images=CardImages((encoder,), processing))
+    shown = replace(CARD, images=CardImages((encoder,), processing, "none"))
     section = render_model_card(shown, FILES).partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "onnxruntime_genai" not in section
 
