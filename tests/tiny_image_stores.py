@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
+from exporter.models.text.spec import Role
 from exporter.planning.recipe import Rule, load_recipe
 from exporter.planning.vision_rules import vision_rules
 from exporter.quantization.quantize import write_quantized
@@ -70,11 +71,13 @@ TEXT_CONFIGS: Mapping[str, Callable[[], dict[str, Any]]] = {
 KINDS = tuple(TEXT_CONFIGS)
 
 
-def tiny_image_store(directory: Path, kind: str, scheme: str = "int8-channel") -> QuantizedCheckpoint:
+def tiny_image_store(
+    directory: Path, kind: str, scheme: str = "int8-channel", of_tower: str | None = None
+) -> QuantizedCheckpoint:
     """A store of text and tower. scheme: of every matrix of the text; the tower has what a recipe of it
-    has, which is fp16 or fp32 throughout for those.
+    has, which is fp16 or fp32 throughout for those. of_tower: of its linears instead, by a rule.
 
-    directory: the checkpoint goes to `checkpoint` in it, the store to `store-{scheme}`.
+    directory: the checkpoint goes to `checkpoint` in it, the store beside it, by its scheme.
     """
     checkpoint = directory / "checkpoint"
     if not checkpoint.exists():
@@ -83,9 +86,14 @@ def tiny_image_store(directory: Path, kind: str, scheme: str = "int8-channel") -
     everything = Rule(("*",), SCHEMES[scheme], "nearest", False, "a test's")
     recipe = replace(load_recipe("int8"), rules=(everything,), equalization=None, calibration=None)
     schemes = recipe.schemes(source.components["text"].spec)
-    tower = vision_rules(recipe, source.components["vision"].spec)
+    spec = source.components["vision"].spec
+    if of_tower is not None:
+        linears = tuple(each.name for each in spec.weights() if each.role is Role.TOWER_LINEAR)
+        ruled = Rule(linears, SCHEMES[of_tower], "nearest", False, "a test's")
+        recipe = replace(recipe, vision=(ruled,))
+    tower = vision_rules(recipe, spec)
     schemes |= {name: rule.scheme for name, rule in tower.items()}
-    return write_quantized(source, schemes, directory / f"store-{scheme}", lambda *_: None)
+    return write_quantized(source, schemes, directory / f"store-{of_tower or scheme}", lambda *_: None)
 
 
 def write_tiny_multimodal(directory: Path, kind: str, tower: TinyTower | None = None) -> Path:
