@@ -8,6 +8,7 @@
         of its own against the original; text alone against the artifact for text        image_prompts
     (6) a blind run, whose rows are nothing, must differ
     (7) greedy answers about each picture                                                image_answers
+    (8) its rows on every execution path that is here                                    image_paths
 Kernels round: logits may stray `ROUNDING` times as far as they do without a picture. Not about what is done
 to a picture before (`runtimes.images.preparing`, held against transformers' processors by tests).
 """
@@ -23,24 +24,25 @@ from exporter.errors import LoweringError
 from exporter.evaluation.kl_spread import spread_of
 from exporter.evaluation.statistics import Agreement, agree
 from exporter.formats.image_driver import QUANTISED_ROWS, ImageDriver, RowsLimit
-from exporter.formats.table import family_of
 from exporter.job import Job
-from exporter.lowering.interface import Lowering, MakesTowerTwins
+from exporter.lowering.interface import MakesTowerTwins
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL, NATS, count_gate, skipped_gate
 from exporter.validation.image_answers import QUESTION, JudgedAnswer, PictureAnswer, answer, judged
+from exporter.validation.image_paths import see_on_paths
 from exporter.validation.image_prompts import Returned, given, given_text
 from exporter.validation.image_reference import ImageReference, image_reference, not_tried
 from exporter.validation.image_rows import IMAGES, RowsApart, rows_apart, rows_gates
 from exporter.validation.report import Comparison, Gate, ImageInput, ImageRun, PictureRun
 from exporter.validation.stored_weights import differing_by_matrix
+from exporter.validation.tower_under_test import TowerUnderTest
 from exporter.validation.verdict import at_least, at_most
 from runtimes.errors import ArtifactError, EncoderError, NoRoomForCall, RuntimeUnavailable, SessionError
 from runtimes.images.prepared import ImageRows
 from runtimes.images.processing import read_processing
 from runtimes.images.session import ImageSession
-from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.manifest import EncoderArtifact
 from runtimes.session import SessionFacts
 
 ROUNDING = 10.0  # times the KL of the same text without a picture; kernels here measure up to 5
@@ -51,35 +53,7 @@ BLIND_KL = "mean KL of a blind run"
 
 
 @dataclass(frozen=True)
-class _Tower:
-    """One tower, and the format's artifact for text."""
-
-    job: Job
-    release: ReleaseUnderTest
-    encoder: EncoderArtifact
-    artifact: Artifact
-    reference: ImageReference
-    scratch: Path
-    findings: Findings
-
-    @property
-    def path(self) -> str:
-        return self.encoder.path
-
-    @property
-    def lowering(self) -> Lowering:
-        return self.job.lowerings[family_of(self.encoder.format).name]
-
-    @property
-    def directory(self) -> Path:
-        return self.release.directory
-
-    def gate(self, gate: Gate) -> None:
-        self.findings.gates.append(gate)
-
-
-@dataclass(frozen=True)
-class _Check(_Tower):
+class _Check(TowerUnderTest):
     """One way to run it."""
 
     driver: ImageDriver
@@ -109,10 +83,12 @@ def check_images(job: Job, release: ReleaseUnderTest, scratch: Path, findings: F
     for artifact in release.artifacts:
         if (encoder := taking.get(artifact.format)) is not None:
             with job.stopwatch.step(encoder.path), job.stopwatch.step("pictures"):
-                tower = _Tower(job, release, encoder, artifact, reference, scratch, findings)
+                tower = TowerUnderTest(job, release, encoder, artifact, reference, scratch, findings)
                 # (2)
                 _read_back(tower)
                 ran += _run_every_way(tower)
+                # (8)
+                runs += see_on_paths(tower)
     # (7)
     with job.stopwatch.step("answers about pictures judged"):
         opinions = iter(judged(job, reference, [each for one in ran for each in one.answers]))
@@ -133,7 +109,7 @@ def _quantised(reference: ImageReference, findings: Findings) -> ImageRun:
     return ImageRun(None, subject, _pictures(reference, apart, (), {}))
 
 
-def _run_every_way(tower: _Tower) -> list[_Ran]:
+def _run_every_way(tower: TowerUnderTest) -> list[_Ran]:
     found = []
     for driver in tower.release.image_drivers(tower.encoder.format):
         check = _Check(**vars(tower), driver=driver)
@@ -151,7 +127,7 @@ def _run_every_way(tower: _Tower) -> list[_Ran]:
     return found
 
 
-def _read_back(tower: _Tower) -> None:
+def _read_back(tower: TowerUnderTest) -> None:
     try:
         stored = tower.lowering.read_back(tower.directory, replace(tower.artifact, path=tower.path))
         count = differing_by_matrix(stored, tower.release.checkpoint, "vision").total()
