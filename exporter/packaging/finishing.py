@@ -72,13 +72,15 @@ def finish_release(
             rings=frozenset(
                 each.format
                 for each in artifacts
-                if family_of(each.format).has_rings(spec, each.context, each.prefill_chunk)
+                if family_of(each.format).has_rings(
+                    spec, each.context, plan.longest_call(each.format, each.prefill_chunk)
+                )
             ),
             prompting=_prompting(release, source.tokens),
             origin=origin_of(source),
             quality=quality,
             licence=licence,
-            images=_images(release, runnable),
+            images=_images(release, source, runnable),
             sounds=_sounds(release, runnable),
         ),
     )
@@ -103,9 +105,12 @@ def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[
     return (*source.remarks, *source.tokens.remarks, *plan.remarks, *unused)
 
 
-def _images(release: Path, runnable: Runnable) -> CardImages | None:
-    towers_of_images = tuple(each for each in runnable.encoders if each.component == "vision")
-    return CardImages(towers_of_images, read_processing(release)) if towers_of_images else None
+def _images(release: Path, source: CheckpointSource, runnable: Runnable) -> CardImages | None:
+    seeing = tuple(each for each in runnable.encoders if each.component == "vision")
+    if not seeing:
+        return None
+    blocks = source.components["vision"].spec.tokens.blocks
+    return CardImages(seeing, read_processing(release), blocks)
 
 
 def _sounds(release: Path, runnable: Runnable) -> CardSounds | None:
