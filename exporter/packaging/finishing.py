@@ -12,6 +12,7 @@ from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.models.components import VisionComponent, unused_tower
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.escaping import plain
@@ -23,7 +24,9 @@ from exporter.packaging.origin import origin_of
 from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
+from runtimes.formats import Format
 from runtimes.images.processing import read_processing
+from runtimes.manifest import Artifact
 
 RECIPE_NAME = "recipe.toml"
 
@@ -67,13 +70,7 @@ def finish_release(
             left_out=source.left_out,
             remarks=_remarks(source, plan, runnable),
             artifacts=artifacts,
-            rings=frozenset(
-                each.format
-                for each in artifacts
-                if family_of(each.format).has_rings(
-                    spec, each.context, plan.longest_call(each.format, each.prefill_chunk)
-                )
-            ),
+            rings=_rings(spec, plan, artifacts),
             prompting=_prompting(release, source.tokens),
             origin=origin_of(source),
             quality=quality,
@@ -88,6 +85,17 @@ def finish_release(
         runnable=runnable,
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
+    )
+
+
+def _rings(spec: ModelSpec, plan: Plan, artifacts: tuple[Artifact, ...]) -> frozenset[Format]:
+    """Formats whose sessions can be set back by little alone."""
+    return frozenset(
+        each.format
+        for each in artifacts
+        if family_of(each.format).has_rings(
+            spec, each.context, plan.longest_call(each.format, each.prefill_chunk)
+        )
     )
 
 

@@ -1,8 +1,8 @@
 """Bundles that see on LiteRT's GPU accelerator: their towers against transformers' on the same quantised
 weights, and their text models, whose masks or rows know of images, against plain torch.
 
-Matrix: towers of SigLIP and Gemma 4 E2B in fp32 and fp16; the text models behind them in fp32. On a software driver where there is no GPU. Not asserted: prompts with images there, speed, other
-adapters.
+Matrix: towers of SigLIP and Gemma 4 E2B in fp32 and fp16; the text models behind them in fp32. On a
+software driver where there is no GPU. Not asserted: prompts with images there, speed, other adapters.
 """
 
 from __future__ import annotations
