@@ -25,7 +25,6 @@ from runtimes.errors import (
     RuntimeUnavailable,
 )
 
-MOST_WORK = 1e12  # multiplications of a picture: minutes of a software GPU
 FAILURES = "failures to run"
 
 
@@ -38,7 +37,7 @@ def see_on_paths(tower: TowerUnderTest) -> list[ImageRun]:
             continue
         if path.seeing is None:
             _say(tower, path, "pictures were not given to it, only text")
-        elif (why := _not_for(tower, path)) is not None:
+        elif (why := _not_for(tower, path, path.seeing)) is not None:
             _say(tower, path, f"its image tower was not tried: {why}")
         elif (rows := _see(tower, path, path.seeing)) is not None:
             found.append(rows)
@@ -50,13 +49,13 @@ def _say(tower: TowerUnderTest, path: ExecutionPath, why: object) -> None:
     tower.findings.not_checked.append(f"{tower.path}, {path.title}: {why}.")
 
 
-def _not_for(tower: TowerUnderTest, path: ExecutionPath) -> str | None:
+def _not_for(tower: TowerUnderTest, path: ExecutionPath, seeing: Seeing) -> str | None:
     schemes = tower.release.plan.components["vision"].schemes.values()
     if held := {each.name for each in schemes} & path.refused:
         return f"it holds {', '.join(sorted(held))}, and {path.why_refused}"
     spec = tower.release.checkpoint.components["vision"].spec
-    if work_of(spec, tower.encoder.soft_tokens) > MOST_WORK:
-        return "a tower of this size takes a software GPU minutes"
+    if work_of(spec, tower.encoder.soft_tokens) > seeing.most_work():
+        return "a picture of this tower takes what computes here many minutes"
     return None
 
 
