@@ -7,6 +7,7 @@ because its failures are crashes, and says of itself what it ran on. Not about c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,11 +91,13 @@ class SeeingAnswer:
 @dataclass(frozen=True)
 class Seeing:
     """How a path executes image towers. run: raises as a path's. relative, cosine: how far rows may be from
-    transformers' on the quantised tower, as `RowsLimit` has them."""
+    transformers' on the quantised tower, as `RowsLimit` has them. most_work: multiplications of a picture
+    that what is here does in minutes; asked where the path is here."""
 
     run: Callable[[SeeingOrder], SeeingAnswer]
     relative: float
     cosine: float
+    most_work: Callable[[], float] = lambda: math.inf
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ Not about LiteRT-LM's own engine, which runs the bundles on devices.
 
 from __future__ import annotations
 
+import math
+
 from exporter.byte_size import GIB
 from exporter.formats.execution_path import (
     ExecutionPath,
@@ -83,6 +85,7 @@ NO_BLOCKS = "integers in blocks end the process of LiteRT's GPU accelerator"
 GPU_LIMITS: dict[Arithmetic, float] = {"fp32": 1e-6, "fp16": 2e-3}
 GPU_SECONDS = 1800.0  # shaders of a first run took up to 110 s, on two cores that others used too
 
+SOFTWARE_WORK = 2e11  # multiplications of a picture: some minutes of two cores
 
 # Of rows: no activation is rounded there either. Tiny towers of all four kinds measure 2e-7 to 1e-6 (fp32)
 # and 1e-3 to 9e-3 (fp16) on a software driver.
@@ -97,7 +100,12 @@ def _seeing_on_gpu(arithmetic: Arithmetic) -> Seeing:
         found = rows_on_gpu(GpuImageOrder(path, arithmetic, order.pictures, order.scratch, order.seconds))
         return SeeingAnswer(found.rows, found.adapter, found.left_over)
 
-    return Seeing(run, *GPU_ROWS[arithmetic])
+    def most_work() -> float:
+        from runtimes.litert import gpu
+
+        return SOFTWARE_WORK if gpu.is_software() else math.inf
+
+    return Seeing(run, *GPU_ROWS[arithmetic], most_work)
 
 
 def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:

@@ -27,7 +27,6 @@ from runtimes.errors import (
 )
 from runtimes.images.prepared import PreparedImage
 
-MOST_WORK = 1e12  # multiplications of a picture: minutes of a software GPU
 FAILURES = "failures to run"
 
 
@@ -41,7 +40,7 @@ def rows_on_paths(tower: CheckedTower) -> list[TowerRun]:
         seeing, sample = path.seeing, tower.reference.samples.tried[0].prepared
         if seeing is None or not isinstance(sample, PreparedImage):
             _say(tower, path, f"{modality.sample}s were not given to it, only text")
-        elif (why := _not_for(tower, path)) is not None:
+        elif (why := _not_for(tower, path, seeing)) is not None:
             _say(tower, path, f"its {modality.tower} was not tried: {why}")
         elif (rows := _see(tower, path, seeing, sample)) is not None:
             found.append(rows)
@@ -53,14 +52,14 @@ def _say(tower: CheckedTower, path: ExecutionPath, why: object) -> None:
     tower.not_checked(f"{tower.path}, {path.title}: {why}.")
 
 
-def _not_for(tower: CheckedTower, path: ExecutionPath) -> str | None:
+def _not_for(tower: CheckedTower, path: ExecutionPath, seeing: Seeing) -> str | None:
     modality = tower.modality
     schemes = tower.release.plan.components[modality.component].schemes.values()
     if held := {each.name for each in schemes} & path.refused:
         return f"it holds {', '.join(sorted(held))}, and {path.why_refused}"
     spec = modality.spec(tower.release)
-    if isinstance(spec, VisionSpec) and work_of(spec, tower.encoder.soft_tokens) > MOST_WORK:
-        return "a tower of this size takes a software GPU minutes"
+    if isinstance(spec, VisionSpec) and work_of(spec, tower.encoder.soft_tokens) > seeing.most_work():
+        return "a picture of this tower takes what computes here many minutes"
     return None
 
 

@@ -117,6 +117,14 @@ def adapter_here() -> str | None:
     return adapters[0].described if adapters else None
 
 
+def is_software() -> bool:
+    """Whether the adapter LiteRT would choose is a CPU in place of a GPU."""
+    try:
+        return any(each.kind == "CPU" for each in vulkan_adapters()[:1])
+    except BeyondAdapter:
+        return False
+
+
 def run_on_gpu(order: GpuOrder) -> GpuAnswer:
     """Execute an order.
 

@@ -14,7 +14,7 @@ import pytest
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.errors import PlanError
 from exporter.formats.rows_driver import ROWS_LIMITS, TWIN_ROWS
-from exporter.lowering.coreml.tower_package import write_tower
+from exporter.lowering.coreml.tower_package import ordered_towers, write_tower
 from exporter.lowering.interface import ImageOrder, LoweringOrder, MakesTowerTwins
 from exporter.lowering.table import lowerings_for
 from exporter.planning.recipe import Rule, load_recipe
@@ -66,7 +66,8 @@ def test_a_tower_of_4_bits_makes_the_rows_that_transformers_makes_of_its_codes(
     twin.mkdir()
     (encoder,) = lowering.encoders(order)
     if form == "coreml":  # whose decoder takes long, and is not about it
-        write_tower(order.checkpoint.components["vision"], encoder, order, release, silent)
+        (tower,) = ordered_towers(order)
+        write_tower(tower, release / encoder.path, order, silent)
         artifact = Artifact("text", form, encoder.decoder, CONTEXT, 0, CHUNK, "all")
     else:
         (artifact,) = lowering.lower(order, release, silent)

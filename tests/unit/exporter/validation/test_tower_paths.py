@@ -43,7 +43,9 @@ def untried(order: SeeingOrder) -> SeeingAnswer:
     raise AssertionError("it is not for it")
 
 
-def path_of(seeing_run: Run | None, missing: str | None = None, refused: str = "") -> ExecutionPath:
+def path_of(
+    seeing_run: Run | None, missing: str | None = None, refused: str = "", work: float = 1e9
+) -> ExecutionPath:
     return ExecutionPath(
         name="gpu",
         title="a GPU",
@@ -55,7 +57,7 @@ def path_of(seeing_run: Run | None, missing: str | None = None, refused: str = "
         says_nothing_of="nothing",
         refused=frozenset({refused}),
         why_refused="it takes none",
-        seeing=None if seeing_run is None else Seeing(seeing_run, 1e-3, 0.999),
+        seeing=None if seeing_run is None else Seeing(seeing_run, 1e-3, 0.999, lambda: work),
     )
 
 
@@ -132,6 +134,7 @@ def test_a_path_that_crashes_fails_and_one_without_room_is_named(model: Sensing)
     [
         (path_of(None), "pictures were not given to it, only text"),
         (path_of(None, missing="no card"), ""),
+        (path_of(untried, work=10.0), "takes what computes here many minutes"),
         (path_of(untried, refused="int8-channel"), "it holds int8-channel, and it takes none"),
     ],
 )
