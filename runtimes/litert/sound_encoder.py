@@ -12,7 +12,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from runtimes.litert.sound_models import (
     AUDIO_ADAPTER,
     AUDIO_ENCODER,
     FEATURES,
-    LOOKBACK,
     SOUND,
     SOUND_MASK,
+    SoundCalls,
 )
 from runtimes.sounds.prepared import PreparedSound
 
@@ -62,13 +62,14 @@ def pieces(count: int, length: int, lookback: int) -> Iterator[Piece]:
 class LiteRtSoundEncoder:
     """Satisfies `SoundEncoder`. `open` makes one."""
 
-    def __init__(self, opened: OpenedModels, soft_tokens: int, lookback: int) -> None:
+    def __init__(self, opened: OpenedModels, soft_tokens: int, calls: SoundCalls) -> None:
         self._opened, self._closed = opened, False
         self._encoder, self._adapter = (opened.models[name] for name in (AUDIO_ENCODER, AUDIO_ADAPTER))
         _, frames, self._numbers = self._encoder.takes[SOUND]
-        _, self._length, width = self._adapter.gives[FEATURES]
-        self._per_token = frames // self._length
-        self._soft_tokens, self._lookback = soft_tokens, lookback
+        _, length, width = self._adapter.gives[FEATURES]
+        self._per_token = frames // length
+        self._longest_call = length - -(-calls.silence // self._per_token)
+        self._soft_tokens, self._calls = soft_tokens, calls
         longest = (1, soft_tokens * self._per_token, self._numbers)
         self._facts = EncoderFacts(
             runtime="LiteRT",
@@ -85,12 +86,12 @@ class LiteRtSoundEncoder:
         try:
             if AUDIO_ADAPTER not in opened.models:
                 raise ArtifactError(f"{path}: has nothing behind its audio encoder; export it again")
-            lookback = in_model(path, opened.files[AUDIO_ENCODER], _lookback)
-            found = cls(opened, soft_tokens, lookback)
-            if found._length <= lookback < soft_tokens:
+            said = in_model(path, opened.files[AUDIO_ENCODER], lambda model: model.Description())
+            found = cls(opened, soft_tokens, SoundCalls.said_by(said))
+            if found._longest_call <= found._calls.lookback and found._longest_call < soft_tokens:
                 raise ArtifactError(
-                    f"{path}: calls of {found._length} soft tokens that look {lookback} back give nothing "
-                    "new; export it again"
+                    f"{path}: calls of {found._longest_call} soft tokens, with {found._calls}, give "
+                    "nothing new of a longer sound; export it again"
                 )
         except BaseException:
             opened.close()
@@ -106,9 +107,8 @@ class LiteRtSoundEncoder:
         if self._closed:
             raise EncoderError("the encoder is closed; open the artifact again")
         self._require_taken(sound)
-        found = [
-            self._rows(sound, piece) for piece in pieces(sound.soft_tokens, self._length, self._lookback)
-        ]
+        cut = pieces(sound.soft_tokens, self._longest_call, self._calls.lookback)
+        found = [self._rows(sound, piece) for piece in cut]
         rows: EncodedRows = np.concatenate(found)
         return rows
 
@@ -126,9 +126,11 @@ class LiteRtSoundEncoder:
 
     def _rows(self, sound: PreparedSound, piece: Piece) -> EncodedRows:
         given = sound.features[:, piece.start * self._per_token : piece.stop * self._per_token]
+        silence = self._calls.silence
+        stop = silence + given.shape[1]
         features = np.zeros(self._encoder.takes[SOUND], np.float32)
         mask = np.zeros(self._encoder.takes[SOUND_MASK], np.bool_)
-        features[:, : given.shape[1]], mask[..., : given.shape[1]] = given, True
+        features[:, silence:stop], mask[..., :stop] = given, True
         encoded = self._encoder.run({SOUND: features, SOUND_MASK: mask}, FEATURES)
         audible = np.zeros(self._adapter.takes[SOUND_MASK], np.bool_)
         audible[:, : piece.stop - piece.start] = True
@@ -150,10 +152,3 @@ class LiteRtSoundEncoder:
                 f"a sound of {sound.soft_tokens} soft tokens, and this encoder makes {self._soft_tokens} "
                 "at most; give a shorter one"
             )
-
-
-def _lookback(model: Any) -> int:
-    """Of a flatbuffer; what says nothing of it looks nowhere."""
-    said = model.Description()
-    prefix = LOOKBACK.encode()
-    return int(said.removeprefix(prefix)) if said is not None and said.startswith(prefix) else 0
