@@ -86,7 +86,7 @@ def wav(samples: NDArray[np.int16]) -> Part:
 
 def prepared(bundle: SeeingBundle, samples: NDArray[np.int16]) -> PreparedSound:
     assert bundle.order.sounds is not None
-    return prepared_sound(samples.astype(np.float32) / 32768, bundle.order.sounds.processing)
+    return prepared_sound(samples.astype(np.float32) / np.float32(32768), bundle.order.sounds.processing)
 
 
 def decided(bundle: SeeingBundle, rows: EncodedRows, said: list[int]) -> tuple[list[int], list[int]]:
