@@ -37,9 +37,9 @@ class CardSounds:
 def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: Prompting) -> str:
     """Markdown, with a command for every format that takes images."""
     paragraphs = [
-        f"It takes pictures, each in the place of at most {images.processing.soft_tokens} tokens. "
-        f"{code(PROCESSING_NAME)} says what is done to one before it enters the tower."
-        + _without("images", images.encoders, artifacts)
+        f"It takes pictures. Each is at most {images.processing.soft_tokens} soft tokens: rows that the "
+        f"image tower makes of it, in the places of tokens. {code(PROCESSING_NAME)} says how a picture is "
+        "resized and scaled before." + _without("images", images.encoders, artifacts)
     ]
     for encoder in images.encoders:
         paragraphs.append(_command(encoder, images.encoders, "--image ../picture.png", PICTURE_QUESTION))
@@ -48,8 +48,8 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
         if told is not None:
             paragraphs.append(told)
     paragraphs.append(
-        "The pictures it was measured with are made of numbers, and no camera took part; a client that "
-        "resizes otherwise gives the tower other pixels."
+        "It was measured with pictures that a program drew, none from a camera. An app that resizes "
+        "pictures in a way of its own shows the model other pixels, for which these figures do not stand."
     )
     return "\n\n".join(paragraphs)
 
@@ -58,9 +58,10 @@ def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact], prompting: 
     """Markdown, with a command for every format that takes sounds."""
     processing = sounds.processing
     paragraphs = [
-        f"It takes sounds of at most {processing.longest:g} seconds, each in the place of at most "
-        f"{processing.soft_tokens} tokens. {code(SOUND_PROCESSING_NAME)} says what is done to one before "
-        "it enters the encoder." + _without("sounds", sounds.encoders, artifacts)
+        f"It takes sounds of at most {processing.longest:g} seconds. Each is at most "
+        f"{processing.soft_tokens} soft tokens: rows that the audio encoder makes of it, in the places of "
+        f"tokens. {code(SOUND_PROCESSING_NAME)} says how a sound is resampled and cut into frames before."
+        + _without("sounds", sounds.encoders, artifacts)
     ]
     for encoder in sounds.encoders:
         paragraphs.append(_command(encoder, sounds.encoders, "--audio ../sound.wav", SOUND_QUESTION))
@@ -69,8 +70,9 @@ def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact], prompting: 
         if told is not None:
             paragraphs.append(told)
     paragraphs.append(
-        "The sounds it was measured with are made of numbers, and no voice and no microphone took part; a "
-        "client that resamples otherwise, or makes other spectra, gives the encoder something else."
+        "It was measured with sounds that a program made, without a voice or a microphone. An app that "
+        "resamples sounds or makes spectra in a way of its own gives the model something else to hear, for "
+        "which these figures do not stand."
     )
     return "\n\n".join(paragraphs)
 
@@ -78,7 +80,7 @@ def sound_section(sounds: CardSounds, artifacts: Sequence[Artifact], prompting: 
 def _without(what: str, encoders: Sequence[EncoderArtifact], artifacts: Sequence[Artifact]) -> str:
     taking = {encoder.format for encoder in encoders}
     others = [code(each.path) for each in artifacts if each.format not in taking]
-    return f" {', '.join(others)} takes no {what}." if others else ""
+    return f" {', '.join(others)} take{'s' if len(others) == 1 else ''} no {what}." if others else ""
 
 
 def _command(

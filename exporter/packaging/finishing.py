@@ -41,8 +41,6 @@ def finish_release(
 ) -> None:
     """Write all of it beside artifacts and reports that are there."""
     spec, variant, artifacts = source.components["text"].spec, plan.variant, runnable.artifacts
-    taken = {each.component for each in runnable.encoders}
-    used = [each for each in towers_of(source.components) if each.name in taken]
     (release / RECIPE_NAME).write_text(variant.recipe.text, encoding="utf-8")
     recipe = plain(variant.recipe.name)
     licence = write_licence_pack(
@@ -62,7 +60,7 @@ def finish_release(
             model=source.name,
             model_type=spec.model_type,
             parameters=spec.parameter_count(),
-            towers={TOWERS[each.name]: each.spec.parameter_count() for each in used},
+            towers=_towers(source, runnable),
             source_digests=source.digests(),
             recipe=variant.recipe.name,
             target=variant.name,
@@ -92,6 +90,12 @@ def finish_release(
         versions=participating_versions(variant.formats, also=_packages_of(source)),
         progress=progress,
     )
+
+
+def _towers(source: CheckpointSource, runnable: Runnable) -> dict[str, int]:
+    taken = {each.component for each in runnable.encoders}
+    used = (each for each in towers_of(source.components) if each.name in taken)
+    return {TOWERS[each.name]: each.spec.parameter_count() for each in used}
 
 
 def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[str, ...]:

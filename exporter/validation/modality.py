@@ -24,7 +24,7 @@ from runtimes.multimodal.session import RowKind
 class Modality:
     """kind: of its gates. of: what rows are rows of. sample, tower: what these are called. senseless: a run
     whose rows are nothing. question: asked behind each sample. advice: where no sample fits a context.
-    limits: what samples are not, a sentence."""
+    limits: what samples are, and what had no part in them."""
 
     kind: Kind
     component: ComponentName
@@ -67,8 +67,8 @@ IMAGES = Modality(
     senseless="blind",
     question="\nDescribe this picture in one sentence.\n",
     advice="export with a larger --context or fewer --image-tokens",
-    limits="Pictures were the release's samples, prepared by its own image_processing.json: no camera, and "
-    "no resizing by a client, was part of it.",
+    limits="The pictures were gemma-export's own samples, prepared as image_processing.json says. Neither "
+    "a camera nor an app that resizes pictures in a way of its own took part.",
     samples=sample_pictures,
     spec=lambda release: release.checkpoint.components["vision"].spec,
     by_tools=_images_by_tools,
@@ -82,8 +82,9 @@ SOUNDS = Modality(
     senseless="deaf",
     question="\nDescribe this sound in one sentence.\n",
     advice="export with a larger --context",
-    limits="Sounds were made of numbers, and prepared by the release's own sound_processing.json: no "
-    "voice, no microphone, and no client's own spectra, was part of it.",
+    limits="The sounds were gemma-export's own samples, prepared as sound_processing.json says. Neither "
+    "a voice, nor a microphone, nor an app that resamples sounds or makes spectra in a way of its own took "
+    "part.",
     samples=sample_sounds,
     spec=lambda release: release.checkpoint.components["audio"].spec,
     by_tools=_sounds_by_tools,

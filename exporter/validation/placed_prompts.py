@@ -28,7 +28,9 @@ BEHIND_WINDOW = "{} behind a window of text"
 BEFORE_WINDOW = "{} before a window of text"
 ALONE = "the same text without a {}"
 BESIDE = "{} before a picture"
-PLACES = (START, MIDDLE, TWO, BEHIND_WINDOW, BEFORE_WINDOW)
+WITH_WINDOW = (BEHIND_WINDOW, BEFORE_WINDOW)
+WITH_SECOND = (TWO, BESIDE)
+PLACES = (START, MIDDLE, TWO, *WITH_WINDOW)
 
 
 def named_places(sample: str) -> tuple[str, ...]:
@@ -141,6 +143,27 @@ def placed_prompts(parts: PromptParts, context: int) -> tuple[TriedPrompt, ...]:
         found.append(_prompt(parts, BEFORE_WINDOW, 0, ((last, parts.of),), window + 5))
     found.append(_prompt(parts, ALONE, BEFORE, (), BEHIND))
     return tuple(each for each in found if len(each.tokens) <= context)
+
+
+def places_left_out(parts: PromptParts, tried: Sequence[TriedPrompt], context: int) -> Iterator[str]:
+    """Where samples were not tried and what kept them from it, a sentence each; nothing about windows of a
+    model that has none."""
+    missing = [name for name in parts.names if name not in {each.name for each in tried}]
+    if parts.window is None:
+        missing = _without(WITH_WINDOW, parts.sample, missing)
+    if len(parts.soft_tokens) == 1:
+        with_one = _without(WITH_SECOND, parts.sample, missing)
+        for name in missing:
+            if name not in with_one:
+                yield f"A prompt with {name} was not tried, as one {parts.sample} alone was."
+        missing = with_one
+    if missing:
+        yield f"Not tried, as the context of {context:,} tokens is too short: {', '.join(missing)}."
+
+
+def _without(places: Sequence[str], sample: str, names: Sequence[str]) -> list[str]:
+    these = [each.format(sample) for each in places]
+    return [name for name in names if name not in these]
 
 
 def _prompt(

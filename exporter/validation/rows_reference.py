@@ -21,7 +21,7 @@ from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.modality import Modality
-from exporter.validation.placed_prompts import PromptParts, TriedPrompt, placed_prompts
+from exporter.validation.placed_prompts import PromptParts, TriedPrompt, placed_prompts, places_left_out
 from exporter.validation.samples import Samples
 from runtimes.encoder import EncodedRows
 from runtimes.session import Logits
@@ -78,9 +78,8 @@ def not_tried(reference: RowsReference, release: ReleaseUnderTest, not_by: Seque
     for path in not_by:
         yield f"{path} takes no {modality.kind}: what it is given is tokens."
     yield from reference.samples.not_tried
-    tried = {each.name for each in reference.prompts}
-    if missing := [name for name in reference.parts.names if name not in tried]:
-        yield f"Not tried, the context or the {modality.sample}s being too few: {', '.join(missing)}."
+    context = min(artifact.context for artifact in release.artifacts)
+    yield from places_left_out(reference.parts, reference.prompts, context)
     yield modality.limits
     spec = modality.spec(release)
     for encoder in modality.encoders(release):

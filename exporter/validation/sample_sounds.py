@@ -23,7 +23,7 @@ def sample_sounds(release: ReleaseUnderTest) -> Samples:
     for name, make in SOUNDS.items():
         samples = make()
         if len(samples) > longest:
-            not_tried.append(f"Of {name}, only what one sound may have was tried: {longest} samples.")
+            not_tried.append(f"Of {name} only {longest:,} samples were tried: no sound may be longer.")
         tried.append(TriedSample(name, prepared_sound(samples[:longest], processing)))
     marks: dict[RowKind, Marks] = {"sound": processing.marks}
     if any(each.component == "vision" for each in release.encoders):

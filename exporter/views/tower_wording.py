@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.validation.report import SampleRun, TowerInput, TowerRun, ValidationReport
-from exporter.views.wording import number, one_line
+from exporter.views.wording import number, one_line, percent
 
 WORDS = 4  # of the columns; the others are figures
 NOTHING = "–"
@@ -19,23 +19,26 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class InputWords:
-    """title: of the table. taken: what the release takes. sample: one of them. maker: of its rows."""
+    """title: of the table. taken: what the release takes. sample: one of them. tower: what
+    makes rows of one."""
 
     title: str
     taken: str
     sample: str
-    maker: str
+    tower: str
 
     @property
     def sentence(self) -> str:
         """What the table is."""
         return (
-            f"Rows that {self.maker} makes of a {self.sample} take the place of tokens. Held against "
-            "transformers' rows on the same quantised weights: the largest difference as a share of "
-            "their size, the mean relative error, and the cosine of the row that is farthest off. The "
-            "first lines are the quantised weights themselves, against the original ones. As the original "
-            "are tokens of the answer before the first that transformers on the original checkpoint would "
-            "not choose."
+            f"An {self.tower} makes rows of numbers of a {self.sample}, its soft tokens, which stand in "
+            "the prompt where tokens of text would. They are compared with the rows that transformers "
+            f"makes of the same {self.sample} with the same quantised {self.tower}; the first lines "
+            f"compare that quantised {self.tower} with the original one. “Largest” is the largest "
+            "difference of one number, “Mean error” the mean difference of a row, both in per cent of "
+            "what the rows hold; “Cosine” is that of the row farthest off, and 1 is the same direction. "
+            "“As the original” counts the tokens of the answer before the first that transformers on the "
+            "original checkpoint would not choose."
         )
 
     @property
@@ -45,8 +48,8 @@ class InputWords:
         return (*words, "Soft tokens", "Largest", "Mean error", "Cosine", "Seconds", "As the original")
 
 
-PICTURES = InputWords("Pictures", "images", "picture", "a tower")
-SOUNDS = InputWords("Sounds", "sounds", "sound", "an audio encoder")
+PICTURES = InputWords("Pictures", "images", "picture", "image tower")
+SOUNDS = InputWords("Sounds", "sounds", "sound", "audio encoder")
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ def taken_sentences(report: ValidationReport) -> tuple[str, ...]:
 
 
 def _taken(words: InputWords, found: TowerInput) -> str:
-    taken = f"It takes {words.taken}, each as at most {number(found.soft_tokens)} soft tokens: "
-    without = f" Not taken by: {_listed(found.not_by)}." if found.not_by else ""
+    taken = f"It takes {words.taken}, each as at most {number(found.soft_tokens)} soft tokens, with "
+    takes = "takes" if len(set(found.not_by)) == 1 else "take"
+    without = f" {_listed(found.not_by)} {takes} no {words.taken}." if found.not_by else ""
     return f"{taken}{_listed(found.taken_by)}.{without}"
 
 
@@ -102,7 +106,7 @@ def _rows(words: InputWords, run: TowerRun) -> str:
     said = f"; {agreed} of {tokens} tokens of answers as the original" if tokens else ""
     who = run.subject if run.artifact is None else f"{run.artifact}, {run.subject}"
     samples = f"{len(run.samples)} {words.sample}{'' if len(run.samples) == 1 else 's'}"
-    return f"{who}: rows of {samples} with a mean relative error of {number(worst.relative)}{said}."
+    return f"{who}: rows of {samples} with a mean relative error of {percent(worst.relative)}{said}."
 
 
 def _words(sample: SampleRun) -> tuple[str, str]:
@@ -114,8 +118,8 @@ def _figures(sample: SampleRun) -> tuple[str, ...]:
     answer = sample.answer
     return (
         number(sample.soft_tokens),
-        number(sample.largest),
-        number(sample.relative),
+        percent(sample.largest),
+        percent(sample.relative),
         f"{sample.cosine:.6f}",
         NOTHING if sample.seconds is None else number(sample.seconds),
         NOTHING if answer is None else f"{answer.agreed} of {answer.tokens}",

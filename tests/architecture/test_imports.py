@@ -22,7 +22,7 @@ DRIVERS = {
     "runtimes.mil": frozenset[str](),
     "runtimes.multimodal": frozenset[str](),
     "runtimes.onnx": frozenset({"onnxruntime"}),
-    "runtimes.sounds": frozenset[str](),
+    "runtimes.sounds": frozenset({"soundfile", "soxr"}),
 }
 
 

@@ -18,13 +18,12 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
-from tests.fakes import silent
 from tests.parity.genai_generation import driver_tokens, genai_tokens
 from tests.pictures import ramps
+from tests.reference_answers import likeliest
 from tests.tiny import name_unused
 from tests.tiny_image_stores import write_tiny_multimodal
 from tests.tiny_releases import some_tokens
@@ -104,11 +103,7 @@ def reference_answer(release: SeeingRelease, found: Answered, scratch: Path, fac
     rows = [tower.rows(image) * np.float32(factor) for image in found.images]
     images = tuple(PlacedRows(int(at), each) for at, each in zip(starts, rows, strict=True))
     assert sum(len(image.rows) for image in images) == soft.sum()
-    behind = np.arange(len(found.tokens) - 1, len(tokens) - 1)
-    asked = AskedPrompt(tokens, images, behind)
-    logits = merged_logits(release.weights, [asked], scratch / "logits", silent)
-    choices: list[int] = logits.rows(0, len(behind)).argmax(-1).tolist()
-    return choices
+    return likeliest(release.weights, tokens.tolist(), len(found.tokens), images, scratch)
 
 
 def drawn(directory: Path) -> Path:

@@ -16,15 +16,14 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
 from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.preparing import prepared_sound
-from tests.fakes import silent
 from tests.parity.genai_generation import genai_tokens
 from tests.parity.test_onnx_genai_images import WORDS, drawn, quieten
+from tests.reference_answers import likeliest
 from tests.tiny import name_unused
 from tests.tiny_encoders import SOUND_SOFT, tiny_conformer
 from tests.tiny_image_stores import write_tiny_multimodal
@@ -83,17 +82,12 @@ def answered(directory: Path, prompt: str, sound: Path, picture: Path | None = N
 
 def reference_answer(release: HearingRelease, found: Answered, scratch: Path, factor: float) -> list[int]:
     """transformers' likeliest token where genai gave each of its own; a sound's rows times a factor."""
-    tokens = np.array(found.tokens + found.answer, np.int32)
     rows = ReferenceTower(release.weights, release.spec).rows(found.heard) * np.float32(factor)
     placed = [PlacedRows(found.tokens.index(SOUND_SOFT), rows, "sound")]
     if found.seen is not None:
         tower = ReferenceTower(release.weights, release.checkpoint.components["vision"].spec)
         placed.append(PlacedRows(found.tokens.index(SOFT), tower.rows(found.seen)))
-    behind = np.arange(len(found.tokens) - 1, len(tokens) - 1)
-    asked = AskedPrompt(tokens, tuple(placed), behind)
-    logits = merged_logits(release.weights, [asked], scratch / "logits", silent)
-    choices: list[int] = logits.rows(0, len(behind)).argmax(-1).tolist()
-    return choices
+    return likeliest(release.weights, found.tokens + found.answer, len(found.tokens), placed, scratch)
 
 
 def chirp(seconds: float = 0.7, rate: int = RATE) -> NDArray[np.float32]:

@@ -18,7 +18,6 @@ from PIL import Image
 from exporter.formats.web_paths import MEAN_KL_LIMIT
 from exporter.lowering.interface import ImageOrder
 from exporter.lowering.onnx.lowering import OnnxLowering
-from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
@@ -26,6 +25,7 @@ from tests.fakes import silent
 from tests.image_processing import patching
 from tests.parity.test_onnx_genai_images import quieten
 from tests.pictures import ramps
+from tests.reference_answers import likeliest
 from tests.tiny import name_unused
 from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
 from tests.tiny_releases import lowering_order, mean_kl, some_tokens
@@ -99,12 +99,7 @@ def reference_answer(
     rows = [tower.rows(image) * np.float32(factor) for image in prepared(found)]
     images = tuple(PlacedRows(int(at), each) for at, each in zip(starts, rows, strict=True))
     assert soft.sum() == sum(map(len, rows))
-    behind = np.arange(count - 1, len(tokens) - 1)
-    logits = merged_logits(
-        release.weights, [AskedPrompt(tokens, images, behind)], scratch / "logits", silent
-    )
-    choices: list[int] = logits.rows(0, len(behind)).argmax(-1).tolist()
-    return choices
+    return likeliest(release.weights, found["sequence"], count, images, scratch)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
 from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.preparing import prepared_sound
-from tests.fakes import silent
 from tests.parity.test_onnx_genai_images import drawn, quieten
 from tests.parity.test_onnx_genai_sounds import RATE, chirp
+from tests.reference_answers import likeliest
 from tests.tiny import name_unused
 from tests.tiny_encoders import SOUND_SOFT, tiny_conformer
 from tests.tiny_image_stores import write_tiny_multimodal
@@ -82,16 +81,12 @@ def reference_answer(
 ) -> list[int]:
     """transformers' likeliest token where transformers.js gave each of its own; a sound's rows times a
     factor."""
-    count, tokens = len(found["tokens"]), np.array(found["sequence"], np.int32)
     rows = ReferenceTower(release.weights, release.spec).rows(heard(found)) * np.float32(factor)
     placed = [PlacedRows(found["tokens"].index(SOUND_SOFT), rows, "sound")]
     if found["pixels"] is not None:
         tower = ReferenceTower(release.weights, release.checkpoint.components["vision"].spec)
         placed.append(PlacedRows(found["tokens"].index(SOFT), tower.rows(seen(found))))
-    asked = AskedPrompt(tokens, tuple(placed), np.arange(count - 1, len(tokens) - 1))
-    logits = merged_logits(release.weights, [asked], scratch / "logits", silent)
-    choices: list[int] = logits.rows(0, len(tokens) - count).argmax(-1).tolist()
-    return choices
+    return likeliest(release.weights, found["sequence"], len(found["tokens"]), placed, scratch)
 
 
 def test_transformers_js_answers_about_a_sound_what_transformers_does(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
+from exporter import __version__
 from exporter.formats.family import Prompting
 from exporter.packaging.card_inputs import CardImages, CardSounds
 from exporter.packaging.licences import Licence, LicencePack
@@ -21,6 +23,7 @@ from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
 from tests.sound_processing import pieces, spectra
 
+PROJECT = Path(__file__).parents[4] / "pyproject.toml"
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
 FIGURE = MeasuredFigure("onnx/model.onnx", "mean_kl_divergence", "mean KL divergence", 0.0042)
@@ -89,7 +92,7 @@ def test_the_card_says_what_its_figures_are_against() -> None:
     own = render_model_card(replace(CARD, origin=replace(CARD.origin, itself=True)), FILES)
     assert "Figures are against `google/gemma-3-4b-pt` as it is published: " in own
     copy = render_model_card(CARD, FILES)
-    assert "and not against `google/gemma-3-4b-pt` itself: " in copy
+    assert "and not against `google/gemma-3-4b-pt` itself. " in copy
     unknown = replace(CARD, origin=ModelOrigin("gemma-mine", None, None, ()))
     assert "Figures are against the checkpoint this was made from: " in render_model_card(unknown, FILES)
 
@@ -127,9 +130,9 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
     rows = re.findall(r"^\| `(.*)` \| ([\d,.]+ [kM]B) \|$", render_model_card(CARD, FILES), re.MULTILINE)
     assert rows == [
         ("NOTICE", "1.0 kB"),
-        ("coreml/model.mlpackage/", "4,000.0 MB"),
-        ("coreml/tokenizer.json", "33.0 MB"),
-        ("onnx/model.onnx", "0.2 MB"),
+        ("coreml/model.mlpackage/", "4,000 MB"),
+        ("coreml/tokenizer.json", "33 MB"),
+        ("onnx/model.onnx", "250.0 kB"),
     ]
 
 
@@ -138,7 +141,7 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     shown = replace(CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",))
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
-    assert "at most 256 tokens" in section
+    assert "at most 256 soft tokens" in section
     assert "pipeline_tag: image-text-to-text\n" in text
     assert "onnxruntime-genai opens `onnx/decoder.onnx` here" in section
     assert "`coreml/model.mlpackage` takes no images" in section
@@ -153,7 +156,7 @@ def test_a_release_that_hears_says_how_to_ask_about_a_sound() -> None:
     shown = replace(CARD, sounds=CardSounds((encoder,), spectra()), left_out=("vision tower",))
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a sound")[2].partition("\n## ")[0]
-    assert "sounds of at most 30 seconds, each in the place of at most 750 tokens" in section
+    assert "sounds of at most 30 seconds. Each is at most 750 soft tokens" in section
     assert "`sound_processing.json`" in section
     assert "`coreml/model.mlpackage` takes no sounds" in section
     assert 'gemma-export run . --audio ../sound.wav "What is in this recording?"' in section
@@ -196,12 +199,38 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
     (tmp_path / "onnx/model.onnx").write_bytes(b"x" * 200_000)
     text = write_model_card(tmp_path, CARD)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
-    assert "| `onnx/model.onnx` | 0.2 MB |" in text
+    assert "| `onnx/model.onnx` | 200.0 kB |" in text
     assert write_model_card(tmp_path, CARD) == text
 
 
 def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
     towers = {"image tower": 416_866_032, "audio encoder": 305_000_000}
     text = render_model_card(replace(CARD, towers=towers), FILES)
-    assert "and an image tower of 417 M, and an audio encoder of 305 M) with gemma-export" in text
+    both = "and an image tower of 417 M parameters, and an audio encoder of 305 M parameters"
+    assert f"{both}) with gemma-export" in text
     assert "image tower" not in render_model_card(CARD, FILES)
+
+
+def test_the_card_says_where_the_tool_of_its_commands_is_from() -> None:
+    text = render_model_card(CARD, FILES)
+    assert f"`gemma-export` is the tool that made this release (version {__version__})" in text
+    (asked,) = re.findall(r"`pip install '\.\[(.*)\]'`", text)
+    extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert asked.split(",") == ["run", "run-onnx", "run-coreml"]
+    assert set(asked.split(",")) <= extras.keys()
+
+
+def test_a_tiny_model_and_its_tower_are_not_said_to_have_no_parameters() -> None:
+    text = render_model_card(replace(CARD, parameters=91_392, towers={"image tower": 45_312}), FILES)
+    assert "(`gemma3_text`, 91,392 parameters, and an image tower of 45,312 parameters)" in text
+
+
+def test_a_tower_that_is_a_package_is_one_file_of_the_list() -> None:
+    tower = "coreml/vision.mlpackage"
+    encoder = EncoderArtifact("vision", "coreml", tower, "coreml/model.mlpackage", 256, 2560)
+    card = replace(CARD, images=CardImages((encoder,), squashing()))
+    text = render_model_card(
+        card, {**FILES, f"{tower}/Data/weight.bin": 9_000, f"{tower}/Manifest.json": 600}
+    )
+    assert f"| `{tower}/` | 9.6 kB |" in text
+    assert "vision.mlpackage/Data" not in text

@@ -5,15 +5,17 @@ Not about what should come of those (`tests.whole_models` has transformers' own)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exporter.lowering.interface import ImageOrder
+import numpy as np
+
+from exporter.lowering.interface import ImageOrder, StoredRows
 from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.models.vision.spec import VisionSpec
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import IntegerMatrix, Matrix, QuantizedCheckpoint
 from runtimes.encoder import EncodedRows
 from runtimes.formats import Format
 from runtimes.manifest import Artifact, EncoderArtifact
@@ -84,3 +86,20 @@ def prompt(
     for image in images:
         tokens[image.start : image.stop] = SOFT
     return tokens, images
+
+
+def require_all_back(found: Iterator[StoredRows], matrices: Mapping[str, Matrix]) -> None:
+    """Rows read back of a tower are all of these matrices, in order, with the numbers they have."""
+    rows = dict.fromkeys(matrices, 0)
+    for stored in found:
+        matrix, start = matrices[stored.weight], stored.start
+        assert start == rows[stored.weight]
+        numbers = stored.values if stored.codes is None else stored.codes
+        assert numbers is not None
+        stop = rows[stored.weight] = start + len(numbers)
+        if isinstance(matrix, IntegerMatrix):
+            np.testing.assert_array_equal(stored.codes, matrix.codes(start, stop))
+            np.testing.assert_array_equal(stored.scales, matrix.scales(start, stop))
+        else:
+            np.testing.assert_array_equal(stored.values, matrix.values(start, stop))
+    assert rows == {name: matrix.shape[0] for name, matrix in matrices.items()}

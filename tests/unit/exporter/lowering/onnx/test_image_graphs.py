@@ -10,7 +10,6 @@ import pytest
 
 from exporter.lowering.onnx.artifact_file import ArtifactFile, operators_of
 from exporter.lowering.onnx.lowering import OnnxLowering
-from exporter.quantization.store.checkpoint import IntegerMatrix
 from runtimes.errors import EncoderError, SessionError
 from runtimes.multimodal.session import PlacedRows
 from runtimes.open import open_image_encoder, open_multimodal_session
@@ -18,7 +17,13 @@ from tests.fakes import silent
 from tests.seen_pictures import picture
 from tests.tiny_releases import lowering_order, some_tokens
 from tests.tiny_towers import SOFT
-from tests.unit.exporter.lowering.onnx.seeing_releases import CHUNK, CONTEXT, SeeingRelease, seeing_release
+from tests.unit.exporter.lowering.onnx.seeing_releases import (
+    CHUNK,
+    CONTEXT,
+    SeeingRelease,
+    require_all_back,
+    seeing_release,
+)
 
 LOWERING = OnnxLowering(frozenset({"onnx"}))
 TEXT = ("model.onnx", "model.onnx.data")
@@ -54,19 +59,7 @@ def test_the_graph_of_tokens_is_what_it_is_without_images(release: SeeingRelease
 
 def test_every_matrix_of_a_tower_comes_back_row_for_row(release: SeeingRelease) -> None:
     matrices = release.checkpoint.components["vision"].matrices
-    rows = dict.fromkeys(matrices, 0)
-    for stored in LOWERING.read_back(release.directory, release.encoder):
-        matrix, start = matrices[stored.weight], stored.start
-        assert start == rows[stored.weight]
-        found = stored.values if stored.codes is None else stored.codes
-        assert found is not None
-        stop = rows[stored.weight] = start + len(found)
-        if isinstance(matrix, IntegerMatrix):
-            np.testing.assert_array_equal(stored.codes, matrix.codes(start, stop))
-            np.testing.assert_array_equal(stored.scales, matrix.scales(start, stop))
-        else:
-            np.testing.assert_array_equal(stored.values, matrix.values(start, stop))
-    assert rows == {name: matrix.shape[0] for name, matrix in matrices.items()}
+    require_all_back(LOWERING.read_back(release.directory, release.encoder), matrices)
 
 
 def test_rows_that_no_block_divides_are_filled_up(release: SeeingRelease) -> None:

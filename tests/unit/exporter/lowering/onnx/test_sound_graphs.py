@@ -11,7 +11,6 @@ import onnx
 import pytest
 
 from exporter.lowering.onnx.lowering import OnnxLowering
-from exporter.quantization.store.checkpoint import IntegerMatrix
 from runtimes.errors import ArtifactError, EncoderError, SessionError
 from runtimes.formats import Format
 from runtimes.multimodal.session import PlacedRows
@@ -22,6 +21,7 @@ from tests.tiny_encoders import SOUND_SOFT, TINY_ENCODERS
 from tests.tiny_releases import some_tokens
 from tests.tiny_towers import SOFT
 from tests.unit.exporter.lowering.onnx.hearing_releases import HearingRelease, hearing_release
+from tests.unit.exporter.lowering.onnx.seeing_releases import require_all_back
 
 LOWERING = OnnxLowering(frozenset({"onnx"}))
 
@@ -72,19 +72,7 @@ def test_sounds_change_no_file_of_the_images(release: HearingRelease, tmp_path: 
 
 def test_every_matrix_of_an_encoder_comes_back_row_for_row(release: HearingRelease) -> None:
     matrices = release.checkpoint.components["audio"].matrices
-    rows = dict.fromkeys(matrices, 0)
-    for stored in LOWERING.read_back(release.directory, release.encoder):
-        matrix, start = matrices[stored.weight], stored.start
-        assert start == rows[stored.weight]
-        found = stored.values if stored.codes is None else stored.codes
-        assert found is not None
-        stop = rows[stored.weight] = start + len(found)
-        if isinstance(matrix, IntegerMatrix):
-            np.testing.assert_array_equal(stored.codes, matrix.codes(start, stop))
-            np.testing.assert_array_equal(stored.scales, matrix.scales(start, stop))
-        else:
-            np.testing.assert_array_equal(stored.values, matrix.values(start, stop))
-    assert rows == {name: matrix.shape[0] for name, matrix in matrices.items()}
+    require_all_back(LOWERING.read_back(release.directory, release.encoder), matrices)
 
 
 def test_frames_of_padding_make_no_rows(release: HearingRelease) -> None:
