@@ -11,14 +11,19 @@ by itself. Not asserted: resampling.
 from __future__ import annotations
 
 import io
-import wave
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
+from exporter.formats.family import Prompting
+from exporter.packaging.card_inputs import CardSounds, sound_section
+from exporter.packaging.release import files_below
 from exporter.reference.merged_logits import AskedPrompt, merged_decisions
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.encoder import EncodedRows
@@ -28,6 +33,7 @@ from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.preparing import prepared_sound
 from tests.fakes import silent
 from tests.parity.litert_lm_media import BOS, Part, said_by_the_engine, speaking
+from tests.parity.test_image_card import PIECE
 from tests.parity.test_onnx_genai_images import quieten
 from tests.tiny_encoders import (
     SOUND_BEGIN,
@@ -75,11 +81,7 @@ def wav(samples: NDArray[np.int16]) -> Part:
     from litert_lm import Content
 
     file = io.BytesIO()
-    with wave.open(file, "wb") as written:
-        written.setnchannels(1)
-        written.setsampwidth(2)
-        written.setframerate(RATE)
-        written.writeframes(samples.tobytes())
+    soundfile.write(file, samples, RATE, format="WAV")
     found: dict[str, str] = Content.AudioBytes(file.getvalue()).to_json()
     return found
 
@@ -143,3 +145,22 @@ def test_of_a_sound_longer_than_a_call_each_part_is_encoded_by_itself(
         together = encoder.rows(whole)
     assert said == decided(bundle, apart, said)[0]
     assert np.array_equal(apart, together) != conformer, "rows of samples are made alone"
+
+
+def test_the_command_on_the_card_runs_and_hears(bundle: SeeingBundle, tmp_path: Path) -> None:
+    encoder, sounds = bundle.encoders["audio"], bundle.order.sounds
+    assert sounds is not None
+    hears = CardSounds((encoder,), sounds.processing)
+    _, piece = PIECE.findall(sound_section(hears, (bundle.artifact,), Prompting("", chat=True)))
+    before, answers = files_below(bundle.directory), []
+    for samples in (chirp(19_201), chirp(19_201)[::-1]):
+        soundfile.write(tmp_path / "sound.wav", samples, RATE)
+        text = piece[1].replace("../sound.wav", str(tmp_path / "sound.wav"))
+        text = text.replace("litert-lm", str(Path(sys.executable).parent / "litert-lm"), 1)
+        told = ["sh", "-c", text]
+        done = subprocess.run(
+            told, cwd=bundle.directory, capture_output=True, text=True, timeout=120, check=True
+        )
+        answers.append(done.stdout)
+    assert answers[0] != answers[1]
+    assert files_below(bundle.directory) == before
