@@ -18,7 +18,7 @@ import numpy as np
 
 from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError
-from runtimes.litert.encoder_models import Needed, OpenedModels, TowerFiles, open_models
+from runtimes.litert.encoder_models import Needed, OpenedModels, TowerFiles, open_tower
 from runtimes.litert.model_file import in_model
 from runtimes.litert.sound_models import (
     AUDIO_ADAPTER,
@@ -40,7 +40,7 @@ FILES = TowerFiles(
 
 
 @dataclass(frozen=True)
-class Piece:
+class SoundPart:
     """Soft tokens `start` to `stop` of a sound, in one call. new: where those that no call before gave
     begin."""
 
@@ -49,13 +49,13 @@ class Piece:
     stop: int
 
 
-def pieces(count: int, length: int, lookback: int) -> Iterator[Piece]:
+def sound_parts(count: int, length: int, lookback: int) -> Iterator[SoundPart]:
     """The calls, of `length` soft tokens, for a sound of `count`."""
     new = 0
     while new < count:
         start = max(0, new - lookback)
         stop = min(count, start + length)
-        yield Piece(start, new, stop)
+        yield SoundPart(start, new, stop)
         new = stop
 
 
@@ -81,8 +81,8 @@ class LiteRtSoundEncoder:
 
     @classmethod
     def open(cls, path: Path, soft_tokens: int, *, threads: int = 2, scratch: Path | None = None) -> Self:
-        """As `encoder_models.open_models` does, for the encoder. soft_tokens: of the longest sound."""
-        opened = open_models(path, FILES, threads, scratch)
+        """As `encoder_models.open_tower` does, for the encoder. soft_tokens: of the longest sound."""
+        opened = open_tower(path, FILES, threads, scratch)
         try:
             if AUDIO_ADAPTER not in opened.models:
                 raise ArtifactError(f"{path}: has nothing behind its audio encoder; export it again")
@@ -107,8 +107,8 @@ class LiteRtSoundEncoder:
         if self._closed:
             raise EncoderError("the encoder is closed; open the artifact again")
         self._require_taken(sound)
-        cut = pieces(sound.soft_tokens, self._longest_call, self._calls.lookback)
-        found = [self._rows(sound, piece) for piece in cut]
+        cut = sound_parts(sound.soft_tokens, self._longest_call, self._calls.lookback)
+        found = [self._rows(sound, part) for part in cut]
         rows: EncodedRows = np.concatenate(found)
         return rows
 
@@ -124,8 +124,8 @@ class LiteRtSoundEncoder:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _rows(self, sound: PreparedSound, piece: Piece) -> EncodedRows:
-        given = sound.features[:, piece.start * self._per_token : piece.stop * self._per_token]
+    def _rows(self, sound: PreparedSound, part: SoundPart) -> EncodedRows:
+        given = sound.features[:, part.start * self._per_token : part.stop * self._per_token]
         silence = self._calls.silence
         stop = silence + given.shape[1]
         features = np.zeros(self._encoder.takes[SOUND], np.float32)
@@ -133,9 +133,9 @@ class LiteRtSoundEncoder:
         features[:, silence:stop], mask[..., :stop] = given, True
         encoded = self._encoder.run({SOUND: features, SOUND_MASK: mask}, FEATURES)
         audible = np.zeros(self._adapter.takes[SOUND_MASK], np.bool_)
-        audible[:, : piece.stop - piece.start] = True
+        audible[:, : part.stop - part.start] = True
         found = self._adapter.run({FEATURES: encoded, SOUND_MASK: audible}, FEATURES)
-        rows: EncodedRows = found[0, piece.new - piece.start : piece.stop - piece.start].copy()
+        rows: EncodedRows = found[0, part.new - part.start : part.stop - part.start].copy()
         return rows
 
     def _require_taken(self, sound: PreparedSound) -> None:

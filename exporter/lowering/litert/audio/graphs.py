@@ -57,7 +57,7 @@ def build_audio_encoder(audio: StoredAudio, length: int) -> LiteRtGraph:
             assert_never(spec)
     first = ops.slice(ops.reshape(sound, [1, length, _frames(spec)]), 2, 0, 1)
     audible = ops.greater_equal(ops.reshape(first, [1, length]), 0.5)
-    made.builder.model.description = str(calls_of(spec))
+    made.builder.model.description = str(sound_calls_of(spec))
     return made.finish({FEATURES: features, SOUND_MASK: audible})
 
 
@@ -79,7 +79,7 @@ def build_end_of_audio(end: NDArray[np.float32]) -> LiteRtGraph:
     return build_end(END_SIGNATURE, END, end)
 
 
-def calls_of(spec: AudioSpec) -> SoundCalls:
+def sound_calls_of(spec: AudioSpec) -> SoundCalls:
     """What a caller has to know. A soft token may be made of the one before by the convolutions at the
     start, and in each layer of what attention and its own convolution see."""
     match spec:
