@@ -41,6 +41,7 @@ SOUND_ENCODERS: dict[Format, Callable[[EncoderOpening], SoundEncoder]] = {
     "litertlm": litert.open_sound_encoder,
     "onnx": onnx.open_sound_encoder,
     "onnx-web": onnx.open_sound_encoder,
+    "coreml": mil.open_sound_encoder,
 }
 MULTIMODAL_SESSIONS: dict[Format, Callable[[EncoderOpening], MultimodalSession]] = {
     "litertlm": litert.open_multimodal_session,

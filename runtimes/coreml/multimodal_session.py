@@ -1,8 +1,8 @@
-"""`CoreMlMultimodalSession`: a decoder whose prompts may hold images, run by Apple's Core ML.
+"""`CoreMlMultimodalSession`: a decoder whose prompts may hold images and sounds, run by Apple's Core ML.
 
-Two functions of one package, each loaded as a model: `embed`, without state, and `images`, which has it; a
-state belongs to the model that made it, so that every token goes through these two. Names are those of
-`runtimes.mil.multimodal_session`. Not about compiling models.
+Two functions of one package (`multimodal.package_functions`), each loaded as a model, one without state and
+one with; a state belongs to the model that made it, so that every token goes through these two. Not about
+compiling models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.coreml.image_encoder import StatelessModel
 from runtimes.coreml.session import (
     MASK,
     TOKENS,
@@ -25,20 +24,18 @@ from runtimes.coreml.session import (
     logits_of,
     promised_facts,
 )
+from runtimes.coreml.tower_encoder import StatelessModel
 from runtimes.errors import ArtifactError
 from runtimes.manifest import Artifact
 from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.package_functions import BLOCKS, EMBEDDED, LOOKUP, decoder_function, soft_tokens
 from runtimes.multimodal.placing import SoftTokens, calls_around, require_placed
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, SessionFacts, Tokens, closed
 
-EMBEDDED, BLOCKS = "inputEmbeds", "imageBlocks"
-DECODER, LOOKUP = "images", "embed"  # functions
-IMAGE_TOKEN = "gemma-export.image_token"  # in the package's metadata
-
 
 @dataclass(frozen=True)
-class ImageFunctions:
+class RowFunctions:
     """lookup, decoder: the two functions. soft: the id in the places of rows, by kind. width: of a row.
     blocks: whether the decoder takes image blocks."""
 
@@ -52,26 +49,27 @@ class ImageFunctions:
     def load(cls, path: Path, compute_units: ComputeUnits) -> Self:
         """Raises as `load_package`, and ArtifactError for a package that takes text alone."""
         lookup = load_package(path, compute_units, LOOKUP)
-        decoder = load_package(path, compute_units, DECODER)
-        description = decoder.get_spec().description
-        stated = description.metadata.userDefined.get(IMAGE_TOKEN, "")
+        soft = soft_tokens(lookup.get_spec().description.metadata.userDefined)
+        if not soft:
+            raise ArtifactError(f"{path}: takes text alone; export again for images or sounds")
+        name = decoder_function(soft)
+        decoder = load_package(path, compute_units, name)
         shapes = {
             given.name: tuple(given.type.multiArrayType.shape)
-            for function in description.functions
-            if function.name == DECODER
+            for function in decoder.get_spec().description.functions
+            if function.name == name
             for given in function.input
         }
-        if not stated.isdecimal() or EMBEDDED not in shapes:
-            raise ArtifactError(f"{path}: takes text alone; export again for images")
-        soft: SoftTokens = {"image": int(stated)}
+        if EMBEDDED not in shapes:
+            raise ArtifactError(f"{path}: its function {name} takes no {EMBEDDED}; export again")
         return cls(lookup, decoder, soft, shapes[EMBEDDED][-1], BLOCKS in shapes)
 
 
 class CoreMlMultimodalSession:
     """Satisfies `MultimodalSession`. `open` makes one on macOS; tests pass models of their own."""
 
-    def __init__(self, functions: ImageFunctions, facts: SessionFacts) -> None:
-        self._functions: ImageFunctions | None = functions
+    def __init__(self, functions: RowFunctions, facts: SessionFacts) -> None:
+        self._functions: RowFunctions | None = functions
         self._facts = facts
         self._state = functions.decoder.make_state()
         self._position = 0
@@ -79,8 +77,8 @@ class CoreMlMultimodalSession:
     @classmethod
     def open(cls, path: Path, artifact: Artifact, compute_units: ComputeUnits = "ALL") -> Self:
         """Open the package at `path`, whose decoder the manifest describes as `artifact`. Raises as
-        `ImageFunctions.load`."""
-        functions = ImageFunctions.load(path, compute_units)
+        `RowFunctions.load`."""
+        functions = RowFunctions.load(path, compute_units)
         return cls(functions, promised_facts(artifact, compute_units))
 
     @property
@@ -121,7 +119,7 @@ class CoreMlMultimodalSession:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _open(self) -> ImageFunctions:
+    def _open(self) -> RowFunctions:
         if self._functions is None:
             raise closed()
         return self._functions

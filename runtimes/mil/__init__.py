@@ -10,6 +10,7 @@ from runtimes.images.prepared import ImageEncoder
 from runtimes.multimodal.session import MultimodalSession
 from runtimes.opening import EncoderOpening, Opening
 from runtimes.session import Session
+from runtimes.sounds.prepared import SoundEncoder
 
 
 def open_artifact(asked: Opening) -> Session:
@@ -28,8 +29,15 @@ def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:
     return MilImageEncoder.open(asked.release / asked.encoder.path, asked.mil_arithmetic)
 
 
+def open_sound_encoder(asked: EncoderOpening) -> SoundEncoder:
+    """An audio encoder's package, as `MilSoundEncoder.open` does."""
+    from runtimes.mil.sound_encoder import MilSoundEncoder
+
+    return MilSoundEncoder.open(asked.release / asked.encoder.path, asked.mil_arithmetic)
+
+
 def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:
-    """The functions of a decoder's package that take images, as `MilMultimodalSession.open` does."""
+    """The functions of a decoder's package that take rows, as `MilMultimodalSession.open` does."""
     from runtimes.mil.multimodal_session import MilMultimodalSession
 
     return MilMultimodalSession.open(

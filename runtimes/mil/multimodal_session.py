@@ -1,9 +1,8 @@
 """`MilMultimodalSession`: a decoder's package behind the `MultimodalSession` interface.
 
-It runs two functions of the package: `embed`, inputIds → inputEmbeds and perLayerRows, and `images`, which
-takes those, `causalMask` and `imageBlocks` [1, E], and keeps the states. Not about the function for tokens
-(`session`), whose logits these are where no image is. A call may have any length, so that none ends
-within an image.
+It runs two functions of the package (`multimodal.package_functions`), of which one keeps the states. Not
+about the function for tokens (`session`), whose logits these are where no image and no sound is. A call may
+have any length, so that none ends within an image.
 """
 
 from __future__ import annotations
@@ -18,17 +17,21 @@ from numpy.typing import NDArray
 from runtimes.errors import ArtifactError
 from runtimes.mil.arithmetic import ArithmeticName
 from runtimes.mil.execution import Execution
-from runtimes.mil.package import Package, read_package
+from runtimes.mil.package import read_package
 from runtimes.mil.session import DEFAULT_PREFILL_CHUNK, LOGITS, MASK, TOKENS, decoder_facts
 from runtimes.mil.tensor_types import Array, Floats
 from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.package_functions import (
+    BLOCKS,
+    EMBEDDED,
+    LOOKUP,
+    PER_LAYER,
+    decoder_function,
+    soft_tokens,
+)
 from runtimes.multimodal.placing import SoftTokens, calls_around, require_placed
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits, SessionFacts, Tokens, closed
-
-EMBEDDED, PER_LAYER, BLOCKS = "inputEmbeds", "perLayerRows", "imageBlocks"
-DECODER, LOOKUP = "images", "embed"  # functions
-IMAGE_TOKEN = "gemma-export.image_token"  # in the package's metadata
 
 
 class MilMultimodalSession:
@@ -53,13 +56,18 @@ class MilMultimodalSession:
     ) -> Self:
         """Open a `.mlpackage`. prefill_chunk: as `MilSession.open` has it.
 
-        Raises ArtifactError where it is damaged, has no functions for images, or holds what the evaluator
-        does not implement.
+        Raises ArtifactError where it is damaged, has no functions that take rows, or holds what the
+        evaluator does not implement.
         """
         package = read_package(path)
-        soft: SoftTokens = {"image": _soft_token(package)}
+        soft = soft_tokens(package.model.facts)
+        if not soft:
+            raise ArtifactError(
+                f"{path}: does not say which token stands for an image or a sound; it takes text alone, or "
+                "export again"
+            )
         lookup = Execution.of(package, arithmetic, function=LOOKUP)
-        decoder = Execution.of(package, arithmetic, function=DECODER)
+        decoder = Execution.of(package, arithmetic, function=decoder_function(soft))
         _check(lookup, decoder)
         facts = decoder_facts(decoder.program, arithmetic, prefill_chunk, EMBEDDED)
         return cls(lookup, decoder, facts, soft)
@@ -134,22 +142,11 @@ class MilMultimodalSession:
         return logits
 
 
-def _soft_token(package: Package) -> int:
-    """Raises ArtifactError for a package that does not say which token stands for an image."""
-    stated = package.model.facts.get(IMAGE_TOKEN, "")
-    if not stated.isdecimal():
-        raise ArtifactError(
-            f"{package.path}: does not say which token stands for an image; it takes text alone, or export "
-            "again"
-        )
-    return int(stated)
-
-
 def _check(lookup: Execution, decoder: Execution) -> None:
     """Raise ArtifactError unless the functions take and return what they are called with."""
     made, taken = lookup.program.outputs.keys(), decoder.program.inputs.keys()
     if lookup.program.inputs.keys() != {TOKENS} or made | {MASK, BLOCKS} != taken | {BLOCKS}:
         raise ArtifactError(
-            f"{decoder.program.source}: {LOOKUP} gives {sorted(made)} and {DECODER} takes {sorted(taken)}; "
-            f"expected {EMBEDDED}, perhaps {PER_LAYER}, and {MASK}, perhaps {BLOCKS}"
+            f"{decoder.program.source}: {LOOKUP} gives {sorted(made)} and the decoder takes "
+            f"{sorted(taken)}; expected {EMBEDDED}, perhaps {PER_LAYER}, and {MASK}, perhaps {BLOCKS}"
         )

@@ -17,6 +17,7 @@ from benchmarks.structure import PACKAGES, ROOT
 
 # Modules that share a name, and why that is right. All others have one of their own.
 SAME_CONCEPT = {
+    "audio_dialect": "a lowering's way to write what audio encoders call",
     "defaults": "numbers that transformers' classes fill in, of one component",
     "dialect": "a lowering's way to write what the decoder calls, and the protocol it satisfies",
     "eager": "a component in plain torch, by the dialect that proves it",
@@ -42,6 +43,8 @@ SAME_CONCEPT = {
     "sound_encoder": "the `SoundEncoder` of a runtime",
     "source": "the `CheckpointSource` of a format",
     "spec": "every number of a component",
+    "tower_dialect": "what a lowering's ways to write towers have in common",
+    "tower_encoder": "what a runtime's drivers of towers have in common",
     "tower_twin": "the float twin of a lowering's tower",
     "table": "the explicit table of a package",
     "vision_dialect": "a lowering's way to write what image towers call",

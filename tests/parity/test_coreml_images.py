@@ -35,10 +35,10 @@ from runtimes.multimodal.session import MultimodalSession
 from runtimes.open import open_image_encoder, open_multimodal_session
 from runtimes.opening import MilArithmetic
 from tests.fakes import silent
-from tests.parity.coreml_images import (
+from tests.parity.coreml_rows import (
     CHUNK,
     CONTEXT,
-    SeeingRelease,
+    RowsRelease,
     pictures,
     prompt,
     seeing,
@@ -62,21 +62,21 @@ DECODED = 3  # of the prompt's last tokens, one at a time
 
 
 @pytest.fixture(params=DECODERS, scope="module")
-def release(request: pytest.FixtureRequest) -> SeeingRelease:
+def release(request: pytest.FixtureRequest) -> RowsRelease:
     return seeing(request.param)
 
 
 @pytest.fixture(params=KINDS, scope="module")
-def tower(request: pytest.FixtureRequest) -> SeeingRelease:
+def tower(request: pytest.FixtureRequest) -> RowsRelease:
     return seeing(request.param) if request.param in DECODERS else tower_alone(request.param)
 
 
 @pytest.fixture(scope="module")
-def rows(release: SeeingRelease) -> tuple[EncodedRows, EncodedRows]:
+def rows(release: RowsRelease) -> tuple[EncodedRows, EncodedRows]:
     return reference_rows(release)
 
 
-def reference_rows(release: SeeingRelease) -> tuple[EncodedRows, EncodedRows]:
+def reference_rows(release: RowsRelease) -> tuple[EncodedRows, EncodedRows]:
     first, second = (release.reference().rows(each) for each in pictures(release.tower))
     assert np.abs(first - second).max() > 0.05, "the two pictures are told apart"
     return first, second
@@ -84,7 +84,7 @@ def reference_rows(release: SeeingRelease) -> tuple[EncodedRows, EncodedRows]:
 
 @pytest.fixture(scope="module")
 def expected(
-    release: SeeingRelease,
+    release: RowsRelease,
     rows: tuple[EncodedRows, EncodedRows],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> NDArray[np.float32]:
@@ -96,7 +96,7 @@ def expected(
     return merged_logits(weights, [asked], file, silent).rows(0, len(tokens))
 
 
-def limit(release: SeeingRelease, arithmetic: MilArithmetic) -> float:
+def limit(release: RowsRelease, arithmetic: MilArithmetic) -> float:
     """Of the mean KL divergence from transformers."""
     return max(KL_LIMITS[arithmetic], E2B_LIMIT if release.kind == "Gemma 4 E2B" else 0.0)
 
@@ -115,7 +115,7 @@ def logits_of(session: MultimodalSession, rows: tuple[EncodedRows, EncodedRows])
 
 @pytest.mark.parametrize("arithmetic", ["fp32", "fp16"])
 def test_a_tower_makes_the_rows_that_transformers_does(
-    tower: SeeingRelease, arithmetic: MilArithmetic
+    tower: RowsRelease, arithmetic: MilArithmetic
 ) -> None:
     with open_image_encoder(tower.opening(arithmetic)) as encoder:
         assert isinstance(encoder, MilImageEncoder)
@@ -127,13 +127,13 @@ def test_a_tower_makes_the_rows_that_transformers_does(
 
 
 def test_positions_that_are_swapped_and_another_kind_of_picture_do_not_go_unnoticed(
-    tower: SeeingRelease,
+    tower: RowsRelease,
 ) -> None:
     image, _ = pictures(tower.tower)
     with open_image_encoder(tower.opening()) as encoder:
         if image.positions is None:
             other = PreparedImage(np.zeros((1, 9, 768), np.float32), np.zeros((1, 9, 2), np.int32), 1)
-            with pytest.raises(EncoderError, match="for a tower of"):
+            with pytest.raises(EncoderError, match="for an image tower of"):
                 encoder.rows(other)
         else:
             swapped = encoder.rows(replace(image, positions=image.positions[..., ::-1].copy()))
@@ -150,7 +150,7 @@ def test_positions_that_are_swapped_and_another_kind_of_picture_do_not_go_unnoti
 
 @pytest.mark.parametrize("arithmetic", ["fp32", "fp16"])
 def test_logits_behind_images_are_those_of_transformers(
-    release: SeeingRelease,
+    release: RowsRelease,
     rows: tuple[EncodedRows, EncodedRows],
     expected: NDArray[np.float32],
     arithmetic: MilArithmetic,
@@ -164,7 +164,7 @@ def test_logits_behind_images_are_those_of_transformers(
 
 
 def test_who_is_blind_says_something_else(
-    release: SeeingRelease, rows: tuple[EncodedRows, EncodedRows], expected: NDArray[np.float32]
+    release: RowsRelease, rows: tuple[EncodedRows, EncodedRows], expected: NDArray[np.float32]
 ) -> None:
     nothing = (rows[0] * 0, rows[1] * 0)
     with open_multimodal_session(release.opening()) as session:
@@ -172,7 +172,7 @@ def test_who_is_blind_says_something_else(
 
 
 def test_an_image_without_its_block_gives_other_logits_where_there_are_blocks(
-    release: SeeingRelease,
+    release: RowsRelease,
     rows: tuple[EncodedRows, EncodedRows],
     expected: NDArray[np.float32],
     monkeypatch: pytest.MonkeyPatch,
@@ -188,14 +188,14 @@ def test_an_image_without_its_block_gives_other_logits_where_there_are_blocks(
         assert off > 100 * KL_LIMITS["fp16"]
 
 
-def test_a_text_without_images_has_the_logits_of_the_function_for_tokens(release: SeeingRelease) -> None:
+def test_a_text_without_images_has_the_logits_of_the_function_for_tokens(release: RowsRelease) -> None:
     tokens = np.random.default_rng(4).integers(6, 262, 40).astype(np.int32)
     with MilSession.open(release.release / release.artifact.path, prefill_chunk=CHUNK) as session:
         plain = session.prefill(tokens)
     with open_multimodal_session(release.opening()) as session:
         np.testing.assert_allclose(session.prefill(tokens), plain, atol=1e-4)
         check_refusals(session)
-        with pytest.raises(SessionError, match="stands for an image, and none is"):
+        with pytest.raises(SessionError, match="stands for one row of an image, and none is"):
             session.prefill_with_rows(np.array([release.tower.tokens.soft], np.int32), [])
 
 
@@ -224,11 +224,11 @@ def test_the_function_for_tokens_is_as_it_is_without_images(tmp_path: Path) -> N
         MilMultimodalSession.open(alone)
 
 
-def test_every_matrix_reads_back_from_its_package_as_the_checkpoint_has_it(release: SeeingRelease) -> None:
+def test_every_matrix_reads_back_from_its_package_as_the_checkpoint_has_it(release: RowsRelease) -> None:
     lowering, checkpoint = CoreMlLowering(), release.checkpoint
     assert differing_numbers(lowering.read_back(release.release, release.artifact), checkpoint) == 0
     left = dict(checkpoint.components["vision"].matrices)
-    for rows in lowering.read_back(release.release, release.encoder):
+    for rows in lowering.read_back(release.release, release.encoders["vision"]):
         matrix = left.pop(rows.weight)
         if isinstance(matrix, IntegerMatrix):
             np.testing.assert_array_equal(rows.codes, matrix.codes(0, matrix.shape[0]))
@@ -238,12 +238,12 @@ def test_every_matrix_reads_back_from_its_package_as_the_checkpoint_has_it(relea
     assert not left
 
 
-def test_what_is_said_of_the_packages(release: SeeingRelease) -> None:
-    assert release.encoder.path == "coreml/vision.mlpackage"
-    assert release.encoder.decoder == release.artifact.path == "coreml/model.mlpackage"
+def test_what_is_said_of_the_packages(release: RowsRelease) -> None:
+    assert release.encoders["vision"].path == "coreml/vision.mlpackage"
+    assert release.encoders["vision"].decoder == release.artifact.path == "coreml/model.mlpackage"
     text, vision = (
         Model_pb2.Model.FromString((release.release / path / MODEL).read_bytes()).description
-        for path in (release.artifact.path, release.encoder.path)
+        for path in (release.artifact.path, release.encoders["vision"].path)
     )
     assert text.metadata.author == vision.metadata.author
     assert text.metadata.license == vision.metadata.license != ""

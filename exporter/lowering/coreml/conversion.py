@@ -3,12 +3,14 @@
     main      inputIds, causalMask -> logits: the names and calls of swift-transformers
     images    inputEmbeds, causalMask, imageBlocks, perLayerRows -> logits: the same decoder of what stands
               in tokens' places; the last two only where the model has image blocks or per-layer rows
+    sounds    the same, of a release that takes sounds and no images: it never has blocks
     embed     inputIds -> inputEmbeds, perLayerRows: what `images` takes, of tokens
 
 `inputEmbeds` are as layers take them in: embeddings of tokens times sqrt(hidden), as `embed` returns them,
-rows of images as the tower returns them. At an image's positions, per-layer rows are those of token 0.
-`imageBlocks` [1, end] says of every position which image it is of: 0 for text, n for the n-th; a call
-holds whole images. Not about how a module becomes a program (`traced_program`).
+rows of images and sounds as their towers return them. At such positions, per-layer rows are those of token
+0. `imageBlocks` [1, end] says of every position which image it is of: 0 for text and sounds, n for the
+n-th; a call holds whole images, and a sound may be cut. Not about how a module becomes a program
+(`traced_program`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from exporter.models.vision.spec import BlockLayers
 
 TOKENS, MASK, LOGITS = "inputIds", "causalMask", "logits"
 EMBEDDED, PER_LAYER, BLOCKS = "inputEmbeds", "perLayerRows", "imageBlocks"
-IMAGES, EMBED = "images", "embed"  # functions beside the one for tokens
+IMAGES, SOUNDS, EMBED = "images", "sounds", "embed"  # functions beside the one for tokens
 
 # Tokens and cache length of the traced call: different, and not 1, so that none passes for another.
 TRACED_LENGTHS = (3, 5)
@@ -49,16 +51,17 @@ def convert(
     return to_program(Traceable(module, (tokens, parts.mask), matrices, _states(parts.groups), (LOGITS,)))
 
 
-def convert_for_images(
+def convert_for_rows(
     spec: ModelSpec,
     gains: Mapping[str, NDArray[np.float32]],
     context: int,
     residual_scale: float,
-    blocks: BlockLayers,
+    blocks: BlockLayers | None,
 ) -> dict[str, ConvertedProgram]:
-    """The functions for prompts with images, by name."""
+    """The functions for prompts with images and sounds, by name. blocks: None without images."""
     parts = _Parts.of(spec, gains, context, residual_scale)
-    return {IMAGES: _images(parts, blocks), EMBED: _embed(parts)}
+    name = SOUNDS if blocks is None else IMAGES
+    return {name: _embedded(parts, blocks or "none"), EMBED: _embed(parts)}
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class _Parts:
         return (self.spec.embedding_name, self.spec.per_layer_embedding_name)
 
 
-def _images(parts: _Parts, blocks: BlockLayers) -> ConvertedProgram:
+def _embedded(parts: _Parts, blocks: BlockLayers) -> ConvertedProgram:
     spec, (count, end) = parts.spec, TRACED_LENGTHS
     example = torch.zeros((1, count, spec.hidden_size))
     inputs = [Input(EMBEDDED, example, (1, parts.length("tokens"), spec.hidden_size)), parts.mask]

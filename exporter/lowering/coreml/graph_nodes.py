@@ -11,6 +11,9 @@
                                        as indexing it would copy all of the layer's slots first.
     rows_from(rows, first)             rows from a computed one on; written as slicing, coremltools would
                                        lose sight of the sizes of all axes.
+    whole_blocks(rows, size)           the least multiple of a size that holds so many rows; written as
+                                       arithmetic, coremltools would multiply lengths in half precision,
+                                       which counts to 2048.
 
 torch and coremltools each keep one table of operations for the process: both are entered once.
 Not about the decoder (`dialect`).
@@ -70,6 +73,13 @@ def rows_from(rows: Tensor, first: Tensor) -> Tensor:
     return result
 
 
+def whole_blocks(rows: int | Tensor, size: int) -> Tensor:
+    """rows, rounded up to a multiple of `size`."""
+    _define()
+    result: Tensor = getattr(torch.ops, NAMESPACE).whole_blocks(torch.as_tensor(rows), size)
+    return result
+
+
 @functools.cache
 def _define() -> object:
     """Enter the nodes in torch's table; what is returned keeps them there."""
@@ -79,11 +89,13 @@ def _define() -> object:
     library.define("more_rows(Tensor x, int rows) -> Tensor")
     library.define("cache_rows(Tensor cache, int layer, Tensor end) -> Tensor")
     library.define("rows_from(Tensor rows, Tensor first) -> Tensor")
+    library.define("whole_blocks(Tensor rows, int size) -> Tensor")
     library.impl("placeholder_linear", _zeros, "CPU")
     library.impl("placeholder_attention", _no_attention, "CPU")
     library.impl("more_rows", _more, "CPU")
     library.impl("cache_rows", _rows, "CPU")
     library.impl("rows_from", _tail, "CPU")
+    library.impl("whole_blocks", _rounded_up, "CPU")
     return library
 
 
@@ -105,6 +117,10 @@ def _rows(cache: Tensor, layer: int, end: Tensor) -> Tensor:
 
 def _tail(rows: Tensor, first: Tensor) -> Tensor:
     return rows[:, :, int(first) :].clone()
+
+
+def _rounded_up(rows: Tensor, size: int) -> Tensor:
+    return (rows + size - 1) // size * size
 
 
 @functools.cache
@@ -152,6 +168,11 @@ def register_with_coremltools() -> None:
         )
         context.add(tail)
 
-    nodes = (placeholder_linear, placeholder_attention, more_rows, cache_rows, rows_from)
+    def whole_blocks(context: Any, node: Any) -> None:
+        rows, size = (context[name] for name in node.inputs)
+        blocks = Builder.floor_div(x=Builder.add(x=rows, y=size.val - 1), y=size)
+        context.add(Builder.mul(x=blocks, y=size, name=node.name))
+
+    nodes = (placeholder_linear, placeholder_attention, more_rows, cache_rows, rows_from, whole_blocks)
     for convert in nodes:
         register_torch_op(convert, torch_alias=[f"{NAMESPACE}::{convert.__name__}"])

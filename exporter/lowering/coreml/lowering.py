@@ -1,15 +1,15 @@
 """`CoreMlLowering`: quantised checkpoint to `coreml/model.mlpackage` with the tokenizer beside it, and for
-images `coreml/vision.mlpackage`.
+images and sounds `coreml/vision.mlpackage` and `coreml/audio.mlpackage`.
 
     (1) refuse what Core ML cannot carry
     (2) trace and convert the decoder; matrices are inputs            conversion
     (3) put the weights in their place, on paper                      binding
     (4) write the package, weights streamed row by row                package, blob_file
     (5) put the tokenizer beside it               tokenizer_beside
-    (6) with images, the tower in a package of its own               tower_package
+    (6) with images or sounds, each tower in a package of its own    tower_package
 
-With images the program has two functions more, over the same weight file (`conversion`); the one for
-tokens keeps its operations and weights to the byte.
+With them the program has two functions more, over the same weight file (`conversion`); the one for tokens
+keeps its operations and weights to the byte.
 
 The program takes `inputIds` [1, tokens] and `causalMask` [1, 1, tokens or 1, end], keeps its cache in
 states, of a window's length for sliding layers (`cache_states`), and returns `logits` [1, tokens, vocab]:
@@ -32,12 +32,12 @@ from exporter.formats.coreml import COREML, COREML_STREAM
 from exporter.lowering.conversations import Conversation, NotRendered
 from exporter.lowering.coreml.binding import bind
 from exporter.lowering.coreml.blob_file import BlobWriter
-from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert, convert_for_images
+from exporter.lowering.coreml.conversion import TRACED_LENGTHS, convert, convert_for_rows
 from exporter.lowering.coreml.functions import join
-from exporter.lowering.coreml.package import IMAGE_TOKEN, describe, write_package
+from exporter.lowering.coreml.package import describe, write_package
 from exporter.lowering.coreml.read_back import read_matrices
 from exporter.lowering.coreml.tokenizer_beside import TEMPLATE_NAME, TOKENIZER_FILES, write_beside
-from exporter.lowering.coreml.tower_package import encoder_artifact, ordered_tower, write_tower
+from exporter.lowering.coreml.tower_package import image_blocks, ordered_towers, write_tower
 from exporter.lowering.coreml.traced_program import ConvertedProgram
 from exporter.lowering.coreml.watched_program import coreml_hidden_states
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
@@ -46,7 +46,7 @@ from exporter.progress import Progress
 from runtimes.manifest import Artifact, EncoderArtifact
 
 DIRECTORY = "coreml"
-PACKAGE, VISION = f"{DIRECTORY}/model.mlpackage", f"{DIRECTORY}/vision.mlpackage"
+PACKAGE = f"{DIRECTORY}/model.mlpackage"
 
 
 class CoreMlLowering:
@@ -69,10 +69,8 @@ class CoreMlLowering:
         # (5)
         write_beside(order, checkpoint, out / DIRECTORY)
         # (6)
-        tower = ordered_tower(order)
-        for artifact in self.encoders(order):
-            assert tower is not None  # whose artifact it is
-            write_tower(tower, artifact, order, out, progress)
+        for tower, artifact in zip(ordered_towers(order), self.encoders(order), strict=True):
+            write_tower(tower, out / artifact.path, order, progress)
         return (
             Artifact(
                 component="text",
@@ -86,8 +84,7 @@ class CoreMlLowering:
         )
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
-        artifact = encoder_artifact(order, VISION, PACKAGE)
-        return () if artifact is None else (artifact,)
+        return tuple(tower.artifact(DIRECTORY, PACKAGE) for tower in ordered_towers(order))
 
     def read_back(self, release: Path, artifact: Artifact | EncoderArtifact) -> Iterator[StoredRows]:
         """Codes, scales and values as weight.bin holds them."""
@@ -124,19 +121,18 @@ class CoreMlLowering:
 
     def _program(self, order: LoweringOrder, progress: Progress) -> tuple[Any, BlobWriter]:
         """The decoder's model with all its functions, and the weight file it refers to."""
-        text, tower = order.checkpoint.components["text"], ordered_tower(order)
+        text, towers = order.checkpoint.components["text"], ordered_towers(order)
         spec, gains = text.spec, text.gains()
         scale = COREML_STREAM.scale(spec)
-        calls = 1 if tower is None else 2
+        calls = 2 if towers else 1
         progress("convert to Core ML", 0, calls)
         program = convert(spec, gains, order.context, scale)
         progress("convert to Core ML", 1, calls)
         facts = {"context": str(order.context), "residual_scale": repr(scale)}
         others: dict[str, ConvertedProgram] = {}
-        if tower is not None:
-            tokens = tower.spec.tokens
-            others = convert_for_images(spec, gains, order.context, scale, tokens.blocks)
-            facts[IMAGE_TOKEN] = str(tokens.soft)
+        if towers:
+            others = convert_for_rows(spec, gains, order.context, scale, image_blocks(towers))
+            facts |= dict(tower.soft_token for tower in towers)
             progress("convert to Core ML", 2, calls)
         weights = bind(program, text.matrices, tuple(others.values()))
         if others:

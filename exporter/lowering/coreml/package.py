@@ -22,7 +22,8 @@ MODEL = DATA / "model.mlmodel"
 WEIGHTS = DATA / "weights" / "weight.bin"
 # Under which swift-transformers looks for the name of the model.
 EXPORTED_NAME = "co.huggingface.exporters.name"
-IMAGE_TOKEN = "image_token"  # fact: the id in an image's places, which drivers look for
+# Facts: the id in the places of an image and of a sound, which drivers look for.
+IMAGE_TOKEN, AUDIO_TOKEN = "image_token", "audio_token"
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
 

@@ -10,7 +10,6 @@ Not about how a module becomes a program (`traced_program`) or what is done to a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.coreml.graph_nodes import more_rows
+from exporter.lowering.coreml.tower_dialect import TowerConstants
 from exporter.lowering.coreml.traced_program import ConvertedProgram, Input, Length, Traceable, to_program
-from exporter.lowering.coreml.vision_dialect import CoreMlVision, TowerConstants, rotations
+from exporter.lowering.coreml.vision_dialect import CoreMlVision, rotations
 from exporter.models.text.spec import Role
 from exporter.models.vision.siglip import siglip_features, siglip_rows
 from exporter.models.vision.spec import CHANNELS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
@@ -46,7 +46,7 @@ def convert_tower(
             for weight in spec.weights()
             if weight.role is Role.POSITIONS
         }
-    module = _Tower(spec, _constants(spec, vectors), tuple(matrices))
+    module = _Tower(spec, TowerConstants.of(vectors, _every_eps(spec)), tuple(matrices))
     return to_program(Traceable(module, _inputs(spec, soft_tokens), matrices, {}, (ROWS,), traced))
 
 
@@ -56,6 +56,9 @@ class _Tower(torch.nn.Module):
     def __init__(self, spec: VisionSpec, constants: TowerConstants, names: tuple[str, ...]) -> None:
         super().__init__()
         self._spec, self._constants, self._names = spec, constants, names
+        self._turns = None
+        if isinstance(spec, PatchTowerSpec):
+            self._turns = rotations(spec.positions, spec.head_dim, spec.theta)
 
     def forward(self, pixels: Tensor, *given: Tensor) -> Tensor:
         spec = self._spec
@@ -67,7 +70,8 @@ class _Tower(torch.nn.Module):
         return image_rows(spec, self._ops(matrices), pixels, positions, TRACED_SQUARES)
 
     def _ops(self, matrices: Sequence[Tensor]) -> CoreMlVision:
-        return CoreMlVision(dict(zip(self._names, matrices, strict=True)), self._constants)
+        given = dict(zip(self._names, matrices, strict=True))
+        return CoreMlVision(given, self._constants, self._turns)
 
 
 def _inputs(spec: VisionSpec, soft_tokens: int) -> tuple[Input, ...]:
@@ -92,15 +96,6 @@ def _patches(square: int, width: int, soft_tokens: int) -> tuple[Input, ...]:
         Input(PIXELS, torch.zeros((1, traced, width)), (1, patches, width)),
         Input(POSITIONS, torch.zeros((1, traced, 2), dtype=torch.int32), (1, patches, 2)),
     )
-
-
-def _constants(spec: VisionSpec, vectors: Mapping[str, NDArray[np.float32]]) -> TowerConstants:
-    small = {name: torch.from_numpy(vector.copy()) for name, vector in vectors.items()}
-    roots = {eps: torch.tensor(math.sqrt(eps)) for eps in _every_eps(spec)}
-    turns = None
-    if isinstance(spec, PatchTowerSpec):
-        turns = rotations(spec.positions, spec.head_dim, spec.theta)
-    return TowerConstants(small, roots, turns)
 
 
 def _every_eps(spec: VisionSpec) -> Iterator[float]:

@@ -54,6 +54,10 @@ def sigmoid(x: Floats) -> Array:
     return np.asarray(np.reciprocal(1 + np.exp(-x)))
 
 
+def relu(x: Floats) -> Array:
+    return np.asarray(np.maximum(x, 0))
+
+
 def silu(x: Floats) -> Array:
     return np.asarray(np.divide(x, 1 + np.exp(-x)))
 

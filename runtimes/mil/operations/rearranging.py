@@ -79,6 +79,14 @@ def split(
     return tuple(np.split(x, list(accumulate(sizes))[:-1], axis=int(axis)))
 
 
+def pad(x: Array, pad: Array, mode: str = "constant", constant_val: Array | None = None) -> Array:
+    """pad: before and behind, for each of the last axes."""
+    if mode != "constant" or pad.size % 2 or pad.size > 2 * x.ndim or (pad < 0).any():
+        raise ValueError(f"pad {pad.tolist()} of rank {x.ndim} in mode {mode!r} is not supported")
+    around = [(0, 0)] * (x.ndim - pad.size // 2) + pad.reshape(-1, 2).tolist()
+    return np.pad(x, around, constant_values=0 if constant_val is None else constant_val)
+
+
 def fill(shape: Array, value: Array) -> Array:
     return np.full(shape.tolist(), value, value.dtype)
 

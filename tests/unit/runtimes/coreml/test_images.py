@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from runtimes.coreml.image_encoder import CoreMlImageEncoder
-from runtimes.coreml.multimodal_session import CoreMlMultimodalSession, ImageFunctions
+from runtimes.coreml.multimodal_session import CoreMlMultimodalSession, RowFunctions
 from runtimes.encoder import ArrayFacts, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError, SessionError
 from runtimes.images.prepared import PreparedImage
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.placing import SoftTokens
 from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.session import SessionFacts
 from tests.refused_calls import check_refusals
@@ -66,10 +67,13 @@ class FakeLookup:
         return {"inputEmbeds": np.repeat(ids, WIDTH, -1), "perLayerRows": ids[..., None] * 10}
 
 
-def session(decoder: FakeDecoder, blocks: bool = True) -> CoreMlMultimodalSession:
+def session(
+    decoder: FakeDecoder, blocks: bool = True, soft: SoftTokens | None = None
+) -> CoreMlMultimodalSession:
+    """soft: None for images alone."""
     facts = SessionFacts("Core ML", "fake", "none", VOCAB, CONTEXT, CHUNK, "all")
     return CoreMlMultimodalSession(
-        ImageFunctions(FakeLookup(), decoder, {"image": SOFT}, WIDTH, blocks), facts
+        RowFunctions(FakeLookup(), decoder, soft or {"image": SOFT}, WIDTH, blocks), facts
     )
 
 
@@ -104,7 +108,7 @@ def test_patches_go_to_the_tower_square_by_square() -> None:
 
 def test_pictures_of_another_kind_or_size_are_refused() -> None:
     opened = encoder(FakeTower())
-    with pytest.raises(EncoderError, match=r"4 soft tokens for a tower of .* and 3; prepare it"):
+    with pytest.raises(EncoderError, match=r"4 soft tokens for an image tower of .* and 3; prepare it"):
         opened.rows(picture(4))
     with pytest.raises(EncoderError, match=r"a picture of \['pixels'\]"):
         opened.rows(PreparedImage(np.zeros((1, 3, 8, 8), np.float32), None, 2))
@@ -179,7 +183,7 @@ def test_both_functions_of_the_package_are_loaded(monkeypatch: pytest.MonkeyPatc
     )
     metadata = SimpleNamespace(userDefined={"gemma-export.image_token": str(SOFT)})
     loaded = on_a_mac(monkeypatch, SimpleNamespace(functions=[images], metadata=metadata))
-    functions = ImageFunctions.load(Path("m.mlpackage"), "ALL")
+    functions = RowFunctions.load(Path("m.mlpackage"), "ALL")
     assert loaded == [("m.mlpackage", "embed"), ("m.mlpackage", "images")]
     assert (functions.soft, functions.width, functions.blocks) == ({"image": SOFT}, WIDTH, True)
     assert CoreMlMultimodalSession.open(Path("m.mlpackage"), ARTIFACT).facts.context == CONTEXT
