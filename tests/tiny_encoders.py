@@ -33,8 +33,8 @@ class TinyEncoder:
     reference: Reference
 
 
-def tiny_conformer(clipped: bool = True) -> TinyEncoder:
-    """Gemma 4 E2B's and E4B's: 32 bands, blocks of 4 frames."""
+def tiny_conformer(clipped: bool = True, bands: int = 32) -> TinyEncoder:
+    """Gemma 4 E2B's and E4B's: blocks of 4 frames."""
     from transformers import Gemma4Config
     from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModel, Gemma4MultimodalEmbedder
 
@@ -43,7 +43,7 @@ def tiny_conformer(clipped: bool = True) -> TinyEncoder:
         "hidden_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "subsampling_conv_channels": [32, 8],
+        "subsampling_conv_channels": [bands, 8],
         "conv_kernel_size": 5,
         "residual_weight": 0.5,
         "attention_chunk_size": 4,
@@ -63,7 +63,7 @@ def tiny_conformer(clipped: bool = True) -> TinyEncoder:
         hidden_size=64,
         layers=2,
         heads=4,
-        channels=(32, 8),
+        channels=(bands, 8),
         kernel=5,
         chunk=4,
         residual=0.5,
@@ -86,7 +86,7 @@ def tiny_conformer(clipped: bool = True) -> TinyEncoder:
     return TinyEncoder(spec, audio, _canonical(stored), stored, reference)
 
 
-def tiny_waveform() -> TinyEncoder:
+def tiny_waveform(samples: int = 96) -> TinyEncoder:
     """Gemma 4 12B's."""
     from transformers.models.gemma4_unified.configuration_gemma4_unified import (
         Gemma4UnifiedAudioConfig,
@@ -94,12 +94,12 @@ def tiny_waveform() -> TinyEncoder:
     )
     from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedMultimodalEmbedder
 
-    audio = {"model_type": "gemma4_unified_audio", "audio_embed_dim": 96}
-    own = Gemma4UnifiedAudioConfig(audio_embed_dim=96)
+    audio = {"model_type": "gemma4_unified_audio", "audio_embed_dim": samples}
+    own = Gemma4UnifiedAudioConfig(audio_embed_dim=samples)
     torch.manual_seed(6)
     embedder = Gemma4UnifiedMultimodalEmbedder(own, Gemma4UnifiedTextConfig(hidden_size=TEXT_WIDTH)).eval()
     stored = {f"embed_audio.{name}": each for name, each in embedder.state_dict().items()}
-    spec = WaveformSpec(96, own.rms_norm_eps, TEXT_WIDTH, TOKENS)
+    spec = WaveformSpec(samples, own.rms_norm_eps, TEXT_WIDTH, TOKENS)
 
     def reference(features: Tensor, sound: Tensor) -> Tensor:
         with torch.no_grad():

@@ -20,6 +20,7 @@ from exporter.formats.family import (
     PICTURE_QUESTION,
     PROMPT,
     QUESTION,
+    SOUND_QUESTION,
     AcceleratorFacts,
     Arithmetic,
     Arm64Limits,
@@ -36,9 +37,10 @@ from exporter.formats.litert_memory import held_by_litert, written_for_litert
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from exporter.models.vision.spec import BlockLayers
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
 from runtimes.recorded_calls import ReplayTolerances
+from runtimes.sounds.processing import SoundProcessing
 
 # Tokens a ring can be set back by after any call: the rest of its room beside the window may be taken by
 # what a padded chunk left behind its one token.
@@ -190,6 +192,20 @@ litert-lm run {asking.encoder.path} --attachment ../picture.png --vision-backend
 ```"""
 
 
+def _hear_in_litert_lm(
+    encoder: EncoderArtifact, processing: SoundProcessing, prompting: Prompting
+) -> str | None:
+    """None for a model without a chat template, to whose prompts the command attaches nothing."""
+    if not prompting.chat:
+        return None
+    return f"""LiteRT-LM hears it with spectra of its own:
+
+```sh
+litert-lm run {encoder.path} --cache no --top-k 1 --audio-backend cpu --attachment ../sound.wav \\
+  --prompt "{SOUND_QUESTION}"
+```"""
+
+
 def _asked_by_litert_lm(blocks: BlockLayers) -> str:
     """Of LiteRT-LM 0.18.1's engine on tiny models (tests/parity/test_litert_lm_images.py)."""
     match blocks:
@@ -211,6 +227,13 @@ def _asked_by_litert_lm(blocks: BlockLayers) -> str:
             )
 
 
+# Of LiteRT-LM 0.18.1's engine on tiny models of both kinds (tests/parity/test_litert_lm_sounds.py).
+HEARD_BY_LITERT_LM = (
+    "LiteRT-LM's own engine, which opens it on a phone, was given no sound here; to tiny models its "
+    "answers about one are transformers', but it encodes each part of one longer than 12 s by itself, and "
+    "hears the last 40 ms otherwise."
+)
+
 # 1/64 holds 1.05e6 with as much headroom; the largest peak reported of a Gemma is 8e5 (Gemma 3 27B).
 LITERT_STREAM = ScaledStream(headroom=4.0, smallest=2.0**-6)
 
@@ -226,7 +249,8 @@ LITERT = RuntimeFamily(
             _run_litertlm,
             how_to_ask=_ask_litert_lm,
             asked_by_tools=_asked_by_litert_lm,
-            heard_by_tools="LiteRT-LM's own engine, which opens it on a phone, was given no sound here.",
+            how_to_hear=_hear_in_litert_lm,
+            heard_by_tools=HEARD_BY_LITERT_LM,
             image_call=image_call,
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,

@@ -114,7 +114,7 @@ class TowerFiles:
     what: str
 
 
-def open_models(path: Path, wanted: TowerFiles, threads: int, scratch: Path | None) -> OpenedModels:
+def open_tower(path: Path, wanted: TowerFiles, threads: int, scratch: Path | None) -> OpenedModels:
     """Open models inside a .litertlm (their weights are not copied), or in a directory of them.
 
     scratch: as of `LiteRtSession.open`. Raises RuntimeUnavailable without ai-edge-litert, ArtifactError

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import EncoderError
 from runtimes.images.prepared import PreparedImage
-from runtimes.litert.encoder_models import EncoderModel, Needed, OpenedModels, TowerFiles, open_models
+from runtimes.litert.encoder_models import EncoderModel, Needed, OpenedModels, TowerFiles, open_tower
 from runtimes.litert.image_models import (
     ADAPTED,
     FEATURES,
@@ -54,8 +54,8 @@ class LiteRtImageEncoder:
 
     @classmethod
     def open(cls, path: Path, *, threads: int = 2, scratch: Path | None = None) -> Self:
-        """As `encoder_models.open_models` does, for the image tower."""
-        return cls(open_models(path, FILES, threads, scratch))
+        """As `encoder_models.open_tower` does, for the image tower."""
+        return cls(open_tower(path, FILES, threads, scratch))
 
     @property
     def facts(self) -> EncoderFacts:

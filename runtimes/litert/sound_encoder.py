@@ -12,21 +12,21 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from runtimes.encoder import ArrayFacts, EncodedRows, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError
-from runtimes.litert.encoder_models import Needed, OpenedModels, TowerFiles, open_models
+from runtimes.litert.encoder_models import Needed, OpenedModels, TowerFiles, open_tower
 from runtimes.litert.model_file import in_model
 from runtimes.litert.sound_models import (
     AUDIO_ADAPTER,
     AUDIO_ENCODER,
     FEATURES,
-    LOOKBACK,
     SOUND,
     SOUND_MASK,
+    SoundCalls,
 )
 from runtimes.sounds.prepared import PreparedSound
 
@@ -40,7 +40,7 @@ FILES = TowerFiles(
 
 
 @dataclass(frozen=True)
-class Piece:
+class SoundPart:
     """Soft tokens `start` to `stop` of a sound, in one call. new: where those that no call before gave
     begin."""
 
@@ -49,26 +49,27 @@ class Piece:
     stop: int
 
 
-def pieces(count: int, length: int, lookback: int) -> Iterator[Piece]:
+def sound_parts(count: int, length: int, lookback: int) -> Iterator[SoundPart]:
     """The calls, of `length` soft tokens, for a sound of `count`."""
     new = 0
     while new < count:
         start = max(0, new - lookback)
         stop = min(count, start + length)
-        yield Piece(start, new, stop)
+        yield SoundPart(start, new, stop)
         new = stop
 
 
 class LiteRtSoundEncoder:
     """Satisfies `SoundEncoder`. `open` makes one."""
 
-    def __init__(self, opened: OpenedModels, soft_tokens: int, lookback: int) -> None:
+    def __init__(self, opened: OpenedModels, soft_tokens: int, calls: SoundCalls) -> None:
         self._opened, self._closed = opened, False
         self._encoder, self._adapter = (opened.models[name] for name in (AUDIO_ENCODER, AUDIO_ADAPTER))
         _, frames, self._numbers = self._encoder.takes[SOUND]
-        _, self._length, width = self._adapter.gives[FEATURES]
-        self._per_token = frames // self._length
-        self._soft_tokens, self._lookback = soft_tokens, lookback
+        _, length, width = self._adapter.gives[FEATURES]
+        self._per_token = frames // length
+        self._longest_call = length - -(-calls.silence // self._per_token)
+        self._soft_tokens, self._calls = soft_tokens, calls
         longest = (1, soft_tokens * self._per_token, self._numbers)
         self._facts = EncoderFacts(
             runtime="LiteRT",
@@ -80,17 +81,17 @@ class LiteRtSoundEncoder:
 
     @classmethod
     def open(cls, path: Path, soft_tokens: int, *, threads: int = 2, scratch: Path | None = None) -> Self:
-        """As `encoder_models.open_models` does, for the encoder. soft_tokens: of the longest sound."""
-        opened = open_models(path, FILES, threads, scratch)
+        """As `encoder_models.open_tower` does, for the encoder. soft_tokens: of the longest sound."""
+        opened = open_tower(path, FILES, threads, scratch)
         try:
             if AUDIO_ADAPTER not in opened.models:
                 raise ArtifactError(f"{path}: has nothing behind its audio encoder; export it again")
-            lookback = in_model(path, opened.files[AUDIO_ENCODER], _lookback)
-            found = cls(opened, soft_tokens, lookback)
-            if found._length <= lookback < soft_tokens:
+            said = in_model(path, opened.files[AUDIO_ENCODER], lambda model: model.Description())
+            found = cls(opened, soft_tokens, SoundCalls.said_by(said))
+            if found._longest_call <= found._calls.lookback and found._longest_call < soft_tokens:
                 raise ArtifactError(
-                    f"{path}: calls of {found._length} soft tokens that look {lookback} back give nothing "
-                    "new; export it again"
+                    f"{path}: calls of {found._longest_call} soft tokens, with {found._calls}, give "
+                    "nothing new of a longer sound; export it again"
                 )
         except BaseException:
             opened.close()
@@ -106,9 +107,8 @@ class LiteRtSoundEncoder:
         if self._closed:
             raise EncoderError("the encoder is closed; open the artifact again")
         self._require_taken(sound)
-        found = [
-            self._rows(sound, piece) for piece in pieces(sound.soft_tokens, self._length, self._lookback)
-        ]
+        cut = sound_parts(sound.soft_tokens, self._longest_call, self._calls.lookback)
+        found = [self._rows(sound, part) for part in cut]
         rows: EncodedRows = np.concatenate(found)
         return rows
 
@@ -124,16 +124,18 @@ class LiteRtSoundEncoder:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _rows(self, sound: PreparedSound, piece: Piece) -> EncodedRows:
-        given = sound.features[:, piece.start * self._per_token : piece.stop * self._per_token]
+    def _rows(self, sound: PreparedSound, part: SoundPart) -> EncodedRows:
+        given = sound.features[:, part.start * self._per_token : part.stop * self._per_token]
+        silence = self._calls.silence
+        stop = silence + given.shape[1]
         features = np.zeros(self._encoder.takes[SOUND], np.float32)
         mask = np.zeros(self._encoder.takes[SOUND_MASK], np.bool_)
-        features[:, : given.shape[1]], mask[..., : given.shape[1]] = given, True
+        features[:, silence:stop], mask[..., :stop] = given, True
         encoded = self._encoder.run({SOUND: features, SOUND_MASK: mask}, FEATURES)
         audible = np.zeros(self._adapter.takes[SOUND_MASK], np.bool_)
-        audible[:, : piece.stop - piece.start] = True
+        audible[:, : part.stop - part.start] = True
         found = self._adapter.run({FEATURES: encoded, SOUND_MASK: audible}, FEATURES)
-        rows: EncodedRows = found[0, piece.new - piece.start : piece.stop - piece.start].copy()
+        rows: EncodedRows = found[0, part.new - part.start : part.stop - part.start].copy()
         return rows
 
     def _require_taken(self, sound: PreparedSound) -> None:
@@ -150,10 +152,3 @@ class LiteRtSoundEncoder:
                 f"a sound of {sound.soft_tokens} soft tokens, and this encoder makes {self._soft_tokens} "
                 "at most; give a shorter one"
             )
-
-
-def _lookback(model: Any) -> int:
-    """Of a flatbuffer; what says nothing of it looks nowhere."""
-    said = model.Description()
-    prefix = LOOKBACK.encode()
-    return int(said.removeprefix(prefix)) if said is not None and said.startswith(prefix) else 0

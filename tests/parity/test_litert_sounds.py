@@ -1,7 +1,6 @@
 """Bundles that take sounds against transformers with the same quantised weights.
 
-Matrix: encoders of both kinds in int8 (for which our plain torch stands in, as proved by
-test_encoders_against_transformers.py) and fp32, and the decoders behind them: rows of sounds that fit a
+Matrix: encoders of both kinds in int8 and fp32, and the decoders behind them: rows of sounds that fit a
 call and that do not; logits behind sounds at the start, in the middle, of two, and beside an image. Not
 asserted here: what LiteRT-LM's engine makes of the same files (test_litert_lm_sounds.py), nor spectra.
 """
@@ -14,11 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from exporter.models.audio.eager import EagerAudio
-from exporter.models.audio.rows import sound_rows
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
+from exporter.reference.reference_tower import ReferenceTower
 from exporter.validation.stored_weights import differing_by_matrix
 from runtimes.encoder import EncodedRows
 from runtimes.errors import EncoderError, SessionError
@@ -75,16 +72,11 @@ def encoded(opening: EncoderOpening, given: PreparedSound) -> EncodedRows:
 
 
 def expected_rows(bundle: SeeingBundle, given: PreparedSound) -> EncodedRows:
-    """By what the store holds."""
-    features = torch.from_numpy(given.features)
-    whole = torch.ones(features.shape[:2], dtype=torch.bool)
-    spec, ops = bundle.checkpoint.components["audio"].spec, EagerAudio(bundle.weights.tensors)
-    rows: EncodedRows = sound_rows(spec, ops, features, whole)[0].numpy()
-    return rows
+    return ReferenceTower(bundle.weights, bundle.checkpoint.components["audio"].spec).rows(given)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_an_encoder_makes_the_rows_that_its_weights_make(
+def test_an_encoder_makes_the_rows_that_transformers_makes(
     bundle: SeeingBundle, length: str, tmp_path: Path
 ) -> None:
     given, opening = sound_of(bundle, LENGTHS[length]), bundle.opening_of("audio")
@@ -105,11 +97,8 @@ def test_an_encoder_in_float_makes_the_rows_that_transformers_makes(kind: str, t
     bundle = hearing(tmp_path, kind, "fp32")
     for soft_tokens in LENGTHS.values():
         given = sound_of(bundle, soft_tokens)
-        features = torch.from_numpy(given.features)
-        expected = TINY_ENCODERS[kind]().reference(
-            features, torch.ones(features.shape[:2], dtype=torch.bool)
-        )
-        assert np.abs(encoded(bundle.opening_of("audio"), given) - expected.numpy()).max() < ROWS
+        found = encoded(bundle.opening_of("audio"), given)
+        assert np.abs(found - expected_rows(bundle, given)).max() < ROWS
 
 
 def decoded(session: MultimodalSession, tokens: Tokens, placed: list[PlacedRows]) -> Logits:

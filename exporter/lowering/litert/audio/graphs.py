@@ -5,8 +5,9 @@
     adapter         features and mask, to features [1, n, hidden], 0 where there is no sound
     end of audio    nothing, to eoa_embedding [1, 1, hidden]
 
-12B has no encoder: its features are the samples themselves, a frame for each soft token, and the adapter
-does all there is to do. Not about where in a bundle they lie (`audio.sections`).
+12B has no encoder: its features are the samples themselves, a frame for each soft token, without a frame of
+zeros that begins them, and the adapter does all there is to do. Not about where in a bundle they lie
+(`audio.sections`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import assert_never
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from exporter.lowering.litert.audio.dialect import LiteRtAudio
 from exporter.lowering.litert.signatures import LiteRtGraph
@@ -31,9 +33,9 @@ from runtimes.litert.sound_models import (
     END,
     END_SIGNATURE,
     FEATURES,
-    LOOKBACK,
     SOUND,
     SOUND_MASK,
+    SoundCalls,
 )
 
 
@@ -50,12 +52,12 @@ def build_audio_encoder(audio: StoredAudio, length: int) -> LiteRtGraph:
             with ArithmeticTracer(ops):
                 features = conformer_features(spec, made.dialect, features, sound)
         case WaveformSpec():
-            features = ops.multiply(features, ops.reshape(sound, [1, frames, 1]))
+            features, sound = made.without_silence(features, sound)
         case _:
             assert_never(spec)
     first = ops.slice(ops.reshape(sound, [1, length, _frames(spec)]), 2, 0, 1)
     audible = ops.greater_equal(ops.reshape(first, [1, length]), 0.5)
-    made.builder.model.description = f"{LOOKBACK}{lookback(spec)}"
+    made.builder.model.description = str(sound_calls_of(spec))
     return made.finish({FEATURES: features, SOUND_MASK: audible})
 
 
@@ -77,14 +79,14 @@ def build_end_of_audio(end: NDArray[np.float32]) -> LiteRtGraph:
     return build_end(END_SIGNATURE, END, end)
 
 
-def lookback(spec: AudioSpec) -> int:
-    """How many soft tokens before one it may be made of: the one before by the convolutions at the start,
-    and in each layer what attention and its own convolution see."""
+def sound_calls_of(spec: AudioSpec) -> SoundCalls:
+    """What a caller has to know. A soft token may be made of the one before by the convolutions at the
+    start, and in each layer of what attention and its own convolution see."""
     match spec:
         case ConformerSpec():
-            return 1 + spec.layers * (spec.chunk - 1 + spec.kernel - 1)
+            return SoundCalls(silence=0, lookback=1 + spec.layers * (spec.chunk - 1 + spec.kernel - 1))
         case WaveformSpec():
-            return 0
+            return SoundCalls(silence=1, lookback=0)
         case _:
             assert_never(spec)
 
@@ -95,6 +97,24 @@ class _Model(TowerModel):
     def __init__(self, audio: StoredAudio, signature: str) -> None:
         super().__init__(audio, signature)
         self.dialect = LiteRtAudio(self.ops, self.linears, audio.vectors)
+
+    def without_silence(self, frames: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [1, count, samples] and which are sound [1, count], one earlier where the first is of
+        zeros alone: LiteRT-LM 0.18.1 puts such a frame in front of every sound."""
+        ops, count = self.ops, frames.shape[1]
+        peak = ops.largest(ops.absolute(ops.slice(frames, 1, 0, 1)))  # [1, 1, 1]
+        silent = ops.as_float(ops.greater_equal(ops.multiply(peak, -1.0), 0.0))
+        other = ops.add(ops.multiply(silent, -1.0), 1.0)
+        marks = ops.reshape(sound, [1, count, 1])
+        frames, marks = (
+            # By factors of 0 and 1: exact.
+            ops.add(
+                ops.multiply(ops.padded(ops.slice(each, 1, 1, count), 1, 0, 1), silent),
+                ops.multiply(each, other),
+            )
+            for each in (frames, marks)
+        )
+        return frames, ops.reshape(marks, [1, count])
 
 
 def _frames(spec: AudioSpec) -> int:

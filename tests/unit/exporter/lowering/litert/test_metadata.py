@@ -1,4 +1,4 @@
-"""What LiteRT-LM is told of a model: stop tokens, model type, Gemma 4's thoughts."""
+"""What LiteRT-LM is told of a model: stop tokens, model type, Gemma 4's thoughts, sounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.lowering.litert.metadata import EMBEDDERS_SINCE, ModelFacts, llm_metadata
+from exporter.errors import LoweringError
+from exporter.lowering.litert.metadata import EMBEDDERS_SINCE, ModelFacts, SoundFacts, llm_metadata
+from runtimes.sounds.processing import SoundProcessing
+from tests.sound_processing import pieces, spectra
 
 TEMPLATE = "{{ bos_token }}{% for message in messages %}{{ message['content'] | trim }}|{% endfor %}"
 FACTS = ModelFacts("gemma3_text", 2, (1,), TEMPLATE, 72, embedded=False)
@@ -101,3 +104,23 @@ def test_only_gemma4_thinks_in_a_channel() -> None:
 def test_a_model_behind_embedders_names_the_version_that_runs_them() -> None:
     assert _said(replace(FACTS, embedded=True)).min_runtime_version == EMBEDDERS_SINCE
     assert not _said(FACTS).HasField("min_runtime_version")
+
+
+SOUND_NAMES = _with_tokens("<|audio>", "<audio|>")
+
+
+@pytest.mark.parametrize("processing", [spectra(), pieces()])
+def test_a_model_that_hears_is_told_what_stands_around_a_sound(processing: SoundProcessing) -> None:
+    facts = replace(FACTS, model_type="gemma4_text", sounds=SoundFacts(9, 10, processing))
+    said = _said(facts, SOUND_NAMES).llm_model_type.gemma4
+    assert (said.start_of_audio_token.token_str, said.end_of_audio_token.token_str) == (
+        "<|audio>",
+        "<audio|>",
+    )
+    assert said.skip_mel_spectrogram_extraction == (processing.samples is not None)
+
+
+def test_a_token_at_a_sound_that_has_no_spelling_is_refused() -> None:
+    facts = replace(FACTS, model_type="gemma4_text", sounds=SoundFacts(9, 11, spectra()))
+    with pytest.raises(LoweringError, match="token 11, which stands at a sound"):
+        llm_metadata(facts, SOUND_NAMES)
