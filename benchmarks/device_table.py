@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.byte_size import megabytes
 from exporter.models.published_names import resolve_name
+from exporter.parameter_count import parameters
 from exporter.planning.candidates import AskedFor
 from exporter.planning.outlook import DeviceOutlook, Outlook, PlanOrder, look_ahead
 from exporter.planning.profiles import load_device, load_profile, profile_names
@@ -24,7 +25,8 @@ HEAD = """# What fits which device
 Written by `python -m benchmarks.device_table` from the profiles in `device_profiles/`; do not edit.
 {nobody}
 Recipes compete in the order of the profile or its kind, then contexts become shorter; what is in the rows
-below is the best that fits, or the last that was tried where nothing does. "peak" counts what the device's
+below is the best that fits, or the last that was tried where nothing does; then the last column names the
+smallest there is, which is no row, and what it takes. "peak" counts what the device's
 own metric counts (docs/adr/0029), against what an app may use, in brackets with the increased-memory-limit
 entitlement. Decode is what published measurements reach of the bandwidth (`python -m
 benchmarks.decode_speed`), below what weights alone allow. {share}
@@ -47,7 +49,7 @@ def document() -> str:
 
 def _section(model: str, outlook: Outlook) -> Iterator[str]:
     name = resolve_name(model)
-    yield f"## {model}: {outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
+    yield f"## {model}: {outlook.model}, {parameters(outlook.parameters)}"
     yield ""
     if name is not None:
         yield f"{name}."

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from exporter.checkpoints.multimodal import IMAGE_PARTS, Multimodal
 from exporter.errors import CheckpointError
 from exporter.models.text.spec import ModelSpec
+from exporter.parameter_count import parameters
 
 PREFIXES = {
     "language_model.model.": "model.",
@@ -107,7 +108,7 @@ def describe_left_out(
 ) -> tuple[str, ...]:
     """A phrase per part: "vision tower, 417 M parameters". shapes: by stored name."""
     return tuple(
-        f"{kind}, {_count(sum(math.prod(shapes[name]) for name in names))} parameters"
+        f"{kind}, {parameters(sum(math.prod(shapes[name]) for name in names))}"
         for kind, names in left_out.items()
     )
 
@@ -156,11 +157,3 @@ def _renamed(name: str) -> str | None:
         if name.startswith(prefix):
             return ours + name.removeprefix(prefix)
     return None
-
-
-def _count(parameters: int) -> str:
-    """In millions from one million up: that is how models are talked of."""
-    if parameters < 1e6:
-        return f"{parameters:,}"
-    millions = parameters / 1e6
-    return f"{millions:.0f} M" if millions >= 10 else f"{millions:.1f} M"

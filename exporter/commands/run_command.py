@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.commands.before_work import quieten
-from exporter.commands.shared_options import TRACEBACK, as_directory
+from exporter.commands.shared_options import TRACEBACK, as_directory, as_files
 from exporter.exits import exit_codes
 from runtimes.formats import FORMATS, Format
 
@@ -80,7 +80,7 @@ def _as_prompt(context: click.Context, parameter: click.Parameter, value: str) -
 @click.option(
     "--image",
     "images",
-    type=click.Path(path_type=Path),
+    callback=as_files,
     multiple=True,
     metavar="FILE",
     help="A picture that PROMPT is about; once for each. They come before the text, or where PROMPT has "

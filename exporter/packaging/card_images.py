@@ -32,9 +32,10 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
     of_text = [code(each.path) for each in artifacts if each.format not in taking]
     most = images.processing.soft_tokens
     paragraphs = [
-        f"It takes pictures, each in the place of at most {most} tokens. {code(PROCESSING_NAME)} says what "
-        "is done to one before it enters the tower."
-        + (f" {', '.join(of_text)} takes text alone." if of_text else "")
+        f"It takes pictures. Each is at most {most} soft tokens: rows that the image tower makes of it, in "
+        f"the places of tokens. {code(PROCESSING_NAME)} says how a picture is resized "
+        "and scaled before."
+        + (f" {', '.join(of_text)} take{'s' if len(of_text) == 1 else ''} text alone." if of_text else "")
     ]
     for encoder in images.encoders:
         chosen = f"--format {encoder.format} " if len(images.encoders) > 1 else ""
@@ -47,7 +48,7 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
         if told is not None:
             paragraphs.append(told)
     paragraphs.append(
-        "The pictures it was measured with are made of numbers, and no camera took part; a client that "
-        "resizes otherwise gives the tower other pixels."
+        "It was measured with pictures that a program drew, none from a camera. An app that resizes "
+        "pictures in a way of its own shows the model other pixels, for which these figures do not stand."
     )
     return "\n\n".join(paragraphs)

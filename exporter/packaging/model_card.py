@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter import __version__
+from exporter.byte_size import megabytes
 from exporter.formats.family import PROMPT, QUESTION, Prompting
 from exporter.formats.table import facts_of, family_of
 from exporter.packaging.card_images import CardImages, image_section
@@ -21,6 +23,7 @@ from exporter.packaging.licences import LicencePack
 from exporter.packaging.measured import MeasuredQuality
 from exporter.packaging.origin import ModelOrigin
 from exporter.packaging.release import sizes
+from exporter.parameter_count import parameters
 from runtimes.formats import Format
 from runtimes.manifest import Artifact
 
@@ -76,7 +79,7 @@ def render_model_card(card: ModelCard, files: Mapping[str, int]) -> str:
         front_matter(card.origin, card.quality, card.artifacts, card.licence, sees=card.images is not None),
         f"# {markdown(card.model)} for {markdown(card.target)}\n\n{_opening(card)}",
         f"## Files\n\n{_files(card, files)}",
-        f"## Try it\n\n{_run_any(card.prompting)}",
+        f"## Try it\n\n{_run_any(card)}",
         *(f"## Run `{artifact.path}`\n\n{_run(card, artifact)}" for artifact in card.artifacts),
         *_pictures(card),
         f"## Measured quality\n\n{_held_against(card)}\n\n{card.quality.section.strip()}",
@@ -92,9 +95,13 @@ def _pictures(card: ModelCard) -> tuple[str, ...]:
     return (f"## Ask about a picture\n\n{image_section(card.images, card.artifacts, card.prompting)}",)
 
 
-def _run_any(prompting: Prompting) -> str:
-    prompt = QUESTION if prompting.chat else PROMPT
-    return f"""The first artifact below whose runtime is installed, without PyTorch:
+def _run_any(card: ModelCard) -> str:
+    prompt = QUESTION if card.prompting.chat else PROMPT
+    runtimes = dict.fromkeys(f"run-{family_of(each.format).name}" for each in card.artifacts)
+    extras = ",".join(("run", *runtimes))
+    return f"""`gemma-export` is the tool that made this release (version {__version__}). In its source's
+directory `pip install '.[{extras}]'` installs what the commands here need, without PyTorch.
+This runs the first artifact below whose runtime is installed:
 
 ```sh
 gemma-export run . "{prompt}"
@@ -112,7 +119,8 @@ def _held_against(card: ModelCard) -> str:
         return f"Figures are against {code(base)} as it is published: {files}."
     return (
         f"Figures are against the checkpoint this was made from, {files}, and not against {code(base)} "
-        "itself: what that checkpoint has lost of it, if it was quantised, or learnt since is not in them."
+        "itself. If that checkpoint was quantised or trained further, what it lost or learnt by that is "
+        "not in them."
     )
 
 
@@ -130,8 +138,8 @@ Layers with a sliding window keep little more than the window. An app may set a 
 def _opening(card: ModelCard) -> str:
     schemes = ", ".join(f"{count} × `{name}`" for name, count in sorted(card.scheme_counts.items()))
     paragraphs = [
-        f"Made from {markdown(card.model)} ({code(card.model_type)}, {card.parameters / 1e6:.0f} M "
-        f"parameters{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
+        f"Made from {markdown(card.model)} ({code(card.model_type)}, {parameters(card.parameters)}"
+        f"{_tower(card)}) with gemma-export, recipe {code(card.recipe)}: weight matrices are "
         f"stored as {schemes}. "
         f"The KV cache holds {card.context} tokens."
     ]
@@ -147,18 +155,20 @@ def _opening(card: ModelCard) -> str:
 
 def _tower(card: ModelCard) -> str:
     count = card.tower_parameters
-    return "" if count is None else f", and an image tower of {count / 1e6:,.0f} M"
+    return "" if count is None else f", and an image tower of {parameters(count)}"
 
 
 def _files(card: ModelCard, files: Mapping[str, int]) -> str:
     """Artifacts that are directories count as one; README.md does not list itself."""
-    packages = {artifact.path for artifact in card.artifacts if artifact.path not in files}
+    encoders = () if card.images is None else card.images.encoders
+    paths = (*(each.path for each in card.artifacts), *(each.path for each in encoders))
+    packages = {path for path in paths if path not in files}
     shown: dict[str, int] = {}
     for path, size in files.items():
         inside = next((package for package in packages if path.startswith(f"{package}/")), None)
         name = path if inside is None else f"{inside}/"
         shown[name] = shown.get(name, 0) + size
-    rows = [f"| {code(name)} | {_size(size)} |" for name, size in shown.items() if name != CARD_NAME]
+    rows = [f"| {code(name)} | {megabytes(size)} |" for name, size in shown.items() if name != CARD_NAME]
     return "\n".join(
         [
             "| File | Size |",
@@ -170,10 +180,6 @@ def _files(card: ModelCard, files: Mapping[str, int]) -> str:
             *([GALLERY] if ALLOWLIST_NAME in files else []),
         ]
     )
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
 
 
 def _source(card: ModelCard) -> str:

@@ -112,31 +112,33 @@ def how_far_off(predicted: Iterable[Predicted], rows: Sequence[MeasuredMemory] |
     """Sentences on the runtimes of what was predicted: within which share of what was measured, and of
     which nothing was."""
     known = measured_memory() if rows is None else rows
-    sentences, unknown = [], []
+    measured, unknown = [], []
     for title, accelerator, metric in dict.fromkeys(
         (family_of(format).title, accelerator, metric) for format, accelerator, metric in predicted
     ):
         own = [each for each in known if family_of(each.format).title == title]
         where = "in a browser" if metric == "wasm_memory" else f"on the {accelerator}"
         if own and where == MEASURED_ON:
-            shares = " and ".join(_shares(own))
-            sentences.append(
-                f"Such predictions of memory for {title} {where}, the tokenizer apart, were {shares}, on a "
-                "PC under Linux."
-            )
+            measured.append(f"of {title} {where} {' and '.join(_shares(own))}")
         else:
             unknown.append(f"{title} {where}")
+    sentences = []
+    if measured:
+        runtimes = "; ".join(dict.fromkeys(measured))
+        sentences.append(
+            f"On a PC under Linux such predictions of memory were, without the tokenizer, {runtimes}."
+        )
     if unknown:
         unmeasured = " and ".join(dict.fromkeys(unknown))
         sentences.append(f"Of {unmeasured} no memory was measured here.")
-    return " ".join(dict.fromkeys(sentences))
+    return " ".join(sentences)
 
 
 def _shares(rows: Sequence[MeasuredMemory]) -> Iterator[str]:
     """Rounded up: none is further off."""
     fitted = [each for each in rows if each.model == FITTED_TO]
     others = [each for each in rows if each.model != FITTED_TO]
-    for found, where in ((fitted, f"{FITTED_TO}, to which they are fitted,"), (others, _models(others))):
+    for found, where in ((fitted, f"{FITTED_TO} (to which they are fitted)"), (others, _models(others))):
         if found:
             worst = math.ceil(100 * max(abs(each.off) for each in found))
             runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
@@ -144,4 +146,4 @@ def _shares(rows: Sequence[MeasuredMemory]) -> Iterator[str]:
 
 
 def _models(rows: Sequence[MeasuredMemory]) -> str:
-    return f"first layers of {' and '.join(dict.fromkeys(each.model for each in rows))}"
+    return f"the first layers of {' and '.join(dict.fromkeys(each.model for each in rows))}"

@@ -93,11 +93,12 @@ def missed_gates(profile: DeviceProfile, plan: Plan, found: ArtifactOnDevice) ->
     most = profile.gates.artifact_bytes
     if most is not None and found.artifact_bytes > most:
         has, allowed = beside_limit(found.artifact_bytes, most)
-        missed.append(f"{found.format} has {has} on disk of {allowed} at most")
+        missed.append(f"{found.format} takes {has} on disk, and {allowed} are allowed")
     budget = profile.budget_with_entitlement or profile.budget
     if found.peak_bytes > budget:
         takes, there = beside_limit(found.peak_bytes, budget)
-        missed.append(f"{found.format} on the {found.accelerator} takes {takes} of {there}")
+        where = f"{found.format} on the {found.accelerator}"
+        missed.append(f"{where} takes {takes}, and an app may use {there}")
     if (blocks := _blocks_without_kernels(profile, plan, found.format)) is not None:
         missed.append(blocks)
     return tuple(missed)

@@ -88,7 +88,7 @@ class NearestFit:
         where = f"{self.recipe} with a context of {self.context:,}"
         if not self.misses:
             return f"The nearest that would fit is {where}."
-        return f"Nothing would fit; nearest is {where}: {'; '.join(self.misses)}."
+        return f"Nothing would fit, not even the smallest there is, {where}: {'; '.join(self.misses)}."
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,17 +24,39 @@ from runtimes.excerpt import excerpt, plain_excerpt
 from runtimes.session import Tokens
 
 TOKENIZER_NAME = "tokenizer.json"
+BETWEEN = "\n\n"  # pieces of a joined text
 FETCH_AGAIN = "fetch the checkpoint's tokenizer.json again"
+
+
+@dataclass(frozen=True)
+class JoinedFile:
+    """A file of a text that is joined from several. first, stop: its tokens are [first, stop) of the text's
+    before it was cut."""
+
+    name: str
+    first: int
+    stop: int
 
 
 @dataclass(frozen=True)
 class TokenisedText:
     """tokens: [tokens] int32, the beginning-of-text token first. available: how many there were before
-    it was cut."""
+    it was cut. pieces: what it is joined from, none for a text that is one by itself."""
 
     name: str
     tokens: Tokens
     available: int
+    pieces: tuple[JoinedFile, ...] = ()
+
+    @property
+    def held(self) -> str:
+        """The pieces that its tokens reach, and of which only the beginning is there."""
+        kept = len(self.tokens)
+        every = self.pieces or (JoinedFile(self.name, 1, self.available),)
+        reached = [piece for piece in every if piece.first < kept] or [every[0]]
+        return ", ".join(
+            piece.name if piece.stop <= kept else f"the beginning of {piece.name}" for piece in reached
+        )
 
     @property
     def sha256(self) -> str:
@@ -41,7 +65,7 @@ class TokenisedText:
 
     def cut(self, tokens: int | None) -> TokenisedText:
         """The first `tokens` of it, all of it for None."""
-        return TokenisedText(self.name, self.tokens[:tokens], self.available)
+        return replace(self, tokens=self.tokens[:tokens])
 
 
 @dataclass(frozen=True)
@@ -132,9 +156,23 @@ def read_text(directory: Path, tokenizer: Tokenizer, bos_token: int) -> Tokenise
 
     Raises UsageError when there is no text.
     """
-    pieces = sorted(directory.glob("*.txt"))
-    if not pieces:
+    files = sorted(directory.glob("*.txt"))
+    if not files:
         raise UsageError(directory, "holds no .txt file to evaluate on", "name a directory that does")
-    text = "\n\n".join(piece.read_text(encoding="utf-8").strip() for piece in pieces)
-    tokens = begun(text, tokenizer, bos_token)
-    return TokenisedText(", ".join(piece.stem for piece in pieces), tokens, len(tokens))
+    names = [file.stem for file in files]
+    texts = [file.read_text(encoding="utf-8").strip() for file in files]
+    encoding = tokenizer.encode(BETWEEN.join(texts), add_special_tokens=False)
+    tokens = np.array([bos_token, *encoding.ids], np.int32)
+    # One more than in the encoding, which has no beginning of text.
+    starts = [1 + at for at in _tokens_from(texts, encoding.offsets)]
+    pieces = map(JoinedFile, names, starts, [*starts[1:], len(tokens)])
+    return TokenisedText(", ".join(names), tokens, len(tokens), tuple(pieces))
+
+
+def _tokens_from(texts: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The first token that holds something of each text, by the characters each token was made from."""
+    ends = [end for _, end in offsets]
+    start = 0
+    for text in texts:
+        yield bisect_left(ends, start + 1)
+        start += len(text) + len(BETWEEN)

@@ -139,12 +139,12 @@ def judge_boundaries(
 
 def say_what_was_not_tried(check: ArtifactCheck, subject: str, boundaries: Boundaries) -> None:
     reasons = (
-        (boundaries.too_long, f"of the text {check.positions:,} tokens are given"),
+        (boundaries.too_long, f"the text compared has {check.positions:,}"),
         (boundaries.left_out, "there is not the time here"),
     )
     check.findings.not_checked += [
-        f"{check.artifact.path}, {subject}: no prompt of {', '.join(f'{each:,}' for each in lengths)} "
-        f"tokens was tried by itself: {reason}."
+        f"{check.artifact.path}, {subject}: prompts of {', '.join(f'{each:,}' for each in lengths)} tokens "
+        f"were not tried: {reason}."
         for lengths, reason in reasons
         if lengths
     ]

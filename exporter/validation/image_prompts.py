@@ -27,7 +27,8 @@ START, MIDDLE, TWO = "picture at the start", "picture in the middle", "two pictu
 BEHIND_WINDOW = "picture behind a window of text"
 BEFORE_WINDOW = "picture before a window of text"
 ALONE = "the same text without a picture"
-PLACES = (START, MIDDLE, TWO, BEHIND_WINDOW, BEFORE_WINDOW)
+WITH_WINDOW = (BEHIND_WINDOW, BEFORE_WINDOW)
+PLACES = (START, MIDDLE, TWO, *WITH_WINDOW)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,19 @@ def image_prompts(parts: PromptParts, context: int) -> tuple[TriedPrompt, ...]:
         found.append(_prompt(parts, BEFORE_WINDOW, 0, (last,), window + 5))
     found.append(_prompt(parts, ALONE, BEFORE, (), BEHIND))
     return tuple(each for each in found if len(each.tokens) <= context)
+
+
+def places_left_out(parts: PromptParts, tried: Sequence[TriedPrompt], context: int) -> Iterator[str]:
+    """Where pictures were not tried and what kept them from it, a sentence each; nothing about windows of
+    a model that has none."""
+    missing = [name for name in PLACES if name not in {each.name for each in tried}]
+    if parts.window is None:
+        missing = [name for name in missing if name not in WITH_WINDOW]
+    if TWO in missing and len(parts.soft_tokens) == 1:
+        missing.remove(TWO)
+        yield "A prompt with two pictures was not tried, as one picture alone was."
+    if missing:
+        yield f"Not tried, as the context of {context:,} tokens is too short: {', '.join(missing)}."
 
 
 def _prompt(

@@ -23,7 +23,7 @@ from exporter.reference.weights import OriginalWeights, ReferenceWeights
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.image_pictures import SAMPLES, TriedPicture, sample_pictures
-from exporter.validation.image_prompts import PLACES, PromptParts, TriedPrompt, image_prompts
+from exporter.validation.image_prompts import PromptParts, TriedPrompt, image_prompts, places_left_out
 from runtimes.images.prepared import ImageRows
 from runtimes.images.processing import ImageMarks, ImageProcessing
 from runtimes.session import Logits
@@ -79,11 +79,11 @@ def not_tried(reference: ImageReference, release: ReleaseUnderTest, not_by: Sequ
             f"{' and '.join(beyond)} {'was' if len(beyond) == 1 else 'were'} not tried: transformers takes "
             "minutes for a picture in a tower of this size."
         )
-    if missing := [name for name in PLACES if name not in {each.name for each in reference.prompts}]:
-        yield f"Not tried, the context or the pictures being too few: {', '.join(missing)}."
+    context = min(artifact.context for artifact in release.artifacts)
+    yield from places_left_out(reference.parts, reference.prompts, context)
     yield (
-        "Pictures were the release's samples, prepared by its own image_processing.json: no camera, and no "
-        "resizing by a client, was part of it."
+        "The pictures were gemma-export's own samples, prepared as image_processing.json says. Neither a "
+        "camera nor an app that resizes pictures in a way of its own took part."
     )
     spec = release.checkpoint.components["vision"].spec
     for encoder in release.encoders:

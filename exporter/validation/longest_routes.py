@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from exporter.validation.report import Comparison
 
-MEANING = "of each artifact's longest routes the farthest from the original"
+MEANING = "that of its longest route, of several the one farthest from the original"
 
 
 def on_longest_routes(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:

@@ -237,6 +237,7 @@ class ValidationReport:
     domains: what quantising costs each language, code and chat; empty where they were not compared.
     weights: how the matrices came to be; weight_errors: how far each is from what it was quantised from.
     Both empty where the quantised checkpoint is not at hand.
+    text: what of the evaluation text was compared, by its pieces.
     not_checked: what nobody should read into a pass, one sentence each. timings: where this machine's time
     went until here, for orientation."""
 

@@ -144,8 +144,7 @@ def _copying(
     held = job.copying(context)
     if beyond := [each for each in job.distances if held is None or each not in held.distances]:
         findings.not_checked.append(
-            f"Facts {_listed(sorted(beyond))} tokens back were not asked for: "
-            f"the context of {context:,} or the tokens to compare do not reach so far."
+            f"Facts {_listed(sorted(beyond))} tokens back were not asked for: {_too_short(job, context)}."
         )
     if held is None:
         return None
@@ -154,6 +153,14 @@ def _copying(
         recipe = release.plan.variant.recipe
         judge_quantisation(findings, recipe.name, copying, recipe.quantisation)
     return copying
+
+
+def _too_short(job: Job, context: int) -> str:
+    """What keeps a text from reaching further back: the lesser of the two limits there are."""
+    limit = job.token_limit
+    if limit is None or limit >= context:
+        return f"the context of {context:,} tokens does not reach so far"
+    return f"--validation-tokens {limit} does not reach so far"
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -181,7 +188,7 @@ def _report(
         ),
         weights=weight_origins(release.checkpoint, plan.refusals),
         weight_errors=tuple(findings.weight_errors),
-        text=text.name,
+        text=text.held,
         text_tokens=len(text.tokens),
         text_sha256=text.sha256,
         machine=_machine(),

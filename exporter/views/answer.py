@@ -25,6 +25,7 @@ from exporter.views.wording import (
     bound,
     number,
     one_line,
+    per_second,
     percent,
     plus_minus,
     quantity,
@@ -32,8 +33,10 @@ from exporter.views.wording import (
     verdict_word,
 )
 
-NO_DEVICE = (
-    "No device took part: memory and speed are predicted, from sizes and from what is published of it."
+NO_DEVICE = "No device took part: memory and speed are predicted, from sizes and from published figures."
+DOMAIN_SENTENCE = (
+    "What quantising costs each text: transformers on the quantised checkpoint against transformers on the "
+    "original one, the worst first."
 )
 # Of `python -m benchmarks.decode_speed`; a test holds it to what that prints.
 SPEEDS_OFF = (
@@ -128,7 +131,7 @@ def _speed(device: DeviceVerdict, artifact: ArtifactOnDevice) -> str:
     speed = artifact.decode
     if speed is None:
         return "not known"
-    low, high, most = (f"{each:.3g}" for each in (speed.low, speed.high, speed.ceiling))
+    low, high, most = map(per_second, (speed.low, speed.high, speed.ceiling))
     return f"{low}–{high}, at most {most}{' (unverified)' if device.sourced and not speed.sourced else ''}"
 
 

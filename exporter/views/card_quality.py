@@ -12,6 +12,7 @@ from exporter.packaging.measured import MeasuredFigure, MeasuredQuality
 from exporter.validation.longest_routes import on_longest_routes
 from exporter.validation.report import Comparison, ValidationReport
 from exporter.views.markdown import quality_section
+from exporter.views.wording import number
 
 # Domains of samples/languages that are languages, by their file's name.
 LANGUAGE_CODES = {
@@ -31,10 +32,10 @@ END_TO_END = "against transformers on the original checkpoint"
 
 def measured_quality(report: ValidationReport) -> MeasuredQuality:
     """In the figures each artifact has that of its longest routes (`on_longest_routes`)."""
-    compared = (each.route for each in report.comparisons if each.kind == "quantisation")
+    compared = (each.name for each in report.domains)
     return MeasuredQuality(
         section=quality_section(report),
-        text=f"{report.text}, {report.text_tokens} tokens",
+        text=f"{report.text}: {number(report.text_tokens)} tokens",
         figures=tuple(each for each in _figures(report) if math.isfinite(each.value)),
         languages=tuple(sorted(LANGUAGE_CODES[name] for name in compared if name in LANGUAGE_CODES)),
     )

@@ -13,9 +13,11 @@ from exporter.views.wording import number
 
 COPY_TITLE = "Facts from far back"
 COPY_SENTENCE = (
-    "Digits, names, dates and JSON keys that stand in the text, asked for again so many tokens later. "
-    "Known are tokens of the true answers that transformers on the original checkpoint chooses itself. "
-    "Lost are those that the reference of the gate is decided about and that were chosen otherwise."
+    "Digits, names, dates and JSON keys that stand in the text and are asked for again so many tokens "
+    "later. “Known” counts the tokens of the true answers that transformers on the original checkpoint "
+    "gets right, “As the original” those where both choose alike. “Decided” are the tokens that the "
+    "reference is decided about: transformers on the quantised checkpoint, and for the recipe itself on "
+    "the original one. “Lost” are those of them that were chosen otherwise."
 )
 COPY_COLUMNS = ("Artifact", "Answered by", "Tokens back", "Known", "As the original", "Decided", "Lost")
 WORDS = 2  # of the columns; the others are figures

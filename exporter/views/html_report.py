@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.validation.report import ValidationReport
 from exporter.views.answer import (
+    DOMAIN_SENTENCE,
     device_reasons,
     device_sentences,
     device_table,
@@ -35,12 +36,12 @@ from exporter.views.detail_tables import (
     run_table,
     weight_error_table,
 )
+from exporter.views.glossary import GLOSSARY
 from exporter.views.image_wording import IMAGE_SENTENCE, IMAGE_TITLE, image_sentences
 from exporter.views.path_wording import path_sentences
 from exporter.views.report_plots import plots
 from exporter.views.short_names import ShortNames, short_names
 from exporter.views.wording import (
-    GLOSSARY,
     MEANINGS,
     checkpoint_sentences,
     gates_by_kind,
@@ -91,6 +92,7 @@ def _answer(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "devices": device_table(report),
         "key_figures": key_figures(report, names),
         "domains": domain_table(report),
+        "domain_sentence": DOMAIN_SENTENCE,
     }
 
 
@@ -104,9 +106,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "paths": path_table(report, names),
         "runs": run_table(report, names),
         "greedy": [
-            (names.artifact(run.artifact), greedy_sentence(each), each)
-            for run in report.runs
-            for each in run.greedy
+            (names.run(run), greedy_sentence(each), each) for run in report.runs for each in run.greedy
         ],
         "non_finite": [
             sentence for run in report.runs if (sentence := non_finite_sentence(run)) is not None
@@ -115,7 +115,7 @@ def _details(report: ValidationReport, names: ShortNames) -> Mapping[str, Any]:
         "memory": memory_table(report),
         "weight_sentences": weight_sentences(report),
         "weight_errors": weight_error_table(report),
-        "not_checked": not_checked_sentences(report),
+        "not_checked": tuple(map(names.sentence, not_checked_sentences(report))),
         "conditions": (
             ("Text", report.text),
             ("Tokens", number(report.text_tokens)),

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.validation.report import PictureRun, ValidationReport
-from exporter.views.wording import number, one_line
+from exporter.views.wording import number, one_line, percent
 
 IMAGE_TITLE = "Pictures"
 IMAGE_SENTENCE = (
-    "Rows that a tower makes of a picture take the place of tokens. Held against transformers' rows on the "
-    "same quantised tower: the largest difference as a share of their size, the mean relative error, and "
-    "the cosine of the row that is farthest off. The first lines are the quantised tower itself, against "
-    "the original one. As the original are tokens of the answer before the first that transformers on the "
-    "original checkpoint would not choose."
+    "An image tower makes rows of numbers of a picture, its soft tokens, which stand in the prompt where "
+    "tokens of text would. They are compared with the rows that transformers makes of the same picture "
+    "with the same quantised tower; the first lines compare that quantised tower with the original one. "
+    "“Largest” is the largest difference of one number, “Mean error” the mean difference of a row, both "
+    "in per cent of what the rows hold; “Cosine” is that of the row farthest off, and 1 is the same "
+    "direction. “As the original” counts the tokens of the answer before the first that transformers on "
+    "the original checkpoint would not choose."
 )
 IMAGE_COLUMNS = (
     "Artifact", "Made by", "Picture", "Answer", "Soft tokens", "Largest", "Mean error", "Cosine", "Seconds",
@@ -49,8 +51,9 @@ def image_sentences(report: ValidationReport) -> tuple[str, ...]:
     """What of the release takes images; nothing for a release of text alone."""
     if (images := report.images) is None:
         return ()
-    taken = f"It takes images, each as at most {number(images.soft_tokens)} soft tokens: "
-    text = f" Text alone: {_listed(images.not_by)}." if images.not_by else ""
+    taken = f"It takes images, each as at most {number(images.soft_tokens)} soft tokens, with "
+    takes = "takes" if len(set(images.not_by)) == 1 else "take"
+    text = f" {_listed(images.not_by)} {takes} text alone." if images.not_by else ""
     return (f"{taken}{_listed(images.taken_by)}.{text}",)
 
 
@@ -63,7 +66,7 @@ def tower_sentences(report: ValidationReport) -> Iterator[str]:
         said = f"; {agreed} of {tokens} tokens of answers as the original" if tokens else ""
         who = run.subject if run.artifact is None else f"{run.artifact}, {run.subject}"
         pictures = f"{len(run.pictures)} picture{'' if len(run.pictures) == 1 else 's'}"
-        yield f"{who}: rows of {pictures} with a mean relative error of {number(worst.relative)}{said}."
+        yield f"{who}: rows of {pictures} with a mean relative error of {percent(worst.relative)}{said}."
 
 
 def _words(picture: PictureRun) -> tuple[str, str]:
@@ -75,8 +78,8 @@ def _figures(picture: PictureRun) -> tuple[str, ...]:
     answer = picture.answer
     return (
         number(picture.soft_tokens),
-        number(picture.largest),
-        number(picture.relative),
+        percent(picture.largest),
+        percent(picture.relative),
         f"{picture.cosine:.6f}",
         NOTHING if picture.seconds is None else number(picture.seconds),
         NOTHING if answer is None else f"{answer.agreed} of {answer.tokens}",

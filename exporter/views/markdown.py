@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from exporter.validation.report import ValidationReport
 from exporter.views.answer import (
+    DOMAIN_SENTENCE,
     KeyFigure,
     device_reasons,
     device_sentences,
@@ -74,22 +75,25 @@ def quality_section(report: ValidationReport) -> str:
     parts = [
         " ".join((f"**{report.outcome.capitalize()}.** {headline(report)}", *fit_sentences(report))),
         _list(path_sentences(report)),
-        *_devices(report),
-        _list(weight_sentences(report)),
-        _table(comparison_table(report, names)) if report.comparisons else "No logits were compared.",
-        kinds,
-        _legend(names),
-        _table(domain_table(report)),
-        *(
-            (f"{IMAGE_TITLE}. {IMAGE_SENTENCE}", _table(image_table(report, names)))
-            if report.images
-            else ()
+        *_led(
+            "Devices",
+            device_table(report),
+            "Predicted, each by the format that needs the least memory there.",
         ),
-        *((f"{COPY_TITLE}. {COPY_SENTENCE}", _table(copy_table(report, names))) if report.copying else ()),
-        _table(path_table(report, names)),
-        "Not checked:",
-        _list(not_checked_sentences(report)),
-        f"{_measured_on(report)} `report.html` and `report.json` hold all figures.",
+        _sentences(device_sentences(report)),
+        "**Weights**" if report.weights else "",
+        _list(weight_sentences(report)),
+        *_led("Agreement of the logits", comparison_table(report, names)),
+        kinds or "No logits were compared.",
+        _legend(names),
+        *_led("By language and domain", domain_table(report), DOMAIN_SENTENCE),
+        *_led(IMAGE_TITLE, image_table(report, names), IMAGE_SENTENCE),
+        *_led(COPY_TITLE, copy_table(report, names), COPY_SENTENCE),
+        *_led("Execution paths", path_table(report, names)),
+        "**Not checked**",
+        _list(tuple(map(names.sentence, not_checked_sentences(report)))),
+        f"{_measured_on(report)} `report.html` and `report.json` hold all figures, and `report.html` says "
+        "what the words mean.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -108,10 +112,10 @@ def _answer(report: ValidationReport, names: ShortNames) -> list[str]:
         *_devices(report),
         "## Five figures",
         _table(_key_table(key_figures(report, names))),
-        *_section("By language and domain", domain_table(report)),
+        *_section("By language and domain", domain_table(report), DOMAIN_SENTENCE),
         *(_escaped(each) for each in (*image_sentences(report), *checkpoint_sentences(report))),
         "## Not checked",
-        _list(not_checked_sentences(report)),
+        _list(tuple(map(names.sentence, not_checked_sentences(report)))),
     ]
 
 
@@ -139,7 +143,7 @@ def _details(report: ValidationReport, names: ShortNames) -> list[str]:
     for run in report.runs:
         parts.append(_escaped(non_finite_sentence(run) or ""))
         for greedy in run.greedy:
-            who = f"{_escaped(names.artifact(run.artifact))} after “{_escaped(greedy.prompt)}”"
+            who = f"{_escaped(names.run(run))} after “{_escaped(greedy.prompt)}”"
             parts += [f"{who}: {greedy_sentence(greedy)}", "\n".join(_fenced(greedy.text))]
     if report.weights or report.weight_errors:
         parts += ["## Where the weights come from", _list(weight_sentences(report))]
@@ -148,7 +152,7 @@ def _details(report: ValidationReport, names: ShortNames) -> list[str]:
 
 
 def _devices(report: ValidationReport) -> tuple[str, str]:
-    return _table(device_table(report)), "\n\n".join(map(_escaped, device_sentences(report)))
+    return _table(device_table(report)), _sentences(device_sentences(report))
 
 
 def _key_table(figures: Sequence[KeyFigure]) -> Table:
@@ -162,6 +166,11 @@ def _legend(names: ShortNames) -> str:
 
 def _section(title: str, shown: Table, sentence: str = "") -> tuple[str, ...]:
     return (f"## {title}", sentence, _table(shown)) if shown.rows else ()
+
+
+def _led(title: str, shown: Table, sentence: str = "") -> tuple[str, ...]:
+    """The same without a heading: a card has its own."""
+    return (f"**{title}.** {sentence}" if sentence else f"**{title}**", _table(shown)) if shown.rows else ()
 
 
 def _table(shown: Table) -> str:
@@ -185,10 +194,15 @@ def _list(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {_escaped(sentence)}" for sentence in sentences)
 
 
+def _sentences(sentences: Sequence[str]) -> str:
+    """Each a paragraph."""
+    return "\n\n".join(map(_escaped, sentences))
+
+
 def _measured_on(report: ValidationReport) -> str:
     return (
-        f"Measured on {number(report.text_tokens)} tokens of {_escaped(report.text)}, the last of them "
-        f"only predicted (SHA-256 of the tokens {report.text_sha256[:12]})."
+        f"Measured on {number(report.text_tokens)} tokens of gemma-export's own evaluation text, the last "
+        f"only predicted: {_escaped(report.text)} (SHA-256 of the tokens {report.text_sha256[:12]})."
     )
 
 

@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.byte_size import megabytes
+from exporter.parameter_count import parameters
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook, ReleaseOutlook
 from exporter.views.fitted_table import print_fitted
+from exporter.views.wording import per_second
 
 NOBODY = "Estimates from shapes and published figures: no device took part."
 COLUMNS = (
@@ -26,7 +28,7 @@ COLUMNS = (
 
 def print_outlook(outlook: Outlook, console: Console) -> None:
     """The devices, what was rejected for each, the releases and what the export takes."""
-    title = f"{outlook.model}, {outlook.parameters / 1e6:,.0f} M parameters"
+    title = f"{outlook.model}, {parameters(outlook.parameters)}"
     table = Table(title=title, title_justify="left")
     for name in COLUMNS:
         table.add_column(name, no_wrap=name == COLUMNS[0])
@@ -49,8 +51,9 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
     if (needs := outlook.needs) is not None:
         _say(
             console,
-            f"The export takes up to {megabytes(needs.memory.bytes)} of memory ({needs.memory.stage}) and "
-            f"{megabytes(needs.disk_bytes)} of disk, where everything is made.",
+            f"Making {'it' if len(outlook.releases) == 1 else 'them'} takes up to "
+            f"{megabytes(needs.memory.bytes)} of this machine's memory (at the step "
+            f"“{needs.memory.stage}”) and {megabytes(needs.disk_bytes)} of disk beside the output.",
         )
     _say(console, NOBODY)
 
@@ -111,7 +114,7 @@ def images(release: ReleaseOutlook) -> str:
     """What it makes of one."""
     if release.image_tokens is None:
         return " It takes text alone."
-    return f" An image takes at most {release.image_tokens:,} tokens."
+    return f" An image takes at most {release.image_tokens:,} soft tokens."
 
 
 def budget(verdict: DeviceVerdict) -> str:
@@ -125,7 +128,8 @@ def speed(found: DecodeSpeed | None) -> str:
     """An interval and its ceiling."""
     if found is None:
         return "–"
-    return f"{found.low:.3g} to {found.high:.3g}, below {found.ceiling:.3g}"
+    low, high, ceiling = map(per_second, (found.low, found.high, found.ceiling))
+    return f"{low} to {high}, below {ceiling}"
 
 
 def _say(console: Console, sentence: str) -> None:

@@ -22,6 +22,9 @@ DRAWN: tuple[Kind, ...] = (
 )  # what is lost; the others are hardly to be seen beside
 
 
+BEHIND = " Where lines lie on each other, each shows through the gaps of the next."
+
+
 @dataclass(frozen=True)
 class Plot:
     """svg: an element. legend: the number of a colour and what has it."""
@@ -42,34 +45,43 @@ def plots(report: ValidationReport, names: ShortNames) -> Iterator[Plot]:
     if series:
         shown = series[: len(SERIES)]
         more = f" {len(series) - len(shown)} more are in the table." if len(series) > len(shown) else ""
+        behind = BEHIND if len(shown) > 1 else ""
         legend = _numbered(tuple(name for name, _ in shown))
         spreads = [spread for _, spread in shown]
         yield Plot(
             "KL along the text",
-            f"Every position was compared; a rise to the right would be drift.{more}",
+            f"Every position was compared; a rise to the right would be drift.{behind}{more}",
             kl_along(spreads),
             legend,
         )
         yield Plot(
             "KL as a distribution",
-            f"Further left is closer; what runs out to the right are few positions, far off.{more}",
+            f"Further left is closer; what runs out to the right are few positions, far off.{behind}{more}",
             kl_distribution(spreads),
             legend,
         )
     if parts := parts_of_layers(report.weight_errors):
         yield Plot(
             "Quantisation error by layer",
-            "How far the stored matrices are from those they were quantised from.",
+            "How far the stored matrices are from those they were quantised from. The axis does not begin "
+            "at nought.",
             weight_errors_by_layer(report.weight_errors),
             _numbered(parts),
         )
     if any(device.artifacts for device in report.devices):
         yield Plot(
             "Memory by component",
-            "Predicted peaks. Upright: what an app may use; dotted: with the entitlement.",
+            f"Predicted peaks. The red line is what an app may use{_entitled(report)}.",
             memory_by_component(report.devices),
             _numbered(components_of(report.devices)),
         )
+
+
+def _entitled(report: ValidationReport) -> str:
+    """What a dotted line is, where there is one."""
+    if all(each.budget_with_entitlement_bytes is None for each in report.devices):
+        return ""
+    return ", the dotted one what it may use if Apple grants it the increased-memory-limit entitlement"
 
 
 def _numbered(labels: tuple[str, ...]) -> tuple[tuple[int, str], ...]:

@@ -22,9 +22,9 @@ FIGURES = ("Size", "Context", "Mean KL", "Top-1", "Perplexity", "Prefill", "Deco
            "Added memory", "KV cache")  # fmt: skip
 CHANGES = ("Size", "Mean KL", "Top-1", "Prefill", "Decode", "Added memory", "KV cache")
 MEANING = (
-    f"By the releases' own reports: quality end to end on the evaluation text, {OF_LONGEST_ROUTES}, as "
-    "their headlines have it (perplexity as a ratio to the original's); speed in tokens per second and "
-    "resident memory as of the machine that made the release."
+    "By the releases' own reports: an artifact's quality is end to end on the evaluation text, "
+    f"{OF_LONGEST_ROUTES}, as their headlines have it (perplexity as a ratio to the original's); speed in "
+    "tokens per second and resident memory as of the machine that made the release."
 )
 
 

@@ -6,14 +6,16 @@ Not about any one view's layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from exporter.validation.report import Comparison, Gate, ValidationReport
+from exporter.validation.report import ArtifactRun, Comparison, Gate, ValidationReport
 from exporter.views.wording import one_line
 
-LONGEST = 40  # characters
+LONGEST = 48  # characters
+TRANSFORMERS = "transformers, "
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class ShortNames:
         if before in self.subjects:
             return f"{self.subjects[before]}: {self.routes.get(after, one_line(after))}"
         return one_line(subject)
+
+    def run(self, run: ArtifactRun) -> str:
+        """An artifact and what ran it: "model.onnx, ONNX Runtime 1.32.0, fp32"."""
+        return f"{self.artifact(run.artifact)}, {self.subject(run.subject)}"
+
+    def sentence(self, text: str) -> str:
+        """A sentence that names subjects, with their short names."""
+        for whole in sorted(self.subjects, key=len, reverse=True):
+            if self.subjects[whole] != whole and whole.strip():
+                text = text.replace(whole, self.subjects[whole])
+        return text
 
     def gate(self, gate: Gate) -> str:
         """What was held against a limit, in one line: "end to end: model.onnx: artifact: top-1"."""
@@ -76,16 +89,28 @@ def short_names(report: ValidationReport) -> ShortNames:
     return ShortNames(found.artifacts, found.subjects, found.routes, _rows(report.comparisons, found))
 
 
-def _rows(comparisons: Iterable[Comparison], names: ShortNames) -> tuple[str, ...]:
+def _rows(comparisons: Sequence[Comparison], names: ShortNames) -> tuple[str, ...]:
+    """What one artifact is held against twice is told apart by that."""
+    told = [
+        one_line(f"{each.kind}: {names.subject(each.subject)}, {names.routes[each.route]}")
+        for each in comparisons
+    ]
+    alike = Counter((each.artifact, words) for each, words in zip(comparisons, told, strict=True))
     taken: dict[str | None, set[str]] = {}
     found = []
-    for each in comparisons:
-        words = f"{each.kind}: {names.subject(each.subject)}, {names.routes[each.route]}"
+    for each, words in zip(comparisons, told, strict=True):
         of_artifact = taken.setdefault(each.artifact, set())
-        name = _untaken(one_line(words), of_artifact)
+        apart = f"{words}, {_against(each.reference)}" if alike[each.artifact, words] > 1 else words
+        name = _untaken(apart, of_artifact)
         of_artifact.add(name)
         found.append(name)
     return tuple(found)
+
+
+def _against(reference: str) -> str:
+    if reference.startswith(TRANSFORMERS):
+        return one_line(f"against the {reference.removeprefix(TRANSFORMERS)}")
+    return one_line(f"against {reference}")
 
 
 def _without_route(gate: Gate, routes: Mapping[str, str], subjects: list[str]) -> str:
@@ -105,8 +130,14 @@ def _artifacts(paths: Iterable[str]) -> dict[str, str]:
 def _unique(whole: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for each in dict.fromkeys(whole):
-        names[each] = _untaken(shorten(each), names.values())
+        short, whole = shorten(each), one_line(each)
+        taken = names.values()
+        names[each] = whole if short in taken and _is_free(whole, taken) else _untaken(short, taken)
     return names
+
+
+def _is_free(name: str, taken: Collection[str]) -> bool:
+    return len(name) <= LONGEST and name not in taken
 
 
 def _untaken(name: str, taken: Collection[str]) -> str:

@@ -81,12 +81,12 @@ def print_report(report: ValidationReport, console: Console) -> None:
             )
         )
     for sentence in (*image_sentences(report), *tower_sentences(report)):
-        console.print(Text(one_line(sentence)))
+        console.print(Text(one_line(names.sentence(sentence))))
     for sentence in (*checkpoint_sentences(report), *weight_sentences(report)):
         console.print(Text(one_line(sentence)))
     console.print(Text("Not checked:", "bold"))
     for each in not_checked_sentences(report):
-        console.print(Text(f"  · {one_line(each)}"))
+        console.print(Text(f"  · {one_line(names.sentence(each))}"))
 
 
 def _continuations(report: ValidationReport, names: ShortNames) -> Iterator[tuple[GreedyRun, list[str]]]:

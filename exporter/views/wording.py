@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
+from exporter.byte_size import megabytes
 from exporter.planning.estimates import CacheSize
 from exporter.validation.longest_routes import MEANING as OF_LONGEST_ROUTES
 from exporter.validation.report import ArtifactRun, Gate, GreedyRun, Kind, ValidationReport
@@ -21,6 +22,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 SHARE = "share"
 """Unit of a figure from 0 to 1, which people read in per cent."""
+FEW, LEAST_SHARE = 1e-3, 1e-6  # below the one, two digits that say something; below the other, that it is
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "lowering": Meaning(
         "Lowering",
-        "The file's own graph with its weights as floating point, against transformers on the same "
-        "quantised weights. It catches conversion bugs: a wrong mask, norm, cache or rotary embedding.",
+        "The file's own graph with its weights as floating point (its float twin), against transformers "
+        "on the same quantised weights. It catches conversion bugs: a wrong mask, norm, cache or rotary "
+        "embedding.",
     ),
     "degenerate": Meaning(
         "Logits that say something",
@@ -70,7 +73,7 @@ MEANINGS: dict[Kind, Meaning] = {
     ),
     "kernels": Meaning(
         "Kernels",
-        "The shipped file against that floating-point twin: what the runtime's own rounding costs, "
+        "The shipped file against its float twin: what the runtime's own rounding costs, "
         "for example activations in 8 bits.",
     ),
     "quantisation": Meaning(
@@ -86,13 +89,14 @@ MEANINGS: dict[Kind, Meaning] = {
     "end to end": Meaning(
         "End to end",
         "The shipped file, run as it will run, against transformers on the original checkpoint: what a "
-        f"user gets. Where one figure stands for it, it is {OF_LONGEST_ROUTES}.",
+        f"user gets. Where one figure stands for an artifact, it is {OF_LONGEST_ROUTES}.",
     ),
     "copying": Meaning(
         "Facts from far back",
-        "Digits, names, dates and JSON keys asked for up to 2,000 tokens after they stood in the text. On "
-        "this machine's CPU and on each path the shipped file chooses every token that transformers on the "
-        "same quantised weights is decided about; quantising may cost as many as the recipe allows.",
+        "Digits, names, dates and JSON keys asked for up to 2,000 tokens after they stood in the text. "
+        "Where transformers on the same quantised weights is decided about a token, the shipped file must "
+        "choose it too, on this machine's CPU and on each execution path. How many quantising may lose is "
+        "the recipe's to say.",
     ),
     "template": Meaning(
         "Chat template",
@@ -102,55 +106,23 @@ MEANINGS: dict[Kind, Meaning] = {
     "path": Meaning(
         "Execution paths",
         "The shipped file run elsewhere than on this machine's CPU: on a GPU, in a browser, with a phone's "
-        "instructions. Held against the floating-point twin or this CPU's own logits; only paths that were "
+        "instructions. Held against the float twin or this CPU's own logits; only paths that were "
         "executed have gates.",
     ),
     "range": Meaning(
         "Range",
-        "How far the largest values of the model on the texts stay below what half precision "
-        "holds, kept as small as the file's graph keeps them. A phone's GPU computes in half precision.",
+        "A phone's GPU computes in half precision, which holds no number above 65,504. How many times "
+        "larger the model's largest values on the texts could still be, in the size in which the file's "
+        "graph keeps them.",
     ),
     "images": Meaning(
         "Images",
-        "The image tower's stored weights, and the rows it makes of pictures against transformers' own "
-        "tower on the same quantised weights; next tokens behind pictures at several places, and answers "
-        "about them, against transformers; text alone as the file for text has it. A run that sees nothing "
-        "must differ.",
+        "What the file makes of pictures. The image tower's stored weights are read back. The rows it "
+        "makes of pictures, the next tokens behind pictures at several places of a prompt, and the "
+        "answers about pictures are held against transformers. Text without a picture must give what the "
+        "file for text alone gives, and a blind run must give something else.",
     ),
 }
-
-GLOSSARY: tuple[tuple[str, str], ...] = (
-    (
-        "KL divergence",
-        "How far two predictions of the next token are apart, over the whole vocabulary, in nats. 0 is "
-        "identical; below 0.01 is hard to notice; above 0.1 changes answers.",
-    ),
-    (
-        "positions",
-        "Places of a text where the next token was predicted: one fewer than its tokens, as nothing "
-        "follows the last one, and fewer still where a way of handing them over returns some predictions "
-        "alone.",
-    ),
-    ("90 / 99 / 99.9 %", "The KL divergence that so many of the positions stay below."),
-    ("top-1", "Share of positions where both would pick the same next token."),
-    (
-        "perplexity ratio",
-        "How much more surprised the file is by the text than the reference; 1 is equal. The ± is its "
-        "standard error.",
-    ),
-    (
-        "Δp RMS",
-        "Typical change of the probability given to the token that really came next, in percentage points.",
-    ),
-    ("1e-6", "0.000001, a millionth; 1e-3 is a thousandth."),
-    (
-        "KV cache",
-        "Memory for what was computed of the tokens so far. A layer with a sliding window looks back only "
-        "so far; where a runtime gives it room for the whole context all the same, the rest of that room "
-        "is outside its window.",
-    ),
-    ("greedy", "Text made by always taking the most probable token."),
-)
 
 
 def headline(report: ValidationReport) -> str:
@@ -218,19 +190,24 @@ def number(value: float) -> str:
     """Four significant digits; counts in full; an exponent only where it saves zeros."""
     if not math.isfinite(value):
         return _not_finite(value)
-    if value == int(value) and abs(value) < 1e9:
-        return f"{int(value):,}"
-    if 1e-3 <= abs(value) < 1e4:
+    if 1e3 <= abs(value) < 1e9 or value == int(value):
+        return f"{value:,.0f}"
+    if 1e-4 <= abs(value) < 1e3:
         return f"{value:.4g}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+    return _with_exponent(value, 3)
 
 
 def plus_minus(value: float, error: float) -> str:
     """A figure and its error, whose second digit already says nothing."""
     if not (math.isfinite(value) and math.isfinite(error)):
         return number(value)
-    return f"{number(value)} ± {error:.1g}"
+    said = f"{error:.1g}"
+    return f"{number(value)} ± {_with_exponent(error, 1) if 'e' in said else said}"
+
+
+def per_second(rate: float) -> str:
+    """Tokens per second in three significant digits, without an exponent."""
+    return f"{float(f'{rate:.3g}'):,.10g}"
 
 
 def one_line(text: str) -> str:
@@ -244,9 +221,13 @@ def visible(text: str) -> str:
 
 
 def percent(share: float) -> str:
-    """0 to 1 as per cent; never rounded up to 100 %."""
+    """0 to 1 as per cent; never rounded up to 100 %, nor down to nought."""
     if not math.isfinite(share):
         return _not_finite(share)
+    if 0 < share < LEAST_SHARE:
+        return f"< {100 * LEAST_SHARE:.4f} %"
+    if 0 < share < FEW:
+        return f"{100 * share:.2g} %"
     text = f"{100 * share:.2f}"
     if share < 1 and float(text) >= 100:
         text = "99.99"
@@ -254,12 +235,8 @@ def percent(share: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in MB (10^6), kB below one of them, and one by one where there is not one of those."""
-    if not math.isfinite(value):
-        return _not_finite(value)
-    if abs(value) < 1e3:
-        return f"{number(value)} byte{'' if value == 1 else 's'}"
-    return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
+    """Bytes as a plan says them."""
+    return megabytes(value) if math.isfinite(value) else _not_finite(value)
 
 
 def left_out_sentence(report: ValidationReport) -> str | None:
@@ -317,7 +294,10 @@ def greedy_sentence(run: GreedyRun) -> str:
     """How far an artifact's own continuation is the reference's too."""
     if run.agreed == run.tokens:
         return f"All {run.tokens} greedy tokens are the reference's own choice."
-    return f"{run.agreed} of {run.tokens} greedy tokens before the first the reference would not choose."
+    if run.agreed == 0:
+        return f"The reference would not choose even the first of the {run.tokens} greedy tokens."
+    same = f"{run.agreed} of {run.tokens} greedy tokens"
+    return f"The reference would choose the first {same}, and not the next."
 
 
 def non_finite_sentence(run: ArtifactRun) -> str | None:
@@ -326,6 +306,12 @@ def non_finite_sentence(run: ArtifactRun) -> str | None:
         return None
     count = number(run.non_finite_operations)
     return f"{run.artifact}: {count} operations gave infinite or undefined results."
+
+
+def _with_exponent(value: float, digits: int) -> str:
+    """1.2e-6, not 1.20e-06."""
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
 
 
 def _not_finite(value: float) -> str:

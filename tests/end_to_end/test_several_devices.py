@@ -76,7 +76,7 @@ def test_devices_share_releases_and_what_fits_none_is_a_row_and_exit_code_1(
         assert (verdicts["tiny"].fit, verdicts["tiny"].artifacts[0].format) == ("does not fit", "onnx")
         (run,) = report.runs
         assert verdicts[devices[0]].artifacts[0].artifact_bytes == run.bytes, "of what was written"
-    assert "tiny: Nothing would fit; nearest is " in result.output
+    assert "tiny: Nothing would fit, not even the smallest there is, " in result.output
 
 
 def test_a_device_on_which_nothing_fits_is_refused_before_work_unless_it_is_wanted_anyway(
@@ -85,7 +85,7 @@ def test_a_device_on_which_nothing_fits_is_refused_before_work_unless_it_is_want
     tiny = write_profile(tmp_path, "tiny", 64, "1_000_000")
     refused = export(checkpoint, "--profile", tiny, "-o", tmp_path / "release")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith("error: tiny: Nothing would fit; nearest is ")
+    assert refused.stderr.startswith("error: tiny: Nothing would fit, not even the smallest there is, ")
     assert ": onnx on the CPU takes " in refused.stderr
     assert "--anyway" in refused.stderr
     assert names(tmp_path) == {"tiny.toml"}
@@ -93,7 +93,7 @@ def test_a_device_on_which_nothing_fits_is_refused_before_work_unless_it_is_want
     assert made.exit_code == 0, made.output
     (verdict,) = read_report(tmp_path / "release" / "report.json").devices
     assert verdict.fit == "does not fit"
-    assert "of 1.0 MB" in verdict.reason
+    assert "may use 1.0 MB" in verdict.reason
 
 
 def test_a_directory_that_holds_something_else_is_refused_for_several(

@@ -240,7 +240,7 @@ def passing() -> ValidationReport:
         remarks=(),
         weights=(WeightOrigin("quantised", "BF16", "int8-channel", 183, None),),
         weight_errors=WEIGHT_ERRORS,
-        text="samples/evaluation: english, code, hindi, japanese",
+        text="1-english, 2-japanese, the beginning of 3-code",
         text_tokens=1536,
         text_sha256="3f" * 32,
         machine={"system": "Linux 6.1 x86_64", "processor": "2 cores, AVX2"},

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 5.0  # inches, 360 units: as many as a phone has pixels
+LineStyle = str | tuple[float, tuple[float, float]]  # as matplotlib takes them
 INK, SOFT, LINE, BAD = "#010203", "#010204", "#010205", "#010206"
 SERIES = (
     *("#a1b201", "#a1b202", "#a1b203", "#a1b204", "#a1b205"),
     *("#a1b206", "#a1b207", "#a1b208", "#a1b209", "#a1b20a"),
 )
+DASH = 3.0  # widths of a line
 _NAMES = {INK: "ink", SOFT: "soft", LINE: "line", BAD: "failed"} | {
     colour: f"s{at}" for at, colour in enumerate(SERIES, 1)
 }
@@ -42,7 +44,7 @@ _SETTINGS = {
     "ytick.color": SOFT,
     "grid.color": LINE,
     "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
+    "lines.linewidth": 1.6,
 }
 
 
@@ -64,6 +66,13 @@ def drawn(name: str, draw: Callable[[Axes], None], height: float = 2.5) -> str:
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         FigureCanvasSVG(figure).print_svg(written, metadata=nothing)
     return _of_page(written.getvalue().decode())
+
+
+def line_styles(lines: int) -> tuple[LineStyle, ...]:
+    """Of lines in the order they are drawn in. Where several lie on each other, each shows through the gaps
+    of those before it: the first is whole, and each has a dash less than the one behind it."""
+    dashed = ((0.0, (DASH * (lines - at), DASH * at)) for at in range(1, lines))
+    return ("-", *dashed)
 
 
 def decade(exponent: float, _position: object = None) -> str:

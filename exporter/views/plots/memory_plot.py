@@ -8,21 +8,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict
 from exporter.views.plots.canvas import BAD, SERIES, drawn
 from exporter.views.wording import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+REST = "the rest"
 _LABEL = 26  # characters a phone has room for
 _BAR, _AROUND = 0.34, 0.75  # inches
 
 
 def components_of(devices: Sequence[DeviceVerdict]) -> tuple[str, ...]:
-    """What gets a colour: every component that takes something on any device."""
-    held = (each.memory.items() for device in devices for each in device.artifacts)
-    return tuple(dict.fromkeys(name for items in held for name, amount in items if amount))
+    """What gets a colour: every component that takes something on any device, and where there are more
+    than colours, those that take most and `REST`."""
+    most: dict[str, int] = {}
+    for name, amount in (
+        held for device in devices for each in device.artifacts for held in each.memory.items() if held[1]
+    ):
+        most[name] = max(amount, most.get(name, 0))
+    if len(most) <= len(SERIES):
+        return tuple(most)
+    kept = sorted(most, key=lambda name: -most[name])[: len(SERIES) - 1]
+    return (*(name for name in most if name in kept), REST)
+
+
+def _taken(artifact: ArtifactOnDevice, component: str, shown: Sequence[str]) -> int:
+    if component == REST:
+        return sum(amount for name, amount in artifact.memory.items() if name not in shown)
+    return artifact.memory.get(component, 0)
 
 
 def memory_by_component(devices: Sequence[DeviceVerdict]) -> str:
@@ -32,9 +47,10 @@ def memory_by_component(devices: Sequence[DeviceVerdict]) -> str:
 
     def draw(axes: Axes) -> None:
         left = [0.0] * len(bars)
-        for at, component in enumerate(components_of(devices)):
-            taken = [artifact.memory.get(component, 0) / 1e9 for _, artifact in bars]
-            axes.barh(range(len(bars)), taken, 0.55, left, color=SERIES[at % len(SERIES)])
+        shown = components_of(devices)
+        for colour, component in zip(SERIES, shown, strict=False):
+            taken = [_taken(artifact, component, shown) / 1e9 for _, artifact in bars]
+            axes.barh(range(len(bars)), taken, 0.55, left, color=colour)
             left = [begin + each for begin, each in zip(left, taken, strict=True)]
         for at, (device, _) in enumerate(bars):
             entitled = device.budget_with_entitlement_bytes

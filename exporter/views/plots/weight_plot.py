@@ -14,6 +14,8 @@ from exporter.views.plots.canvas import SERIES, drawn
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+AROUND = 0.12  # of what is shown, above and below: parts differ by little, far from nought
+
 
 def parts_of_layers(errors: Sequence[WeightError]) -> tuple[str, ...]:
     """What gets a line, in the order of the colours."""
@@ -40,7 +42,7 @@ def weight_errors_by_layer(errors: Sequence[WeightError]) -> str:
             )
         axes.set_xlabel("layer")
         axes.set_ylabel("error, % of the matrix")
-        axes.set_ylim(bottom=0)
+        axes.margins(y=AROUND)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.grid(axis="y")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
+from exporter import __version__
 from exporter.formats.family import Prompting
 from exporter.packaging.card_images import CardImages
 from exporter.packaging.licences import Licence, LicencePack
@@ -20,6 +22,7 @@ from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from tests.image_processing import patching, squashing
 
+PROJECT = Path(__file__).parents[4] / "pyproject.toml"
 ONNX = Artifact("text", "onnx", "onnx/model.onnx", 2048, 262144, 128, "last")
 COREML = Artifact("text", "coreml", "coreml/model.mlpackage", 2048, 262144, 128, "all")
 FIGURE = MeasuredFigure("onnx/model.onnx", "mean_kl_divergence", "mean KL divergence", 0.0042)
@@ -88,7 +91,7 @@ def test_the_card_says_what_its_figures_are_against() -> None:
     own = render_model_card(replace(CARD, origin=replace(CARD.origin, itself=True)), FILES)
     assert "Figures are against `google/gemma-3-4b-pt` as it is published: " in own
     copy = render_model_card(CARD, FILES)
-    assert "and not against `google/gemma-3-4b-pt` itself: " in copy
+    assert "and not against `google/gemma-3-4b-pt` itself. " in copy
     unknown = replace(CARD, origin=ModelOrigin("gemma-mine", None, None, ()))
     assert "Figures are against the checkpoint this was made from: " in render_model_card(unknown, FILES)
 
@@ -126,9 +129,9 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
     rows = re.findall(r"^\| `(.*)` \| ([\d,.]+ [kM]B) \|$", render_model_card(CARD, FILES), re.MULTILINE)
     assert rows == [
         ("NOTICE", "1.0 kB"),
-        ("coreml/model.mlpackage/", "4,000.0 MB"),
-        ("coreml/tokenizer.json", "33.0 MB"),
-        ("onnx/model.onnx", "0.2 MB"),
+        ("coreml/model.mlpackage/", "4,000 MB"),
+        ("coreml/tokenizer.json", "33 MB"),
+        ("onnx/model.onnx", "250.0 kB"),
     ]
 
 
@@ -142,7 +145,7 @@ def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     )
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
-    assert "at most 256 tokens" in section
+    assert "at most 256 soft tokens" in section
     assert "pipeline_tag: image-text-to-text\n" in text
     assert "onnxruntime-genai opens `onnx/decoder.onnx` here" in section
     assert "`coreml/model.mlpackage` takes text alone" in section
@@ -178,12 +181,37 @@ def test_the_card_is_written_from_what_the_release_holds_and_does_not_change(tmp
     (tmp_path / "onnx/model.onnx").write_bytes(b"x" * 200_000)
     text = write_model_card(tmp_path, CARD)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
-    assert "| `onnx/model.onnx` | 0.2 MB |" in text
+    assert "| `onnx/model.onnx` | 200.0 kB |" in text
     assert write_model_card(tmp_path, CARD) == text
 
 
 def test_a_card_of_what_sees_speaks_of_its_tower() -> None:
     text = render_model_card(replace(CARD, tower_parameters=416_866_032), FILES)
-    assert "and an image tower of 417 M) with gemma-export" in text
+    assert "and an image tower of 417 M parameters) with gemma-export" in text
     assert "This is the model for text and images. Left out" in text
     assert "image tower" not in render_model_card(CARD, FILES)
+
+
+def test_the_card_says_where_the_tool_of_its_commands_is_from() -> None:
+    text = render_model_card(CARD, FILES)
+    assert f"`gemma-export` is the tool that made this release (version {__version__})" in text
+    (asked,) = re.findall(r"`pip install '\.\[(.*)\]'`", text)
+    extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert asked.split(",") == ["run", "run-onnx", "run-coreml"]
+    assert set(asked.split(",")) <= extras.keys()
+
+
+def test_a_tiny_model_and_its_tower_are_not_said_to_have_no_parameters() -> None:
+    text = render_model_card(replace(CARD, parameters=91_392, tower_parameters=45_312), FILES)
+    assert "(`gemma3_text`, 91,392 parameters, and an image tower of 45,312 parameters)" in text
+
+
+def test_a_tower_that_is_a_package_is_one_file_of_the_list() -> None:
+    tower = "coreml/vision.mlpackage"
+    encoder = EncoderArtifact("vision", "coreml", tower, "coreml/model.mlpackage", 256, 2560)
+    card = replace(CARD, images=CardImages((encoder,), squashing(), "all"))
+    text = render_model_card(
+        card, {**FILES, f"{tower}/Data/weight.bin": 9_000, f"{tower}/Manifest.json": 600}
+    )
+    assert f"| `{tower}/` | 9.6 kB |" in text
+    assert "vision.mlpackage/Data" not in text

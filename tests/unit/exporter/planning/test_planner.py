@@ -72,8 +72,9 @@ def test_a_budget_below_any_recipe_says_by_how_much_the_smallest_misses_it() -> 
     found = planned(device("android-8gb", GB))
     assert found.nearest is not None
     said = found.nearest.sentence
-    assert said.startswith("Nothing would fit; nearest is int4 with a context of 256: litertlm on the CPU")
-    assert "of 1,000 MB" in said
+    smallest = "the smallest there is, int4 with a context of 256: litertlm on the CPU takes "
+    assert said.startswith(f"Nothing would fit, not even {smallest}")
+    assert "and an app may use 1,000 MB" in said
 
 
 @pytest.mark.parametrize("context", [100, 128, 300, 4096])
@@ -95,7 +96,7 @@ def test_the_nearest_is_of_the_recipe_that_was_asked_for_where_that_fits_somewhe
 def test_a_budget_of_some_bytes_is_said_in_bytes() -> None:
     nearest = planned(device("android-8gb", 640)).nearest
     assert nearest is not None
-    assert "of 640 bytes" in nearest.sentence
+    assert "may use 640 bytes" in nearest.sentence
 
 
 def test_four_bits_are_not_made_by_row_for_a_gpu_in_silence() -> None:
@@ -142,7 +143,7 @@ def test_a_gate_on_the_file_counts_too() -> None:
     small = replace(profile, gates=replace(profile.gates, artifact_bytes=2 * GB))
     found = planned(small)
     assert recipe_of(found) == ("int4-zp", 4096)
-    assert found.rejected[0].why == ("onnx has 2,671 MB on disk of 2,000 MB at most",)
+    assert found.rejected[0].why == ("onnx takes 2,671 MB on disk, and 2,000 MB are allowed",)
 
 
 def test_a_format_no_device_requires_is_left_out_where_it_does_not_fit() -> None:

@@ -47,14 +47,16 @@ def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
     assert [v.profile for each in found.releases for v in each.verdicts] == ["macbook-m4-pro"]
     (row,) = found.left_out
     assert (row.profile, row.fit) == ("iphone-13-pro", "does not fit")
-    assert row.reason.startswith("Nothing would fit; nearest is int4 with a context of 256: ")
+    assert row.reason.startswith(
+        "Nothing would fit, not even the smallest there is, int4 with a context of"
+    )
     assert row.reason.count("coreml on the NPU takes") == 1, "the cause is said once"
     assert row.artifacts
 
 
 def test_nothing_at_all_is_refused_with_what_is_nearest_unless_it_is_wanted_anyway() -> None:
     refused = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b")
-    with pytest.raises(PlanError, match=r"iphone-13-pro, pixel-8: .*nearest is int4.*--anyway"):
+    with pytest.raises(PlanError, match=r"iphone-13-pro, pixel-8: .*the smallest there is, int4.*--anyway"):
         require_releases(refused)
     anyway = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b", anyway=True)
     require_releases(anyway)

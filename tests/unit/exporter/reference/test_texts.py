@@ -24,7 +24,26 @@ def test_pieces_are_joined_in_order_after_the_beginning_of_text(tmp_path: Path) 
     text = read_text(tmp_path, tokenizer, 2)
     assert text.tokens[0] == 2
     assert tokenizer.decode(text.tokens[1:].tolist()) == "a\n\nb"
-    assert text.name == "a, b"
+    assert text.name == text.held == "a, b"
+
+
+def test_a_text_says_which_of_its_pieces_it_still_has_when_it_is_cut(tmp_path: Path) -> None:
+    write_tiny_tokenizer(tmp_path)
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    for name, words in (("1-one", "one two three"), ("2-two", "four"), ("3-three", "five six")):
+        (tmp_path / f"{name}.txt").write_text(words)
+    text = read_text(tmp_path, tokenizer, 2)
+    first, second, third = text.pieces
+    assert tokenizer.decode(text.tokens[second.first : third.first].tolist()).strip() == "four"
+    assert text.cut(third.first).held == "1-one, 2-two"
+    assert text.cut(third.first + 1).held == "1-one, 2-two, the beginning of 3-three"
+    assert text.cut(first.stop - 1).held == text.cut(1).held == "the beginning of 1-one"
+
+
+def test_a_text_of_one_piece_says_whether_it_is_whole() -> None:
+    whole = Texts.of(RandomSource(tiny_gemma3())).tokenised("hindi", "some words of it")
+    assert whole.held == "hindi"
+    assert whole.cut(5).held == "the beginning of hindi"
 
 
 def test_a_limit_cuts_the_text_and_changes_its_digest(tmp_path: Path) -> None:

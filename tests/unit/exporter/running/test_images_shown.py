@@ -258,3 +258,9 @@ def test_a_place_for_a_picture_without_one_is_refused(tmp_path: Path) -> None:
     said = refused(run(tmp_path, "What is in <start_of_image>?"))
     assert "has <start_of_image>, which stands for an image, and none was given" in said
     assert "--image" in said
+
+
+def test_an_empty_path_is_no_picture_named_after_the_directory(tmp_path: Path) -> None:
+    seeing_release(tmp_path)
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "release"), "?", "--image", ""])
+    assert "Invalid value for '--image': is empty; name a file" in refused(result)

@@ -34,8 +34,8 @@ def test_a_device_is_a_row_of_the_format_that_decides() -> None:
     assert pixel == {
         "Device": "Pixel 8 (Tensor G3)",
         "Peak of budget": "675 of 4,295 MB",
-        "Size": "278.0 MB",
-        "KV cache": "75.0 MB",
+        "Size": "278 MB",
+        "KV cache": "75 MB",
         "Decode tokens/s": "38–71, at most 183",
         "Recipe": "int8",
         "Context": "2,048",
@@ -88,7 +88,7 @@ def test_the_figures_are_those_of_the_worst() -> None:
     assert (kl.value, kl.note) == ("0.0171", "model.litertlm, longest route, limit ≤ 0.03 nats")
     assert (top1.value, top1.mark) == ("93.12 %", "passed")
     assert (domain.value, domain.note) == ("hindi 0.0142", "mean KL; 0 of 5 beyond the limit")
-    assert size.value == "278.1 MB"
+    assert size.value == "278 MB"
     broken = key_figures(failing(), short_names(failing()))
     assert broken[1].value == "not a number", "worse than any number"
     assert [each.mark for each in broken[:4]] == ["failed"] * 4

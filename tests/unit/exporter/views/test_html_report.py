@@ -16,7 +16,7 @@ from exporter.validation.weight_origins import WeightOrigin
 from exporter.views.html_report import STYLE, to_html
 from exporter.views.short_names import short_names
 from exporter.views.wording import MEANINGS
-from tests.golden.reports import HOSTILE, PIXEL, REPORTS, failing, inconclusive, passing
+from tests.golden.reports import HOSTILE, PIXEL, REPORTS, failing, inconclusive, passing, seeing
 
 VOID = {"meta"}
 REFERENCES = ("src", "href", "action", "data", "poster", "srcset", "xlink:href")
@@ -190,8 +190,8 @@ def test_greedy_text_is_shown_with_its_agreement_in_its_own_direction() -> None:
 
 
 def test_a_run_says_what_its_cache_takes_and_how_much_of_that_is_for_nothing() -> None:
-    assert to_html(passing()).count("75.5 MB, 47.2 MB of it outside sliding windows") == 2
-    assert '<td data-label="KV cache" class="number">14.2 MB</td>' in to_html(passing())
+    assert to_html(passing()).count("75 MB, 47 MB of it outside sliding windows") == 2
+    assert '<td data-label="KV cache" class="number">14 MB</td>' in to_html(passing())
     assert '<td data-label="KV cache" class="number">not known</td>' in to_html(failing())
 
 
@@ -206,3 +206,10 @@ def test_the_style_serves_dark_screens_phones_and_paper() -> None:
     for query in ("prefers-color-scheme: dark", "max-width: 48rem", "@media print"):
         assert query in css
     assert css.count("{") == css.count("}")
+
+
+@pytest.mark.parametrize("word", ["soft tokens", "float twin", "longest route", "blind run", "decided"])
+def test_a_word_of_the_report_that_is_nobody_elses_is_explained(word: str) -> None:
+    page, _, words = to_html(seeing()).partition("<h2>Words</h2>")
+    assert word in page.lower()
+    assert f"<dt>{word}</dt>" in words

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from exporter.evaluation.kl_spread import spread_of
+from exporter.validation.report import ValidationReport
 from exporter.validation.weight_errors import WeightError
 from exporter.views.plots.kl_plots import kl_along, kl_distribution
 from exporter.views.plots.memory_plot import components_of, memory_by_component
@@ -95,3 +96,30 @@ def test_a_device_of_any_name_is_text() -> None:
         svg = memory_by_component((replace(PIXEL, profile=name),))
         assert "<script" not in svg
         assert len(drawn(svg)), "well formed"
+
+
+def test_lines_that_lie_on_each_other_are_all_seen() -> None:
+    spread = spread_of(np.geomspace(1e-6, 1.0, 200), along=True)
+    for svg in (kl_along([spread] * 3), kl_distribution([spread] * 3)):
+        dashes = re.findall(r"stroke-dasharray: ([\d.]+)[, ]+([\d.]+)[^\"]*stroke: var\(--s[23]\)", svg)
+        dashes += re.findall(r"stroke: var\(--s[23]\)[^\"]*stroke-dasharray: ([\d.]+)[, ]+([\d.]+)", svg)
+        assert len(dashes) == 2
+        (first, _), (second, gap) = ((float(on), float(off)) for on, off in dashes)
+        assert first > second, "the one behind shows"
+        assert gap > first - second, "and so does what is behind both"
+
+
+def test_what_has_no_colour_of_its_own_is_the_rest() -> None:
+    memory = {f"part {at}": (at + 1) * 10**8 for at in range(12)}
+    many = replace(PIXEL, artifacts=(replace(PIXEL.artifacts[0], memory=memory),))
+    shown = components_of((many,))
+    assert shown == (*(f"part {at}" for at in range(3, 12)), "the rest")
+    assert "var(--s10)" in memory_by_component((many,))
+
+
+def test_the_entitlement_is_explained_where_a_device_has_one() -> None:
+    def sentence(report: ValidationReport) -> str:
+        return next(each.sentence for each in plots(report, short_names(report)) if "Memory" in each.title)
+
+    assert "increased-memory-limit" in sentence(passing())
+    assert "dotted" not in sentence(replace(passing(), devices=(PIXEL,)))

@@ -32,6 +32,25 @@ def test_two_routes_of_one_subject_are_two_rows_with_names_of_their_own() -> Non
     )
 
 
+def test_what_is_held_against_two_references_says_against_which() -> None:
+    report = compared(("a", LITERT, "picture at the start"), ("a", LITERT, "picture at the start"))
+    first, second = report.comparisons
+    both = (
+        replace(first, reference="transformers, quantised checkpoint"),
+        replace(second, reference="transformers, original checkpoint"),
+    )
+    assert short_names(replace(report, comparisons=both)).rows == (
+        "lowering: LiteRT 2.3.0, fp32, picture at the start, against the quantised checkpoint",
+        "lowering: LiteRT 2.3.0, fp32, picture at the start, against the original checkpoint",
+    )
+
+
+def test_what_would_shorten_alike_stays_whole_where_it_is_short() -> None:
+    whole = "transformers, quantised checkpoint, image tower"
+    names = short_names(compared(("a", whole.removesuffix(", image tower"), "r"), ("a", whole, "r")))
+    assert names.subjects[whole] == whole
+
+
 def test_what_would_shorten_alike_is_numbered() -> None:
     other = TURNS.replace("128", "64")
     report = compared(("a", LITERT, TURNS), ("a", LITERT, other), ("a", f"{LITERT} (once)", TURNS))
@@ -58,6 +77,12 @@ def test_a_gate_is_named_as_its_comparison_is() -> None:
         "lowering: model.onnx: LiteRT 2.3.0, fp32: in turns: mean KL",
         "execution: model.onnx: LiteRT 2.3.0, fp32: hand-over: mean KL",
     ]
+
+
+def test_a_sentence_calls_subjects_by_their_short_names() -> None:
+    names = short_names(compared(("a.onnx", LITERT, TURNS)))
+    said = names.sentence(f"a.onnx, {LITERT}: 95 decode steps were run.")
+    assert said == "a.onnx, LiteRT 2.3.0, fp32: 95 decode steps were run."
 
 
 words = st.text("ab,; \n", max_size=8)

@@ -20,6 +20,7 @@ from exporter.views.wording import (
     cache_words,
     headline,
     number,
+    per_second,
     percent,
     plus_minus,
     quantity,
@@ -49,10 +50,11 @@ def test_every_way_a_weight_came_to_be_has_its_sentence(how: How, sentence: str)
         (0.0, "0"),
         (1536, "1,536"),
         (0.00421234, "0.004212"),
-        (0.000421234, "4.21e-04"),
+        (0.000421234, "0.0004212"),
+        (0.0000421234, "4.21e-5"),
         (3e-10, "3e-10"),
         (-2.5, "-2.5"),
-        (123456.7, "1.23e+05"),
+        (123456.7, "123,457"),
         (math.nan, "not a number"),
         (math.inf, "infinite"),
     ],
@@ -67,13 +69,23 @@ def test_nothing_short_of_everything_is_100_per_cent() -> None:
     assert percent(0.9702) == "97.02 %"
 
 
+def test_a_small_share_is_not_rounded_down_to_nought() -> None:
+    assert percent(0.0) == "0.00 %"
+    assert percent(4.36e-4) == "0.044 %"
+    assert percent(3.6e-5) == "0.0036 %"
+    assert percent(2e-9) == "< 0.0001 %"
+
+
 def test_units_are_written_as_people_read_them() -> None:
     assert quantity(0.96, "share") == "96.00 %"
-    assert quantity(278_123_456, "bytes") == "278.1 MB"
+    assert quantity(278_123_456, "bytes") == "278 MB"
     assert quantity(0.01, "nats") == "0.01 nats"
     assert quantity(3, "") == "3"
     assert quantity(math.nan, "nats") == "not a number"
     assert plus_minus(1.004, 0.00046) == "1.004 ± 0.0005"
+    assert plus_minus(1, 5e-6) == "1 ± 5e-6"
+    assert per_second(378_912.4) == "379,000"
+    assert per_second(38.04) == "38"
 
 
 @pytest.mark.parametrize(
@@ -116,8 +128,8 @@ def test_the_headline_counts(verdicts: list[Verdict], text: str) -> None:
     ("cache", "words"),
     [
         (None, "not known"),
-        (CacheSize(14_155_776, 0), "14.2 MB"),
-        (CacheSize(75_497_472, 47_185_920), "75.5 MB, 47.2 MB of it outside sliding windows"),
+        (CacheSize(14_155_776, 0), "14 MB"),
+        (CacheSize(75_497_472, 47_185_920), "75 MB, 47 MB of it outside sliding windows"),
     ],
 )
 def test_a_cache_is_given_with_what_of_it_is_for_nothing(cache: CacheSize | None, words: str) -> None:
