@@ -92,13 +92,20 @@ def open_checkpoint(
     if reference is not None and reference != SAMPLE and _is_directory(path := local_path(reference)):
         refuse_adapter_beside(path, adapter)
     base = open_source(reference, EVERY_COMPONENT if components is None else components)
-    if lacking := sorted(set(components or ()) - set(base.components)):
+    require_components(base.name, base.components, components)
+    return base if adapter is None else LoraSource.open(base, adapter)
+
+
+def require_components(
+    name: str, there: Collection[ComponentName], wanted: Collection[ComponentName] | None
+) -> None:
+    """Raise UsageError where the model called `name` lacks one that was asked for. wanted: None for all."""
+    if lacking := sorted(set(wanted or ()) - set(there)):
         raise UsageError(
-            f"--components {','.join(components or ())}",
-            f"{base.name} has no {lacking[0]} here (a GGUF never has: its towers are files of their own)",
+            f"--components {','.join(wanted or ())}",
+            f"{name} has no {lacking[0]} here (a GGUF never has: its towers are files of their own)",
             "leave it out to take what there is",
         )
-    return base if adapter is None else LoraSource.open(base, adapter)
 
 
 def _require_name(reference: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from exporter.errors import SpecError
 
-SUPPORTED = "supported are the text models of Gemma 1, 2, 3 (270M to 27B) and 4 (E2B, E4B, 12B and 31B)"
+SUPPORTED = "supported are Gemma 1, 2, 3 (270M to 27B) and 4 (E2B, E4B, 12B and 31B)"
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _meant(asked: str, names: tuple[str, ...]) -> str:
 
 def read_profile(path: Path) -> DeviceProfile:
     """Read one profile file. Raises ProfileError with the path of the key at fault."""
-    where = f"{path.parent.name}/{path.name}"
+    where = str(Path(*path.parts[-2:]))
     try:
         raw = parse_toml(read_toml_text(path))
     except (OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from exporter.checkpoints.open import published_name
+from exporter.checkpoints.open import published_name, require_components
 from exporter.models.components import (
     EVERY_COMPONENT,
     AudioComponent,
@@ -27,8 +27,8 @@ def published_model(
 ) -> PlannedModel | None:
     """None for the sample, a directory or a file, and where an adapter may change shapes.
 
-    wanted: components that are planned for where they are there, None for all.
-    Raises UsageError for a Gemma that is not exported, and for a name that is none.
+    wanted: components that it must have, and no others; None for all.
+    Raises UsageError for a Gemma that is not exported, a name that is none, and a component it has not.
     """
     name = published_name(reference)
     if name is None or adapter is not None:
@@ -41,6 +41,7 @@ def published_model(
         None if vision is None else VisionComponent(vision),
         None if audio is None else AudioComponent(audio),
     )
+    require_components(name.model, components, wanted)
     usual = USUAL_SOFT_TOKENS if vision is not None else None
     usual = vision.soft_tokens if isinstance(vision, SiglipSpec) else usual
     return PlannedModel(name.model, components, {}, usual)

@@ -116,10 +116,12 @@ def test_a_tower_of_an_unknown_kind_is_refused_and_text_goes_on(tmp_path: Path) 
     assert CliRunner().invoke(main, [*plan, "--components", "text"]).exit_code == 0
 
 
-def test_a_component_that_is_not_there_is_refused() -> None:
-    plan = CliRunner().invoke(main, ["plan", "--target", "desktop", "--components", "text,vision"])
+@pytest.mark.parametrize(("model", "lacks"), [("sample", "vision"), ("gemma-3-4b-it", "audio")])
+def test_a_component_that_is_not_there_is_refused(model: str, lacks: str) -> None:
+    asked = ("--model", model, "--components", f"text,{lacks}")
+    plan = CliRunner().invoke(main, ["plan", "--target", "desktop", *asked])
     assert plan.exit_code == 2
-    assert "has no vision" in plan.output
+    assert f"has no {lacks}" in plan.output
 
 
 def test_a_published_model_is_released_from_the_hubs_cache(

@@ -262,3 +262,12 @@ def test_every_class_a_gate_may_ask_for_is_a_word(tmp_path: Path) -> None:
     for each in CLASSES:
         text = GOOD.replace('fidelity = "calibrated"', f'fidelity = "{each}"')
         assert read_profile(write(tmp_path, text)).gates.fidelity == each
+
+
+def test_a_profile_of_the_current_directory_is_refused_by_its_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write(tmp_path, GOOD.replace('"x"', '"pixel-8"')).parent)
+    with pytest.raises(ProfileError) as caught:
+        read_profile(Path("./x.toml"))
+    assert caught.value.where == "x.toml: $.name"
