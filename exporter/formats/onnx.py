@@ -41,7 +41,7 @@ TWIN_MATRIX_BYTES = 2 * GIB
 
 
 GENAI_SOFT_TOKENS = 256  # of a Gemma 3, in onnxruntime-genai 0.18's own code
-ANSWERED = 64  # tokens behind a picture's, its question among them
+ANSWERED = 64  # tokens behind a prompt with a picture or a sound
 
 
 def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
@@ -85,7 +85,7 @@ def _ask_in_genai(asking: PictureAsking) -> str | None:
         return None
     asked = f"{processing.marks.placeholder}{PICTURE_QUESTION}"
     opened = 'images=og.Images.open("../picture.png")'
-    return _given_to_genai(encoder, _genai_prompt(asked, prompting), opened, processing.soft_tokens)
+    return _given_to_genai(encoder, _genai_prompt(asked, prompting), opened)
 
 
 def _hear_in_genai(
@@ -96,7 +96,7 @@ def _hear_in_genai(
         return None
     asked = f"{processing.marks.placeholder}{SOUND_QUESTION}"
     opened = 'audios=og.Audios.open("../sound.wav")'
-    return _given_to_genai(encoder, _genai_prompt(asked, prompting), opened, processing.soft_tokens)
+    return _given_to_genai(encoder, _genai_prompt(asked, prompting), opened)
 
 
 def _genai_prompt(asked: str, prompting: Prompting) -> str:
@@ -108,7 +108,7 @@ def _genai_prompt(asked: str, prompting: Prompting) -> str:
     return prompt.replace("`", r"\u0060")  # tokens are a stranger's
 
 
-def _given_to_genai(encoder: EncoderArtifact, prompt: str, opened: str, soft_tokens: int) -> str:
+def _given_to_genai(encoder: EncoderArtifact, prompt: str, opened: str) -> str:
     return f"""onnxruntime-genai opens `{encoder.decoder}` here, for prompts of text alone too.
 
 ```python
@@ -119,7 +119,8 @@ tokenizer, processor = og.Tokenizer(model), model.create_multimodal_processor()
 prompt = {prompt}
 given = processor(prompt, {opened})
 parameters = og.GeneratorParams(model)
-parameters.set_search_options(max_length={soft_tokens + ANSWERED}, do_sample=False)
+length = given["input_ids"].as_numpy().size + {ANSWERED}  # with the answer; no more than the context
+parameters.set_search_options(max_length=length, do_sample=False)
 generator = og.Generator(model, parameters)
 generator.set_inputs(given)
 while not generator.is_done():

@@ -85,7 +85,7 @@ def check_by_record(directory: Path, progress: Progress) -> RecordedCheck:
     manifest = release.manifest
     plan = manifest.plan
     if manifest.encoders:
-        towers = ", ".join(each.path for each in manifest.encoders)
+        towers = ", ".join(dict.fromkeys(each.path for each in manifest.encoders))
         remarks.append(
             f"No recorded call has a picture or a sound: encoders of them were not run ({towers})."
         )
