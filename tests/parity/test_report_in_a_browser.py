@@ -1,7 +1,7 @@
 """report.html laid out by a headless Chromium: the answer within three screens, nothing wider than one.
 
-Matrix: a phone and a laptop; a report of five devices and twelve languages that passes, and the hostile one
-that fails. Not asserted: how it looks, which people judge.
+Matrix: a phone and a laptop; a report of five devices and twelve languages that passes, one with the
+longest verdict on a device, and the hostile one that fails. Not asserted: how it looks, which people judge.
 """
 
 from __future__ import annotations
@@ -31,12 +31,18 @@ document.querySelector("iframe").onload = event => {{
   const page = event.target.contentDocument, root = page.documentElement;
   const details = [...page.querySelectorAll("h2")].find(each => each.textContent === "Gates");
   const parts = [...page.querySelectorAll("td, th, p, li, dd, figure")];
+  const words = page.createRange();
+  const place = each => (words.selectNodeContents(each), words.getBoundingClientRect());
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
   document.documentElement.dataset.found = JSON.stringify({{
     details: details.getBoundingClientRect().top,
     width: root.scrollWidth,
     window: root.clientWidth,
     beyond: parts.filter(
       each => !each.closest(".wide") && each.getBoundingClientRect().right > root.clientWidth + 1
+    ).map(each => each.textContent),
+    covered: [...page.querySelectorAll("table.devices tbody tr")].filter(
+      each => meet(place(each.firstElementChild), place(each.querySelector(".verdict-cell")))
     ).map(each => each.textContent),
   }});
 }};
@@ -83,7 +89,15 @@ def large() -> ValidationReport:
     return replace(report, devices=devices, domains=tuple(named[:12]))
 
 
-@pytest.mark.parametrize("make", [large, failing])
+def below_fidelity() -> ValidationReport:
+    title, below = (
+        "Any desktop or laptop PC",
+        "int4 is rough, and the profile asks for calibrated or better",
+    )
+    return replace(passing(), devices=(replace(PIXEL, title=title, below_fidelity=below),))
+
+
+@pytest.mark.parametrize("make", [large, below_fidelity, failing])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_the_answer_takes_three_screens_at_most_and_none_is_wider(
     screen: str, make: Any, tmp_path: Path
@@ -93,4 +107,5 @@ def test_the_answer_takes_three_screens_at_most_and_none_is_wider(
     assert found["window"] == width
     assert found["width"] <= width, "the page scrolls sideways"
     assert found["beyond"] == []
+    assert found["covered"] == [], "a verdict lies on a device's name"
     assert found["details"] < 3 * height
