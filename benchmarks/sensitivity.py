@@ -27,7 +27,7 @@ from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
 from exporter.quantization.sensitivity import measure_losses
 from exporter.reference.texts import Texts
-from exporter.scheme_choice import require_choice, sensitivity_order, weights_of
+from exporter.scheme_choice import recipe_of, require_choice, sensitivity_order, weights_of
 from exporter.stopwatch import Stopwatch
 from exporter.validation.baselines import compare_files
 from exporter.workshop import workshop
@@ -62,7 +62,7 @@ def main() -> None:
         job = Job(source, (plan,), {}, Texts.of(source), work, nothing, stopwatch)
         with stopwatch.step("measure sensitivities"):
             losses = measure_losses(sensitivity_order(job, plan), nothing)
-        recipe = mixed_recipe(variant.recipe, weights_of(source), losses)
+        recipe = mixed_recipe(recipe_of(source, variant), weights_of(source), losses)
         print_losses(losses)
         print(recipe.text)
         if options.write is not None:

@@ -4,7 +4,8 @@ For each checkpoint: quantise (nearest codes, whatever the recipe's method), and
 artifacts, make rows of one sample, and try every gate (`exporter.validation.tower_check`); each step in a
 process of its own, whose peaks are the kernel's. Without CHECKPOINT: tiny models of every kind; a directory
 as the Hub has it may be of random weights in true shapes. Exits with 1 where a gate fails. Run as
-`benchmarks.images` and `benchmarks.sounds`. Not about what is done to a sample before, nor about devices.
+`benchmarks.images` and `benchmarks.sounds`. Not about what is done to a sample before, nor about devices
+and GPUs.
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ def encode(asked: argparse.Namespace) -> None:
 def validate(asked: argparse.Namespace) -> None:
     """Every gate; prints what was found as JSON."""
     from benchmarks.one_variant import job_for
+    from exporter.formats.table import paths_not_asked_for
     from exporter.quantization.store.checkpoint import open_quantized
     from exporter.validation.findings import Findings, ReleaseUnderTest
     from exporter.validation.modality import MODALITIES
@@ -143,6 +145,7 @@ def validate(asked: argparse.Namespace) -> None:
         plan,
         open_quantized(asked.place / "store"),
         encoders=(encoder,),
+        paths=paths_not_asked_for,
     )
     findings = Findings()
     with tempfile.TemporaryDirectory(dir=asked.place) as scratch:
@@ -236,7 +239,18 @@ def run(asked: argparse.Namespace) -> int:
                     failed |= any(gate["verdict"]["is"] == "failed" for gate in found["gates"])
                     print(rows[-1], *found["not_checked"], sep="\n  ", flush=True)
     print("", HEAD, *rows, "", COSTS, *costs, sep="\n")
+    if asked.of == "images" and "onnx" in asked.formats and not asked.checkpoints:
+        print_pixel_differences()
     return int(failed)
+
+
+def print_pixel_differences() -> None:
+    from benchmarks.pixel_difference import HEAD as COLUMNS
+    from benchmarks.pixel_difference import differences
+
+    with tempfile.TemporaryDirectory() as scratch:
+        print("", "pixel difference of onnxruntime-genai from transformers", sep="\n")
+        print(COLUMNS, *differences(Path(scratch)), sep="\n")
 
 
 STEPS = {"quantise": quantise, "lower": lower, "encode": encode, "validate": validate}

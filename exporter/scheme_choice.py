@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.job import Job
+from exporter.models.components import towers_of
 from exporter.models.text.spec import WeightSpec
-from exporter.planning.mixed_recipe import candidates, mixed_recipe
+from exporter.planning.mixed_recipe import candidates, mixed_recipe, within_release
 from exporter.planning.plan import Plan, accelerated, make_plan
+from exporter.planning.recipe import Recipe
 from exporter.planning.variants import Variant
 from exporter.quantization.rounding import Rounding
 from exporter.quantization.sensitivity import SensitivityOrder, measure_losses
@@ -27,7 +29,7 @@ def require_choice(source: CheckpointSource, variant: Variant) -> None:
         return
     schemes = candidates(weights_of(source), accelerated(variant))
     nothing = {name: {each.name: 0.0 for each in some} for name, some in schemes.items()}
-    smallest = mixed_recipe(variant.recipe, weights_of(source), nothing)
+    smallest = mixed_recipe(recipe_of(source, variant), weights_of(source), nothing)
     make_plan(source.components, replace(variant, recipe=smallest), source.held)
 
 
@@ -44,7 +46,8 @@ def _chosen(job: Job, plan: Plan) -> Plan:
         return plan
     with job.stopwatch.step("choose schemes"):
         order = sensitivity_order(job, plan)
-        recipe = mixed_recipe(variant.recipe, weights_of(source), measure_losses(order, job.progress))
+        losses = measure_losses(order, job.progress)
+        recipe = mixed_recipe(recipe_of(source, variant), weights_of(source), losses)
     made = make_plan(source.components, replace(variant, recipe=recipe), source.held)
     return replace(made, asked_context=plan.asked_context)
 
@@ -56,6 +59,11 @@ def sensitivity_order(job: Job, plan: Plan) -> SensitivityOrder:
     return SensitivityOrder(job.source, Rounding(source, sizes), schemes, job.calibration, job.work)
 
 
+def recipe_of(source: CheckpointSource, variant: Variant) -> Recipe:
+    """The variant's, whose budget leaves room for its towers."""
+    return within_release(variant.recipe, towers_of(source.components))
+
+
 def weights_of(source: CheckpointSource) -> tuple[WeightSpec, ...]:
-    """Of the text model: a budget is for what is chosen among, and a tower's rules are no choice."""
+    """Of the text model: schemes are chosen for these, and a tower's rules are no choice."""
     return source.components["text"].weights

@@ -30,16 +30,19 @@ from tests.sound_processing import spectra
 from tests.unit.exporter.packaging.test_release import sealed
 
 WIDTH = 6
+SOUND_ROWS = 32
 VISION = ComponentEntry("a tower", 1000, ("pixels",), ("image rows",))
 AUDIO = ComponentEntry("an encoder", 1000, ("sound",), ("sound rows",))
 TOWERS: Mapping[Format, EncoderArtifact] = {
-    "onnx": EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 16, WIDTH),
+    "onnx": EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 4, WIDTH),
     "coreml": EncoderArtifact(
-        "vision", "coreml", "coreml/vision.mlpackage", "coreml/model.mlpackage", 16, WIDTH
+        "vision", "coreml", "coreml/vision.mlpackage", "coreml/model.mlpackage", 4, WIDTH
     ),
 }
 AUDIO_ENCODERS: Mapping[Format, EncoderArtifact] = {
-    format: replace(each, component="audio", path=each.path.replace("vision", "speech"))
+    format: replace(
+        each, component="audio", path=each.path.replace("vision", "speech"), soft_tokens=SOUND_ROWS
+    )
     for format, each in TOWERS.items()
 }
 
@@ -147,10 +150,10 @@ def seeing_release(
 def hearing_release(
     tmp_path: Path, formats: Sequence[Format] = ("onnx", "coreml"), sees: bool = True
 ) -> Path:
-    """A Gemma 4 that hears, 32 rows a sound at most, and sees as `seeing_release`, or not."""
+    """A Gemma 4 that hears, `SOUND_ROWS` a sound at most, and sees as `seeing_release`, or not."""
     release = seeing_release(tmp_path, formats, GEMMA_4)
     assert GEMMA_4.sounds is not None
-    hears = spectra(soft_tokens=32, marks=GEMMA_4.sounds)
+    hears = spectra(soft_tokens=SOUND_ROWS, marks=GEMMA_4.sounds)
     (release / SOUND_PROCESSING_NAME).write_text(hears.to_json(), encoding="utf-8")
     manifest = read_manifest(release)
     hearing = tuple(AUDIO_ENCODERS[each] for each in formats)

@@ -20,6 +20,7 @@ from torch import Tensor
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.models.audio.spec import AudioSpec, WaveformSpec
 from exporter.models.components import towers_of
+from exporter.models.text.spec import Role
 from exporter.planning.recipe import Rule, load_recipe
 from exporter.planning.tower_rules import tower_rules
 from exporter.quantization.quantize import write_quantized
@@ -76,12 +77,17 @@ KINDS = tuple(TEXT_CONFIGS)
 
 
 def tiny_image_store(
-    directory: Path, kind: str, scheme: str = "int8-channel", sound: bool = False
+    directory: Path,
+    kind: str,
+    scheme: str = "int8-channel",
+    sound: bool = False,
+    of_tower: str | None = None,
 ) -> QuantizedCheckpoint:
     """A store of text and tower, and of an audio encoder where `sound` is asked for. scheme: of every
     matrix of the text; towers have what a recipe of it has, which is fp16 or fp32 throughout for those.
+    of_tower: of the image tower's linears instead, by a rule.
 
-    directory: the checkpoint goes to `checkpoint` in it, the store to `store-{scheme}`.
+    directory: the checkpoint goes to `checkpoint` in it, the store beside it, by its scheme.
     """
     checkpoint = directory / "checkpoint"
     if not checkpoint.exists():
@@ -90,9 +96,14 @@ def tiny_image_store(
     everything = Rule(("*",), SCHEMES[scheme], "nearest", False, "a test's")
     recipe = replace(load_recipe("int8"), rules=(everything,), equalization=None, calibration=None)
     schemes = recipe.schemes(source.components["text"].spec)
+    if of_tower is not None:
+        weights = source.components["vision"].weights
+        linears = tuple(each.name for each in weights if each.role is Role.TOWER_LINEAR)
+        ruled = Rule(linears, SCHEMES[of_tower], "nearest", False, "a test's")
+        recipe = replace(recipe, vision=(ruled,))
     for tower in towers_of(source.components):
         schemes |= {name: rule.scheme for name, rule in tower_rules(recipe, tower).items()}
-    return write_quantized(source, schemes, directory / f"store-{scheme}", lambda *_: None)
+    return write_quantized(source, schemes, directory / f"store-{of_tower or scheme}", lambda *_: None)
 
 
 def write_tiny_multimodal(

@@ -158,13 +158,14 @@ def _run(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
 
 def _run_with_media(release: PlacedRelease, prompt: str, flags: RunFlags) -> None:
     from exporter.running import media
-    from exporter.running.encoding import first_that_takes, openings_for, placed
+    from exporter.running.encoding import first_that_takes, openings_for, placed, require_described
     from exporter.running.generation import continued_with_rows
     from exporter.running.prompt_tokens import speech_of
 
     files = media.MediaFiles(flags.images, flags.sounds)
     openings = openings_for(release, flags.format, files.kinds)
     media.require_no_place(release, prompt, files.kinds)
+    require_described(openings)
     given = media.prepared_media(release, files)
     speech = speech_of(release)
     spelling = media.spelling_of(release, speech.tokenizer)

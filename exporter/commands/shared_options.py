@@ -85,8 +85,9 @@ PROFILE = click.option(
 RECIPE = click.option(
     "--recipe",
     metavar="NAME",
-    help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE (mixed:246MB, or bits a weight: "
-    "mixed:4.8), or a .toml file. Default: the best that fits the devices, which `gemma-export plan` says. "
+    help="int8, int4, int4-zp, int4-fast, float, as-stored, mixed:SIZE (mixed:246MB for all "
+    "weights, those of towers too, or bits a weight of the text model: mixed:4.8), or a .toml file. "
+    "Default: the best that fits the devices, which `gemma-export plan` says. "
     "Formats that cannot carry it get the one it names instead (int4 for int4-zp), in a release of their "
     "own; where none of the formats can carry it, it is refused.",
 )

@@ -7,13 +7,16 @@ because its failures are crashes, and says of itself what it ran on. Not about c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from runtimes.encoder import EncodedRows
 from runtimes.formats import Format
-from runtimes.manifest import Artifact
+from runtimes.images.prepared import PreparedImage
+from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.session import Logits, Tokens
 
 DECODED = 64  # a software GPU takes a second or more for each
@@ -66,6 +69,38 @@ class PathAnswer:
 
 
 @dataclass(frozen=True)
+class SeeingOrder:
+    """What a path is to make of pictures. directory, scratch, seconds: as of `PathOrder`."""
+
+    directory: Path
+    encoder: EncoderArtifact
+    pictures: tuple[PreparedImage, ...]
+    scratch: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SeeingAnswer:
+    """rows: of each picture. The others as of `PathAnswer`."""
+
+    rows: tuple[EncodedRows, ...]
+    device: str
+    left_over: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """How a path executes image towers. run: raises as a path's. relative, cosine: how far rows may be from
+    transformers' on the quantised tower, as `RowsLimit` has them. most_work: multiplications of a picture
+    that what is here does in minutes; asked where the path is here."""
+
+    run: Callable[[SeeingOrder], SeeingAnswer]
+    relative: float
+    cosine: float
+    most_work: Callable[[], float] = lambda: math.inf
+
+
+@dataclass(frozen=True)
 class ExecutionPath:
     """One path of a runtime family.
 
@@ -81,6 +116,7 @@ class ExecutionPath:
     decoded: tokens whose logits are compared, where the text has as many. copying_seconds: how long asking
     for facts from far back may take.
     formats: those of the family's it executes, None for all of them.
+    seeing: None where it executes no image towers.
     adapter: what is there for it to compute on, in words, with its driver and limits; None where nothing
     is, or where only an execution tells. Answers as `missing` does.
     """
@@ -99,6 +135,7 @@ class ExecutionPath:
     decoded: int = DECODED
     copying_seconds: float = COPYING_SECONDS
     formats: frozenset[Format] | None = None
+    seeing: Seeing | None = None
     adapter: Callable[[], str | None] = lambda: None
 
 

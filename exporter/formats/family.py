@@ -35,6 +35,9 @@ Arithmetic = Literal["fp32", "fp16"]
 CacheSlots = Callable[[ModelSpec, LayerSpec, int, int], int]
 """(model, layer, context, prefill chunk) to the positions the layer's cache holds: the context at most."""
 
+ImageCall = Callable[[int, int, int], int]
+"""(soft tokens of an image, prefill chunk, context) to the tokens of the call that an image lies in."""
+
 
 @dataclass(frozen=True)
 class Driver:
@@ -73,16 +76,30 @@ class Prompting:
 
 
 @dataclass(frozen=True)
+class PictureAsking:
+    """What a person asks about a picture with. blocks: layers in which an image's tokens see each other."""
+
+    encoder: EncoderArtifact
+    processing: ImageProcessing
+    prompting: Prompting
+    blocks: BlockLayers
+
+
+@dataclass(frozen=True)
 class FormatFacts:
     """One format. library: what the Hugging Face Hub calls the software that runs it. packages: those that
     take part in writing and running it, for the record in a release.
 
     how_to_run: Markdown with the commands or code by which a person runs an artifact with the vendor's
     own tools. how_to_ask, how_to_hear: the same about a picture, and about a sound; None, also as a result,
-    where no such tool was run.
+    where no such tool was seen to answer right.
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
     other, and heard_by_tools with sounds, a sentence, for formats where a validation executes the file
     without them.
+    image_call: of artifacts with such a call beside the prefill chunk's, where an image's tokens see each
+    other; caches have room for it. None where every call is a chunk's, or of any length.
+    only_text_of: text models (transformers' model types) of whose family no client of it takes images or
+    sounds.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
     """
@@ -91,10 +108,12 @@ class FormatFacts:
     library: str
     packages: tuple[str, ...]
     how_to_run: Callable[[Artifact, Prompting], str]
-    how_to_ask: Callable[[EncoderArtifact, ImageProcessing, Prompting], str | None] | None = None
+    how_to_ask: Callable[[PictureAsking], str | None] | None = None
     how_to_hear: Callable[[EncoderArtifact, SoundProcessing, Prompting], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
     heard_by_tools: str | None = None
+    image_call: ImageCall | None = None
+    only_text_of: frozenset[str] = frozenset()
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
 

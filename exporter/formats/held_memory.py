@@ -50,8 +50,9 @@ class HeldMemory:
 class OpenedModel:
     """What a runtime has opened: shapes and schemes, no weights.
 
-    schemes: of every matrix. context, prefill_chunk: of the artifact. cache_bytes: one copy of its KV
-    cache. text_bytes: of the tokenizer's file. with_tokenizer: whether the app holds one beside it.
+    schemes: of every matrix. context: of the artifact. prefill_chunk: tokens a call takes at most.
+    cache_bytes: one copy of its KV cache. text_bytes: of the tokenizer's file. with_tokenizer: whether the
+    app holds one beside it.
     """
 
     spec: ModelSpec

@@ -5,9 +5,19 @@ Not about LiteRT-LM's own engine, which runs the bundles on devices.
 
 from __future__ import annotations
 
+import math
+
 from exporter.byte_size import GIB
-from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
+from exporter.formats.execution_path import (
+    ExecutionPath,
+    PathAnswer,
+    PathOrder,
+    Seeing,
+    SeeingAnswer,
+    SeeingOrder,
+)
 from exporter.formats.family import (
+    PICTURE_QUESTION,
     PROMPT,
     QUESTION,
     SOUND_QUESTION,
@@ -17,6 +27,7 @@ from exporter.formats.family import (
     Driver,
     FormatFacts,
     MemoryModel,
+    PictureAsking,
     Prompting,
     ReplayLimits,
     RuntimeFamily,
@@ -35,6 +46,8 @@ from runtimes.sounds.processing import SoundProcessing
 # what a padded chunk left behind its one token.
 REWINDABLE = 2
 
+ANSWERED = 128  # tokens beside a picture's: a question, its template, and an answer
+
 # LiteRT-LM keeps thoughts out of the conversation: it sets the position back to before a turn and writes
 # it anew. What a ring has overwritten by then is lost, and nothing says so.
 REWOUND = frozenset({"gemma4_text", "gemma4_unified_text"})
@@ -48,6 +61,22 @@ def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk:
     return min(layer.window + prefill_chunk, context)
 
 
+AROUND_AN_IMAGE = 128  # tokens of text that its call also takes
+SMALLEST_IMAGE_CALL = 32
+
+
+def image_call(soft_tokens: int, prefill_chunk: int, context: int) -> int:
+    """A power of two, or the context: an image and what stands around it.
+
+    LiteRT-LM cuts a prompt into calls of the longest one there is without regard to images, so one in a
+    prompt no longer than this is never cut.
+    """
+    length = max(SMALLEST_IMAGE_CALL, prefill_chunk)
+    while length < soft_tokens + AROUND_AN_IMAGE:
+        length *= 2
+    return min(length, context)
+
+
 # ai-edge-litert 2.3: a FULLY_CONNECTED with a block scale, fp16 or fp32, ends the process when a graph is
 # compiled, on blocks of 32, 64 and 128. Scales by row are taken.
 BLOCKWISE = frozenset({"int4-g32"})
@@ -57,6 +86,28 @@ NO_BLOCKS = "integers in blocks end the process of LiteRT's GPU accelerator"
 # was measured; sliding masks whose constants have one axis measured 0.2 on the 270M and 0.9 on tiny models.
 GPU_LIMITS: dict[Arithmetic, float] = {"fp32": 1e-6, "fp16": 2e-3}
 GPU_SECONDS = 1800.0  # shaders of a first run took up to 110 s, on two cores that others used too
+
+SOFTWARE_WORK = 2e11  # multiplications of a picture: some minutes of two cores
+
+# Of rows: no activation is rounded there either. Tiny towers of all four kinds measure 2e-7 to 1e-6 (fp32)
+# and 1e-3 to 9e-3 (fp16) on a software driver.
+GPU_ROWS: dict[Arithmetic, tuple[float, float]] = {"fp32": (1e-3, 0.9999), "fp16": (0.05, 0.99)}
+
+
+def _seeing_on_gpu(arithmetic: Arithmetic) -> Seeing:
+    def run(order: SeeingOrder) -> SeeingAnswer:
+        from runtimes.litert.gpu import GpuImageOrder, rows_on_gpu
+
+        path = order.directory / order.encoder.path
+        found = rows_on_gpu(GpuImageOrder(path, arithmetic, order.pictures, order.scratch, order.seconds))
+        return SeeingAnswer(found.rows, found.adapter, found.left_over)
+
+    def most_work() -> float:
+        from runtimes.litert import gpu
+
+        return SOFTWARE_WORK if gpu.is_software() else math.inf
+
+    return Seeing(run, *GPU_ROWS[arithmetic], most_work)
 
 
 def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
@@ -98,6 +149,7 @@ def _on_gpu(arithmetic: Arithmetic, limit: float) -> ExecutionPath:
         says_nothing_of="no phone's GPU took part",
         refused=BLOCKWISE,
         why_refused=NO_BLOCKS,
+        seeing=_seeing_on_gpu(arithmetic),
         adapter=adapter,
     )
 
@@ -125,6 +177,19 @@ litert-lm run {artifact.path} {plain}--cache no --max-num-tokens 128 --top-k 1 -
 ```
 
 On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C++ interfaces load it."""
+
+
+def _ask_litert_lm(asking: PictureAsking) -> str | None:
+    """None for what LiteRT-LM is not proved to answer as the model does (`_asked_by_litert_lm`), and for a
+    base model, whose pictures no template places."""
+    if asking.blocks != "none" or not asking.prompting.chat:
+        return None
+    tokens = asking.processing.soft_tokens + ANSWERED
+    return f"""```sh
+pip install litert-lm
+litert-lm run {asking.encoder.path} --attachment ../picture.png --vision-backend cpu --cache no \\
+  --max-num-tokens {tokens} --top-k 1 --prompt "{PICTURE_QUESTION}"
+```"""
 
 
 def _hear_in_litert_lm(
@@ -182,9 +247,11 @@ LITERT = RuntimeFamily(
             "litert-lm",
             ("ai-edge-litert", "litert-lm", "litert-lm-builder"),
             _run_litertlm,
+            how_to_ask=_ask_litert_lm,
             asked_by_tools=_asked_by_litert_lm,
             how_to_hear=_hear_in_litert_lm,
             heard_by_tools=HEARD_BY_LITERT_LM,
+            image_call=image_call,
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,
         ),

@@ -20,6 +20,7 @@ from exporter.formats.family import (
     Driver,
     FormatFacts,
     MemoryModel,
+    PictureAsking,
     Prompting,
     ReplayLimits,
     RuntimeFamily,
@@ -29,7 +30,6 @@ from exporter.formats.onnx_memory import held_by_onnx, written_for_onnx
 from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
 from exporter.models.vision.spec import BlockLayers
-from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
 from runtimes.recorded_calls import ReplayTolerances
@@ -75,11 +75,10 @@ print(tokenizer.decode(generator.get_sequence(0)))
 ```"""
 
 
-def _ask_in_genai(
-    encoder: EncoderArtifact, processing: ImageProcessing, prompting: Prompting
-) -> str | None:
+def _ask_in_genai(asking: PictureAsking) -> str | None:
     """None for what no processor of onnxruntime-genai 0.18 makes: the squares of a Gemma 4 12B, and other
     than 256 soft tokens of a Gemma 3."""
+    encoder, processing, prompting = asking.encoder, asking.processing, asking.prompting
     if processing.patches is not None and processing.patches.merged:
         return None
     if processing.square is not None and processing.soft_tokens != GENAI_SOFT_TOKENS:
@@ -155,6 +154,37 @@ In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` compute
 by WebAssembly, on several threads where the page is cross-origin isolated. One prompt at a time."""
 
 
+def _ask_in_transformers_js(asking: PictureAsking) -> str:
+    """Of transformers.js 4, as `_run_in_transformers_js` has it."""
+    marks, of_gemma4 = asking.processing.marks, asking.processing.patches is not None
+    if asking.prompting.chat:
+        parts = [{"type": "image"}, {"type": "text", "text": PICTURE_QUESTION}]
+        messages = json.dumps([{"role": "user", "content": parts}])
+        prompt = f"processor.apply_chat_template({messages}, {{ add_generation_prompt: true }})"
+    else:
+        prompt = json.dumps(f"{asking.prompting.begin}{marks.placeholder}{PICTURE_QUESTION}")
+    prompt = prompt.replace("`", r"\u0060")  # tokens are a stranger's
+    sound = "null, " if of_gemma4 else ""
+    return f"""With transformers.js, in a shell as above:
+
+```sh
+npm install --prefix ../ask --ignore-scripts @huggingface/transformers@4
+cat > ../ask/see.mjs <<'END'
+import {{ AutoModelForImageTextToText, AutoProcessor, RawImage }} from "@huggingface/transformers";
+
+const processor = await AutoProcessor.from_pretrained("./");
+const model = await AutoModelForImageTextToText.from_pretrained("./");
+const prompt = {prompt};
+const picture = await RawImage.read("../picture.png");
+const inputs = await processor(prompt, picture, {sound}{{ add_special_tokens: false }});
+const answer = await model.generate({{ ...inputs, max_new_tokens: 24, do_sample: false }});
+const said = answer.slice(null, [inputs.input_ids.dims.at(-1), null]);
+console.log(processor.batch_decode(said, {{ skip_special_tokens: true }})[0]);
+END
+node ../ask/see.mjs
+```"""
+
+
 # As of pictures.
 HEARD_BY = "{}, which makes spectra by code of its own, was given no sound here."
 
@@ -183,8 +213,10 @@ ONNX = RuntimeFamily(
             "transformers.js",
             ("onnx", "onnxruntime"),
             _run_in_transformers_js,
+            _ask_in_transformers_js,
             asked_by_tools=_not_asked_by("transformers.js"),
             heard_by_tools=HEARD_BY.format("transformers.js"),
+            only_text_of=frozenset({"gemma4_unified_text"}),  # it has no class for Gemma 4 12B
         ),
     ),
     schemes=frozenset(

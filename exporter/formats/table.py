@@ -12,7 +12,9 @@ from exporter.formats.execution_path import ExecutionPath, left_out
 from exporter.formats.family import Driver, FormatFacts, RuntimeFamily
 from exporter.formats.litert import LITERT
 from exporter.formats.onnx import ONNX
+from exporter.models.text.spec import ModelSpec
 from runtimes.formats import Format
+from runtimes.open import IMAGE_ENCODERS, SOUND_ENCODERS
 
 FAMILIES: dict[str, RuntimeFamily] = {
     LITERT.name: LITERT,
@@ -34,6 +36,16 @@ def families_of(formats: Iterable[Format]) -> tuple[RuntimeFamily, ...]:
 def facts_of(format: Format) -> FormatFacts:
     """What is true of this format alone."""
     return next(each for each in family_of(format).files if each.name == format)
+
+
+def takes_images(format: Format, text: ModelSpec) -> bool:
+    """Whether artifacts of this format take images where the model has a tower for them."""
+    return format in IMAGE_ENCODERS and text.model_type not in facts_of(format).only_text_of
+
+
+def takes_sounds(format: Format, text: ModelSpec) -> bool:
+    """The same of sounds, and of an encoder of them."""
+    return format in SOUND_ENCODERS and text.model_type not in facts_of(format).only_text_of
 
 
 def drivers_of(format: Format) -> tuple[Driver, ...]:

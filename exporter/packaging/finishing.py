@@ -12,6 +12,7 @@ from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.formats.family import Prompting
 from exporter.formats.table import family_of
 from exporter.models.components import towers_of, unused_tower
+from exporter.models.text.spec import ModelSpec
 from exporter.packaging.adapter_licence import add_adapters_licence
 from exporter.packaging.card_inputs import CardImages, CardSounds
 from exporter.packaging.escaping import plain
@@ -23,8 +24,9 @@ from exporter.packaging.origin import origin_of
 from exporter.packaging.release import Runnable, participating_versions, seal_release
 from exporter.planning.plan import Plan
 from exporter.progress import Progress
+from runtimes.formats import Format
 from runtimes.images.processing import read_processing
-from runtimes.manifest import TowerName
+from runtimes.manifest import Artifact, TowerName
 from runtimes.sounds.processing import read_sound_processing
 
 RECIPE_NAME = "recipe.toml"
@@ -69,16 +71,12 @@ def finish_release(
             left_out=source.left_out,
             remarks=_remarks(source, plan, runnable),
             artifacts=artifacts,
-            rings=frozenset(
-                each.format
-                for each in artifacts
-                if family_of(each.format).has_rings(spec, each.context, each.prefill_chunk)
-            ),
+            rings=_rings(spec, plan, artifacts),
             prompting=_prompting(release, source.tokens),
             origin=origin_of(source),
             quality=quality,
             licence=licence,
-            images=_images(release, runnable),
+            images=_images(release, source, runnable),
             sounds=_sounds(release, runnable),
         ),
     )
@@ -98,14 +96,28 @@ def _towers(source: CheckpointSource, runnable: Runnable) -> dict[str, int]:
     return {TOWERS[each.name]: each.spec.parameter_count() for each in used}
 
 
+def _rings(spec: ModelSpec, plan: Plan, artifacts: tuple[Artifact, ...]) -> frozenset[Format]:
+    """Formats whose sessions can be set back by little alone."""
+    return frozenset(
+        each.format
+        for each in artifacts
+        if family_of(each.format).has_rings(
+            spec, each.context, plan.longest_call(each.format, each.prefill_chunk)
+        )
+    )
+
+
 def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[str, ...]:
     unused = unused_tower(source.components, runnable.encoders)
     return (*source.remarks, *source.tokens.remarks, *plan.remarks, *unused)
 
 
-def _images(release: Path, runnable: Runnable) -> CardImages | None:
-    towers_of_images = tuple(each for each in runnable.encoders if each.component == "vision")
-    return CardImages(towers_of_images, read_processing(release)) if towers_of_images else None
+def _images(release: Path, source: CheckpointSource, runnable: Runnable) -> CardImages | None:
+    seeing = tuple(each for each in runnable.encoders if each.component == "vision")
+    if not seeing:
+        return None
+    blocks = source.components["vision"].spec.tokens.blocks
+    return CardImages(seeing, read_processing(release), blocks)
 
 
 def _sounds(release: Path, runnable: Runnable) -> CardSounds | None:

@@ -18,7 +18,9 @@ from runtimes.formats import Accelerator
 from runtimes.manifest import Artifact
 
 ALLOWLIST_NAME = "model_allowlist.json"
-TASKS = ("llm_chat", "llm_prompt_lab")
+TASKS, ABOUT_PICTURES = ("llm_chat", "llm_prompt_lab"), "llm_ask_image"
+# Where the app runs the tower, "gpu" where an entry does not say: proved on CPUs (docs/adr/0034).
+TOWER_ON = "cpu"
 # How Google's own entries sample every Gemma.
 SAMPLING = {"topK": 64, "topP": 0.95, "temperature": 1.0}
 
@@ -37,6 +39,8 @@ def write_allowlist(release: Path, model: str, plan: Plan, artifacts: tuple[Arti
 
 def _entry(release: Path, model: str, plan: Plan, artifact: Artifact) -> dict[str, Any]:
     name = f"{model}-{plan.variant.recipe.name}"
+    tasks = [*TASKS, ABOUT_PICTURES] if _sees(plan) else [*TASKS]
+    accelerators = [each.lower() for each in _accelerators(plan, artifact)]
     return {
         "name": name,
         "modelId": name,
@@ -47,20 +51,31 @@ def _entry(release: Path, model: str, plan: Plan, artifact: Artifact) -> dict[st
             f"{artifact.context} tokens. Made and checked with gemma-export."
         ),
         "sizeInBytes": (release / artifact.path).stat().st_size,
+        **({"llmSupportImage": True} if _sees(plan) else {}),
         "defaultConfig": {
             **SAMPLING,
             "maxContextLength": artifact.context,
             "maxTokens": artifact.context,
-            "accelerators": ",".join(each.lower() for each in _accelerators(plan, artifact)),
+            "accelerators": ",".join(accelerators),
+            **({"visionAccelerator": TOWER_ON} if _sees(plan) else {}),
         },
-        "taskTypes": list(TASKS),
+        "taskTypes": tasks,
     }
 
 
+def _sees(plan: Plan) -> bool:
+    """Whether the engine the app runs answers about pictures as the model does (docs/adr/0034)."""
+    return plan.image_tower is not None and plan.image_tower.blocks == "none"
+
+
 def _given(plan: Plan) -> str:
-    """The app shows pictures to what names a task for them, which no bundle here does: nobody has seen
-    the app answer about one."""
-    return "text only" if plan.tower is None else "asked by text alone though it takes more"
+    """The app shows pictures to what names a task for them. Nobody has seen it play a sound to one of these
+    bundles."""
+    if not plan.towers:
+        return "text only"
+    if not _sees(plan):
+        return "asked by text alone though it takes more"
+    return "text and pictures" if len(plan.towers) == 1 else "text and pictures though it takes more"
 
 
 def _accelerators(plan: Plan, artifact: Artifact) -> Iterator[Accelerator]:

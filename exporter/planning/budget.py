@@ -21,17 +21,19 @@ MOST_BITS = 32.0
 
 @dataclass(frozen=True)
 class Budget:
-    """asked: as it was given. One of the other two is None. bytes: of all matrices as they are stored,
-    scales and zero points included. bits: the same for each weight, in the mean."""
+    """asked: as it was given. One of the next two is None. bytes: of all matrices of a release as they are
+    stored, scales and zero points included. bits: the same for each weight of the text model, in the mean.
+    beside: bytes of an image tower's matrices, whose schemes are no choice: a size holds them too."""
 
     asked: str
     bytes: int | None
     bits: float | None
+    beside: int = 0
 
     def most(self, weights: Iterable[WeightSpec]) -> int:
-        """In bytes, for a model of these weights."""
+        """In bytes, for a text model of these weights."""
         if self.bytes is not None:
-            return self.bytes
+            return self.bytes - self.beside
         assert self.bits is not None
         return math.floor(self.bits * sum(math.prod(each.shape) for each in weights if each.is_matrix) / 8)
 

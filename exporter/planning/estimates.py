@@ -12,7 +12,13 @@ from typing import assert_never
 from exporter.formats.family import RuntimeFamily
 from exporter.models.audio.spec import FRAMES_PER_TOKEN, STRIDE, AudioSpec, WaveformSpec
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from exporter.models.vision.spec import (
+    BlockLayers,
+    PatchEmbedderSpec,
+    PatchTowerSpec,
+    SiglipSpec,
+    VisionSpec,
+)
 from exporter.schemes import FP32, Scheme
 
 HIDDEN_ROWS = 6  # copies of a tower layer's activations
@@ -32,7 +38,7 @@ class CacheSize:
 
 
 def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: RuntimeFamily) -> CacheSize:
-    """The KV cache of a runtime's artifact. prefill_chunk: tokens a call takes at most."""
+    """The KV cache of a runtime's artifact. prefill_chunk: tokens a call takes at most (`longest_call`)."""
     kept = needed = 0
     for layer in spec.cache_layers:
         position = 2 * layer.kv_heads * layer.head_dim * family.cached_bytes
@@ -43,23 +49,31 @@ def cache_size(spec: ModelSpec, context: int, prefill_chunk: int, family: Runtim
 
 @dataclass(frozen=True)
 class TowerSize:
-    """Bytes of a tower. stored: its weights on disk. activations: of one image or sound, at the peak of a
-    layer, the scores of a block of its patches or frames among them."""
+    """A tower, in bytes. stored: its weights on disk. activations: of one image or sound, at the peak of a
+    layer, the scores of a block of its patches or frames among them.
+
+    soft_tokens: of one, at most. blocks: layers of the text model in which those see each other."""
 
     stored: int
     activations: int
+    soft_tokens: int
+    blocks: BlockLayers
 
 
 def tower_size(spec: VisionSpec, schemes: Mapping[str, Scheme], soft_tokens: int) -> TowerSize:
     """schemes: of every matrix. soft_tokens: of an image."""
-    stored = _stored_bytes(spec, schemes)
+    stored, activations = _stored_bytes(spec, schemes), _activations(spec, soft_tokens)
+    return TowerSize(stored, activations, soft_tokens, spec.tokens.blocks)
+
+
+def _activations(spec: VisionSpec, soft_tokens: int) -> int:
     match spec:
         case SiglipSpec():
-            return TowerSize(stored, _layer_bytes(spec, spec.side**2))
+            return _layer_bytes(spec, spec.side**2)
         case PatchTowerSpec():
-            return TowerSize(stored, _layer_bytes(spec, soft_tokens * spec.kernel**2))
+            return _layer_bytes(spec, soft_tokens * spec.kernel**2)
         case PatchEmbedderSpec():
-            return TowerSize(stored, soft_tokens * (spec.patch_width + spec.width) * FP32.bits // 8)
+            return soft_tokens * (spec.patch_width + spec.width) * FP32.bits // 8
         case _:
             assert_never(spec)
 
@@ -69,11 +83,11 @@ def encoder_size(spec: AudioSpec, schemes: Mapping[str, Scheme]) -> TowerSize:
     stored = _stored_bytes(spec, schemes)
     if isinstance(spec, WaveformSpec):
         numbers = LONGEST_SOUND * (spec.samples + spec.text_hidden_size)
-        return TowerSize(stored, numbers * FP32.bits // 8)
+        return TowerSize(stored, numbers * FP32.bits // 8, LONGEST_SOUND, "none")
     frames = LONGEST_SOUND * FRAMES_PER_TOKEN
     start = frames // STRIDE * (spec.bands // STRIDE) * spec.channels[0] * 2  # of the first convolution
     layer = LONGEST_SOUND * spec.hidden_size * (HIDDEN_ROWS + 2 * 4)
-    return TowerSize(stored, max(start, layer) * FP32.bits // 8)
+    return TowerSize(stored, max(start, layer) * FP32.bits // 8, LONGEST_SOUND, "none")
 
 
 def _stored_bytes(spec: VisionSpec | AudioSpec, schemes: Mapping[str, Scheme]) -> int:

@@ -140,14 +140,21 @@ def _twin(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int | None:
     matrices = sum(FP32.stored_bytes(weight.shape) for weight in integers)
     if not 0 < matrices <= family.memory.twin_matrices:
         return family.memory.twin
-    cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family)
-    return matrices + plan.weight_bytes + family.memory.cache_copies * cache.bytes
+    caches = family.memory.cache_copies * _cache_bytes(spec, plan, family)
+    return matrices + plan.weight_bytes + caches
 
 
 def _running(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int:
     """The artifact's weights as a runtime holds them, the tower's too, the caches, and an image's
     activations."""
-    cache, model = cache_size(spec, plan.variant.context, plan.prefill_chunk, family), family.memory
-    seeing = 0 if plan.tower is None else plan.tower.activations
+    model = family.memory
+    seeing = max((each.activations for each in plan.towers), default=0)
     weights = model.weight_copies * plan.weight_bytes
-    return weights + seeing + model.cache_copies * cache.bytes + model.beside
+    return weights + seeing + model.cache_copies * _cache_bytes(spec, plan, family) + model.beside
+
+
+def _cache_bytes(spec: ModelSpec, plan: Plan, family: RuntimeFamily) -> int:
+    """Of the artifact with the longest call; one is open at a time."""
+    own = [each for each in plan.variant.formats if each in family.formats]
+    longest = max(plan.longest_call(each, plan.prefill_chunk) for each in own)
+    return cache_size(spec, plan.variant.context, longest, family).bytes

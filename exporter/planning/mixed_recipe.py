@@ -15,10 +15,12 @@ from dataclasses import asdict, replace
 
 from exporter.errors import RecipeError
 from exporter.formats.family import RuntimeFamily
+from exporter.models.components import Tower
 from exporter.models.text.spec import WeightSpec
 from exporter.planning.mixture import Choice, Option, Options, choose, smallest, total_bytes, total_loss
 from exporter.planning.plan import divides
 from exporter.planning.recipe import QualityLimit, Recipe, parse_recipe
+from exporter.planning.tower_rules import tower_rules
 from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT4_G32_ZP, INT8_CHANNEL, SCHEMES, Scheme
 
 CANDIDATES: tuple[Scheme, ...] = (INT4_CHANNEL, INT4_G32, INT4_G32_ZP, INT8_CHANNEL, FP16)
@@ -59,6 +61,18 @@ def base(schemes: Iterable[Scheme]) -> Scheme | None:
     return next((each for each in BASES if each in there), None)
 
 
+def within_release(recipe: Recipe, towers: Sequence[Tower]) -> Recipe:
+    """The same recipe, whose budget knows of the towers beside the text model where it is a size."""
+    if not towers or recipe.budget is None or recipe.budget.bytes is None:
+        return recipe
+    beside = 0
+    for tower in towers:
+        rules = tower_rules(recipe, tower)
+        matrices = (each for each in tower.weights if each.is_matrix)
+        beside += sum(rules[each.name].scheme.stored_bytes(each.shape) for each in matrices)
+    return replace(recipe, budget=replace(recipe.budget, beside=beside))
+
+
 def require_possible(
     recipe: Recipe, weights: Sequence[WeightSpec], schemes: Mapping[str, Sequence[Scheme]]
 ) -> None:
@@ -66,11 +80,15 @@ def require_possible(
     least = smallest(_options(weights, schemes, None))
     most = _most(recipe, weights)
     if most < least:
+        assert recipe.budget is not None
+        beside = recipe.budget.beside
+        tower = f"beside its towers' {beside:,} " if beside else ""
         raise RecipeError(
             f"recipe {recipe.name}",
-            f"its matrices may take {most:,} bytes, and the smallest choice takes {least:,} "
+            f"{tower}its matrices may take {max(0, most):,} bytes, and the smallest choice takes {least:,} "
             f"({_bits(least, weights):.3f} bits a weight)",
-            f"give at least mixed:{least}B, or formats that carry smaller schemes",
+            f"give at least mixed:{least + beside}B, or formats that carry smaller schemes"
+            + (", or --components text" if beside else ""),
         )
 
 
@@ -144,10 +162,12 @@ def _description(recipe: Recipe, weights: Sequence[WeightSpec], options: Options
     counts = Counter(option.scheme for option in choice.values())
     taken = total_bytes(choice)
     said = ", ".join(f"{counts[each.name]} {each.name}" for each in CANDIDATES if counts[each.name])
+    beside = recipe.budget.beside
+    tower = f", its towers' {beside:,} bytes among them" if beside else ""
     found = (
-        f"Schemes chosen within {recipe.budget.asked}, to the least predicted loss: {said} matrices, "
-        f"{taken:,} bytes, {_bits(taken, weights):.3f} bits a weight; KL {total_loss(choice):.3g} "
-        "predicted, the sum of what each matrix alone costs."
+        f"Schemes chosen within {recipe.budget.asked}{tower}, to the least predicted loss: {said} "
+        f"matrices, {taken:,} bytes, {_bits(taken, weights):.3f} bits a weight; KL "
+        f"{total_loss(choice):.3g} predicted, the sum of what each matrix alone costs."
     )
     if all(choice[name].loss == min(each.loss for each in some) for name, some in options.items()):
         return f"{found} The budget holds the best of everything: nothing had to be given up."

@@ -7,23 +7,22 @@ choosing between recipes (`exporter.planning.planner`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.byte_size import beside_limit
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
-from exporter.formats.table import facts_of, family_of
+from exporter.formats.table import facts_of, family_of, takes_images, takes_sounds
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
-from exporter.planning.estimates import TowerSize, cache_size
+from exporter.planning.estimates import CacheSize, TowerSize, cache_size
 from exporter.planning.plan import Plan
 from exporter.schemes import IntegerScheme
 from runtimes.formats import Format
 from runtimes.manifest import TowerName
-from runtimes.open import IMAGE_ENCODERS, SOUND_ENCODERS
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ def opened_model(
         format=format,
         accelerator=profile.runtimes[format].accelerator,
         context=variant.context,
-        prefill_chunk=plan.prefill_chunk,
-        cache_bytes=cache_size(spec, variant.context, plan.prefill_chunk, family_of(format)).bytes,
+        prefill_chunk=plan.longest_call(format, plan.prefill_chunk),
+        cache_bytes=_cache(spec, plan, format).bytes,
         text_bytes=text,
     )
 
@@ -56,14 +55,14 @@ def artifact_on_device(
 ) -> ArtifactOnDevice:
     """One format on one device, its profile having a runtime for it."""
     family, opened = family_of(format), opened_model(spec, plan, profile, format, sizes.text_bytes)
-    cache = cache_size(spec, plan.variant.context, plan.prefill_chunk, family)
+    cache = _cache(spec, plan, format)
     speed = decode_speed(
         profile.bandwidth,
         opened.accelerator,
         weight_bytes_per_token(spec, plan.schemes),
         cache.bytes - cache.outside_windows,
     )
-    towers = _towers(plan, format)
+    towers = _towers(spec, plan, format)
     held = (*family.holds(opened), *_held_by(towers))
     predicted = family.written(opened) + sum(tower.stored for _, tower in towers)
     return ArtifactOnDevice(
@@ -76,14 +75,22 @@ def artifact_on_device(
     )
 
 
-def _towers(plan: Plan, format: Format) -> list[tuple[TowerName, TowerSize]]:
+def _cache(spec: ModelSpec, plan: Plan, format: Format) -> CacheSize:
+    longest = plan.longest_call(format, plan.prefill_chunk)
+    return cache_size(spec, plan.variant.context, longest, family_of(format))
+
+
+def _towers(spec: ModelSpec, plan: Plan, format: Format) -> list[tuple[TowerName, TowerSize]]:
     """Those of the plan that this format has."""
-    names: list[TowerName] = [name for name, formats in _TAKING.items() if format in formats]
+    names: list[TowerName] = [name for name, takes in _TAKING.items() if takes(format, spec)]
     sizes = ((name, plan.components[name].tower) for name in names if name in plan.components)
     return [(name, size) for name, size in sizes if size is not None]
 
 
-_TAKING: Mapping[TowerName, Collection[Format]] = {"vision": IMAGE_ENCODERS, "audio": SOUND_ENCODERS}
+_TAKING: Mapping[TowerName, Callable[[Format, ModelSpec], bool]] = {
+    "vision": takes_images,
+    "audio": takes_sounds,
+}
 _WORDS: Mapping[TowerName, tuple[str, str]] = {
     "vision": ("image tower", "image activations"),
     "audio": ("audio encoder", "sound activations"),

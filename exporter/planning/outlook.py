@@ -15,7 +15,7 @@ from pathlib import Path
 
 from exporter import __version__
 from exporter.checkpoints.open import open_checkpoint, published_name
-from exporter.formats.table import facts_of
+from exporter.formats.table import facts_of, takes_images, takes_sounds
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_verdict import DeviceVerdict
@@ -29,7 +29,6 @@ from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
-from runtimes.open import IMAGE_ENCODERS, SOUND_ENCODERS
 
 OUTLOOK_SCHEMA_VERSION = 4
 
@@ -116,7 +115,9 @@ def look_ahead(order: PlanOrder) -> Outlook:
     formats = {each for release in planned.releases for each in release.plan.variant.formats}
     packages = {package for each in formats for package in facts_of(each).packages}
     versions = {"gemma-export": __version__, **versions_installed({*OF_ANY_FORMAT, *packages})}
-    releases = tuple(_release(each.plan, each.label, each.verdicts) for each in planned.releases)
+    releases = tuple(
+        _release(model.spec, each.plan, each.label, each.verdicts) for each in planned.releases
+    )
     return Outlook(
         schema_version=OUTLOOK_SCHEMA_VERSION,
         model=model.name,
@@ -147,9 +148,12 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
     return list({each.verdict.profile: each for each in rows}.values())
 
 
-def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> ReleaseOutlook:
+def _release(
+    spec: ModelSpec, plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]
+) -> ReleaseOutlook:
     variant = plan.variant
-    hears = "audio" in plan.components
+    sees = any(takes_images(each, spec) for each in variant.formats)
+    hears = "audio" in plan.components and any(takes_sounds(each, spec) for each in variant.formats)
     sizes = {each.format: each.artifact_bytes for verdict in verdicts for each in verdict.artifacts}
     return ReleaseOutlook(
         label=label,
@@ -159,8 +163,8 @@ def _release(plan: Plan, label: str, verdicts: tuple[DeviceVerdict, ...]) -> Rel
         devices=tuple(each.name for each in variant.devices),
         weight_bytes=plan.weight_bytes,
         artifact_bytes=sizes,
-        image_tokens=variant.soft_tokens if IMAGE_ENCODERS.keys() & variant.formats else None,
-        sound_tokens=LONGEST_SOUND if hears and SOUND_ENCODERS.keys() & variant.formats else None,
+        image_tokens=variant.soft_tokens if sees else None,
+        sound_tokens=LONGEST_SOUND if hears else None,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import PlanError
 from exporter.formats.family import RuntimeFamily
-from exporter.formats.table import families_of, family_of
+from exporter.formats.table import facts_of, families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
@@ -22,6 +22,7 @@ from exporter.planning.estimates import TowerSize, encoder_size, tower_size
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
+from runtimes.formats import Format
 from runtimes.manifest import CalibrationEntry, ComponentName
 
 PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them
@@ -60,6 +61,14 @@ class Plan:
     @property
     def prefill_chunk(self) -> int:
         return min(PREFILL_CHUNK, self.variant.context)
+
+    def longest_call(self, format: Format, prefill_chunk: int) -> int:
+        """Tokens of the longest call of a format's artifact, which its caches have room for: its prefill
+        chunk, or an image with what stands around it where its tokens see each other."""
+        tower, image_call = self.image_tower, facts_of(format).image_call
+        if tower is None or tower.blocks == "none" or image_call is None:
+            return prefill_chunk
+        return image_call(tower.soft_tokens, prefill_chunk, self.variant.context)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -123,13 +132,14 @@ class Plan:
         return {name: why for each in self.components.values() for name, why in each.refusals.items()}
 
     @property
-    def tower(self) -> TowerSize | None:
-        """What its towers come to, None where neither images nor sounds are to be taken. One of them runs
-        at a time."""
-        there = [each.tower for each in self.components.values() if each.tower is not None]
-        if not there:
-            return None
-        return TowerSize(sum(each.stored for each in there), max(each.activations for each in there))
+    def towers(self) -> tuple[TowerSize, ...]:
+        """What each of its towers comes to, none where neither images nor sounds are to be taken."""
+        return tuple(each.tower for each in self.components.values() if each.tower is not None)
+
+    @property
+    def image_tower(self) -> TowerSize | None:
+        """The one of images, None where none are to be taken."""
+        return self.components["vision"].tower if "vision" in self.components else None
 
     @property
     def weight_bytes(self) -> int:

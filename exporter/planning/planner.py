@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from exporter.checkpoints.interface import CheckpointSource, HeldCodes
 from exporter.errors import PlanError, ProfileError
-from exporter.models.components import Components
+from exporter.models.components import Components, towers_of
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import (
     AskedFor,
@@ -32,7 +32,7 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.mixed_recipe import candidates as schemes_that_compete
-from exporter.planning.mixed_recipe import mixed_recipe
+from exporter.planning.mixed_recipe import mixed_recipe, within_release
 from exporter.planning.on_device import WrittenSizes, artifact_on_device, missed_gates
 from exporter.planning.plan import Plan, accelerated, make_plan
 from exporter.planning.profiles import Target
@@ -201,7 +201,8 @@ class Planner:
         weights = self.model.components["text"].weights
         some = schemes_that_compete(weights, accelerated(variant))
         nothing = {name: {each.name: 0.0 for each in schemes} for name, schemes in some.items()}
-        within = replace(variant, recipe=mixed_recipe(variant.recipe, weights, nothing))
+        whole = within_release(variant.recipe, towers_of(self.model.components))
+        within = replace(variant, recipe=mixed_recipe(whole, weights, nothing))
         return make_plan(self.model.components, within, self.model.held)
 
     def _plan(self, variant: Variant) -> Plan:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from exporter.checkpoints.tokenizer.media_spelling import FILES
 from exporter.errors import UsageError
-from exporter.running.media import FLAGS, PreparedMedia
-from exporter.running.placed_release import PlacedRelease
+from exporter.running.media import DESCRIPTIONS, FLAGS, PreparedMedia
+from exporter.running.placed_release import COPY_AGAIN, PlacedRelease
 from exporter.running.prompt_tokens import MediaPrompt
 from runtimes.encoder import EncodedRows
-from runtimes.errors import ArtifactError, RuntimeUnavailable
+from runtimes.errors import ArtifactError, EncoderError, ProcessingError, RuntimeUnavailable
 from runtimes.formats import Format
 from runtimes.manifest import Artifact, TowerName
 from runtimes.multimodal.placing import ROWS_OF
@@ -70,6 +71,19 @@ def openings_for(
         raise UsageError(flags, f"no format of {release.directory} takes {what}", "give one of them alone")
     formats = dict.fromkeys(each.artifact.format for each in every)
     raise UsageError(flags, f"{format} takes no {what}", f"choose --format {' or '.join(formats)}")
+
+
+def require_described(openings: Sequence[Openings]) -> None:
+    """Raise ProcessingError where what the release says of pictures or sounds is of another number of rows
+    than its encoders make, and as reading it does."""
+    for each in openings:
+        for kind, opening in each.encoders.items():
+            encoder, found = opening.encoder, DESCRIPTIONS[kind](opening.release)
+            if encoder.soft_tokens != found.soft_tokens:
+                raise ProcessingError(
+                    f"{opening.release / FILES[kind]}: $.soft_tokens is {found.soft_tokens}, and "
+                    f"{encoder.path} makes {encoder.soft_tokens} of {ROWS_OF[kind]}; {COPY_AGAIN}"
+                )
 
 
 @contextmanager
@@ -145,12 +159,13 @@ def _rows(opening: EncoderOpening, kind: RowKind, media: PreparedMedia) -> list[
     tables = IMAGE_ENCODERS if kind == "image" else SOUND_ENCODERS
     if encoder.format not in tables or encoder.format not in MULTIMODAL_SESSIONS:
         raise RuntimeUnavailable(f"takes {kind}s by no driver of this version; use a newer gemma-export")
-    if kind == "image":
-        with open_image_encoder(opening) as tower:
-            found = [tower.rows(image) for image in media.images]
-    else:
-        with open_sound_encoder(opening) as hearing:
-            found = [hearing.rows(sound) for sound in media.sounds]
+    try:
+        found = _encoded(opening, kind, media)
+    except EncoderError as error:  # the encoder is new: what is wrong is what it was given
+        raise ProcessingError(
+            f"{opening.release / FILES[kind]}: does not prepare {kind}s for {encoder.path} ({error}); "
+            f"{COPY_AGAIN}"
+        ) from error
     for soft_tokens, rows in zip(media.rows[kind], found, strict=True):
         if rows.shape != (soft_tokens, encoder.width):
             raise ArtifactError(
@@ -158,3 +173,11 @@ def _rows(opening: EncoderOpening, kind: RowKind, media: PreparedMedia) -> list[
                 f"has {soft_tokens} of width {encoder.width}; export the model again"
             )
     return found
+
+
+def _encoded(opening: EncoderOpening, kind: RowKind, media: PreparedMedia) -> list[EncodedRows]:
+    if kind == "image":
+        with open_image_encoder(opening) as tower:
+            return [tower.rows(image) for image in media.images]
+    with open_sound_encoder(opening) as hearing:
+        return [hearing.rows(sound) for sound in media.sounds]

@@ -63,7 +63,7 @@ def boundaries_of(check: ArtifactCheck, driver: Driver, chunk: int, returned: Pr
     spec = check.spec
     windows = {layer.window for layer in spec.layers if layer.window is not None}
     slots = {
-        check.family.cache_slots(spec, layer, check.artifact.context, chunk)
+        check.family.cache_slots(spec, layer, check.artifact.context, check.longest_call)
         for layer in spec.cache_layers
         if layer.window is not None
     }

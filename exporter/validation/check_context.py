@@ -65,7 +65,12 @@ class ArtifactCheck:
     @property
     def cache(self) -> CacheSize:
         """Of the opened artifact."""
-        return cache_size(self.spec, self.artifact.context, self.artifact.prefill_chunk, self.family)
+        return cache_size(self.spec, self.artifact.context, self.longest_call, self.family)
+
+    @property
+    def longest_call(self) -> int:
+        """Tokens of the artifact's longest call."""
+        return self.release.plan.longest_call(self.artifact.format, self.artifact.prefill_chunk)
 
     @property
     def lowering(self) -> Lowering:

@@ -24,7 +24,7 @@ from runtimes.multimodal.session import RowKind
 
 @dataclass(frozen=True)
 class CheckedTower:
-    """One tower, and the format's artifact for text."""
+    """One tower, and the format's artifact for text. scratch: existing directory for what is big."""
 
     job: Job
     release: ReleaseUnderTest

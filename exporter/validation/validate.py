@@ -26,6 +26,7 @@ from exporter.job import Job
 from exporter.models.components import unused_tower
 from exporter.packaging.release import participating_versions, verify_release
 from exporter.planning.estimates import cache_size
+from exporter.planning.plan import Plan
 from exporter.progress import about
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.reference.logits_file import LogitsFile
@@ -102,7 +103,7 @@ def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) 
         findings.gates += _range_gates(job, release, findings)
         # (7)
         with job.stopwatch.step("greedy tokens judged"):
-            findings.runs += _runs(job, executed)
+            findings.runs += _runs(job, release.plan, executed)
     return _report(job, release, text, findings)
 
 
@@ -243,7 +244,7 @@ def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None
         )
 
 
-def _runs(job: Job, executed: Sequence[Executed]) -> list[ArtifactRun]:
+def _runs(job: Job, plan: Plan, executed: Sequence[Executed]) -> list[ArtifactRun]:
     """The executions with the reference's opinion of their greedy tokens."""
     continuations = [continuation for each in executed for continuation in each.continuations]
     told = about(job.progress, "greedy tokens")
@@ -268,7 +269,7 @@ def _runs(job: Job, executed: Sequence[Executed]) -> list[ArtifactRun]:
                 cache=cache_size(
                     job.source.components["text"].spec,
                     artifact.context,
-                    artifact.prefill_chunk,
+                    plan.longest_call(artifact.format, artifact.prefill_chunk),
                     family_of(artifact.format),
                 ),
                 prefill_tokens_per_second=each.pace.per_second("prefill"),

@@ -100,8 +100,9 @@ class CoreMlMultimodalSession:
     def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         functions = self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, placed, functions.soft, functions.width)
-        return self._prefill(ids, placed)
+        ordered = sorted(placed, key=lambda each: each.start)
+        require_placed(ids, ordered, functions.soft, functions.width)
+        return self._prefill(ids, ordered)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         self._open()

@@ -35,7 +35,7 @@ def open_sound_encoder(asked: EncoderOpening) -> SoundEncoder:
 
 
 def open_multimodal_session(asked: EncoderOpening) -> MultimodalSession:
-    """The decoder of a `.litertlm`, as `LiteRtMultimodalSession.open` does."""
+    """The decoder of a `.litertlm`, as `LiteRtMultimodalSession.of_release` does."""
     from runtimes.litert.multimodal_session import LiteRtMultimodalSession
 
-    return LiteRtMultimodalSession.open(asked.release / asked.encoder.decoder, threads=asked.threads)
+    return LiteRtMultimodalSession.of_release(asked)

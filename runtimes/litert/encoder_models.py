@@ -72,10 +72,14 @@ class EncoderModel:
     def run(self, given: Mapping[str, NDArray[Any]], wanted: str) -> NDArray[np.float32]:
         for name, values in given.items():
             self.inputs[name].write(np.ascontiguousarray(values))
-        self.model.run_by_index(0, list(self.inputs.values()), list(self.outputs.values()))
+        self.submit()
         shape = self.gives[wanted]
         found: NDArray[np.float32] = self.outputs[wanted].read(math.prod(shape), np.float32)
         return found.reshape(shape)
+
+    def submit(self) -> None:
+        """Compute, and return once outputs may be read."""
+        self.model.run_by_index(0, list(self.inputs.values()), list(self.outputs.values()))
 
     def close(self) -> None:
         for buffer in (*self.inputs.values(), *self.outputs.values()):

@@ -13,12 +13,15 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from runtimes import errors
+from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, BeyondAdapter, ExecutionFailed, RuntimesError, RuntimeUnavailable
+from runtimes.images.prepared import PreparedImage
+from runtimes.litert.gpu_pictures import read_rows, write_pictures
 from runtimes.litert.gpu_process import (
     ANSWER,
     LOGITS,
@@ -60,15 +63,39 @@ class GpuOrder:
 
 
 @dataclass(frozen=True)
-class GpuAnswer:
-    """logits: of the decoded tokens, [decoded, vocab]. adapter: that computed, in words. left_over: kinds
-    of operations that went to the CPU, each with the accelerator's reason; empty where it took all."""
+class GpuImageOrder:
+    """As `GpuOrder`, for the image tower of a bundle."""
 
-    logits: Logits
+    path: Path
+    arithmetic: GpuArithmetic
+    pictures: tuple[PreparedImage, ...]
+    scratch: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class GpuRun:
+    """adapter: that computed, in words. left_over: kinds of operations that went to the CPU, each with the
+    accelerator's reason; empty where it took all."""
+
     version: str
     adapter: str
     arithmetic: str
     left_over: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GpuAnswer(GpuRun):
+    """logits: of the decoded tokens, [decoded, vocab]."""
+
+    logits: Logits
+
+
+@dataclass(frozen=True)
+class GpuRows(GpuRun):
+    """rows: of each picture."""
+
+    rows: tuple[EncodedRows, ...]
 
 
 def missing(arithmetic: GpuArithmetic) -> str | None:
@@ -90,22 +117,47 @@ def adapter_here() -> str | None:
     return adapters[0].described if adapters else None
 
 
+def is_software() -> bool:
+    """Whether the adapter LiteRT would choose is a CPU in place of a GPU."""
+    try:
+        return any(each.kind == "CPU" for each in vulkan_adapters()[:1])
+    except BeyondAdapter:
+        return False
+
+
 def run_on_gpu(order: GpuOrder) -> GpuAnswer:
     """Execute an order.
 
     Raises RuntimeUnavailable without the accelerator, BeyondAdapter for what this machine's adapter cannot
     do, ArtifactError and SessionError as a session does, ExecutionFailed for a crash or a hang.
     """
+    np.save(order.scratch / TOKENS, order.tokens)
+    run = _executed(order, "tokens", order.prefilled)
+    logits: Logits = np.load(order.scratch / LOGITS)
+    return GpuAnswer(run.version, run.adapter, run.arithmetic, run.left_over, logits)
+
+
+def rows_on_gpu(order: GpuImageOrder) -> GpuRows:
+    """Rows of each picture. Raises as `run_on_gpu`, and EncoderError for a picture of another tower."""
+    write_pictures(order.scratch, order.pictures)
+    run = _executed(order, "pictures")
+    return GpuRows(run.version, run.adapter, run.arithmetic, run.left_over, read_rows(order.scratch))
+
+
+def _executed(
+    order: GpuOrder | GpuImageOrder, given: Literal["tokens", "pictures"], prefilled: int = 0
+) -> GpuRun:
+    """What the process says of itself; what it made lies in the scratch directory."""
     expected = _adapter(order.arithmetic)
     work = GpuWork(
         str(order.path.resolve()),
+        given,
         order.arithmetic,
-        order.prefilled,
+        prefilled,
         expected.in_words,
         expected.largest_buffer,
     )
     (order.scratch / ORDER).write_text(json.dumps(to_plain(work)), encoding="utf-8")
-    np.save(order.scratch / TOKENS, order.tokens)
     command, environment = own_python("runtimes.litert.gpu_process", str(order.scratch))
     runtime = order.scratch / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
@@ -124,8 +176,7 @@ def run_on_gpu(order: GpuOrder) -> GpuAnswer:
         raise _refusal(order, found, printed)
     adapter = _chosen(printed, order.arithmetic)
     left_over = () if found.fully_accelerated else left_over_of(printed)
-    logits: Logits = np.load(order.scratch / LOGITS)
-    return GpuAnswer(logits, found.version, adapter.in_words, found.arithmetic, left_over)
+    return GpuRun(found.version, adapter.in_words, found.arithmetic, left_over)
 
 
 def left_over_of(printed: Printed) -> tuple[str, ...]:
@@ -188,7 +239,7 @@ def _require_fp16(adapter: VulkanAdapter, arithmetic: GpuArithmetic) -> None:
         )
 
 
-def _refusal(order: GpuOrder, found: GpuRefused, printed: Printed) -> RuntimesError:
+def _refusal(order: GpuOrder | GpuImageOrder, found: GpuRefused, printed: Printed) -> RuntimesError:
     """What the process wrote down, as the error it was."""
     too_large = next((line for line in printed.lines if _TOO_LARGE.match(line)), None)
     if too_large is not None:

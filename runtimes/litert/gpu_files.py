@@ -15,9 +15,10 @@ from typing import Any
 
 from runtimes.errors import ArtifactError, BeyondAdapter
 from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
-from runtimes.litert.container import bundle_models, is_container
+from runtimes.litert.container import Section, bundle_models, is_container, tower_models
 from runtimes.litert.external_weights import write_head
 from runtimes.litert.flatbuffer import FlatbufferError, within
+from runtimes.litert.image_models import VISION_ADAPTER, VISION_ENCODER
 
 COPIED_AT_ONCE = 16 << 20
 
@@ -54,14 +55,7 @@ def gpu_files(path: Path, scratch: Path) -> GpuFiles:
         models = bundle_models(path)
         if models.text.weights is not None:
             raise ArtifactError(f"{path}: its text model keeps weights elsewhere; export it again")
-        section = models.text.model
-        with path.open("rb") as bundle, text.open("wb") as out:
-            bundle.seek(section.begin)
-            left = section.end - section.begin
-            while left:
-                part = bundle.read(min(left, COPIED_AT_ONCE))
-                out.write(part)
-                left -= len(part)
+        _cut_out(path, models.text.model, text)
         embedders = {}
         for name, sections in models.embedders.items():
             embedders[name] = scratch / f"{name}.tflite"
@@ -69,6 +63,36 @@ def gpu_files(path: Path, scratch: Path) -> GpuFiles:
         return GpuFiles(text, embedders, masks_of(models.executor, path))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be cut out ({error.strerror}); export it again") from error
+
+
+def gpu_vision_files(path: Path, scratch: Path) -> dict[str, Path]:
+    """The image models of a bundle, weights and all, in `scratch`: by the names of `image_models`. Raises
+    ArtifactError where there are none, or one keeps weights elsewhere."""
+    wanted = (VISION_ENCODER, VISION_ADAPTER)
+    found = {}
+    try:
+        for name, sections in tower_models(path).items():
+            if name not in wanted:
+                continue
+            if sections.weights is not None:
+                raise ArtifactError(f"{path}: its {name} keeps weights elsewhere; export it again")
+            found[name] = scratch / f"{name}.tflite"
+            _cut_out(path, sections.model, found[name])
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be cut out ({error.strerror}); export it again") from error
+    if VISION_ENCODER not in found:
+        raise ArtifactError(f"{path}: holds no image tower; export it with --components all")
+    return found
+
+
+def _cut_out(path: Path, section: Section, out: Path) -> None:
+    with path.open("rb") as bundle, out.open("wb") as file:
+        bundle.seek(section.begin)
+        left = section.end - section.begin
+        while left:
+            part = bundle.read(min(left, COPIED_AT_ONCE))
+            file.write(part)
+            left -= len(part)
 
 
 def require_room(path: Path, model: Path, fp16: bool, limit: int, adapter: str) -> None:

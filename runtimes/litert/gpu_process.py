@@ -1,8 +1,8 @@
 """What runs inside the process that `gpu` starts: `python -m runtimes.litert.gpu_process ORDER`.
 
 It opens the artifact, feeds the tokens, and leaves logits.npy and answer.json in the scratch directory:
-what it found, or what it refused. A crash leaves neither. Progress goes to file descriptor 2 beside
-LiteRT's own log, so that of a hang is known where.
+what it found, or what it refused; of pictures, rows.npz. A crash leaves neither. Progress goes to file
+descriptor 2 beside LiteRT's own log, so that of a hang is known where.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from runtimes.errors import RuntimesError
 from runtimes.litert.gpu_files import gpu_files, require_room
+from runtimes.litert.gpu_images import open_tower_on_gpu
+from runtimes.litert.gpu_pictures import read_pictures, write_rows
 from runtimes.litert.gpu_session import GpuArithmetic, GpuSession
 from runtimes.records import from_plain, to_plain
 from runtimes.session import Logits
@@ -26,10 +29,11 @@ ORDER, TOKENS, LOGITS, ANSWER = "order.json", "tokens.npy", "logits.npy", "answe
 
 @dataclass(frozen=True)
 class GpuWork:
-    """path: of the artifact. prefilled: of the tokens, which lie in the scratch directory. adapter,
+    """path: of the artifact. given: what lies in the scratch directory. prefilled: of the tokens. adapter,
     largest_buffer: that is expected to be chosen, and what it takes."""
 
     path: str
+    given: Literal["tokens", "pictures"]
     arithmetic: GpuArithmetic
     prefilled: int
     adapter: str
@@ -63,6 +67,23 @@ class GpuReport:
 def work(scratch: Path) -> GpuDone:
     """Execute the order that lies in `scratch`. Raises what opening and running raise."""
     order = from_plain(GpuWork, read_json_object(scratch / ORDER))
+    return _decode(order, scratch) if order.given == "tokens" else _see(order, scratch)
+
+
+def _see(order: GpuWork, scratch: Path) -> GpuDone:
+    path = Path(order.path)
+    _say(f"compiling the image tower of {path.name} in {order.arithmetic}")
+    tower = open_tower_on_gpu(path, scratch, order.arithmetic, order.largest_buffer, order.adapter)
+    with tower.encoder as encoder:
+        rows = []
+        for number, picture in enumerate(read_pictures(scratch)):
+            _say(f"picture {number}")
+            rows.append(encoder.rows(picture))
+        write_rows(scratch, rows)
+        return GpuDone(encoder.facts.version, encoder.facts.arithmetic, tower.fully_accelerated)
+
+
+def _decode(order: GpuWork, scratch: Path) -> GpuDone:
     path = Path(order.path)
     tokens = np.load(scratch / TOKENS)
     files = gpu_files(path, scratch)

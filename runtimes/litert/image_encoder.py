@@ -104,6 +104,12 @@ class LiteRtImageEncoder:
             raise EncoderError(
                 f"pixels are [1, {shape[1]} or fewer, {shape[2]}], got {list(image.pixels.shape)}"
             )
+        square = shape[1] // self.soft_tokens  # patches of a soft token
+        if count != square * image.soft_tokens:
+            raise EncoderError(
+                f"{count} patches are not {square} for each of {image.soft_tokens} soft tokens; prepare "
+                "the picture with the processing of this release"
+            )
         pixels, positions = np.zeros(shape, np.float32), np.full((1, shape[1], 2), -1, np.int32)
         pixels[:, :count], positions[:, :count] = image.pixels, image.positions
         return {IMAGES: pixels, PATCH_POSITIONS: positions}

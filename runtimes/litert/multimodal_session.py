@@ -5,13 +5,14 @@ Not about the towers (`image_encoder`, `sound_encoder`) or where a prompt is cut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from runtimes.errors import SessionError
+from runtimes.errors import ArtifactError
+from runtimes.images.processing import read_processing
 from runtimes.litert.calls import PREFILL, GraphCall
 from runtimes.litert.container import is_container, tower_models
 from runtimes.litert.embedders import EMBEDDINGS
@@ -20,33 +21,48 @@ from runtimes.litert.image_models import VISION_ENCODER
 from runtimes.litert.placed_calls import PlacedCalls
 from runtimes.litert.session import LiteRtSession, Signature
 from runtimes.litert.sound_models import AUDIO_ENCODER
-from runtimes.multimodal.placing import ROWS_OF
+from runtimes.multimodal.placing import SoftTokens, require_placed
 from runtimes.multimodal.session import PlacedRows, RowKind
+from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
+from runtimes.sounds.processing import read_sound_processing
 
 TOWERS: dict[RowKind, str] = {"image": VISION_ENCODER, "sound": AUDIO_ENCODER}
+SOFT_TOKENS: dict[RowKind, Callable[[Path], int]] = {
+    "image": lambda release: read_processing(release).marks.soft,
+    "sound": lambda release: read_sound_processing(release).marks.soft,
+}
 
 
 class LiteRtMultimodalSession(LiteRtSession):
-    """Satisfies `MultimodalSession`. `open` makes one, of a bundle with models for images or sounds."""
+    """Satisfies `MultimodalSession`. `of_release` makes one, of a bundle with models for images or
+    sounds."""
 
     _long: Signature | None = None
-    _kinds: frozenset[RowKind] = frozenset()
+    _soft: SoftTokens
 
     @classmethod
-    def open(cls, path: Path, *, threads: int = 2, scratch: Path | None = None) -> Self:
+    def of_release(cls, opening: EncoderOpening) -> Self:
+        """LiteRT-LM gives images and sounds ids of its own, so that no bundle says which stand for their
+        rows here: the release does. Raises as `open`, ProcessingError as reading what it says, and
+        ArtifactError for a bundle that takes text alone."""
+        path = opening.release / opening.encoder.decoder
         towers = tower_models(path) if is_container(path) else {}
-        session = super().open(path, threads=threads, scratch=scratch)
-        session._kinds = frozenset(kind for kind, tower in TOWERS.items() if tower in towers)
+        soft = {kind: SOFT_TOKENS[kind](opening.release) for kind, each in TOWERS.items() if each in towers}
+        session = cls.open(path, threads=opening.threads)
+        if not soft or EMBEDDINGS not in session._embedders:
+            session.close()
+            raise ArtifactError(f"{path}: takes text alone; export it again with --components all")
+        session._soft = soft
         return session
 
     def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._refuse_closed()
         ids = self._facts.tokens_at(self._position, tokens)
-        for each in placed:
-            self._require_taken(each)
+        ordered = sorted(placed, key=lambda each: each.start)
+        require_placed(ids, ordered, self._soft, self._embedders[EMBEDDINGS].shape[-1])
         longest = max(prefill_lengths(self._model.get_signature_list())) if self._masks.blocks else None
-        for call in PlacedCalls(self._facts, longest).of(ids, self._position, placed):
+        for call in PlacedCalls(self._facts, longest).of(ids, self._position, ordered):
             self._run(self._signature_of(call), call)
         return np.empty((0, self._facts.vocab_size), np.float32)
 
@@ -67,13 +83,3 @@ class LiteRtMultimodalSession(LiteRtSession):
                 if self._long is None:
                     self._long = self._signature(f"{PREFILL}{len(call.tokens)}")
                 return self._long
-
-    def _require_taken(self, placed: PlacedRows) -> None:
-        embedder = self._embedders.get(EMBEDDINGS)
-        if embedder is None or placed.of not in self._kinds:
-            raise SessionError(f"this release takes no {placed.of}s; export it with --components all")
-        width = embedder.shape[-1]
-        if placed.rows.ndim != 2 or placed.rows.shape[1] != width:
-            raise SessionError(
-                f"rows of {ROWS_OF[placed.of]} are [rows, {width}], got {list(placed.rows.shape)}"
-            )

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtimes.errors import NoRoomForCall, SessionError
 from runtimes.litert.calls import GraphCall, prefill_calls
-from runtimes.multimodal.placing import ROWS_OF, rows_within
+from runtimes.multimodal.placing import rows_within
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import SessionFacts, Tokens
 
@@ -27,17 +27,16 @@ class PlacedCalls:
     longest: int | None
 
     def of(self, tokens: Tokens, position: int, placed: Sequence[PlacedRows]) -> Iterator[GraphCall]:
-        """The calls that append `tokens` behind `position`. Raises SessionError before the first one for
-        rows that do not lie in them, and for an image that does not fit into a call."""
-        ordered = _in_order(placed, len(tokens))
-        images = [each for each in ordered if each.of == "image"]
+        """The calls that append `tokens` behind `position`. placed: that lie in them, in order. Raises
+        SessionError before the first call for an image that fits into none."""
+        images = [each for each in placed if each.of == "image"]
         if self.longest is None or not images:
             calls = prefill_calls(tokens, position, self.facts)
         else:
             calls = iter(list(self._whole(tokens, position, images, self.longest)))
         for call in calls:
             start = call.position - position
-            yield replace(call, placed=rows_within(ordered, start, start + call.count))
+            yield replace(call, placed=rows_within(placed, start, start + call.count))
 
     def _whole(
         self, tokens: Tokens, position: int, images: Sequence[PlacedRows], longest: int
@@ -72,18 +71,3 @@ class PlacedCalls:
             done = stop
         if done < len(tokens):
             yield from prefill_calls(tokens[done:], position + done, self.facts)
-
-
-def _in_order(placed: Sequence[PlacedRows], count: int) -> list[PlacedRows]:
-    ordered = sorted(placed, key=lambda each: each.start)
-    end = 0
-    for each in ordered:
-        what = ROWS_OF[each.of]
-        if not 0 <= each.start < each.stop <= count:
-            raise SessionError(
-                f"{what} of {len(each.rows)} rows at token {each.start} does not lie in {count} tokens"
-            )
-        if each.start < end:
-            raise SessionError(f"{what} at token {each.start} overlaps what is before it")
-        end = each.stop
-    return ordered

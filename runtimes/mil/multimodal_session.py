@@ -96,8 +96,9 @@ class MilMultimodalSession:
     def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._open()
         ids = self._facts.tokens_at(self._position, tokens)
-        require_placed(ids, placed, self._soft, self._width)
-        return self._prefill(ids, placed)
+        ordered = sorted(placed, key=lambda each: each.start)
+        require_placed(ids, ordered, self._soft, self._width)
+        return self._prefill(ids, ordered)
 
     def decode(self, token: int) -> NDArray[np.float32]:
         self._open()

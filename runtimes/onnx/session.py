@@ -161,6 +161,8 @@ class OnnxSession:
 def inference_session(path: Path, threads: int | None = None) -> Any:
     """ONNX Runtime's own session of a graph. Raises as `OnnxSession` does for what cannot be loaded."""
     ort = _onnxruntime()
+    if not path.is_file():
+        raise ArtifactError(f"{path}: is missing; copy the release again")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3

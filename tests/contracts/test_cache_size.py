@@ -1,6 +1,7 @@
 """The KV cache a report speaks of, held against the tensors of written artifacts, in every format.
 
-Matrix: format x (Gemma 3; Gemma 4 E2B, whose layers have two head sizes and share caches). The figure is
+Matrix: format x (Gemma 3; Gemma 4 E2B, whose layers have two head sizes and share caches); Gemma 3 with
+images where calls are of a fixed length and where they are not. The figure is
 worked out from the spec; here the artifact's own cache tensors are added up, as their runtime sees them.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from runtimes.litert.compiled import close_model, compile_model
 from runtimes.litert.model_file import model_files
 from runtimes.manifest import Artifact
 from tests.fakes import silent
+from tests.jobs import a_plan, a_variant
 from tests.parity.coreml_packages import short_e2b
+from tests.seeing_models import seeing
 from tests.tiny import WINDOW, tiny_gemma3
 from tests.tiny_releases import lowering_order, quantized
 
@@ -68,13 +71,13 @@ def coreml_states(path: Path) -> int:
     return sum(2 * math.prod(array.shape) for array in arrays)
 
 
-def onnx_inputs(path: Path) -> int:
+def onnx_inputs(path: Path, context: int) -> int:
     """The length of a cache is the caller's: ours and onnxruntime-genai's is the whole context."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     caches = [each for each in session.get_inputs() if each.name.startswith("past_key_values.")]
     assert {each.type for each in caches} == {"tensor(float)"}
-    shapes = [[side if isinstance(side, int) else CONTEXT for side in each.shape] for each in caches]
-    assert all(shape.count(CONTEXT) >= 1 for shape in shapes)
+    shapes = [[side if isinstance(side, int) else context for side in each.shape] for each in caches]
+    assert all(shape.count(context) >= 1 for shape in shapes)
     return sum(4 * math.prod(shape) for shape in shapes)
 
 
@@ -88,12 +91,12 @@ def litert_inputs(path: Path, place: Path) -> int:
         close_model(model)
 
 
-COUNTED: dict[Format, Callable[[Path, Path], int]] = {
-    "coreml": lambda path, _: coreml_states(path),
-    "onnx": lambda path, _: onnx_inputs(path),
-    "onnx-web": lambda path, _: onnx_inputs(path),
-    "tflite": litert_inputs,
-    "litertlm": litert_inputs,
+COUNTED: dict[Format, Callable[[Path, int, Path], int]] = {
+    "coreml": lambda path, context, place: coreml_states(path),
+    "onnx": lambda path, context, place: onnx_inputs(path, context),
+    "onnx-web": lambda path, context, place: onnx_inputs(path, context),
+    "tflite": lambda path, context, place: litert_inputs(path, place),
+    "litertlm": lambda path, context, place: litert_inputs(path, place),
 }
 
 
@@ -103,8 +106,27 @@ def test_the_cache_of_the_report_is_that_of_the_artifact(
 ) -> None:
     artifact = release.artifacts[format]
     assert artifact.context == CONTEXT > WINDOW
-    counted = COUNTED[format](release.directory / artifact.path, tmp_path)
+    counted = COUNTED[format](release.directory / artifact.path, CONTEXT, tmp_path)
     assert cache_size(release.spec, CONTEXT, CHUNK, family_of(format)).bytes == counted
+
+
+@pytest.mark.parametrize("format", ["litertlm", "onnx"])
+def test_the_cache_of_a_release_that_sees_is_that_of_what_takes_images(
+    format: Format, tmp_path: Path
+) -> None:
+    """A bundle's rings have room for the call that an image of a Gemma 3 lies in."""
+    model = seeing(tmp_path, "Gemma 3")
+    (lowering,) = lowerings_for([format]).values()
+    release = model.release(lowering, "release", format)
+    (artifact,) = release.artifacts
+    spec = model.checkpoint.components["text"].spec
+    variant = replace(a_variant("int8", (format,), context=artifact.context), soft_tokens=4)
+    plan = a_plan(model.source, variant)
+    longest = plan.longest_call(format, artifact.prefill_chunk)
+    assert longest == (256 if format == "litertlm" else artifact.prefill_chunk)
+    path = release.directory / release.encoders[0].decoder
+    counted = COUNTED[format](path, artifact.context, tmp_path)
+    assert cache_size(spec, artifact.context, longest, family_of(format)).bytes == counted
 
 
 def test_what_lies_outside_the_windows_is_what_core_ml_leaves_out(release: Release) -> None:

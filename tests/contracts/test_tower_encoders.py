@@ -11,8 +11,11 @@ from dataclasses import replace
 import pytest
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
+from exporter.formats.table import takes_images, takes_sounds
 from exporter.lowering.interface import ImageOrder, LoweringOrder, SoundOrder
+from exporter.lowering.onnx.web_multimodal import web_multimodal_names
 from exporter.lowering.table import lowerings_for
+from exporter.models.published import published_spec
 from runtimes.formats import FORMATS, Format
 from runtimes.inside import is_plain_path
 from runtimes.manifest import TowerName
@@ -23,6 +26,7 @@ from tests.tiny_image_stores import tiny_image_store
 from tests.tiny_releases import lowering_order
 
 SOFT_TOKENS: Mapping[TowerName, int] = {"vision": 70, "audio": 750}
+HEARING = ("gemma-4-e2b", "gemma-4-12b")
 OPENERS: Mapping[TowerName, Mapping[Format, Callable[[EncoderOpening], object]]] = {
     "vision": IMAGE_ENCODERS,
     "audio": SOUND_ENCODERS,
@@ -58,6 +62,18 @@ def test_towers_are_named_where_they_are_ordered(form: Format, order: LoweringOr
     both = {each.component: each for each in lowering.encoders(order)}
     assert both.keys() == {tower for tower in OPENERS if form in OPENERS[tower]}
     assert len({each.decoder for each in both.values()}) <= 1, "one decoder takes rows of both"
+
+
+@pytest.mark.parametrize("model", ["gemma-3-4b", "gemma-4-e2b", "gemma-4-31b", "gemma-4-12b"])
+def test_what_is_planned_to_take_rows_is_what_a_client_is_written_for(model: str) -> None:
+    spec = published_spec(model)
+    names = web_multimodal_names(spec, "")
+    assert takes_images("onnx-web", spec) == (names is not None)
+    if model in HEARING:
+        assert takes_sounds("onnx-web", spec) == (names is not None and "audio" in names.towers)
+    for takes in (takes_images, takes_sounds):
+        assert all(takes(each, spec) for each in ("litertlm", "onnx", "coreml"))
+        assert not takes("tflite", spec)
 
 
 def test_whoever_opens_a_tower_opens_the_decoder_of_its_rows() -> None:

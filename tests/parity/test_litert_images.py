@@ -22,12 +22,11 @@ from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from exporter.validation.stored_weights import differing_by_matrix
 from runtimes.encoder import EncodedRows
-from runtimes.errors import EncoderError, SessionError
+from runtimes.errors import EncoderError
 from runtimes.images.prepared import PreparedImage
 from runtimes.litert.attention_masks import AttentionMasks
 from runtimes.litert.calls import GraphCall, call_inputs
-from runtimes.litert.multimodal_session import LiteRtMultimodalSession
-from runtimes.multimodal.session import PlacedRows
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.open import open_image_encoder, open_multimodal_session, open_session
 from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
@@ -38,7 +37,6 @@ from tests.tiny_image_stores import KINDS
 from tests.tiny_releases import eager_logits, mean_kl, some_tokens
 from tests.unit.exporter.lowering.litert.seeing_releases import (
     CHUNK,
-    CONTEXT,
     LOWERING,
     SeeingBundle,
     prompt,
@@ -65,7 +63,7 @@ def tower_rows(opening: EncoderOpening, image: PreparedImage) -> EncodedRows:
         return encoder.rows(image)
 
 
-def decoded(session: LiteRtMultimodalSession, tokens: Tokens, images: list[PlacedRows]) -> Logits:
+def decoded(session: MultimodalSession, tokens: Tokens, images: list[PlacedRows]) -> Logits:
     """Logits of the tokens behind the prefill."""
     session.prefill_with_rows(tokens[:PREFILLED], images)
     return np.stack([session.decode(int(token)) for token in tokens[PREFILLED:]])
@@ -107,7 +105,7 @@ def test_logits_behind_images_are_those_of_transformers(
     bundle: SeeingBundle, rows: EncodedRows, tmp_path: Path
 ) -> None:
     assert PREFILLED > WINDOW + CHUNK
-    with LiteRtMultimodalSession.open(bundle.path) as session:
+    with open_multimodal_session(bundle.opening) as session:
         for starts in ((1,), (30,), (3, 40)):
             session.reset()
             shown = [rows * factor for factor in (1.0, -0.5)][: len(starts)]
@@ -128,7 +126,7 @@ def test_tokens_of_an_image_that_do_not_see_each_other_are_seen(
     bundle: SeeingBundle, rows: EncodedRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, images = prompt([PREFILLED - 1 - len(rows) - 1], [rows], LENGTH)
-    with LiteRtMultimodalSession.open(bundle.path) as session:
+    with open_multimodal_session(bundle.opening) as session:
         expected = decoded(session, tokens, images)
         session.reset()
         monkeypatch.setattr("runtimes.litert.session.call_inputs", causal_inputs)
@@ -154,15 +152,7 @@ def test_what_is_read_back_is_the_checkpoint(bundle: SeeingBundle) -> None:
         assert not differing_by_matrix(stored, bundle.checkpoint, component)
 
 
-def test_what_does_not_fit_is_refused(bundle: SeeingBundle, rows: EncodedRows) -> None:
-    tokens = some_tokens(CONTEXT)
-    with open_multimodal_session(bundle.opening) as session:
-        for images in ([PlacedRows(3, rows), PlacedRows(4, rows)], [PlacedRows(CONTEXT - 1, rows)]):
-            with pytest.raises(SessionError, match=r"overlaps|does not lie in"):
-                session.prefill_with_rows(tokens, images)
-        with pytest.raises(SessionError, match="rows of an image are"):
-            session.prefill_with_rows(tokens, [PlacedRows(3, rows[:, 1:])])
-        assert session.position == 0
+def test_a_picture_that_does_not_fit_is_refused(bundle: SeeingBundle) -> None:
     with open_image_encoder(bundle.opening) as encoder:
         image = picture(bundle.spec)
         with pytest.raises(EncoderError, match="pixels are"):

@@ -19,8 +19,7 @@ from exporter.reference.reference_tower import ReferenceTower
 from exporter.validation.stored_weights import differing_by_matrix
 from runtimes.encoder import EncodedRows
 from runtimes.errors import EncoderError, SessionError
-from runtimes.litert.multimodal_session import LiteRtMultimodalSession
-from runtimes.multimodal.session import PlacedRows
+from runtimes.multimodal.session import MultimodalSession, PlacedRows
 from runtimes.open import open_image_encoder, open_multimodal_session, open_session, open_sound_encoder
 from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
@@ -102,7 +101,7 @@ def test_an_encoder_in_float_makes_the_rows_that_transformers_makes(kind: str, t
         assert np.abs(found - expected_rows(bundle, given)).max() < ROWS
 
 
-def decoded(session: LiteRtMultimodalSession, tokens: Tokens, placed: list[PlacedRows]) -> Logits:
+def decoded(session: MultimodalSession, tokens: Tokens, placed: list[PlacedRows]) -> Logits:
     """Logits of the tokens behind the prefill."""
     session.prefill_with_rows(tokens[:PREFILLED], placed)
     return np.stack([session.decode(int(token)) for token in tokens[PREFILLED:]])
@@ -120,7 +119,7 @@ def expected_logits(
 def test_logits_behind_sounds_are_those_of_transformers(
     bundle: SeeingBundle, rows: EncodedRows, tmp_path: Path
 ) -> None:
-    with LiteRtMultimodalSession.open(bundle.path) as session:
+    with open_multimodal_session(bundle.opening_of("audio")) as session:
         for starts in ((1,), (30,), (3, 40)):
             session.reset()
             played = [rows * factor for factor in (1.0, -0.5)][: len(starts)]
@@ -142,7 +141,7 @@ def test_logits_behind_an_image_and_a_sound_are_those_of_transformers(
     tokens[38:] = beside[38:]
     placed = [*sounds, *images]
     expected = expected_logits(bundle, tokens, sorted(placed, key=lambda each: each.start), tmp_path)
-    with LiteRtMultimodalSession.open(bundle.path) as session:
+    with open_multimodal_session(bundle.opening_of("audio")) as session:
         assert mean_kl(expected, decoded(session, tokens, placed)) < KL
 
 
@@ -157,11 +156,11 @@ def test_a_bundle_may_hear_and_not_see(tmp_path: Path) -> None:
     assert list(bundle.encoders) == ["audio"]
     rows = encoded(bundle.opening_of("audio"), sound_of(bundle))
     tokens, sounds = prompt([3], [rows], LENGTH, "sound")
-    with LiteRtMultimodalSession.open(bundle.path) as session:
+    with open_multimodal_session(bundle.opening_of("audio")) as session:
         expected = expected_logits(bundle, tokens, sounds, tmp_path)
         assert mean_kl(expected, decoded(session, tokens, sounds)) < KL
-        with pytest.raises(SessionError, match="takes no images"):
-            session.prefill_with_rows(tokens[:9], [PlacedRows(3, rows[:2])])
+        with pytest.raises(SessionError, match="image 0: this decoder takes no images"):
+            session.prefill_with_rows(some_tokens(9), [PlacedRows(3, rows[:2])])
 
 
 def test_text_alone_is_what_a_bundle_that_does_not_hear_makes_of_it(
@@ -177,16 +176,17 @@ def test_text_alone_is_what_a_bundle_that_does_not_hear_makes_of_it(
 
 
 def test_sounds_that_do_not_fit_are_refused(bundle: SeeingBundle, rows: EncodedRows) -> None:
-    tokens, opening, given = some_tokens(60), bundle.opening_of("audio"), sound_of(bundle)
+    tokens, placed = prompt([3], [rows], LENGTH, "sound")
+    opening, given = bundle.opening_of("audio"), sound_of(bundle)
     with open_multimodal_session(opening) as session:
-        for placed in (
-            [PlacedRows(3, rows, "sound"), PlacedRows(4, rows, "sound")],
-            [PlacedRows(55, rows, "sound")],
+        for wrong_rows, words in (
+            ([], "which stands for one row of a sound, and none is there"),
+            ([*placed, *placed], "sound 1 takes tokens 3 to"),
+            ([PlacedRows(LENGTH - 1, rows, "sound")], f"of {LENGTH}, the one before it ends at 0"),
+            ([PlacedRows(3, rows[:, 1:], "sound")], "sound 0 has rows"),
         ):
-            with pytest.raises(SessionError, match=r"a sound .*(overlaps|does not lie in)"):
-                session.prefill_with_rows(tokens, placed)
-        with pytest.raises(SessionError, match="rows of a sound are"):
-            session.prefill_with_rows(tokens, [PlacedRows(3, rows[:, 1:], "sound")])
+            with pytest.raises(SessionError, match=words):
+                session.prefill_with_rows(tokens, wrong_rows)
         assert session.position == 0
     wrong: Mapping[str, PreparedSound] = {
         "features are": replace(given, features=given.features[..., 1:]),

@@ -2,7 +2,7 @@
 
 transformers 5 saves all in processor_config.json, transformers 4 the image processor's part by itself in
 preprocessor_config.json; the first counts for more. Strict in the numbers that decide pixels; what else
-processors note (crops nobody asked for, video, names of classes) is passed over. Not about doing it
+processors note (crops nobody asked for, video) is passed over. Not about doing it
 (`runtimes.images`). Source: transformers 5.23 `image_processing_pil_gemma3.py`,
 `image_processing_pil_gemma4.py`.
 """
@@ -36,6 +36,7 @@ from runtimes.images.processing import (
 )
 
 NESTED = "image_processor"
+CLASS, BACKENDS = "image_processor_type", ("", "Fast", "Pil")  # what follows a class's name
 BILINEAR, BICUBIC = 2, 3  # as Pillow numbers them
 BYTE = 1 / 255
 HALF = (0.5, 0.5, 0.5)
@@ -61,6 +62,7 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
             f"There is no {PROCESSOR} or {IMAGE_PROCESSOR} that says how pictures are prepared: what "
             "transformers' class of this tower does was taken.",
         )
+    _require_class(config, spec)
     for key in ("do_resize", "do_rescale"):
         config.expect(key, True, None)
     for key in ("do_pan_and_scan", "do_center_crop", "do_pad"):
@@ -95,6 +97,25 @@ def _whole(directory: CheckpointDirectory) -> StrictConfig:
     """The file of all processors; nothing where there is none."""
     path = directory.path / PROCESSOR
     return StrictConfig(str(path), directory.json(PROCESSOR) if directory.has(PROCESSOR) else {}, path)
+
+
+def _require_class(config: StrictConfig, spec: VisionSpec) -> None:
+    """The class that prepares pictures, where it is named, must be the family's: its defaults were read."""
+    match spec:
+        case SiglipSpec():
+            name = "Gemma3ImageProcessor"
+        case PatchTowerSpec():
+            name = "Gemma4ImageProcessor"
+        case PatchEmbedderSpec():
+            name = "Gemma4UnifiedImageProcessor"
+        case _:
+            assert_never(spec)
+    if config.has(CLASS) and config.raw[CLASS] not in {f"{name}{backend}" for backend in BACKENDS}:
+        raise SpecError(
+            f"{config.where}.{CLASS}",
+            f"is {excerpt(config.raw[CLASS])}, and pictures for {spec.model_type} are prepared by {name}",
+            f"{FETCH}, or give --components text",
+        )
 
 
 def _square(config: StrictConfig, spec: SiglipSpec) -> SquareProcessing:

@@ -112,7 +112,8 @@ class CacheTensors:
         """A mask [1, 1, tokens, context] by slot of a ring: each holds the last position that falls on it
         before the call's end, padding too."""
         ops, (tokens, context) = self._ops, mask.shape[2:]
-        end = ops.add(self._first_position(), tokens)
+        # Of one entry and not of none: LiteRT's GPU accelerator adds nothing to a scalar.
+        end = ops.add(ops.slice(self._positions, 0, 0, 1), tokens)
         every = ops.graph.constant(np.arange(slots, dtype=np.int32))
         held = ops.add(ops.floor_mod(ops.subtract(every, end), slots), ops.subtract(end, slots))
         seen = ops.gather(mask, ops.minimum(ops.maximum(held, 0), context - 1), 3)

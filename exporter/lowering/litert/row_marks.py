@@ -114,14 +114,15 @@ class GraphMarks:
             return mask
         every = ops.graph.constant(np.arange(context, dtype=np.int32).reshape(1, 1, 1, context))
         outside = ops.graph.constant(np.array(OUTSIDE_WINDOW, np.float32), WINDOW_NAME)
-        first = ops.reshape(ops.slice(positions, 0, 0, 1), [])
-        unwritten = ops.greater_equal(every, ops.add(first, tokens))
+        # Of one entry and not of none: LiteRT's GPU accelerator adds nothing to a scalar.
+        first = ops.slice(positions, 0, 0, 1)
+        unwritten = ops.greater_equal(every, ops.reshape(ops.add(first, tokens), [1, 1, 1, 1]))
         mask = ops.add(mask, ops.select(unwritten, outside, ops.scalar(0.0)))
         # How many images ended up to each token, and of the context: a row sees none of what has more.
         ended = ops.running_sum(ops.reshape(self.ends[0], [1, 1, 1, tokens]))
-        nowhere = ops.graph.constant(np.zeros((1, 1, 1, context), np.float32))
-        zero = ops.graph.constant(np.array(0, np.int32))
-        by_slot = ops.update_slice(nowhere, ended, ops.pack([zero, zero, zero, first]))
+        # Before the call as many as up to its first token, which is no more than any of its rows has.
+        token = ops.subtract(ops.graph.constant(np.arange(context, dtype=np.int32)), first)
+        by_slot = ops.gather(ended, ops.minimum(ops.maximum(token, 0), tokens - 1), 3)
         more = ops.subtract(by_slot, ops.reshape(ended, [1, 1, tokens, 1]))
         past = ops.minimum(ops.maximum(more, 0.0), 1.0)
         return ops.add(mask, ops.multiply(past, OUTSIDE_WINDOW))

@@ -53,7 +53,8 @@ class VisionDialect(Protocol):
         ...
 
     def table(self, name: str) -> Tensor:
-        """A whole table [rows, width], as activations of all patches in order: [1, rows, width]."""
+        """A whole table [rows, width], to be added to activations of all patches in order [1, rows, width];
+        of either rank."""
         ...
 
     def vector(self, name: str) -> Tensor:

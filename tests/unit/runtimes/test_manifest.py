@@ -215,7 +215,10 @@ def accelerators_of_another_format(raw: dict[str, Any]) -> None:
         (a_plan_of_another_format, "$.plan.formats: says coreml, and the artifacts are onnx"),
         (a_plan_of_a_format_twice, "$.plan.formats: has 'onnx' twice"),
         (accelerators_of_another_format, "$.plan.accelerators: says coreml, and the artifacts are onnx"),
-        (another_component, "a key of $.components: expected one of 'text', 'vision', got `str` 'sound'"),
+        (
+            another_component,
+            "a key of $.components: expected one of 'text', 'vision', 'audio', got `str` 'sound'",
+        ),
         (
             an_artifact_of_another_component,
             "$.artifacts[0].component: expected one of 'text', got `str` 'vision'",
@@ -233,6 +236,7 @@ def accelerators_of_another_format(raw: dict[str, Any]) -> None:
         (
             an_input_nobody_knows,
             "$.components.text.inputs[1]: expected one of 'tokens', 'logits', 'pixels', 'image rows', "
+            "'sound', 'sound rows', "
             "got `str` 'waves'",
         ),
         (outputs_in_one_word, "$.components.text.outputs: expected an array"),

@@ -4,6 +4,7 @@ Steps of `float_graph`, for each signature:
   (1) FULLY_CONNECTED reads a float tensor in place of the stored one; a weight above the limit becomes
       several, each with some of the rows, and a CONCATENATION of what they give
   (2) widening a stored float16 weight is dropped: its float tensor holds the same values
+  (3) a table that is added whole is read as that float tensor too
 A table that is looked up stays as it is stored: EMBEDDING_LOOKUP gives code times scale, GATHER float16.
 Holds no weight's data. Not about which part is run when (`stages`).
 """
@@ -76,7 +77,7 @@ class FloatGraph:
 def float_graph(file: LiteRtFile, limit: int) -> FloatGraph:
     """limit: bytes of float32 one operator may multiply with, where its weight has more rows than one.
 
-    Raises LoweringError for a stored weight that is neither multiplied with nor looked up.
+    Raises LoweringError for a stored weight that is neither multiplied with, added nor looked up.
     """
     maker = _Maker(file, limit)
     signatures = tuple(maker.signature(signature) for signature in file.model.signatureDefs)
@@ -113,6 +114,10 @@ class _Maker:
                 operators += self._multiplications(tensors, node, stored[weight])  # (1)
             elif operator == _Op.DEQUANTIZE and read:
                 stored[int(node.outputs[0])] = stored[read[0]]  # (2)
+            elif operator == _Op.ADD and read:
+                operand = node.inputs.tolist().index(read[0])
+                whole = WeightSlice(stored[read[0]], 0, stored[read[0]].shape[0])
+                operators.append(_replaced(node, operand, self._float_tensor(tensors, whole)))  # (3)
             elif read and operator not in _LOOKUPS:
                 name = stored[read[0]].name
                 raise LoweringError(

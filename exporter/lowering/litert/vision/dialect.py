@@ -80,6 +80,8 @@ class LiteRtVision(LiteRtTower):
 
     def table(self, name: str) -> Tensor:
         weight = self.linears.weight(name)
+        if weight.dtype == torch.float16:  # LiteRT's GPU accelerator looks up and reshapes no constants
+            return self.ops.widen(weight)
         every = self.ops.graph.constant(np.arange(weight.shape[0], dtype=np.int32))
         return self.ops.reshape(self.ops.embedding(every, weight), [1, *weight.shape])
 

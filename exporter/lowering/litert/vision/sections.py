@@ -15,7 +15,7 @@ from litert_lm_builder.runtime.proto import executor_metadata_pb2
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
-from exporter.formats.litert import LITERT
+from exporter.formats.litert import LITERT, image_call
 from exporter.lowering.interface import ImageOrder, LoweringOrder
 from exporter.lowering.litert.bundle_models import model_section
 from exporter.lowering.litert.container_writing import SectionSource
@@ -25,9 +25,6 @@ from exporter.lowering.litert.writing import Written
 from exporter.models.text.spec import LayerSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredVision
 from runtimes.litert.image_models import END_OF_VISION, VISION_ADAPTER, VISION_ENCODER
-
-AROUND_AN_IMAGE = 128  # tokens of text that its call also takes
-SMALLEST_CALL = 32
 
 
 def images_in_text(order: LoweringOrder, images: ImageOrder) -> ImagesInText:
@@ -88,21 +85,13 @@ def _describe_cache(executor: Any, layer: LayerSpec, slots: int) -> None:
 
 
 def _longest_call(order: LoweringOrder, images: ImageOrder) -> int:
-    """A power of two, or the context: an image and what stands around it.
-
-    LiteRT-LM cuts a prompt into calls of the longest one there is without regard to images, so one in a
-    prompt no longer than this is never cut.
-    """
     if images.soft_tokens + 1 > order.context:
         raise LoweringError(
             "LiteRT",
             f"an image of {images.soft_tokens} tokens does not fit a context of {order.context}",
             "choose a longer --context or fewer --image-tokens",
         )
-    length = max(SMALLEST_CALL, order.prefill_chunk)
-    while length < images.soft_tokens + AROUND_AN_IMAGE:
-        length *= 2
-    return min(length, order.context)
+    return image_call(images.soft_tokens, order.prefill_chunk, order.context)
 
 
 def _vision(checkpoint: QuantizedCheckpoint) -> StoredVision:

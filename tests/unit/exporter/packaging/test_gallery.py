@@ -55,12 +55,28 @@ def test_a_release_without_a_bundle_has_none(tmp_path: Path) -> None:
     assert not (tmp_path / ALLOWLIST_NAME).exists()
 
 
-def test_a_bundle_that_sees_is_not_called_one_of_text_only(tmp_path: Path) -> None:
+def seeing_entry(tmp_path: Path, kind: str, soft_tokens: int) -> dict[str, Any]:
     (tmp_path / "model.litertlm").write_bytes(b"x")
-    source = HuggingFaceSource.open(write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 3"))
-    plan = a_plan(source, replace(a_variant("int8", ("litertlm",)), soft_tokens=4))
-    write_allowlist(tmp_path, "tiny", plan, (BUNDLE,))
+    source = HuggingFaceSource.open(write_tiny_multimodal(tmp_path / "checkpoint", kind))
+    variant = a_variant("int8", ("litertlm",), context=soft_tokens + 64)
+    write_allowlist(tmp_path, "tiny", a_plan(source, replace(variant, soft_tokens=soft_tokens)), (BUNDLE,))
     (found,) = json.loads((tmp_path / ALLOWLIST_NAME).read_text(encoding="utf-8"))["models"]
-    assert "text only" not in found["description"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_bundle_whose_engine_is_not_proved_to_see_is_offered_no_pictures(tmp_path: Path) -> None:
+    found = seeing_entry(tmp_path, "Gemma 3", 4)
+    assert "asked by text alone" in found["description"]
+    assert found["taskTypes"] == ["llm_chat", "llm_prompt_lab"]
+    assert "llmSupportImage" not in found
     assert "text only" in entry(tmp_path)["description"]
-    assert found["taskTypes"] == ["llm_chat", "llm_prompt_lab"], "nobody has seen the app ask about one"
+
+
+def test_a_bundle_whose_engine_sees_is_offered_pictures(tmp_path: Path) -> None:
+    found = seeing_entry(tmp_path, "Gemma 4 E2B", 70)
+    assert found["llmSupportImage"] is True
+    assert found["defaultConfig"]["visionAccelerator"] == "cpu"
+    assert found["taskTypes"] == ["llm_chat", "llm_prompt_lab", "llm_ask_image"]
+    assert "text and pictures" in found["description"]
+    assert "llmSupportAudio" not in found, "the app would look for a model of sound in the bundle"

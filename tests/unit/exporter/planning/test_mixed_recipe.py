@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from exporter.errors import RecipeError
 from exporter.formats.table import FAMILIES
+from exporter.models.components import VisionComponent
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role, WeightSpec
-from exporter.planning.mixed_recipe import Losses, base, candidates, mixed_recipe, require_possible
+from exporter.planning.mixed_recipe import (
+    Losses,
+    base,
+    candidates,
+    mixed_recipe,
+    require_possible,
+    within_release,
+)
 from exporter.planning.recipe import Recipe, load_recipe
+from exporter.planning.tower_rules import tower_rules
 from exporter.schemes import INT4_CHANNEL, INT4_G32, INT4_G32_ZP, INT8_CHANNEL, SCHEMES
 from tests.tiny import tiny_gemma3
+from tests.tiny_towers import tiny_siglip
 
 SPEC = read_spec(tiny_gemma3(), "config.json")
 WEIGHTS = SPEC.weights()
@@ -48,6 +59,25 @@ def stored(recipe: Recipe) -> int:
 @pytest.mark.parametrize("bits", [4.3, 4.6, 5.0, 6.0, 7.5, 8.2, 12.0, 20.0])
 def test_every_budget_is_kept_exactly_as_matrices_are_stored(bits: float) -> None:
     assert stored(mixed(f"{bits}")) <= bits * PARAMETERS / 8
+
+
+def test_a_size_holds_towers_too_and_bits_are_the_texts() -> None:
+    tower = VisionComponent(tiny_siglip().spec)
+    rules = tower_rules(load_recipe("mixed:4.8"), tower)
+    seen = sum(rules[each.name].scheme.stored_bytes(each.shape) for each in tower.weights if each.is_matrix)
+    size = int(5 * PARAMETERS / 8)
+    asked = load_recipe(f"mixed:{size + seen}B")
+    found = mixed_recipe(within_release(asked, [tower]), WEIGHTS, losses())
+    assert found.schemes(SPEC) == mixed(f"{size}B").schemes(SPEC) != mixed(f"{size + seen}B").schemes(SPEC)
+    assert f"its towers' {seen:,} bytes among them" in found.description
+    bits = load_recipe("mixed:4.8")
+    assert within_release(bits, [tower]) == bits
+    assert within_release(asked, []) == asked
+    with pytest.raises(RecipeError, match=f"beside its towers' {seen:,}") as caught:
+        mixed_recipe(within_release(load_recipe("mixed:9KB"), [tower]), WEIGHTS, losses())
+    least = re.search(r"mixed:(\d+)B", caught.value.then)
+    assert least is not None
+    mixed_recipe(within_release(load_recipe(least[0]), [tower]), WEIGHTS, losses())
 
 
 def test_the_first_bytes_go_to_the_matrix_that_needs_them_most() -> None:

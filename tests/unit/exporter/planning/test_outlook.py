@@ -56,6 +56,8 @@ def test_a_release_says_what_an_image_and_a_sound_take_or_that_it_takes_none() -
     held = {"image tower", "image activations", "audio encoder"}
     assert held <= artifact.memory.keys(), "one of both runs at a time"
     assert seeing.sound_tokens is None
+    (web,) = outlook("gemma-4-12b", "macbook-m3-pro", formats=("onnx-web",)).releases
+    assert (web.image_tokens, web.sound_tokens) == (None, None), "transformers.js has no class for it"
 
 
 def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:

@@ -17,6 +17,7 @@ from exporter.models.vision.spec import VisionSpec
 from exporter.planning.candidates import AskedFor, soft_tokens_of
 from exporter.planning.device_profile import check_profile
 from exporter.planning.memory import CALIBRATION, export_memory
+from exporter.planning.on_device import WrittenSizes, artifact_on_device
 from exporter.planning.plan import Plan, make_plan
 from exporter.planning.planner import PlannedModel, Planner
 from exporter.planning.profiles import load_device, load_target
@@ -129,7 +130,7 @@ def test_a_context_that_one_image_fills_is_refused() -> None:
     with pytest.raises(PlanError, match="no room for words beside an image") as caught:
         make_plan(components("gemma-3-4b"), small, {})
     assert "--components text" in caught.value.then
-    assert make_plan(components("gemma-3-4b"), replace(small, soft_tokens=None), {}).tower is None
+    assert make_plan(components("gemma-3-4b"), replace(small, soft_tokens=None), {}).towers == ()
 
 
 def test_devices_and_whoever_asks_decide_on_soft_tokens() -> None:
@@ -152,14 +153,31 @@ def test_soft_tokens_of_a_profile_are_those_a_processor_takes() -> None:
 
 
 def test_a_plan_counts_the_tower_and_an_images_activations() -> None:
-    small, large = (planned("gemma-4-e2b", soft_tokens=count).tower for count in (70, 1120))
+    small, large = (planned("gemma-4-e2b", soft_tokens=count).image_tower for count in (70, 1120))
     assert small is not None
     assert large is not None
     matrices = planned("gemma-4-e2b").components["vision"].weight_bytes
     assert matrices < small.stored < matrices * 1.01
     assert small.stored == large.stored
     assert large.activations > 16 * small.activations, "scores grow with the square, up to a block"
-    assert planned("gemma-4-e2b").tower is None
+    assert planned("gemma-4-e2b").image_tower is None
+
+
+def test_caches_have_room_for_the_call_an_image_lies_in_where_its_tokens_see_each_other() -> None:
+    plan, spec = planned("gemma-3-4b", soft_tokens=256), published_spec("gemma-3-4b")
+    assert [plan.longest_call(each, 128) for each in plan.variant.formats] == [512, 128, 128]
+    assert planned("gemma-4-e2b", soft_tokens=280).longest_call("litertlm", 128) == 128
+    assert planned("gemma-3-4b").longest_call("litertlm", 128) == 128, "text alone"
+    (profile,) = load_device("pixel-9").profiles
+    alone = replace(plan, components={"text": plan.components["text"]})
+    seen, text = (
+        artifact_on_device(spec, each, profile, "litertlm", WrittenSizes(0, {})) for each in (plan, alone)
+    )
+    sliding = [layer for layer in spec.cache_layers if layer.window is not None]
+    longer = sum(2 * layer.kv_heads * layer.head_dim * (512 - 128) * 4 for layer in sliding)
+    assert seen.cache_bytes - text.cache_bytes == longer
+    assert seen.memory["KV cache"] - text.memory["KV cache"] == longer
+    assert seen.memory["activations"] == 4 * text.memory["activations"]
 
 
 def test_memory_of_a_run_counts_the_tower() -> None:

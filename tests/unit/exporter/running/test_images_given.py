@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -17,18 +17,22 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from exporter.cli import main
-from runtimes.errors import RuntimeUnavailable
+from runtimes.encoder import EncodedRows
+from runtimes.errors import EncoderError, RuntimeUnavailable
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.preparing import prepared_image
-from runtimes.images.processing import PROCESSING_NAME
+from runtimes.images.processing import PROCESSING_NAME, SquareProcessing
 from runtimes.manifest import MANIFEST_NAME, read_manifest
 from runtimes.open import IMAGE_ENCODERS
 from runtimes.opening import EncoderOpening
+from runtimes.sounds.prepared import PreparedSound
 from tests.media_speech import GEMMA_3, GEMMA_4, MediaSpeech
 from tests.pictures import BLUE, RED, plain
 from tests.scripted_media import ScriptedDrivers, ScriptedTower, processing_of, seeing_release
 from tests.unit.exporter.packaging.test_release import sealed
 
 SOFT = 302
+HALF = (0.5, 0.5, 0.5)
 MEANS = {"red.png": plain(RED), "blue.png": plain(BLUE, 200, 60)}
 
 
@@ -113,6 +117,33 @@ def test_what_is_left_out_of_a_file_is_said(tmp_path: Path, drivers: ScriptedDri
     result = run(tmp_path, "?", "alpha.png")
     assert result.exit_code == 0, result.output
     assert "alpha.png: has transparency, which is left out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"soft_tokens": 8}, "$.soft_tokens is 8, and onnx/vision.onnx makes 4 of an image"),
+        ({"square": SquareProcessing(8, HALF, HALF)}, "for onnx/vision.onnx (pixels are [1, 3, 8, 8])"),
+    ],
+)
+def test_a_description_of_pictures_that_contradicts_the_tower_is_named(
+    changed: dict[str, Any], says: str, tmp_path: Path, drivers: ScriptedDrivers
+) -> None:
+    class Strict(ScriptedTower):
+        def rows(self, given: PreparedImage | PreparedSound) -> EncodedRows:
+            assert isinstance(given, PreparedImage)
+            if given.pixels.shape[2:] != (16, 16):
+                raise EncoderError(f"pixels are {list(given.pixels.shape)}")
+            return super().rows(given)
+
+    drivers.tower = Strict()
+    path = seeing_release(tmp_path) / PROCESSING_NAME
+    assert run(tmp_path, "?", "red.png").exit_code == 0
+    path.write_text(replace(processing_of(GEMMA_3), **changed).to_json(), encoding="utf-8")
+    said = refused(run(tmp_path, "?", "red.png"))
+    assert f"{PROCESSING_NAME}: " in said
+    assert says in said
+    assert "copy the release again" in said
 
 
 @pytest.mark.parametrize(

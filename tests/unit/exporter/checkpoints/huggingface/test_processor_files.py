@@ -115,6 +115,10 @@ def test_a_processor_of_other_colours_and_budget_is_followed(tmp_path: Path) -> 
         ("Gemma 4 12B", {"max_soft_tokens": 300}, "is 300, and transformers takes 70, 140"),
         ("Gemma 4 E2B", {"do_normalize": True}, "expected False or None"),
         ("Gemma 4 E2B", {"do_resize": False}, "expected True or None"),
+        ("Gemma 3", {"image_processor_type": "CLIPImageProcessor"}, "prepared by Gemma3ImageProcessor"),
+        ("Gemma 4 E2B", {"image_processor_type": "Gemma3ImageProcessor"}, "prepared by Gemma4ImageProc"),
+        ("Gemma 4 12B", {"image_processor_type": "Gemma4ImageProcessor"}, "prepared by Gemma4Unified"),
+        ("Gemma 4 31B", {"image_processor_type": 3}, "is 3, and pictures for gemma4_vision"),
     ],
 )
 def test_a_processor_that_contradicts_the_tower_is_refused(
@@ -129,6 +133,13 @@ def test_a_processor_that_contradicts_the_tower_is_refused(
     assert next(iter(changed)) in caught.value.where
     assert "checkpoint's config.json" not in str(caught.value), "another file is to be mended"
     assert HuggingFaceSource.open(tmp_path, TEXT_ALONE).images is None, "the text is not the processor's"
+
+
+@pytest.mark.parametrize("backend", ["Fast", "Pil"])
+def test_a_class_is_the_same_by_whatever_its_pixels_are_computed(backend: str, tmp_path: Path) -> None:
+    write_tiny_multimodal(tmp_path, "Gemma 3")
+    edit(tmp_path, "preprocessor_config.json", image_processor_type=f"Gemma3ImageProcessor{backend}")
+    assert HuggingFaceSource.open(tmp_path).images == SQUARE
 
 
 def test_a_processor_that_writes_more_places_than_the_tower_makes_rows_is_refused(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.models.vision.spec import VisionSpec
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from runtimes.encoder import EncodedRows
+from runtimes.images.processing import PROCESSING_NAME
 from runtimes.manifest import Artifact, EncoderArtifact, TowerName
 from runtimes.multimodal.session import PlacedRows, RowKind
 from runtimes.opening import EncoderOpening
 from runtimes.session import Tokens
+from runtimes.sounds.processing import SOUND_PROCESSING_NAME
 from tests.fakes import silent
 from tests.seen_pictures import held_weights, processing_of
 from tests.tiny_encoders import SOUND_BEGIN, SOUND_END, SOUND_SOFT
@@ -89,6 +91,10 @@ def seeing_bundle(
     release = directory / "release"
     release.mkdir()
     (artifact,) = LOWERING.lower(order, release, silent)
+    if order.images is not None:
+        (release / PROCESSING_NAME).write_text(order.images.processing.to_json(), encoding="utf-8")
+    if order.sounds is not None:
+        (release / SOUND_PROCESSING_NAME).write_text(order.sounds.processing.to_json(), encoding="utf-8")
     encoders = {each.component: each for each in LOWERING.encoders(order)}
     return SeeingBundle(kind, order, release, artifact, encoders)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 
 from exporter.lowering.onnx.artifact_file import ArtifactFile, operators_of
 from exporter.lowering.onnx.lowering import OnnxLowering
-from runtimes.errors import EncoderError, SessionError
+from runtimes.errors import ArtifactError, EncoderError, SessionError
 from runtimes.multimodal.session import PlacedRows
 from runtimes.open import open_image_encoder, open_multimodal_session
 from tests.fakes import silent
@@ -89,6 +92,21 @@ def test_a_session_refuses_what_is_no_image_and_stays_as_it_was(release: SeeingR
         assert session.position == 30
     with pytest.raises(SessionError, match="closed"):
         session.prefill_with_rows(tokens, [PlacedRows(4, rows)])
+
+
+def test_a_graph_that_is_missing_is_named(release: SeeingRelease, tmp_path: Path) -> None:
+    copied = shutil.copytree(release.directory, tmp_path / "copied")
+    tower, decoder = copied / release.encoder.path, copied / release.encoder.decoder
+    opening = replace(release.opening, release=copied)
+    (beside,) = [each for each in decoder.parent.glob("*.onnx") if each.name.startswith("embed")]
+    for gone, opens in (
+        (beside, open_multimodal_session),
+        (decoder, open_multimodal_session),
+        (tower, open_image_encoder),
+    ):
+        gone.unlink()
+        with pytest.raises(ArtifactError, match=f"{re.escape(str(gone))}: is missing; copy the release"):
+            opens(opening)
 
 
 def test_a_tower_refuses_a_picture_of_another_kind_or_size(release: SeeingRelease) -> None:
