@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.job import Job
-from exporter.models.text.spec import Role, WeightSpec
+from exporter.models.text.spec import WeightSpec
 from exporter.planning.mixed_recipe import candidates, mixed_recipe
 from exporter.planning.plan import Plan, accelerated, make_plan
 from exporter.planning.variants import Variant
@@ -52,14 +52,8 @@ def _chosen(job: Job, plan: Plan) -> Plan:
 def sensitivity_order(job: Job, plan: Plan) -> SensitivityOrder:
     """What is measured for a plan whose recipe has a budget."""
     source, sizes = equalised(job, plan, by_row=())  # what is measured has few bits
-    # A table's rows are looked up too, where nothing has a size.
-    linears = {
-        weight.name: sizes[weight.name]
-        for weight in weights_of(source)
-        if weight.role is Role.LINEAR and weight.name in sizes
-    }
     schemes = candidates(weights_of(job.source), accelerated(plan.variant))
-    return SensitivityOrder(job.source, Rounding(source, linears), schemes, job.calibration, job.work)
+    return SensitivityOrder(job.source, Rounding(source, sizes), schemes, job.calibration, job.work)
 
 
 def weights_of(source: CheckpointSource) -> tuple[WeightSpec, ...]:

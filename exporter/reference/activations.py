@@ -1,4 +1,4 @@
-"""What enters each linear of the original model, and its head: the RMS of each input, on calibration text.
+"""What enters each linear of the original model: the RMS of each input, on calibration text.
 
 Measured on transformers' own modules through the streamed reference. Not about what is done with it
 (`exporter.quantization.transforms.equalization`).
@@ -20,8 +20,7 @@ from exporter.reference.weights import OriginalWeights
 def input_sizes(
     source: CheckpointSource, tokens: NDArray[np.int32], progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Weight name of a linear, or the head, to the RMS of each input, [in], over tokens [batch, length] or
-    [length].
+    """Linear's weight name to the RMS of each input over tokens [batch, length] or [length], [in].
 
     Raises ReferenceModelError for a linear whose inputs are not finite.
     """

@@ -195,13 +195,11 @@ class StreamedReference:
         return max(1, BLOCK_BYTES // row_bytes)
 
     def watch(self, tokens: NDArray[np.integer[Any]], watch: LinearWatch) -> None:
-        """Show `watch` every linear of the text model, in order, over tokens [batch, length], and what
-        enters the head."""
+        """Show `watch` every linear of the text model, in order, over tokens [batch, length]."""
         with torch.inference_mode(), self.walk(tokens) as walk:
             walk.start(watch)
             for layer in walk.layers():
                 layer.advance(watch)
-            watch.enters(self.head_name, walk.finish(0).last_hidden_state)
 
     @contextmanager
     def walk(self, *batches: GivenBatch, spill: Spill | None = None) -> Iterator[LayerWalk]:

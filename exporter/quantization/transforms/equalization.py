@@ -11,7 +11,7 @@ weights: largest |w| of the column over all matrices that share the input. input
 calibration text. b moves precision to the columns that large inputs meet (AWQ, Lin et al. 2023); a
 evens out what a scale must cover. Where rows have one scale each, that is only where a descent begins
 (`fitted_columns`), whose c is rounded to a power of 2^(1/8). The embedding takes
-c = (largest |w| / RMS of its row)^e, or begins there:
+c = (largest |w| / RMS of its row)^e:
 in Gemma a few columns are many times larger than the rest in every row, and set the scale alone.
 Rounded, so that another machine's last bit gives the same bytes.
 
@@ -98,8 +98,8 @@ def equalize(
     """Find the vectors. Reads every matrix once, or twice where factors are fitted; peak memory is one row
     chunk, and then also MOST_ROWS rows of the matrices that share an input.
 
-    activations: of at least the linears behind norms, the down and o projections, and the head. by_row:
-    matrices whose rows will have one scale each.
+    activations: of at least the linears behind norms and the down and o projections. by_row: matrices
+    whose rows will have one scale each.
     """
     find = _Factors(source, activations, how, by_row)
     columns: dict[str, Vector] = {}
@@ -120,7 +120,7 @@ def equalize(
             columns[o] = factor[values]
     if spec.tied_embedding:
         name = spec.embedding_name
-        columns[name] = find.of_table(name)
+        columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)))
     return EqualizedSource(source, columns, row_factors, gains)
 
 
@@ -167,16 +167,6 @@ class _Factors:
         some = [_some_rows(self.source, name) for name in names]
         return _powers(fitted_columns(some, inputs, shared, factors), FITTED_STEPS)
 
-    def of_table(self, name: str) -> Vector:
-        """Of the tied embedding, whose rows count alike: each is as likely to be meant."""
-        factors = _powers(self.how.embedding * np.log2(_largest_normalised(self.source, name)))
-        if name not in self.by_row:
-            return factors
-        rows = _some_rows(self.source, name)
-        inputs = self.activations[name]
-        exponents = fitted_columns([_normalised(rows)], inputs, np.arange(len(inputs)), factors)
-        return _powers(exponents, FITTED_STEPS)
-
 
 def _largest_of(values: Vector, shared: NDArray[np.intp]) -> Vector:
     """The largest of what shares a factor, [factors]."""
@@ -205,16 +195,10 @@ def _largest_normalised(source: CheckpointSource, name: str) -> Vector:
     """Largest |w| of each column once rows have RMS 1, [in], at least SMALLEST."""
     found = []
     for rows in _chunks(source, name):
-        found.append(np.abs(_normalised(rows)).max(axis=0))
+        size = np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
+        found.append(np.abs(rows / np.maximum(size, SMALLEST)).max(axis=0))
     largest: Vector = np.maximum(np.maximum.reduce(found), SMALLEST)
     return largest
-
-
-def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of RMS 1, [rows, in]."""
-    size = np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
-    found: NDArray[np.float32] = rows / np.maximum(size, SMALLEST)
-    return found
 
 
 def _chunks(source: CheckpointSource, name: str) -> Iterator[NDArray[np.float32]]:

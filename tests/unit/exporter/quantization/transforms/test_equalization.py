@@ -104,10 +104,9 @@ def test_a_matrix_in_groups_keeps_all_that_share_its_input_at_the_exponents() ->
         assert np.array_equal(plain.columns[name], some.columns[name]) == same, name
 
 
-@pytest.mark.parametrize("one_scale_a_row", [False, True])
-def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale(one_scale_a_row: bool) -> None:
+def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale() -> None:
     source = source_with_outliers(tiny_gemma3())
-    other = equalized(source, matrices(source) if one_scale_a_row else ())
+    other = equalized(source)
     name, plain = "model.embed_tokens.weight", source.weights["model.embed_tokens.weight"]
 
     def error(rows: np.ndarray[Any, np.dtype[np.float32]], columns: Any) -> float:
