@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
+from exporter.checkpoints.interface import Vector
 
 MOST_ROWS = 1024  # of a matrix that are looked at, evenly spaced
 BLOCK_WEIGHTS = 1 << 18  # that are worked on at once: what a processor's cache holds
