@@ -62,7 +62,7 @@ class SomeRows:
     source: CheckpointSource
     name: str
     count: int
-    columns: NDArray[np.float32] = ONE
+    columns: NDArray[np.float32]
     damping: float = DAMPING
 
     def error(self, scheme: IntegerScheme, seen: Moments, unseen: Moments) -> float:
