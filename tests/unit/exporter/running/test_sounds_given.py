@@ -219,3 +219,10 @@ def test_an_encoder_that_makes_other_rows_than_the_manifest_says_is_refused(
     drivers.hearing = ScriptedTower(width=5)
     said = refused(run(tmp_path, "?", "noise.wav"))
     assert "onnx/speech.onnx: made rows of shape (8, 5), and a sound has 8 of width 6" in said
+
+
+@pytest.mark.parametrize("name", ["", "/nowhere/\udcff.wav"])
+def test_a_sound_without_a_name_that_can_be_is_refused(name: str, tmp_path: Path) -> None:
+    hearing_release(tmp_path)
+    said = refused(CliRunner().invoke(main, ["run", str(tmp_path / "release"), "?", "--audio", name]))
+    assert "Invalid value for '--audio'" in said
