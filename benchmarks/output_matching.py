@@ -24,12 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.one_variant import job_for, nothing, plan_for
-from benchmarks.quality_rows import Row, table
+from benchmarks.compared import compared
+from benchmarks.one_variant import job_for, plan_for
+from benchmarks.quality_rows import table
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
-from exporter.evaluation.figures import figures
-from exporter.evaluation.side_by_side import compare_weights
 from exporter.models.text.spec import COLUMNS_NAME, Role
 from exporter.planning.plan import Plan
 from exporter.quantization.calibrated_quantize import BATCH, Coding, methods_of
@@ -39,11 +38,7 @@ from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.store.unpacked_weights import UnpackedWeights
 from exporter.quantization.store.writer import StoreWriter
 from exporter.reference.calibration_text import CalibrationText
-from exporter.reference.domains import read_domains
 from exporter.reference.streamed import StreamedReference
-from exporter.reference.texts import Texts
-from exporter.reference.weights import OriginalWeights
-from exporter.resources import data_directory
 from exporter.schemes import IntegerScheme
 from exporter.workshop import prepared
 
@@ -59,22 +54,14 @@ def main() -> None:
     parser.add_argument("--share", nargs="+", type=float, default=[0.0, 1.0])
     options = parser.parse_args()
     source = open_source(options.model)
-    domains = read_domains(data_directory("samples") / "languages", source, Texts.of(source))
     rows = []
     for share in options.share:
         with tempfile.TemporaryDirectory(prefix="matching-") as place:
             began = time.process_time()
             store = _quantised(source, options.recipe, share, Path(place))
-            took = time.process_time() - began
-            texts = [domain.text for domain in domains]
-            (found,) = compare_weights(OriginalWeights(source), [UnpackedWeights(store)], texts, nothing)
-            stored = sum(each.scheme.stored_bytes(each.shape) for each in store.matrices.values())
-            stored += sum(values.nbytes for values in store.vectors.values())
-        by_domain = {name: figures({name: agreement}) for name, agreement in found.items()}
-        subject = f"{options.recipe}, matched by {share:g}"
-        rows.append(Row(subject, "original", stored, float("nan"), figures(found), by_domain))
-        mean = rows[-1].overall.statistics.mean_kl
-        print(f"{subject}: mean KL {mean:.4f}, {took:.0f} CPU s", file=sys.stderr, flush=True)
+            print(f"{time.process_time() - began:.0f} CPU s", file=sys.stderr, flush=True)
+            name = f"{options.recipe}, matched by {share:g}"
+            rows += compared(source, {name: (UnpackedWeights(store), store)})
     print(table(rows))
 
 

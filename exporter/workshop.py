@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,12 +34,14 @@ from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint
 from exporter.quantization.transforms.equalization import Activations, equalize
 from exporter.reference.activations import input_sizes
+from exporter.schemes import IntegerScheme, Scheme
 from exporter.validation.baselines import Baselines
 from runtimes.formats import Format
 from runtimes.images.processing import PROCESSING_NAME
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.sounds.processing import SOUND_PROCESSING_NAME
 
+BYTE = 8  # bits
 EQUALISED_ON = 2048  # tokens: the size of an input is soon known
 
 Asked = tuple[str, str, int, int | None, frozenset[Format]]
@@ -180,7 +182,9 @@ def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
 
 def prepared(job: Job, plan: Plan) -> CheckpointSource:
     """The job's source, equalised where a plan's recipe says so."""
-    return job.source if plan.equalization is None else equalised(job, plan)[0]
+    if plan.equalization is None:
+        return job.source
+    return equalised(job, plan, _rows_of_bytes(plan.schemes))[0]
 
 
 def _quantised(job: Job, plan: Plan, source: CheckpointSource, directory: Path) -> QuantizedCheckpoint:
@@ -190,11 +194,24 @@ def _quantised(job: Job, plan: Plan, source: CheckpointSource, directory: Path) 
     return write_quantized(source, plan.schemes, directory, job.progress, plan.taken_over)
 
 
-def equalised(job: Job, plan: Plan) -> tuple[CheckpointSource, Activations]:
-    """The job's source, rescaled where a plan says so, and the sizes of what enters its linears."""
+def _rows_of_bytes(schemes: Mapping[str, Scheme]) -> frozenset[str]:
+    """Matrices of 8 bits whose rows have one scale. Not those of 4: beside them runtimes round what enters
+    a linear to 8 bits a token, and factors fitted to weights make that cost more (docs/adr/0005)."""
+    return frozenset(
+        name
+        for name, each in schemes.items()
+        if isinstance(each, IntegerScheme) and each.bits == BYTE and each.group is None
+    )
+
+
+def equalised(job: Job, plan: Plan, by_row: Collection[str]) -> tuple[CheckpointSource, Activations]:
+    """The job's source, rescaled where a plan says so, and the sizes of what enters its linears.
+
+    by_row: matrices whose columns are fitted to rows of one scale each.
+    """
     sizes = input_sizes(job.source, job.calibration.first(EQUALISED_ON).sequences, job.progress)
     how = plan.equalization
-    return (job.source if how is None else equalize(job.source, sizes, how)), sizes
+    return (job.source if how is None else equalize(job.source, sizes, how, by_row)), sizes
 
 
 def require_calibration(job: Job) -> None:

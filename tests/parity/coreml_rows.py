@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.lowering.coreml.lowering import CoreMlLowering
@@ -18,7 +19,9 @@ from exporter.lowering.coreml.tower_package import ordered_towers, write_tower
 from exporter.lowering.interface import ImageOrder, LoweringOrder, SoundOrder
 from exporter.models.audio.spec import AudioSpec, ConformerSpec
 from exporter.models.vision.spec import SiglipSpec, VisionSpec
-from exporter.quantization.store.checkpoint import QuantizedCheckpoint
+from exporter.quantization.store.checkpoint import IntegerMatrix, QuantizedCheckpoint
+from exporter.quantization.store.unpacked_weights import UnpackedWeights
+from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.encoder import EncodedRows
 from runtimes.images.prepared import PreparedImage
@@ -156,6 +159,28 @@ class _AsStored:
 
     def gather(self, name: str, wanted: Sequence[int]) -> Tensor:
         return torch.cat([self.rows(name, row, row + 1) for row in wanted])
+
+
+def logits_by_transformers(
+    release: RowsRelease, tokens: Tokens, placed: tuple[PlacedRows, ...], directory: Path
+) -> NDArray[np.float32]:
+    """Of every position of a prompt. directory: for the file they are in."""
+    asked = AskedPrompt(tokens, placed, np.arange(len(tokens)))
+    weights = UnpackedWeights(release.checkpoint)
+    return merged_logits(weights, [asked], directory / "logits", silent).rows(0, len(tokens))
+
+
+def check_read_back(release: RowsRelease, tower: TowerName) -> None:
+    """Every matrix of the tower's package is the checkpoint's."""
+    left = dict(release.checkpoint.components[tower].matrices)
+    for rows in CoreMlLowering().read_back(release.release, release.encoders[tower]):
+        matrix = left.pop(rows.weight)
+        if isinstance(matrix, IntegerMatrix):
+            np.testing.assert_array_equal(rows.codes, matrix.codes(0, matrix.shape[0]))
+            np.testing.assert_array_equal(rows.scales, matrix.scales(0, matrix.shape[0]))
+        else:
+            np.testing.assert_array_equal(rows.values, matrix.values(0, matrix.shape[0]))
+    assert not left
 
 
 def pictures(spec: VisionSpec) -> tuple[PreparedImage, PreparedImage]:

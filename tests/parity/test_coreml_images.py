@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.lowering.coreml.package import MODEL, WEIGHTS
 from exporter.lowering.coreml.quiet import quietly
-from exporter.quantization.store.checkpoint import IntegerMatrix
-from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.validation.stored_weights import differing_numbers
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, EncoderError, SessionError
@@ -39,6 +36,8 @@ from tests.parity.coreml_rows import (
     CHUNK,
     CONTEXT,
     RowsRelease,
+    check_read_back,
+    logits_by_transformers,
     pictures,
     prompt,
     seeing,
@@ -90,10 +89,7 @@ def expected(
 ) -> NDArray[np.float32]:
     """Logits of the whole prompt."""
     tokens, images = prompt(rows)
-    asked = AskedPrompt(tokens, images, np.arange(len(tokens)))
-    file = tmp_path_factory.mktemp("reference") / "logits"
-    weights = UnpackedWeights(release.checkpoint)
-    return merged_logits(weights, [asked], file, silent).rows(0, len(tokens))
+    return logits_by_transformers(release, tokens, images, tmp_path_factory.mktemp("reference"))
 
 
 def limit(release: RowsRelease, arithmetic: MilArithmetic) -> float:
@@ -227,15 +223,7 @@ def test_the_function_for_tokens_is_as_it_is_without_images(tmp_path: Path) -> N
 def test_every_matrix_reads_back_from_its_package_as_the_checkpoint_has_it(release: RowsRelease) -> None:
     lowering, checkpoint = CoreMlLowering(), release.checkpoint
     assert differing_numbers(lowering.read_back(release.release, release.artifact), checkpoint) == 0
-    left = dict(checkpoint.components["vision"].matrices)
-    for rows in lowering.read_back(release.release, release.encoders["vision"]):
-        matrix = left.pop(rows.weight)
-        if isinstance(matrix, IntegerMatrix):
-            np.testing.assert_array_equal(rows.codes, matrix.codes(0, matrix.shape[0]))
-            np.testing.assert_array_equal(rows.scales, matrix.scales(0, matrix.shape[0]))
-        else:
-            np.testing.assert_array_equal(rows.values, matrix.values(0, matrix.shape[0]))
-    assert not left
+    check_read_back(release, "vision")
 
 
 def test_what_is_said_of_the_packages(release: RowsRelease) -> None:

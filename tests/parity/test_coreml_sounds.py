@@ -16,12 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.lowering.coreml.lowering import CoreMlLowering
 from exporter.lowering.coreml.package import MODEL
 from exporter.lowering.coreml.quiet import quietly
-from exporter.quantization.store.checkpoint import IntegerMatrix
-from exporter.quantization.store.unpacked_weights import UnpackedWeights
-from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, EncoderError, SessionError
 from runtimes.mil.image_encoder import MilImageEncoder
@@ -32,12 +28,13 @@ from runtimes.open import open_multimodal_session, open_sound_encoder
 from runtimes.opening import MilArithmetic
 from runtimes.session import Tokens
 from runtimes.sounds.prepared import PreparedSound
-from tests.fakes import silent
 from tests.parity.coreml_rows import (
     CHUNK,
     SOUND_SOFT_TOKENS,
     RowsRelease,
+    check_read_back,
     hearing,
+    logits_by_transformers,
     pictures,
     seeing,
     sound,
@@ -137,10 +134,7 @@ def prompt(release: RowsRelease) -> tuple[Tokens, tuple[PlacedRows, ...]]:
 def expected(release: RowsRelease, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     """Logits of the whole prompt."""
     tokens, placed = prompt(release)
-    asked = AskedPrompt(tokens, placed, np.arange(len(tokens)))
-    file = tmp_path_factory.mktemp("reference") / "logits"
-    weights = UnpackedWeights(release.checkpoint)
-    return merged_logits(weights, [asked], file, silent).rows(0, len(tokens))
+    return logits_by_transformers(release, tokens, placed, tmp_path_factory.mktemp("reference"))
 
 
 @pytest.mark.parametrize("arithmetic", ["fp32", "fp16"])
@@ -174,15 +168,7 @@ def test_rows_of_what_a_release_does_not_take_are_refused(release: RowsRelease) 
 
 
 def test_every_matrix_reads_back_from_its_package_as_the_checkpoint_has_it(encoder: RowsRelease) -> None:
-    left = dict(encoder.checkpoint.components["audio"].matrices)
-    for rows in CoreMlLowering().read_back(encoder.release, encoder.encoders["audio"]):
-        matrix = left.pop(rows.weight)
-        if isinstance(matrix, IntegerMatrix):
-            np.testing.assert_array_equal(rows.codes, matrix.codes(0, matrix.shape[0]))
-            np.testing.assert_array_equal(rows.scales, matrix.scales(0, matrix.shape[0]))
-        else:
-            np.testing.assert_array_equal(rows.values, matrix.values(0, matrix.shape[0]))
-    assert not left
+    check_read_back(encoder, "audio")
 
 
 def test_no_length_is_computed_in_half_precision_which_counts_to_2048(encoder: RowsRelease) -> None:

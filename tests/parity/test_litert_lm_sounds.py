@@ -1,11 +1,11 @@
 """LiteRT-LM's own engine answering from a WAV, against our driver on the same bundle and transformers.
 
-Matrix: tiny Gemma 4 E2B and 12B in fp32; sounds of lengths that both prepare alike, of others, and longer
-than a call of the encoder. Among what is asserted is that the token behind a sound has its own row of the
-per-layer table, that the silence which the engine puts before 12B's samples is heard by nobody, and what it
-does otherwise than transformers: a spectrum has one frame more where frames fill a sound exactly, the end
-of 12B's sound that fills no soft token is left out, and each part of a sound longer than a call is encoded
-by itself. Not asserted: resampling.
+Matrix: tiny Gemma 4 E2B and 12B in fp32; sounds of lengths that both prepare alike, of others, longer than
+a call of the encoder, and beside a picture. Among what is asserted is that the token behind a sound has its
+own row of the per-layer table, that the silence which the engine puts before 12B's samples is heard by
+nobody, and what it does otherwise than transformers: a spectrum has one frame more where frames fill a
+sound exactly, the end of 12B's sound that fills no soft token is left out, and each part of a sound longer
+than a call is encoded by itself. Not asserted: resampling.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from litert_lm import Content
 from numpy.typing import NDArray
+from PIL import Image
 
 from exporter.formats.family import Prompting
 from exporter.packaging.card_inputs import CardSounds, sound_section
@@ -27,6 +29,8 @@ from exporter.packaging.release import files_below
 from exporter.reference.merged_logits import AskedPrompt, merged_decisions
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.encoder import EncodedRows
+from runtimes.images.preparing import prepared_image
+from runtimes.litert.image_encoder import LiteRtImageEncoder
 from runtimes.litert.sound_encoder import LiteRtSoundEncoder
 from runtimes.multimodal.session import PlacedRows
 from runtimes.sounds.prepared import PreparedSound
@@ -44,6 +48,7 @@ from tests.tiny_encoders import (
     tiny_waveform,
 )
 from tests.tiny_image_stores import write_tiny_multimodal
+from tests.tiny_towers import BEGIN, END, SOFT
 from tests.unit.exporter.lowering.litert.seeing_releases import SeeingBundle, seeing_bundle
 
 COUNT, LONGEST, CALL = 8, 60, 40  # tokens of an answer; soft tokens of a sound, and of a call
@@ -78,8 +83,6 @@ def chirp(samples: int) -> NDArray[np.int16]:
 
 
 def wav(samples: NDArray[np.int16]) -> Part:
-    from litert_lm import Content
-
     file = io.BytesIO()
     soundfile.write(file, samples, RATE, format="WAV")
     found: dict[str, str] = Content.AudioBytes(file.getvalue()).to_json()
@@ -89,6 +92,12 @@ def wav(samples: NDArray[np.int16]) -> Part:
 def prepared(bundle: SeeingBundle, samples: NDArray[np.int16]) -> PreparedSound:
     assert bundle.order.sounds is not None
     return prepared_sound(samples.astype(np.float32) / np.float32(32768), bundle.order.sounds.processing)
+
+
+def rows_of(bundle: SeeingBundle, samples: NDArray[np.int16]) -> EncodedRows:
+    """transformers' own."""
+    tower = ReferenceTower(bundle.weights, bundle.checkpoint.components["audio"].spec)
+    return tower.rows(prepared(bundle, samples))
 
 
 def decided(bundle: SeeingBundle, rows: EncodedRows, said: list[int]) -> tuple[list[int], list[int]]:
@@ -104,13 +113,34 @@ def decided(bundle: SeeingBundle, rows: EncodedRows, said: list[int]) -> tuple[l
 
 
 def test_the_engine_answers_as_transformers_does(bundle: SeeingBundle, tmp_path: Path) -> None:
-    tower = ReferenceTower(bundle.weights, bundle.checkpoint.components["audio"].spec)
     sounds = [chirp(samples) for samples in ALIKE[bundle.kind]]
     prompts = [(BEFORE, wav(each), BEHIND) for each in sounds]
     for said, samples in zip(said_by_the_engine(bundle, prompts, COUNT, tmp_path), sounds, strict=True):
-        hearing, deaf = decided(bundle, tower.rows(prepared(bundle, samples)), said)
+        hearing, deaf = decided(bundle, rows_of(bundle, samples), said)
         assert said == hearing
         assert said != deaf, "a sound that changes nothing proves nothing"
+
+
+def test_the_engine_answers_about_a_picture_and_a_sound(bundle: SeeingBundle, tmp_path: Path) -> None:
+    if bundle.kind != "Gemma 4 E2B":
+        pytest.skip("LiteRT-LM's engine sees a 12B's pictures otherwise (docs/adr/0034)")
+    samples, y_x = chirp(8_329), np.mgrid[:192, :240]
+    pixels = np.stack([y_x[1], y_x[0], y_x.sum(0) // 2], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "ramp.png")
+    picture = Content.ImageFile(str(tmp_path / "ramp.png")).to_json()
+    asked = [(BEFORE, picture, BEHIND, wav(samples), BEHIND)]
+    (said,) = said_by_the_engine(bundle, asked, COUNT, tmp_path)
+    assert bundle.order.images is not None
+    with LiteRtImageEncoder.open(bundle.path) as tower:
+        seen = tower.rows(prepared_image(pixels, bundle.order.images.processing))
+    heard = rows_of(bundle, samples)
+    prompt = [BOS, *BEFORE, BEGIN, *[SOFT] * len(seen), END, *BEHIND]
+    prompt += [SOUND_BEGIN, *[SOUND_SOFT] * len(heard), SOUND_END, *BEHIND]
+    placed = (PlacedRows(prompt.index(SOFT), seen), PlacedRows(prompt.index(SOUND_SOFT), heard, "sound"))
+    tokens = np.array(prompt + said[:-1], np.int32)
+    at = np.arange(len(prompt) - 1, len(tokens))
+    (decided,) = merged_decisions(bundle.weights, [AskedPrompt(tokens, placed, at)], silent)
+    assert said == decided.choices.tolist()
 
 
 def test_the_end_of_a_sound_is_another_to_the_engine(bundle: SeeingBundle, tmp_path: Path) -> None:
@@ -121,8 +151,7 @@ def test_the_end_of_a_sound_is_another_to_the_engine(bundle: SeeingBundle, tmp_p
         samples = chirp(13 * SAMPLES - 1)
         heard = samples[: 12 * SAMPLES]
     (said,) = said_by_the_engine(bundle, [(BEFORE, wav(samples), BEHIND)], COUNT, tmp_path)
-    tower = ReferenceTower(bundle.weights, bundle.checkpoint.components["audio"].spec)
-    ours, engines = (tower.rows(prepared(bundle, each)) for each in (samples, heard))
+    ours, engines = (rows_of(bundle, each) for each in (samples, heard))
     assert len(ours) != len(engines)
     assert said == decided(bundle, engines, said)[0]
     assert said != decided(bundle, ours, said)[0]

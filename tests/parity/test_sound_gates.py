@@ -1,7 +1,7 @@
 """The gates on sounds on the formats' own artifacts and drivers, of tiny models: every one of them passes.
 
-Matrix: formats that take sounds, before encoders of both kinds, in Core ML of the 12B alone. Not asserted: that gates can fail (unit
-tests of `tower_check`), or what vendors' engines do themselves.
+Matrix: formats that take sounds, before encoders of both kinds, in Core ML of the 12B alone. Not asserted:
+that gates can fail (unit tests of `tower_check`), or what vendors' engines do themselves.
 """
 
 from __future__ import annotations

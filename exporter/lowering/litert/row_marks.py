@@ -74,6 +74,7 @@ class RowsInText:
 
     @property
     def ends(self) -> Iterator[EndToken]:
+        """An image's first, where there are any."""
         if self.images is not None:
             yield self.images.end
         if self.sound_end is not None:
@@ -82,19 +83,25 @@ class RowsInText:
 
 @dataclass(frozen=True)
 class GraphMarks:
-    """One signature's ends of images and sounds."""
+    """One signature's ends of images and sounds. ends: for each of `rows.ends` [1, tokens, 1], 1 where a
+    token is that one, else 0."""
 
     ops: Operations
     rows: RowsInText
-    embedded: Tensor
+    ends: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, ops: Operations, rows: RowsInText, embedded: Tensor) -> GraphMarks:
+        """embedded: [1, tokens, hidden]."""
+        return cls(ops, rows, tuple(_places_of(ops, end, embedded) for end in rows.ends))
 
     def with_own_rows(self, rows: Tensor) -> Tensor:
         """(1) rows: [1, tokens, layers, width]."""
         ops, tokens = self.ops, rows.shape[1]
-        for end in self.rows.ends:
+        for end, places in zip(self.rows.ends, self.ends, strict=True):
             if end.rows is None:
                 continue
-            ends = ops.reshape(self._ends(end), [1, tokens, 1, 1])
+            ends = ops.reshape(places, [1, tokens, 1, 1])
             others = ops.add(ops.multiply(ends, -1.0), 1.0)
             # By factors of 0 and 1: exact, and XNNPACK's, unlike a selection.
             rows = ops.add(ops.multiply(rows, others), ops.multiply(ends, ops.graph.constant(end.rows)))
@@ -112,7 +119,7 @@ class GraphMarks:
         unwritten = ops.greater_equal(every, ops.reshape(ops.add(first, tokens), [1, 1, 1, 1]))
         mask = ops.add(mask, ops.select(unwritten, outside, ops.scalar(0.0)))
         # How many images ended up to each token, and of the context: a row sees none of what has more.
-        ended = ops.running_sum(ops.reshape(self._ends(self.rows.images.end), [1, 1, 1, tokens]))
+        ended = ops.running_sum(ops.reshape(self.ends[0], [1, 1, 1, tokens]))
         # Before the call as many as up to its first token, which is no more than any of its rows has.
         token = ops.subtract(ops.graph.constant(np.arange(context, dtype=np.int32)), first)
         by_slot = ops.gather(ended, ops.minimum(ops.maximum(token, 0), tokens - 1), 3)
@@ -120,12 +127,11 @@ class GraphMarks:
         past = ops.minimum(ops.maximum(more, 0.0), 1.0)
         return ops.add(mask, ops.multiply(past, OUTSIDE_WINDOW))
 
-    def _ends(self, end: EndToken) -> Tensor:
-        """[1, tokens, 1], 1 where a token is that one, else 0."""
-        ops = self.ops
-        strays = ops.largest(ops.absolute(ops.subtract(self.embedded, ops.graph.constant(end.embedding))))
-        same = ops.greater_equal(ops.multiply(strays, -1.0), 0.0)
-        return ops.select(same, ops.scalar(1.0), ops.scalar(0.0))
+
+def _places_of(ops: Operations, end: EndToken, embedded: Tensor) -> Tensor:
+    strays = ops.largest(ops.absolute(ops.subtract(embedded, ops.graph.constant(end.embedding))))
+    same = ops.greater_equal(ops.multiply(strays, -1.0), 0.0)
+    return ops.select(same, ops.scalar(1.0), ops.scalar(0.0))
 
 
 def masks_of_call(

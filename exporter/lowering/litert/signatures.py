@@ -101,7 +101,7 @@ def _tokens(shared: _Shared, ops: Operations, count: int) -> _Entered:
 def _vectors(shared: _Shared, ops: Operations, count: int) -> _Entered:
     spec = shared.spec
     embedded = ops.graph.input("embeddings", (1, count, spec.hidden_size), torch.float32)
-    marks = None if shared.rows is None else GraphMarks(ops, shared.rows, embedded)
+    marks = None if shared.rows is None else GraphMarks.of(ops, shared.rows, embedded)
     rows = None
     if (ple := spec.per_layer_embedding) is not None:
         shape = (1, count, len(spec.layers), ple.width)

@@ -9,7 +9,9 @@ multiplied with it, and the final norm's gain makes up for it in the head.
 
 weights: largest |w| of the column over all matrices that share the input. inputs: RMS of x over
 calibration text. b moves precision to the columns that large inputs meet (AWQ, Lin et al. 2023); a
-evens out what a row's one scale must cover. The embedding takes c = (largest |w| / RMS of its row)^e:
+evens out what a scale must cover. Where rows have one scale each, that is only where a descent begins
+(`fitted_columns`), whose c is rounded to a power of 2^(1/8). The embedding takes
+c = (largest |w| / RMS of its row)^e:
 in Gemma a few columns are many times larger than the rest in every row, and set the scale alone.
 Rounded, so that another machine's last bit gives the same bytes.
 
@@ -19,7 +21,7 @@ Not about finding codes. Not for sources whose integers are taken over as they a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +33,7 @@ from exporter.checkpoints.interface import CheckpointSource, Vector
 from exporter.models.components import Components
 from exporter.models.text.spec import COLUMNS_NAME, LayerSpec, ModelSpec
 from exporter.planning.recipe import Equalization
+from exporter.quantization.transforms.fitted_columns import MOST_ROWS, fitted_columns
 
 Activations = Mapping[str, Vector]
 """Linear's weight name to the RMS of each of its inputs, [in]."""
@@ -39,6 +42,7 @@ CHUNK_BYTES = 32 << 20
 DIGEST_NAME = "(equalisation)"  # among the digests of a source's files
 SMALLEST = np.float32(1e-6)  # below it, a column or input is as good as absent
 LARGEST_EXPONENT = 8
+STEPS, FITTED_STEPS = 4, 8  # of an exponent that is rounded: quarters, eighths
 
 
 @dataclass(frozen=True)
@@ -85,32 +89,35 @@ class EqualizedSource(DerivedSource):
         return {**self.base.digests(), DIGEST_NAME: digest.hexdigest()}
 
 
-def equalize(source: CheckpointSource, activations: Activations, how: Equalization) -> EqualizedSource:
-    """Find the vectors. Reads every matrix once; peak memory is one row chunk.
+def equalize(
+    source: CheckpointSource,
+    activations: Activations,
+    how: Equalization,
+    by_row: Collection[str] = frozenset(),
+) -> EqualizedSource:
+    """Find the vectors. Reads every matrix once, or twice where factors are fitted; peak memory is one row
+    chunk, and then also MOST_ROWS rows of the matrices that share an input.
 
-    activations: of at least the linears behind norms and the down and o projections.
+    activations: of at least the linears behind norms and the down and o projections. by_row: matrices
+    whose rows will have one scale each.
     """
+    find = _Factors(source, activations, how, by_row)
     columns: dict[str, Vector] = {}
     row_factors: dict[str, Vector] = {}
     gains: dict[str, Vector] = {}
     spec = source.components["text"].spec
     for layer in spec.layers:
         for norm, names in _behind_norms(spec, layer):
-            inputs = activations[names[0]]
-            factor = _factors(np.maximum.reduce([_largest(source, name) for name in names]), inputs, how)
+            gains[norm] = factor = find.shared_by(names, np.arange(spec.hidden_size))
             columns.update(dict.fromkeys(names, factor))
-            gains[norm] = factor
         down, up = f"{layer.prefix}mlp.down_proj.weight", f"{layer.prefix}mlp.up_proj.weight"
-        columns[down] = row_factors[up] = _factors(_largest(source, down), activations[down], how)
+        inputs = np.arange(source.tensors[down].shape[1])
+        columns[down] = row_factors[up] = find.shared_by((down,), inputs)
         if _has_values_of_its_own(spec, layer):
             o, v = f"{layer.prefix}self_attn.o_proj.weight", f"{layer.prefix}self_attn.v_proj.weight"
-            shared = _factors(
-                _over_groups(_largest(source, o), layer), _over_groups(activations[o], layer), how
-            )
-            row_factors[v] = shared
-            per_head = shared.reshape(layer.kv_heads, 1, layer.head_dim)
-            group = layer.heads // layer.kv_heads
-            columns[o] = np.broadcast_to(per_head, (layer.kv_heads, group, layer.head_dim)).reshape(-1)
+            values = _value_of_input(layer)
+            row_factors[v] = factor = find.shared_by((o,), values)
+            columns[o] = factor[values]
     if spec.tied_embedding:
         name = spec.embedding_name
         columns[name] = _powers(how.embedding * np.log2(_largest_normalised(source, name)))
@@ -133,11 +140,49 @@ def _has_values_of_its_own(spec: ModelSpec, layer: LayerSpec) -> bool:
     return layer.owns_cache and not (shared or layer.value_from_key or spec.v_norm)
 
 
-def _over_groups(per_input: Vector, layer: LayerSpec) -> Vector:
-    """Largest over the query heads that share a value head: [heads * dim] to [kv_heads * dim]."""
-    heads = per_input.reshape(layer.kv_heads, layer.heads // layer.kv_heads, layer.head_dim)
-    largest: Vector = heads.max(axis=1).reshape(-1)
-    return largest
+def _value_of_input(layer: LayerSpec) -> NDArray[np.intp]:
+    """Which of v's rows each of o's inputs is from: query heads that share a value head have one."""
+    values = np.arange(layer.kv_heads * layer.head_dim).reshape(layer.kv_heads, 1, layer.head_dim)
+    shape = (layer.kv_heads, layer.heads // layer.kv_heads, layer.head_dim)
+    return np.broadcast_to(values, shape).reshape(-1)
+
+
+@dataclass(frozen=True)
+class _Factors:
+    """The factors of a source's columns. by_row: matrices whose rows have one scale each."""
+
+    source: CheckpointSource
+    activations: Activations
+    how: Equalization
+    by_row: Collection[str]
+
+    def shared_by(self, names: Sequence[str], shared: NDArray[np.intp]) -> Vector:
+        """Of matrices with one input. shared: which factor each of their columns has, [in]."""
+        inputs = self.activations[names[0]]
+        largest = np.maximum.reduce([_largest(self.source, name) for name in names])
+        weights, sizes = (_largest_of(each, shared) for each in (largest, inputs))
+        factors = _factors(weights, sizes, self.how)
+        if not all(name in self.by_row for name in names):
+            return factors
+        some = [_some_rows(self.source, name) for name in names]
+        return _powers(fitted_columns(some, inputs, shared, factors), FITTED_STEPS)
+
+
+def _largest_of(values: Vector, shared: NDArray[np.intp]) -> Vector:
+    """The largest of what shares a factor, [factors]."""
+    found = np.zeros(shared.max() + 1, np.float32)
+    np.maximum.at(found, shared, values)
+    return found
+
+
+def _some_rows(source: CheckpointSource, name: str) -> NDArray[np.float32]:
+    """MOST_ROWS of a matrix at most, evenly spaced."""
+    every = -(-source.tensors[name].shape[0] // MOST_ROWS)
+    found, before = [], 0
+    for rows in _chunks(source, name):
+        found.append(rows[-before % every :: every])
+        before += len(rows)
+    return np.concatenate(found)
 
 
 def _largest(source: CheckpointSource, name: str) -> Vector:
@@ -170,9 +215,9 @@ def _factors(weights: Vector, inputs: Vector, how: Equalization) -> Vector:
     return _powers(exponents)
 
 
-def _powers(exponents: NDArray[Any]) -> Vector:
-    """2 to the nearest quarter as half precision has it, which is how Core ML keeps the embedding's; the
-    mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
+def _powers(exponents: NDArray[Any], steps: int = STEPS) -> Vector:
+    """2 to the nearest quarter, or other part, as half precision has it, which is how Core ML keeps the
+    embedding's; the mean exponent moved to 0 and none beyond LARGEST_EXPONENT."""
     centred = (exponents - exponents.mean()).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
-    powers: Vector = np.exp2(np.rint(centred * 4) / 4).astype(np.float16).astype(np.float32)
+    powers: Vector = np.exp2(np.rint(centred * steps) / steps).astype(np.float16).astype(np.float32)
     return powers

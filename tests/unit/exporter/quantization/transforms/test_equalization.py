@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,13 @@ def source_with_outliers(config: dict[str, Any]) -> RandomSource:
     return source
 
 
-def equalized(source: RandomSource) -> EqualizedSource:
-    return equalize(source, input_sizes(source, TOKENS.numpy().astype(np.int32), nothing), HOW)
+def equalized(source: RandomSource, by_row: Collection[str] = ()) -> EqualizedSource:
+    sizes = input_sizes(source, TOKENS.numpy().astype(np.int32), nothing)
+    return equalize(source, sizes, HOW, by_row)
+
+
+def matrices(source: RandomSource) -> frozenset[str]:
+    return frozenset(weight.name for weight in source.components["text"].weights if weight.is_matrix)
 
 
 def logits(source: RandomSource | EqualizedSource) -> torch.Tensor:
@@ -51,10 +57,11 @@ def logits(source: RandomSource | EqualizedSource) -> torch.Tensor:
     return run_eagerly(spec, weights, EagerState.empty(spec, 64, 40), TOKENS)
 
 
+@pytest.mark.parametrize("one_scale_a_row", [False, True])
 @pytest.mark.parametrize("family", TINY_CONFIGS)
-def test_an_equalised_source_computes_what_its_base_does(family: str) -> None:
+def test_an_equalised_source_computes_what_its_base_does(family: str, one_scale_a_row: bool) -> None:
     source = source_with_outliers(TINY_CONFIGS[family]())
-    other = equalized(source)
+    other = equalized(source, matrices(source) if one_scale_a_row else ())
     assert other.components["text"].spec.embedding_columns
     torch.testing.assert_close(logits(other), logits(source), atol=2e-4, rtol=1e-4)
 
@@ -66,6 +73,35 @@ def test_factors_lie_on_a_grid_that_no_machines_last_bit_moves() -> None:
         for factor in table.values():
             exponents = np.rint(np.log2(factor) * 4) / 4
             np.testing.assert_array_equal(np.exp2(exponents).astype(np.float16), factor)
+
+
+def test_rows_of_one_scale_lose_less_by_fitted_columns() -> None:
+    source = source_with_outliers(tiny_gemma3())
+    inputs = input_sizes(source, TOKENS.numpy().astype(np.int32), nothing)
+    plain, fitted = equalized(source), equalized(source, matrices(source))
+
+    def error(other: EqualizedSource, name: str) -> float:
+        """Of the outputs, inputs being independent."""
+        rows, columns = other.rows(name, 0, source.tensors[name].shape[0]), other.columns[name]
+        found = quantize_rows(rows, INT8_CHANNEL)
+        lost = (found.codes.astype(np.float32) * found.scales.astype(np.float32) - rows) * columns
+        return float(np.square(lost * inputs[name]).sum() / np.square(rows * columns * inputs[name]).sum())
+
+    kinds = {"down_proj": 0.0, "o_proj": 0.0, "up_proj": 0.0}
+    for kind in kinds:
+        names = [name for name in plain.columns if kind in name]
+        kinds[kind] = sum(error(fitted, name) for name in names) / sum(error(plain, name) for name in names)
+    assert max(kinds.values()) < 0.95, kinds
+
+
+def test_a_matrix_in_groups_keeps_all_that_share_its_input_at_the_exponents() -> None:
+    source = source_with_outliers(tiny_gemma3())
+    grouped = "model.layers.1.mlp.gate_proj.weight"
+    plain, some = equalized(source), equalized(source, matrices(source) - {grouped})
+    for kind, same in (("gate", True), ("up", True), ("down", False), ("o", False)):
+        owner = "mlp" if kind != "o" else "self_attn"
+        name = f"model.layers.1.{owner}.{kind}_proj.weight"
+        assert np.array_equal(plain.columns[name], some.columns[name]) == same, name
 
 
 def test_an_outlying_embedding_column_no_longer_sets_every_rows_scale() -> None:
