@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exporter.checkpoints.identity import is_made_from
 from exporter.checkpoints.interface import CheckpointSource
-from exporter.checkpoints.open import open_checkpoint
+from exporter.checkpoints.open import open_as_far_as_there
 from exporter.errors import RecipeError, UsageError
 from exporter.formats.arm64_path import arm64_path
 from exporter.formats.execution_path import ExecutionPath
@@ -67,7 +67,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
     """
     release = asked.release
     manifest = read_manifest(release)
-    source = open_checkpoint(asked.model, asked.adapter, tuple(manifest.components))
+    source = open_as_far_as_there(asked.model, asked.adapter, tuple(manifest.components))
     if not is_made_from(manifest.source["sha256"], source.digests()):
         raise UsageError(
             f"--model {asked.model or 'sample'}",

@@ -85,14 +85,22 @@ def open_checkpoint(
     it does not have, CheckpointError for an adapter that lies beside the model and was not asked for, and
     as `open_source` does.
     """
+    source = open_as_far_as_there(reference, adapter, EVERY_COMPONENT if components is None else components)
+    require_components(source.name, source.components, components)
+    return source
+
+
+def open_as_far_as_there(
+    reference: str | None, adapter: Path | None, components: Collection[ComponentName]
+) -> CheckpointSource:
+    """The same, without those of the components that it does not have."""
     from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside
 
     if reference is not None:
         _require_name(reference)
     if reference is not None and reference != SAMPLE and _is_directory(path := local_path(reference)):
         refuse_adapter_beside(path, adapter)
-    base = open_source(reference, EVERY_COMPONENT if components is None else components)
-    require_components(base.name, base.components, components)
+    base = open_source(reference, components)
     return base if adapter is None else LoraSource.open(base, adapter)
 
 

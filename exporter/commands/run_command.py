@@ -89,7 +89,7 @@ def _as_prompt(context: click.Context, parameter: click.Parameter, value: str) -
 @click.option(
     "--audio",
     "sounds",
-    type=click.Path(path_type=Path),
+    callback=as_files,
     multiple=True,
     metavar="FILE",
     help="A sound that PROMPT is about; as --image, with the placeholder <|audio|>. Sounds come behind "

@@ -72,17 +72,19 @@ class PreparedMedia:
 
 
 def prepared_media(release: PlacedRelease, files: MediaFiles) -> PreparedMedia:
-    """Raises PictureError and SoundError for a file that is no whole picture or sound, and ProcessingError
-    for a release that does not say what is done to them."""
+    """Raises PictureError and SoundError for a file that is no whole picture or sound, ProcessingError for
+    a release that does not say what is done to them, and ArtifactError for one where that was changed."""
     images, sounds, remarks = list[PreparedImage](), list[PreparedSound](), list[str]()
     if files.images:
         of_images = read_processing(release.directory)
+        release.require_as_sealed(FILES["image"])
         for path in files.images:
             picture = read_picture(path)
             images.append(prepared_image(picture.pixels, of_images))
             remarks += picture.remarks
     if files.sounds:
         of_sounds = read_sound_processing(release.directory)
+        release.require_as_sealed(FILES["sound"])  # an encoder takes wrong spectra too
         for path in files.sounds:
             sound = read_sound(path, of_sounds)
             sounds.append(prepared_sound(sound.samples, of_sounds))

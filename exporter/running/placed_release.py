@@ -1,6 +1,6 @@
 """`PlacedRelease`: a release's directory and manifest, its text decoders and whether their files are there.
 
-Not about digests, which take reading every byte (`exporter.packaging.release.verify_release`).
+Not about digests of large files, which take reading every byte (`exporter.packaging.release`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from exporter.errors import UsageError
 from runtimes.errors import ArtifactError, RuntimeUnavailable
 from runtimes.formats import Format
-from runtimes.manifest import Artifact, EncoderArtifact, FileEntry, Manifest, read_manifest
+from runtimes.manifest import Artifact, EncoderArtifact, FileEntry, Manifest, read_manifest, sha256_of
 from runtimes.open import open_session
 from runtimes.session import Session
 
@@ -61,6 +61,12 @@ class PlacedRelease:
             if size != entry.size:
                 what = "is missing" if size is None else f"has {size} bytes, the manifest says {entry.size}"
                 raise ArtifactError(f"{path}: {what}; {COPY_AGAIN}")
+
+    def require_as_sealed(self, name: str) -> None:
+        """Raise ArtifactError for a small file that is there and of another digest than the manifest's."""
+        path, found = self.directory / name, sha256_of(self.directory / name)
+        if any(each.path == name and each.sha256 != found for each in self.manifest.files):
+            raise ArtifactError(f"{path}: was changed after the release was made; {COPY_AGAIN}")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class OnnxEncoder:
             inputs=self._largest(path, {value.name: value.shape for value in self._session.get_inputs()}),
             outputs={"rows": ArrayFacts((encoder.soft_tokens, encoder.width), np.dtype(np.float32))},
         )
+        self._require_width(path)
 
     @property
     def facts(self) -> EncoderFacts:
@@ -69,6 +70,18 @@ class OnnxEncoder:
     def _largest(self, path: Path, sides: Mapping[str, Any]) -> dict[str, ArrayFacts]:
         """What a prepared one looks like at most. sides: of the graph's inputs. Raises ArtifactError."""
         raise NotImplementedError
+
+    def _require_width(self, path: Path) -> None:
+        """Raise ArtifactError for rows of another width than the manifest says; one number more is the mark
+        behind a picture's rows that transformers.js wants."""
+        assert self._session is not None
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+        made = outputs.get(self.words.features, [None])[-1]
+        if made not in (self._width, self._width + 1):
+            raise ArtifactError(
+                f"{path}: makes no {self.words.features} of width {self._width}, which the manifest says, "
+                f"but of {made}; copy the release again"
+            )
 
     def _said(self, path: Path, key: str) -> str:
         """What the graph says of itself. Raises ArtifactError."""

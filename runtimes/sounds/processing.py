@@ -91,8 +91,8 @@ def read_sound_processing(release: Path) -> SoundProcessing:
     return _FILE.read(release)
 
 
-def _require_possible(found: SoundProcessing) -> None:
-    """Values that have the right type and cannot be."""
+def require_possible(found: SoundProcessing) -> None:
+    """Raise RecordError for values that have the right type and cannot be."""
     require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
     require_within("$.sampling_rate", found.sampling_rate, 1, FASTEST)
     marks = found.marks
@@ -123,6 +123,6 @@ _FILE = ProcessingFile(
     name=SOUND_PROCESSING_NAME,
     schema_version=SOUND_PROCESSING_SCHEMA_VERSION,
     of=SoundProcessing,
-    require_possible=_require_possible,
+    require_possible=require_possible,
     takes="sounds",
 )

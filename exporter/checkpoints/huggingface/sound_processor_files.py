@@ -18,12 +18,17 @@ from exporter.errors import SpecError
 from exporter.models.audio.spec import FRAMES_PER_TOKEN, AudioSpec, ConformerSpec, WaveformSpec
 from exporter.models.config import StrictConfig
 from runtimes.excerpt import excerpt
+from runtimes.records import RecordError
 from runtimes.sounds.processing import (
+    FASTEST,
+    LONGEST_FRAME,
+    SOUND_PROCESSING_NAME,
     SOUND_PROCESSING_SCHEMA_VERSION,
     SampleProcessing,
     SoundMarks,
     SoundProcessing,
     SpectrumProcessing,
+    require_possible,
 )
 
 NESTED, OWN_TYPE = "feature_extractor", "feature_extractor_type"
@@ -62,7 +67,7 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
     config.expect("input_scale_factor", 1, 1.0, None)
     for key in ("per_bin_mean", "per_bin_stddev"):
         config.expect(key, None)
-    rate = config.integer("sampling_rate") if config.has("sampling_rate") else USUAL_RATE
+    rate = _rate(config)
     most = whole.integer("audio_seq_length") if whole.has("audio_seq_length") else USUAL_SOFT_TOKENS
     spectrum, samples = None, None
     if isinstance(spec, ConformerSpec):
@@ -71,6 +76,11 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
         samples = _samples(config, spec)
     marks = _marks(directory, spec)
     processing = SoundProcessing(SOUND_PROCESSING_SCHEMA_VERSION, most, rate, marks, spectrum, samples)
+    try:
+        require_possible(processing)  # or no driver would read what a release says of it
+    except RecordError as error:
+        came = f"comes to what {SOUND_PROCESSING_NAME} cannot hold ({error})"
+        raise SpecError(config.where, came, FETCH) from error
     return SoundProcessingRead(processing, remarks)
 
 
@@ -88,6 +98,14 @@ def _extractor(directory: CheckpointDirectory, whole: StrictConfig) -> StrictCon
     return None
 
 
+def _rate(config: StrictConfig) -> int:
+    rate = config.integer("sampling_rate") if config.has("sampling_rate") else USUAL_RATE
+    if rate > FASTEST:
+        why = f"is {excerpt(rate)}, and no more than {FASTEST:,} samples a second are read"
+        raise SpecError(f"{config.where}.sampling_rate", why, FETCH)
+    return rate
+
+
 def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumProcessing:
     def number(key: str, usual: float) -> float:
         if not config.has(key) or config.raw[key] == 0:
@@ -95,8 +113,15 @@ def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumP
         return config.number(key)
 
     _expect(config, "feature_size", spec.bands, "subsampling_conv_channels, which leave room for")
-    lengths = (("frame_length_ms", FRAME_MS), ("hop_length_ms", HOP_MS))
-    frame, hop = (round(rate * number(key, usual) / 1000) for key, usual in lengths)
+
+    def length(key: str, usual: float) -> int:
+        """In samples."""
+        if (found := number(key, usual)) * rate > LONGEST_FRAME * 1000:
+            why = f"is {found:g} ms, and {LONGEST_FRAME:,} samples are the most there can be"
+            raise SpecError(f"{config.where}.{key}", why, FETCH)
+        return round(rate * found / 1000)
+
+    frame, hop = length("frame_length_ms", FRAME_MS), length("hop_length_ms", HOP_MS)
     if min(frame, hop) < 1:
         raise SpecError(f"{config.where}.frame_length_ms", "no frame or no step is a sample long", FETCH)
     fft = 1 << math.ceil(math.log2(frame))

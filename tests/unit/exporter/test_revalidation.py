@@ -1,4 +1,4 @@
-"""On which execution paths a release is checked again.
+"""On which execution paths a release is checked again, and against which checkpoint.
 
 Not asserted here: validating one again (tests/end_to_end/test_command_line.py).
 """
@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from exporter.errors import UsageError
 from exporter.formats.table import paths_of
 from exporter.planning.plan import Plan
-from exporter.revalidation import CheckAgain, _paths
+from exporter.revalidation import CheckAgain, _paths, revalidate
+from exporter.stopwatch import Stopwatch
 from runtimes.formats import FORMATS
+from tests.fakes import silent
 from tests.jobs import a_plan, a_variant
+from tests.scripted_media import hearing_release
 from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny_image_stores import write_tiny_multimodal
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +40,10 @@ def test_it_goes_without_accelerators_and_without_being_asked_for_it_is_none(pla
     assert all(path.missing() == "--no-accelerators was given" for path in others)
     assert emulated.name == "onnx-max"
     assert _paths(CheckAgain(Path("release")), plan) is paths_of
+
+
+def test_another_checkpoint_that_hears_nothing_is_said_to_be_another(tmp_path: Path) -> None:
+    release = hearing_release(tmp_path)
+    model = str(write_tiny_multimodal(tmp_path / "deaf", "Gemma 3"))
+    with pytest.raises(UsageError, match=r"is not the checkpoint .* was made from"):
+        revalidate(CheckAgain(release, model), silent, Stopwatch())

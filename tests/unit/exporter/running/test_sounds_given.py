@@ -20,7 +20,7 @@ from PIL import Image
 
 from exporter.cli import main
 from exporter.validation.sound_samples import RATE, chirp, noise, tones
-from runtimes.manifest import MANIFEST_NAME, read_manifest
+from runtimes.manifest import MANIFEST_NAME, FileEntry, read_manifest, sha256_of
 from runtimes.sounds.preparing import prepared_sound
 from runtimes.sounds.processing import SOUND_PROCESSING_NAME, read_sound_processing
 from runtimes.sounds.sound_file import read_sound
@@ -219,3 +219,29 @@ def test_an_encoder_that_makes_other_rows_than_the_manifest_says_is_refused(
     drivers.hearing = ScriptedTower(width=5)
     said = refused(run(tmp_path, "?", "noise.wav"))
     assert "onnx/speech.onnx: made rows of shape (8, 5), and a sound has 8 of width 6" in said
+
+
+def test_a_description_of_sounds_that_was_changed_since_is_refused_though_an_encoder_would_take_it(
+    tmp_path: Path, drivers: ScriptedDrivers
+) -> None:
+    release = hearing_release(tmp_path, sees=False)
+    path, manifest = release / SOUND_PROCESSING_NAME, read_manifest(release)
+    entry = FileEntry(SOUND_PROCESSING_NAME, path.stat().st_size, sha256_of(path))
+    listed = replace(manifest, files=(*manifest.files, entry))
+    (release / MANIFEST_NAME).write_text(listed.to_json(), encoding="utf-8")
+    assert run(tmp_path, "?", "tones.wav").exit_code == 0
+    how = read_sound_processing(release)
+    assert how.spectrum is not None
+    quieter = replace(how, spectrum=replace(how.spectrum, floor=0.5))
+    path.write_text(quieter.to_json(), encoding="utf-8")
+    said = refused(run(tmp_path, "?", "tones.wav"))
+    assert (
+        f"{SOUND_PROCESSING_NAME}: was changed after the release was made; copy the release again" in said
+    )
+
+
+@pytest.mark.parametrize("name", ["", "/nowhere/\udcff.wav"])
+def test_a_sound_without_a_name_that_can_be_is_refused(name: str, tmp_path: Path) -> None:
+    hearing_release(tmp_path)
+    said = refused(CliRunner().invoke(main, ["run", str(tmp_path / "release"), "?", "--audio", name]))
+    assert "Invalid value for '--audio'" in said

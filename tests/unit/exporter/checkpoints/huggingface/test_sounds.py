@@ -15,6 +15,7 @@ from exporter.errors import CheckpointError, SpecError
 from runtimes.sounds.processing import SampleProcessing, SpectrumProcessing
 from tests.tiny_encoders import SOUND_BEGIN, SOUND_END, SOUND_SOFT, TINY_ENCODERS
 from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
+from tests.tiny_towers import SOFT
 
 E2B, UNIFIED = "Gemma 4 E2B", "Gemma 4 12B"
 
@@ -85,6 +86,15 @@ def test_without_a_word_on_sounds_transformers_own_extractor_counts(tmp_path: Pa
         ("mel_floor", 0.0, "is 0, whose logarithm"),
         ("frame_length_ms", 0.01, "no frame or no step is a sample long"),
         ("feature_extractor_type", "WhisperFeatureExtractor", "WhisperFeatureExtractor"),
+        ("sampling_rate", 10**9, "no more than 192,000 samples a second are read"),
+        ("frame_length_ms", 1e308, "is 1e+308 ms, and 16,384 samples are the most there can be"),
+        ("hop_length_ms", 1e4, "is 10000 ms, and 16,384 samples are the most there can be"),
+        (
+            "hop_length_ms",
+            50.0,
+            "comes to what sound_processing.json cannot hold ($.soft_tokens: last more",
+        ),
+        ("mel_floor", 1e9, "comes to what sound_processing.json cannot hold ($.spectrum.floor"),
     ],
 )
 def test_an_extractor_that_does_otherwise_is_refused(
@@ -97,6 +107,24 @@ def test_an_extractor_that_does_otherwise_is_refused(
         HuggingFaceSource.open(path)
     assert said in str(caught.value)
     assert "feature_extractor" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", TINY_ENCODERS)
+def test_more_soft_tokens_than_a_release_can_say_are_refused_before_any_work(
+    tmp_path: Path, kind: str
+) -> None:
+    path = checkpoint(tmp_path, kind)
+    edited(path / "processor_config.json", lambda content: content.update(audio_seq_length=10**9))
+    with pytest.raises(SpecError, match=r"cannot hold \(\$\.soft_tokens"):
+        HuggingFaceSource.open(path)
+
+
+def test_a_token_for_images_and_for_sounds_is_refused_unless_sounds_are_left_out(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path)
+    edited(path / "config.json", lambda content: content.update(boa_token_id=SOFT))
+    with pytest.raises(SpecError, match=f"has token {SOFT} for images and for sounds"):
+        HuggingFaceSource.open(path)
+    assert HuggingFaceSource.open(path, ("text", "vision")).components.audio is None
 
 
 def test_an_encoder_of_another_size_than_config_json_says_is_refused(tmp_path: Path) -> None:

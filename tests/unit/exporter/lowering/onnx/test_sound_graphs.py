@@ -135,3 +135,13 @@ def test_a_session_refuses_what_is_no_sound_and_stays_as_it_was(release: Hearing
             assert session.position == 0
         session.prefill_with_rows(tokens, [placed])
         assert session.position == 30
+
+
+def test_rows_of_another_width_than_the_manifest_says_are_refused_on_opening(tmp_path: Path) -> None:
+    release = hearing_release(tmp_path, "Gemma 4 12B", images=False)
+    width = release.encoder.width
+    for said in (width // 2, width + 1):
+        with pytest.raises(
+            ArtifactError, match=f"of width {said}, which the manifest says, but of {width}"
+        ):
+            open_sound_encoder(replace(release.opening, encoder=replace(release.encoder, width=said)))
