@@ -66,9 +66,8 @@ ENCODERS: Mapping[str, Callable[[], TinyEncoder]] = {
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeeingBundle:
     directory, kind = tmp_path_factory.mktemp("engine"), request.param
     checkpoint = write_tiny_multimodal(directory / "checkpoint", kind, encoder=ENCODERS[kind]())
-    if (
-        kind == "Gemma 4 12B"
-    ):  # which says its last token over and over; of E2B quiet ones decide too little
+    # A 12B says its last token over and over; of an E2B quiet ones decide too little.
+    if kind == "Gemma 4 12B":
         quieten(checkpoint / "model.safetensors")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("exporter.lowering.litert.audio.sections.LONGEST_CALL", CALL)
@@ -121,9 +120,9 @@ def test_the_engine_answers_as_transformers_does(bundle: SeeingBundle, tmp_path:
         assert said != deaf, "a sound that changes nothing proves nothing"
 
 
+# LiteRT-LM's engine sees a 12B's pictures otherwise (docs/adr/0034).
+@pytest.mark.parametrize("bundle", ["Gemma 4 E2B"], indirect=True)
 def test_the_engine_answers_about_a_picture_and_a_sound(bundle: SeeingBundle, tmp_path: Path) -> None:
-    if bundle.kind != "Gemma 4 E2B":
-        pytest.skip("LiteRT-LM's engine sees a 12B's pictures otherwise (docs/adr/0034)")
     samples, y_x = chirp(8_329), np.mgrid[:192, :240]
     pixels = np.stack([y_x[1], y_x[0], y_x.sum(0) // 2], -1).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "ramp.png")

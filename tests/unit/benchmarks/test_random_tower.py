@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks.random_checkpoint import write_byte_tokenizer
-from benchmarks.random_tower import marks_of, stored_shapes, write_random_tower
+from benchmarks.random_tower import marks_of, stored_shapes, stored_sound_shapes, write_random_tower
+from exporter.models.audio.families import has_audio
 from exporter.models.published import published_vision, published_whole_config
 
 SEEING = ("gemma-3-4b", "gemma-4-e2b", "gemma-4-12b", "gemma-4-31b")
@@ -34,6 +35,7 @@ def test_names_and_shapes_are_those_of_transformers(model: str) -> None:
         if "language_model" not in name and "lm_head" not in name
     }
     found = {name.replace("vision_model.", ""): shape for name, shape in stored_shapes(whole).items()}
+    found |= stored_sound_shapes(whole) if has_audio(whole) else {}
     assert found == expected
 
 

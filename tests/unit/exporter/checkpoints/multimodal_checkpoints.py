@@ -1,6 +1,6 @@
 """Tiny checkpoints with towers, in both layouts that transformers has saved.
 
-Image towers are `tests.tiny_towers`'; of sound there are a few tensors, named as published ones are.
+Image towers are `tests.tiny_towers`', audio encoders `tests.tiny_encoders`'.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tests.tiny import (
     tiny_gemma4_e2b,
     write_tiny_tokenizer,
 )
-from tests.tiny_image_stores import processor_files, tower_as_published
+from tests.tiny_encoders import SOUND_BEGIN, SOUND_END, SOUND_SOFT, TINY_ENCODERS
+from tests.tiny_image_stores import SOUND_TOKENS, processor_files, tower_as_published
 from tests.tiny_towers import BEGIN, END, SOFT, TINY_TOWERS
 
 # outer: language_model.model.layers…, as Gemma 3 is published.
@@ -37,27 +38,11 @@ TEXT_CONFIGS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 KINDS = {"gemma3": "Gemma 3", "gemma4": "Gemma 4 E2B", "gemma4_unified": "Gemma 4 12B"}
-# Of sound, which is left out: shapes by name, without the `model.` that the inner layout puts before it.
-SOUND: dict[str, dict[str, tuple[int, ...]]] = {
-    "gemma3": {},
-    "gemma4": {
-        "audio_tower.layers.0.lconv1d.linear_start.linear.weight": (16, 8),
-        "audio_tower.layers.0.lconv1d.linear_start.input_max": (),
-        "embed_audio.embedding_projection.weight": (64, 16),
-    },
-    "gemma4_unified": {"embed_audio.embedding_projection.weight": (64, 16)},
-}
-
-LEFT_OUT: dict[str, tuple[str, ...]] = {
-    "gemma3": (),
-    "gemma4": ("audio tower, 129 parameters", "audio projector, 1,024 parameters"),
-    "gemma4_unified": ("audio embedder, 1,024 parameters",),
-}
-# Where text alone is wanted.
-IMAGES_LEFT_OUT = {
+# What is left out where text alone is wanted.
+TOWERS = {
     "gemma3": ("vision tower", "vision projector"),
-    "gemma4": ("vision tower", "vision projector"),
-    "gemma4_unified": ("vision embedder",),
+    "gemma4": ("vision tower", "vision projector", "audio tower", "audio projector"),
+    "gemma4_unified": ("vision embedder", "audio embedder"),
 }
 
 
@@ -80,6 +65,10 @@ def multimodal_config(family: str, text: Mapping[str, Any]) -> dict[str, Any]:
         end = "index" if family == "gemma3" else "id"
         config |= {f"image_token_{end}": SOFT, f"boi_token_{end}": BEGIN, f"eoi_token_{end}": END}
         config |= TINY_TOWERS[KINDS[family]]().config
+        if family != "gemma3":
+            config |= {"audio_token_id": SOUND_SOFT, "boa_token_id": SOUND_BEGIN}
+            config |= {"eoa_token_id": SOUND_END, "eoa_token_index": SOUND_END}
+            config["audio_config"] = dict(TINY_ENCODERS[KINDS[family]]().config)
     return config
 
 
@@ -129,21 +118,19 @@ def write_multimodal(
         stored_name(name, layout): torch.from_numpy(values).bfloat16()
         for name, values in source.weights.items()
     }
-    towers = {
-        tower_name(name, layout): torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        for name, shape in SOUND[family].items()
-    }
     kind = KINDS[family]
-    towers |= {
-        tower_name(name.removeprefix("model."), layout): values.contiguous()
-        for name, values in tower_as_published(TINY_TOWERS[kind](), kind).items()
-    }
+    encoder = TINY_ENCODERS[kind]() if kind in TINY_ENCODERS else None
+    towers = {} if encoder is None else dict(encoder.stored)
+    for name, values in tower_as_published(TINY_TOWERS[kind](), kind).items():
+        towers[name.removeprefix("model.")] = values
+    towers = {tower_name(name, layout): values.contiguous() for name, values in towers.items()}
     save_file({**towers, **text, **(extra or {})}, directory / "model.safetensors", {"format": "pt"})
     write_json(directory / "config.json", multimodal_config(family, source.architecture))
     write_json(directory / "generation_config.json", {"eos_token_id": [1, 5], "do_sample": True})
     write_tiny_tokenizer(directory)
     name_unused(directory, {SOFT: "<image>", BEGIN: "<begin_of_image>", END: "<end_of_image>"})
-    for name, content in processor_files(kind, TINY_TOWERS[kind]()).items():
+    name_unused(directory, SOUND_TOKENS)
+    for name, content in processor_files(kind, TINY_TOWERS[kind](), encoder).items():
         write_json(directory / name, content)
     return source
 

@@ -19,10 +19,9 @@ from exporter.models.published import published_spec
 from exporter.models.text.families import read_spec
 from tests.tiny import tiny_gemma3, tiny_gemma4_12b, tiny_gemma4_e2b
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import (
-    IMAGES_LEFT_OUT,
     LAYOUTS,
-    LEFT_OUT,
     TEXT_CONFIGS,
+    TOWERS,
     Layout,
     multimodal_config,
     write_json,
@@ -77,16 +76,16 @@ def test_a_config_of_text_alone_is_handed_on_untouched() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_only_sound_is_left_out_of_text_and_images(tmp_path: Path, family: str, layout: Layout) -> None:
+def test_nothing_is_left_out_of_text_images_and_sounds(tmp_path: Path, family: str, layout: Layout) -> None:
     write_multimodal(tmp_path, family, layout)
-    assert HuggingFaceSource.open(tmp_path).left_out == LEFT_OUT[family]
+    assert HuggingFaceSource.open(tmp_path).left_out == ()
 
 
 def test_towers_are_left_out_and_counted_where_text_is_wanted(tmp_path: Path, family: str) -> None:
     write_multimodal(tmp_path, family, "inner")
     both, text = HuggingFaceSource.open(tmp_path), HuggingFaceSource.open(tmp_path, TEXT_ALONE)
     named = [each.split(",")[0] for each in text.left_out]
-    assert named == [*IMAGES_LEFT_OUT[family], *(each.split(",")[0] for each in LEFT_OUT[family])]
+    assert named == list(TOWERS[family])
     assert set(text.components) == {"text"}
     assert text.tensors == {name: both.tensors[name] for name in text.tensors}
 
@@ -102,7 +101,7 @@ def test_a_text_model_saved_out_of_one_that_sees_is_a_text_model(tmp_path: Path,
         save_file(text, tmp_path / "model.safetensors")
     source = HuggingFaceSource.open(tmp_path)
     assert set(source.components) == {"text"}
-    assert any("image tower" in each and "text model alone" in each for each in source.remarks)
+    assert any("image tower" in each and "it is left out" in each for each in source.remarks)
     wanted = HuggingFaceSource.open(tmp_path, TEXT_ALONE)
     assert not any("image tower" in each for each in wanted.remarks), "nobody asked for it"
 
@@ -186,10 +185,8 @@ def test_unused_projections_of_sharing_layers_are_left_out(tmp_path: Path) -> No
     }
     write_multimodal(tmp_path, "gemma4", "inner", unused)
     found = HuggingFaceSource.open(tmp_path)
-    assert found.left_out == (
-        *LEFT_OUT["gemma4"],
-        "unused key and value projections of layers that share a cache, 8,256 parameters",
-    )
+    (part,) = found.left_out
+    assert part == "unused key and value projections of layers that share a cache, 8,256 parameters"
     assert "model.layers.14.self_attn.k_proj.weight" not in found.tensors
     owning = {"model.language_model.layers.0.self_attn.v_norm.weight": torch.ones(32)}
     write_multimodal(tmp_path, "gemma4", "inner", owning)
