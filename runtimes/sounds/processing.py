@@ -91,7 +91,7 @@ def read_sound_processing(release: Path) -> SoundProcessing:
     return _FILE.read(release)
 
 
-def require_possible(found: SoundProcessing) -> None:
+def require_possible_sounds(found: SoundProcessing) -> None:
     """Raise RecordError for values that have the right type and cannot be."""
     require_within("$.soft_tokens", found.soft_tokens, 1, MOST_SOFT_TOKENS)
     require_within("$.sampling_rate", found.sampling_rate, 1, FASTEST)
@@ -123,6 +123,6 @@ _FILE = ProcessingFile(
     name=SOUND_PROCESSING_NAME,
     schema_version=SOUND_PROCESSING_SCHEMA_VERSION,
     of=SoundProcessing,
-    require_possible=require_possible,
+    require_possible=require_possible_sounds,
     takes="sounds",
 )

@@ -28,7 +28,7 @@ from runtimes.sounds.processing import (
     SoundMarks,
     SoundProcessing,
     SpectrumProcessing,
-    require_possible,
+    require_possible_sounds,
 )
 
 NESTED, OWN_TYPE = "feature_extractor", "feature_extractor_type"
@@ -77,7 +77,7 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
     marks = _marks(directory, spec)
     processing = SoundProcessing(SOUND_PROCESSING_SCHEMA_VERSION, most, rate, marks, spectrum, samples)
     try:
-        require_possible(processing)  # or no driver would read what a release says of it
+        require_possible_sounds(processing)  # or no driver would read what a release says of it
     except RecordError as error:
         came = f"comes to what {SOUND_PROCESSING_NAME} cannot hold ({error})"
         raise SpecError(config.where, came, FETCH) from error
