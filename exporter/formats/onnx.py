@@ -119,12 +119,12 @@ tokenizer, processor = og.Tokenizer(model), model.create_multimodal_processor()
 prompt = {prompt}
 given = processor(prompt, {opened})
 parameters = og.GeneratorParams(model)
-length = given["input_ids"].as_numpy().size + {ANSWERED}  # with the answer; no more than the context
-parameters.set_search_options(max_length=length, do_sample=False)
+parameters.set_search_options(do_sample=False)
 generator = og.Generator(model, parameters)
 generator.set_inputs(given)
-while not generator.is_done():
-    generator.generate_next_token()
+for _ in range({ANSWERED}):
+    if not generator.is_done():
+        generator.generate_next_token()
 print(tokenizer.decode(generator.get_sequence(0)))
 ```"""
 
