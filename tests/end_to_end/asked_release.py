@@ -27,6 +27,7 @@ from runtimes.manifest import (
     FileEntry,
     Manifest,
     TokensEntry,
+    sha256_of,
 )
 from tests.fakes import silent
 from tests.whole_models import HeldWeights
@@ -95,7 +96,7 @@ class AskedRelease:
             },
             artifacts=(self.artifact,),
             files=tuple(
-                FileEntry(path.relative_to(self.directory).as_posix(), size, "0" * 64)
+                FileEntry(path.relative_to(self.directory).as_posix(), size, sha256_of(path))
                 for path, size in sizes.items()
             ),
             tokens=TokensEntry(BOS, STOPS),
