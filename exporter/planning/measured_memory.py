@@ -146,6 +146,4 @@ def _shares(rows: Sequence[MeasuredMemory]) -> Iterator[str]:
 
 
 def _models(rows: Sequence[MeasuredMemory]) -> str:
-    whole = any(each.layers == len(read_spec(published_config(each.model), "").layers) for each in rows)
-    layers = "all or the first layers" if whole else "the first layers"
-    return f"{layers} of {' and '.join(dict.fromkeys(each.model for each in rows))}"
+    return f"the first layers of {' and '.join(dict.fromkeys(each.model for each in rows))}"
