@@ -14,6 +14,7 @@ from typing import assert_never
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import IMAGE_PROCESSOR, PROCESSOR
+from exporter.checkpoints.huggingface.processor_config import FETCH, expect_as_configured, whole_processor
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
@@ -40,7 +41,6 @@ CLASS, BACKENDS = "image_processor_type", ("", "Fast", "Pil")  # what follows a 
 BILINEAR, BICUBIC = 2, 3  # as Pillow numbers them
 BYTE = 1 / 255
 HALF = (0.5, 0.5, 0.5)
-FETCH = "correct it, or fetch the checkpoint's processor files again"
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
     match spec:
         case SiglipSpec():
             soft, square = spec.soft_tokens, _square(config, spec)
-            for each in (config, _whole(directory)):
-                _expect(each, "image_seq_length", soft, "mm_tokens_per_image")
+            for each in (config, whole_processor(directory)):
+                expect_as_configured(each, "image_seq_length", soft, "mm_tokens_per_image")
         case PatchTowerSpec() | PatchEmbedderSpec():
             soft, patches = _soft_tokens(config), _patches(config, spec)
         case _:
@@ -84,19 +84,13 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
 
 def _image_processor(directory: CheckpointDirectory) -> StrictConfig | None:
     """The image processor's own settings, wherever they are; None where they are nowhere."""
-    whole = _whole(directory)
+    whole = whole_processor(directory)
     if NESTED in whole.raw:
         return whole.child(NESTED)
     if directory.has(IMAGE_PROCESSOR):
         path = directory.path / IMAGE_PROCESSOR
         return StrictConfig(str(path), directory.json(IMAGE_PROCESSOR), path)
     return None
-
-
-def _whole(directory: CheckpointDirectory) -> StrictConfig:
-    """The file of all processors; nothing where there is none."""
-    path = directory.path / PROCESSOR
-    return StrictConfig(str(path), directory.json(PROCESSOR) if directory.has(PROCESSOR) else {}, path)
 
 
 def _require_class(config: StrictConfig, spec: VisionSpec) -> None:
@@ -137,8 +131,8 @@ def _square(config: StrictConfig, spec: SiglipSpec) -> SquareProcessing:
 def _patches(config: StrictConfig, spec: PatchTowerSpec | PatchEmbedderSpec) -> PatchProcessing:
     config.expect("do_normalize", False, None)
     config.expect("resample", BICUBIC, None)
-    _expect(config, "patch_size", spec.patch_size, "patch_size")
-    _expect(config, "pooling_kernel_size", spec.kernel, "pooling_kernel_size")
+    expect_as_configured(config, "patch_size", spec.patch_size, "patch_size")
+    expect_as_configured(config, "pooling_kernel_size", spec.kernel, "pooling_kernel_size")
     return PatchProcessing(spec.patch_size, spec.kernel, isinstance(spec, PatchEmbedderSpec))
 
 
@@ -179,16 +173,6 @@ def _colours(config: StrictConfig, key: str) -> tuple[float, float, float]:
         raise SpecError(f"{config.where}.{key}", f"expected three numbers, got {excerpt(found)}", FETCH)
     red, green, blue = map(float, found)
     return red, green, blue
-
-
-def _expect(config: StrictConfig, key: str, value: int, theirs: str) -> None:
-    """The key, where present, must say what the tower does."""
-    if config.has(key) and config.raw[key] != value:
-        raise SpecError(
-            f"{config.where}.{key}",
-            f"is {excerpt(config.raw[key])}, and config.json has {theirs} {value}",
-            FETCH,
-        )
 
 
 def _expect_near(config: StrictConfig, key: str, value: float) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import IMAGE_PROCESSOR, PROCESSOR
+from exporter.checkpoints.huggingface.processor_config import FETCH, expect_as_configured, whole_processor
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.errors import SpecError
 from exporter.models.audio.spec import FRAMES_PER_TOKEN, AudioSpec, ConformerSpec, WaveformSpec
@@ -38,7 +39,6 @@ EXTRACTORS = {
     "gemma4_audio": "Gemma4AudioFeatureExtractor",
     "gemma4_unified_audio": "Gemma4UnifiedAudioFeatureExtractor",
 }
-FETCH = "correct it, or fetch the checkpoint's processor files again"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SoundProcessingRead:
 def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> SoundProcessingRead:
     """Raises SpecError for an extractor that does what the driver does not, or that contradicts the encoder
     or the tokenizer; CheckpointError for files that cannot be read."""
-    whole = _whole(directory)
+    whole = whole_processor(directory)
     config = _extractor(directory, whole)
     remarks: tuple[str, ...] = ()
     if config is None:
@@ -84,11 +84,6 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
     return SoundProcessingRead(processing, remarks)
 
 
-def _whole(directory: CheckpointDirectory) -> StrictConfig:
-    path = directory.path / PROCESSOR
-    return StrictConfig(str(path), directory.json(PROCESSOR) if directory.has(PROCESSOR) else {}, path)
-
-
 def _extractor(directory: CheckpointDirectory, whole: StrictConfig) -> StrictConfig | None:
     if whole.has(NESTED):
         return whole.child(NESTED)
@@ -112,7 +107,9 @@ def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumP
             return 0.0 if config.raw.get(key) == 0 else usual
         return config.number(key)
 
-    _expect(config, "feature_size", spec.bands, "subsampling_conv_channels, which leave room for")
+    expect_as_configured(
+        config, "feature_size", spec.bands, "subsampling_conv_channels, which leave room for"
+    )
 
     def length(key: str, usual: float) -> int:
         """In samples."""
@@ -144,7 +141,7 @@ def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumP
 
 def _samples(config: StrictConfig, spec: WaveformSpec) -> SampleProcessing:
     for key in ("feature_size", "audio_samples_per_token"):
-        _expect(config, key, spec.samples, "audio_embed_dim")
+        expect_as_configured(config, key, spec.samples, "audio_embed_dim")
     return SampleProcessing(spec.samples)
 
 
@@ -160,13 +157,3 @@ def _marks(directory: CheckpointDirectory, spec: AudioSpec) -> SoundMarks:
     placeholder = names.name(tokens.soft)
     assert placeholder is not None  # looked up just before
     return SoundMarks(tokens.soft, tokens.begin, tokens.end, placeholder)
-
-
-def _expect(config: StrictConfig, key: str, value: int, theirs: str) -> None:
-    """The key, where present, must say what the encoder does."""
-    if config.has(key) and config.raw[key] != value:
-        raise SpecError(
-            f"{config.where}.{key}",
-            f"is {excerpt(config.raw[key])}, and config.json has {theirs} {value}",
-            FETCH,
-        )

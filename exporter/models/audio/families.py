@@ -17,15 +17,14 @@ from exporter.models.audio.defaults import AUDIO_DEFAULTS, SOUND_TOKEN_DEFAULTS
 from exporter.models.audio.spec import AudioSpec, ConformerSpec, SoundTokens, WaveformSpec
 from exporter.models.config import StrictConfig
 from exporter.models.text.families.limits import refuse_impossible_numbers
+from exporter.models.tower_config import FETCH, remarks_on_defaults, require_fitting, with_defaults
 from runtimes.excerpt import excerpt
 
 AUDIO = "audio_config"
-FETCH = "correct it, or fetch the checkpoint's config.json again"
 TEXT_ALONE = "give --components text,vision, which leaves sounds out"
 NORM_EPS = 1e-6  # of most of a conformer's norms: their class's own, no key says it
 LARGEST_HALF = 65_504.0
-# What transformers' classes save beside what they compute with.
-OF_OTHERS = ("initializer_range", "dtype", "torch_dtype", "hidden_size", "audio_samples_per_token")
+OF_TRAINING = ("initializer_range", "dtype", "torch_dtype")  # change nothing that is computed
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ def read_audio(
             f"{excerpt(said)} is an audio encoder this version does not know; {model_type} has {kind}",
             TEXT_ALONE,
         )
-    filled = _filled(encoder.raw, AUDIO_DEFAULTS[kind])
+    filled = with_defaults(encoder.raw, AUDIO_DEFAULTS[kind])
     refuse_impossible_numbers({k: v for k, v in filled.items() if v != 0}, encoder.where)
     config = StrictConfig(encoder.where, filled, file, encoder.keys)
-    around = _filled(raw, SOUND_TOKEN_DEFAULTS, _other_name)
+    around = with_defaults(raw, SOUND_TOKEN_DEFAULTS)
     tokens = _tokens(StrictConfig(where, around, file), int(text["vocab_size"]))
     spec = reader(config, int(text["hidden_size"]), tokens)
     config.refuse_unread()
@@ -73,30 +72,30 @@ def read_audio(
         **{f"{AUDIO}.{key}": value for key, value in filled.items() if key not in encoder.raw},
         **{key: value for key, value in around.items() if key not in raw},
     }
-    listed = ", ".join(f"{key} ({value})" for key, value in taken.items())
-    remark = f"config.json leaves out what transformers has a default for, and that was taken: {listed}."
-    return AudioRead(spec, (remark,) if taken else ())
+    return AudioRead(spec, remarks_on_defaults(taken))
 
 
 def _read_conformer(config: StrictConfig, text_hidden_size: int, tokens: SoundTokens) -> ConformerSpec:
     config.expect("hidden_act", "silu")
     config.expect("attention_context_right", 0)
     config.expect("attention_invalid_logits_value", -1e9)
-    config.ignore("initializer_range", "dtype", "torch_dtype")
+    config.ignore(*OF_TRAINING)
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     chunk, left = config.integer("attention_chunk_size"), config.integer("attention_context_left")
     channels, bound = config.raw["subsampling_conv_channels"], config.number("gradient_clipping")
     config.ignore("subsampling_conv_channels")
-    _require(hidden % heads == 0, config, "hidden_size", f"{hidden} does not split into {heads} heads")
+    require_fitting(
+        hidden % heads == 0, config, "hidden_size", f"{hidden} does not split into {heads} heads"
+    )
     # Distances further than a block have no place among transformers' relative positions.
     fits = left == chunk + 1
-    _require(
+    require_fitting(
         fits, config, "attention_context_left", f"is {left}, and one more than a block of {chunk} is known"
     )
     whole = isinstance(channels, list) and all(type(each) is int and each > 0 for each in channels)
     said = f"expected two numbers, the first a multiple of 4, got {excerpt(channels)}"
     two = whole and len(channels) == 2 and channels[0] % 4 == 0
-    _require(two, config, "subsampling_conv_channels", said)
+    require_fitting(two, config, "subsampling_conv_channels", said)
     return ConformerSpec(
         hidden_size=hidden,
         layers=config.integer("num_hidden_layers"),
@@ -120,7 +119,7 @@ def _read_waveform(config: StrictConfig, text_hidden_size: int, tokens: SoundTok
     samples = config.integer("audio_embed_dim")
     for other in ("hidden_size", "output_proj_dims", "audio_samples_per_token"):
         config.expect(other, samples, None)
-    config.ignore("initializer_range", "dtype", "torch_dtype")
+    config.ignore(*OF_TRAINING)
     return WaveformSpec(samples, config.number("rms_norm_eps"), text_hidden_size, tokens)
 
 
@@ -140,9 +139,9 @@ def _tokens(config: StrictConfig, vocab_size: int) -> SoundTokens:
         for other in names:
             config.expect(other, found[key], None)
         inside = found[key] < vocab_size
-        _require(inside, config, named, f"{found[key]} is outside {vocab_size} tokens")
+        require_fitting(inside, config, named, f"{found[key]} is outside {vocab_size} tokens")
     differ = len(set(found.values())) == len(found)
-    _require(differ, config, "audio_token_id", f"three ids that differ are wanted, not {found}")
+    require_fitting(differ, config, "audio_token_id", f"three ids that differ are wanted, not {found}")
     return SoundTokens(**found)
 
 
@@ -151,21 +150,3 @@ TOKEN_KEYS: Mapping[str, tuple[str, ...]] = {
     "begin": ("boa_token_id",),
     "end": ("eoa_token_index", "eoa_token_id"),
 }
-
-
-def _filled(
-    raw: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    alias: Callable[[str], str] = lambda key: key,
-) -> dict[str, Any]:
-    missing = {key: value for key, value in defaults.items() if raw.get(key, raw.get(alias(key))) is None}
-    return {**raw, **missing}
-
-
-def _other_name(key: str) -> str:
-    return "eoa_token_id" if key == "eoa_token_index" else key
-
-
-def _require(holds: bool, config: StrictConfig, key: str, what: str) -> None:
-    if not holds:
-        raise SpecError(f"{config.where}.{key}", what, FETCH)

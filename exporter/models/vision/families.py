@@ -16,6 +16,7 @@ from typing import Any
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
 from exporter.models.text.families.limits import refuse_impossible_numbers
+from exporter.models.tower_config import remarks_on_defaults, require_fitting, with_defaults
 from exporter.models.vision.defaults import GEMMA3_DEFAULTS, GEMMA4_DEFAULTS, THETA, VISION_DEFAULTS
 from exporter.models.vision.spec import (
     CHANNELS,
@@ -31,7 +32,6 @@ from runtimes.excerpt import excerpt
 
 VISION = "vision_config"
 LAYER_NORM_EPS = 1e-5  # torch's own, of the embedder's three norms: no key says it
-FETCH = "correct it, or fetch the checkpoint's config.json again"
 # What a tower's processor goes by, and what other tools note; the tower computes without them.
 OF_PROCESSORS = ("default_output_length", "num_soft_tokens", "max_position_embeddings", "global_head_dim")
 
@@ -78,7 +78,7 @@ def read_vision(
             f"{excerpt(said)} is an image tower this version does not know; {model_type} has {kind}",
             "give --components text, which exports the text model alone",
         )
-    of_tower, own = _filled(tower.raw, VISION_DEFAULTS[kind]), _filled(raw, defaults, _other_name)
+    of_tower, own = with_defaults(tower.raw, VISION_DEFAULTS[kind]), with_defaults(raw, defaults)
     refuse_impossible_numbers(of_tower, tower.where)
     config = StrictConfig(tower.where, of_tower, file, tower.keys)
     sees: BlockLayers = "sliding" if text.get("use_bidirectional_attention") == "vision" else "none"
@@ -93,9 +93,7 @@ def read_vision(
         **{f"{VISION}.{key}": value for key, value in of_tower.items() if key not in tower.raw},
         **{key: value for key, value in own.items() if key not in raw},
     }
-    listed = ", ".join(f"{key} ({value})" for key, value in taken.items())
-    remark = f"config.json leaves out what transformers has a default for, and that was taken: {listed}."
-    return VisionRead(spec, (remark,) if taken else ())
+    return VisionRead(spec, remarks_on_defaults(taken))
 
 
 def _read_siglip(config: StrictConfig, around: _Around) -> SiglipSpec:
@@ -105,12 +103,18 @@ def _read_siglip(config: StrictConfig, around: _Around) -> SiglipSpec:
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     size, patch = config.integer("image_size"), config.integer("patch_size")
     eps = config.number("layer_norm_eps")
-    _require(hidden % heads == 0, config, "hidden_size", f"{hidden} does not split into {heads} heads")
-    _require(size % patch == 0, config, "image_size", f"{size} does not split into patches of {patch}")
+    require_fitting(
+        hidden % heads == 0, config, "hidden_size", f"{hidden} does not split into {heads} heads"
+    )
+    require_fitting(
+        size % patch == 0, config, "image_size", f"{size} does not split into patches of {patch}"
+    )
     soft, key = around.whole.integer("mm_tokens_per_image"), "mm_tokens_per_image"
     pooled, side = math.isqrt(soft), size // patch
     fits = pooled * pooled == soft and side % pooled == 0
-    _require(fits, around.whole, key, f"{soft} are no square that {side} x {side} patches are pooled to")
+    require_fitting(
+        fits, around.whole, key, f"{soft} are no square that {side} x {side} patches are pooled to"
+    )
     return SiglipSpec(
         hidden_size=hidden,
         intermediate_size=config.integer("intermediate_size"),
@@ -132,7 +136,9 @@ def _read_patch_tower(config: StrictConfig, around: _Around) -> PatchTowerSpec:
     heads = config.integer("num_attention_heads")
     config.expect("num_key_value_heads", heads)
     head_dim, kernel = config.integer("head_dim"), config.integer("pooling_kernel_size")
-    _require(head_dim % 4 == 0, config, "head_dim", f"{head_dim} has no two halves that turn in pairs")
+    require_fitting(
+        head_dim % 4 == 0, config, "head_dim", f"{head_dim} has no two halves that turn in pairs"
+    )
     return PatchTowerSpec(
         hidden_size=config.integer("hidden_size"),
         intermediate_size=config.integer("intermediate_size"),
@@ -198,26 +204,11 @@ def _tokens(around: _Around, line_breaks: bool) -> ImageTokens:
         for other in (index, id):
             around.whole.expect(other, found[key], None)
         if found[key] >= around.vocab_size:
-            _require(False, around.whole, named, f"{found[key]} is outside {around.vocab_size} tokens")
+            require_fitting(
+                False, around.whole, named, f"{found[key]} is outside {around.vocab_size} tokens"
+            )
     if len(set(found.values())) < len(found):
-        _require(False, around.whole, "image_token_id", f"three ids that differ are wanted, not {found}")
+        require_fitting(
+            False, around.whole, "image_token_id", f"three ids that differ are wanted, not {found}"
+        )
     return ImageTokens(found["image"], found["boi"], found["eoi"], line_breaks, around.blocks)
-
-
-def _filled(
-    raw: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    alias: Callable[[str], str] = lambda key: key,
-) -> dict[str, Any]:
-    missing = {key: value for key, value in defaults.items() if raw.get(key, raw.get(alias(key))) is None}
-    return {**raw, **missing}
-
-
-def _other_name(key: str) -> str:
-    """Gemma 3's ids end in _index, and its class takes them for those that end in _id."""
-    return f"{key.removesuffix('_index')}_id" if key.endswith("_index") else key
-
-
-def _require(holds: bool, config: StrictConfig, key: str, what: str) -> None:
-    if not holds:
-        raise SpecError(f"{config.where}.{key}", what, FETCH)
