@@ -7,13 +7,11 @@ compiling models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtimes.coreml.session import (
     MASK,
@@ -28,10 +26,10 @@ from runtimes.coreml.tower_encoder import StatelessModel
 from runtimes.errors import ArtifactError
 from runtimes.manifest import Artifact
 from runtimes.multimodal.embedded_call import EmbeddedCall
+from runtimes.multimodal.embedded_session import EmbeddedSession
 from runtimes.multimodal.package_functions import BLOCKS, EMBEDDED, LOOKUP, decoder_function, soft_tokens
-from runtimes.multimodal.placing import SoftTokens, calls_around, require_placed
-from runtimes.multimodal.session import PlacedRows
-from runtimes.session import Logits, SessionFacts, Tokens, closed
+from runtimes.multimodal.placing import SoftTokens
+from runtimes.session import Logits, SessionFacts, closed
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,13 @@ class RowFunctions:
         return cls(lookup, decoder, soft, shapes[EMBEDDED][-1], BLOCKS in shapes)
 
 
-class CoreMlMultimodalSession:
-    """Satisfies `MultimodalSession`. `open` makes one on macOS; tests pass models of their own."""
+class CoreMlMultimodalSession(EmbeddedSession):
+    """`open` makes one on macOS; tests pass models of their own."""
 
     def __init__(self, functions: RowFunctions, facts: SessionFacts) -> None:
+        super().__init__(facts, functions.soft, functions.width)
         self._functions: RowFunctions | None = functions
-        self._facts = facts
         self._state = functions.decoder.make_state()
-        self._position = 0
 
     @classmethod
     def open(cls, path: Path, artifact: Artifact, compute_units: ComputeUnits = "ALL") -> Self:
@@ -81,64 +78,28 @@ class CoreMlMultimodalSession:
         functions = RowFunctions.load(path, compute_units)
         return cls(functions, promised_facts(artifact, compute_units))
 
-    @property
-    def facts(self) -> SessionFacts:
-        return self._facts
-
-    @property
-    def position(self) -> int:
-        return self._position
-
     def reset(self) -> None:
         self._state = self._open().decoder.make_state()
         self._position = 0
-
-    def prefill(self, tokens: Tokens) -> Logits:
-        self._open()
-        return self._prefill(self._facts.tokens_at(self._position, tokens), ())
-
-    def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
-        functions = self._open()
-        ids = self._facts.tokens_at(self._position, tokens)
-        ordered = sorted(placed, key=lambda each: each.start)
-        require_placed(ids, ordered, functions.soft, functions.width)
-        return self._prefill(ids, ordered)
-
-    def decode(self, token: int) -> NDArray[np.float32]:
-        self._open()
-        ids = self._facts.token_at(self._position, token)
-        logits: NDArray[np.float32] = self._run(EmbeddedCall(ids))[-1]
-        return logits
 
     def close(self) -> None:
         self._functions = None
         self._state = None
 
-    def __enter__(self) -> Self:
-        return self
+    def require_open(self) -> None:
+        self._open()
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def run(self, call: EmbeddedCall) -> Logits:
+        functions = self._open()
+        found = functions.lookup.predict({TOKENS: call.looked_up[None]})
+        inputs: dict[str, Any] = {name: np.asarray(each, np.float16) for name, each in found.items()}
+        inputs[EMBEDDED] = call.merged(inputs[EMBEDDED])
+        inputs[MASK] = np.zeros((1, 1, len(call.ids), self._position + len(call.ids)), np.float16)
+        if functions.blocks:
+            inputs[BLOCKS] = call.blocks(self._position)
+        return logits_of(functions.decoder.predict(inputs, state=self._state), len(call.ids), self._facts)
 
     def _open(self) -> RowFunctions:
         if self._functions is None:
             raise closed()
         return self._functions
-
-    def _prefill(self, ids: Tokens, placed: Sequence[PlacedRows]) -> Logits:
-        calls = calls_around(placed, len(ids), self._facts.prefill_chunk)
-        parts = (self._run(EmbeddedCall.part(ids, placed, start, stop)) for start, stop in calls)
-        return self._facts.logits_of_prefill(parts, len(ids))
-
-    def _run(self, call: EmbeddedCall) -> Logits:
-        functions = self._open()
-        end = self._position + len(call.ids)
-        found = functions.lookup.predict({TOKENS: call.looked_up[None]})
-        inputs: dict[str, Any] = {name: np.asarray(each, np.float16) for name, each in found.items()}
-        inputs[EMBEDDED] = call.merged(inputs[EMBEDDED])
-        inputs[MASK] = np.zeros((1, 1, len(call.ids), end), np.float16)
-        if functions.blocks:
-            inputs[BLOCKS] = call.blocks(self._position)
-        rows = logits_of(functions.decoder.predict(inputs, state=self._state), len(call.ids), self._facts)
-        self._position = end
-        return rows
