@@ -10,8 +10,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fake_hub import use_endpoint
+
+# Hypothesis for a suite that must give the same answer on a busy machine, whichever part of it is run.
+settings.register_profile(
+    "reproducible", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("reproducible")
 
 
 def _hidden(name: str) -> str | None:

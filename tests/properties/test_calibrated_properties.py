@@ -60,7 +60,7 @@ def output_error(
 
 
 @pytest.mark.parametrize("scheme", ALL, ids=lambda scheme: scheme.name)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(values=rows(), drawn=moments())
 def test_no_row_loses_by_feedback(
     scheme: IntegerScheme, values: NDArray[np.float32], drawn: tuple[int, float, float]
@@ -75,7 +75,7 @@ def test_no_row_loses_by_feedback(
 
 
 @pytest.mark.parametrize("scheme", ALL, ids=lambda scheme: scheme.name)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(values=rows(), drawn=moments())
 def test_codes_and_zero_points_are_the_schemes_and_scales_are_positive(
     scheme: IntegerScheme, values: NDArray[np.float32], drawn: tuple[int, float, float]

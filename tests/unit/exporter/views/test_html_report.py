@@ -86,7 +86,7 @@ def test_hostile_text_stays_text() -> None:
     assert HOSTILE.replace("\x1b", "\ufffd") in page.text_of("li")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text())
 @example("\U0001d489" * 12 + "\ucca8" * 4)
 def test_no_text_whatever_adds_an_element(text: str) -> None:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from exporter.errors import ReleaseError
 from exporter.validation.report import REPORT_SCHEMA_VERSION, ValidationReport
 from exporter.views.json_report import from_json, to_json
 from exporter.views.json_schema import SCHEMA, report_schema, schema_text
+from tests.any_report import any_report
 from tests.golden.reports import REPORTS, passing
 
 VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
@@ -33,9 +33,8 @@ def test_reports_are_what_it_says(make: Callable[[], ValidationReport]) -> None:
     VALIDATOR.validate(json.loads(to_json(make())))
 
 
-# A whole report is large: some examples outgrow hypothesis's room, and others are made in their place.
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
-@given(st.from_type(ValidationReport))
+@settings(max_examples=25)
+@given(any_report())
 def test_any_report_at_all_is_what_it_says(report: ValidationReport) -> None:
     VALIDATOR.validate(json.loads(to_json(replace(report, schema_version=REPORT_SCHEMA_VERSION))))
 
