@@ -77,12 +77,11 @@ class Prompting:
 
 @dataclass(frozen=True)
 class PictureAsking:
-    """What a person asks about a picture with. blocks: layers in which an image's tokens see each other."""
+    """What a person asks about a picture with."""
 
     encoder: EncoderArtifact
     processing: ImageProcessing
     prompting: Prompting
-    blocks: BlockLayers
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ class FormatFacts:
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
     other, and heard_by_tools with sounds, a sentence, for formats where a validation executes the file
     without them.
-    image_call: of artifacts with such a call beside the prefill chunk's, where an image's tokens see each
-    other; caches have room for it. None where every call is a chunk's, or of any length.
+    image_call: of artifacts whose calls are as long as that instead of the prefill chunk, where an image's
+    tokens see each other. None where every call is a chunk's, or of any length.
     only_text_of: text models (transformers' model types) of whose family no client of it takes images or
     sounds.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.

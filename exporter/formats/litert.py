@@ -68,8 +68,9 @@ SMALLEST_IMAGE_CALL = 32
 def image_call(soft_tokens: int, prefill_chunk: int, context: int) -> int:
     """A power of two, or the context: an image and what stands around it.
 
-    LiteRT-LM cuts a prompt into calls of the longest one there is without regard to images, so one in a
-    prompt no longer than this is never cut.
+    It is the only prefill there is: LiteRT-LM cuts a prompt without regard to images, into calls of the
+    longest one that it fills and then of shorter ones, so that beside a shorter one most images would be
+    cut. So no image in a prompt no longer than this is.
     """
     length = max(SMALLEST_IMAGE_CALL, prefill_chunk)
     while length < soft_tokens + AROUND_AN_IMAGE:
@@ -180,9 +181,8 @@ On a phone, AI Edge Gallery opens the file, and LiteRT-LM's Kotlin, Swift and C+
 
 
 def _ask_litert_lm(asking: PictureAsking) -> str | None:
-    """None for what LiteRT-LM is not proved to answer as the model does (`_asked_by_litert_lm`), and for a
-    base model, whose pictures no template places."""
-    if asking.blocks != "none" or not asking.prompting.chat:
+    """None for a base model, whose pictures no template places."""
+    if not asking.prompting.chat:
         return None
     tokens = asking.processing.soft_tokens + ANSWERED
     return f"""```sh
@@ -208,23 +208,16 @@ litert-lm run {encoder.path} --cache no --top-k 1 --audio-backend cpu --attachme
 
 def _asked_by_litert_lm(blocks: BlockLayers) -> str:
     """Of LiteRT-LM 0.18.1's engine on tiny models (tests/parity/test_litert_lm_images.py)."""
-    match blocks:
-        case "none":
-            return (
-                "LiteRT-LM's own engine, which opens it on a phone, was not given a picture here; of tiny "
-                "models of this kind its answers about one are transformers'."
-            )
-        case "all":
-            return (
-                "LiteRT-LM's own engine, which opens it on a phone, is not proved to see: no tiny model of "
-                "this kind answered it otherwise with a picture than without."
-            )
-        case "sliding":
-            return (
-                "LiteRT-LM's own engine, which opens it on a phone, does not see as the model does: its "
-                "0.18.1 answers about pictures to tiny models of this kind otherwise than transformers, "
-                "from the first token."
-            )
+    said = (
+        "LiteRT-LM's own engine, which opens it on a phone, was not given a picture here; of tiny models "
+        "of this kind its answers about one are transformers'"
+    )
+    if blocks == "none":
+        return f"{said}."
+    return (
+        f"{said} where it lies in one call of the prefill: the engine cuts a prompt that is longer without "
+        "regard to pictures, and the first part of one that is cut does not see the rest."
+    )
 
 
 # Of LiteRT-LM 0.18.1's engine on tiny models of both kinds (tests/parity/test_litert_lm_sounds.py).

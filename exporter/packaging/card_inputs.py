@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from exporter.formats.family import PICTURE_QUESTION, SOUND_QUESTION, PictureAsking, Prompting
 from exporter.formats.table import facts_of
-from exporter.models.vision.spec import BlockLayers
 from exporter.packaging.escaping import code
 from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
 from runtimes.manifest import Artifact, EncoderArtifact
@@ -21,12 +20,10 @@ from runtimes.sounds.processing import SOUND_PROCESSING_NAME, SoundProcessing
 
 @dataclass(frozen=True)
 class CardImages:
-    """What of a release takes images, and what is done to them before. blocks: layers in which tokens of
-    one image see each other."""
+    """What of a release takes images, and what is done to them before."""
 
     encoders: tuple[EncoderArtifact, ...]
     processing: ImageProcessing
-    blocks: BlockLayers
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def image_section(images: CardImages, artifacts: Sequence[Artifact], prompting: 
     for encoder in images.encoders:
         paragraphs.append(_command(encoder, images.encoders, "--image ../picture.png", PICTURE_QUESTION))
         ask = facts_of(encoder.format).how_to_ask
-        asking = PictureAsking(encoder, images.processing, prompting, images.blocks)
+        asking = PictureAsking(encoder, images.processing, prompting)
         told = None if ask is None else ask(asking)
         if told is not None:
             paragraphs.append(told)

@@ -76,7 +76,7 @@ def finish_release(
             origin=origin_of(source),
             quality=quality,
             licence=licence,
-            images=_images(release, source, runnable),
+            images=_images(release, runnable),
             sounds=_sounds(release, runnable),
         ),
     )
@@ -112,12 +112,9 @@ def _remarks(source: CheckpointSource, plan: Plan, runnable: Runnable) -> tuple[
     return (*source.remarks, *source.tokens.remarks, *plan.remarks, *unused)
 
 
-def _images(release: Path, source: CheckpointSource, runnable: Runnable) -> CardImages | None:
+def _images(release: Path, runnable: Runnable) -> CardImages | None:
     seeing = tuple(each for each in runnable.encoders if each.component == "vision")
-    if not seeing:
-        return None
-    blocks = source.components["vision"].spec.tokens.blocks
-    return CardImages(seeing, read_processing(release), blocks)
+    return CardImages(seeing, read_processing(release)) if seeing else None
 
 
 def _sounds(release: Path, runnable: Runnable) -> CardSounds | None:

@@ -39,7 +39,8 @@ def write_allowlist(release: Path, model: str, plan: Plan, artifacts: tuple[Arti
 
 def _entry(release: Path, model: str, plan: Plan, artifact: Artifact) -> dict[str, Any]:
     name = f"{model}-{plan.variant.recipe.name}"
-    tasks = [*TASKS, ABOUT_PICTURES] if _sees(plan) else [*TASKS]
+    sees = plan.image_tower is not None
+    tasks = [*TASKS, ABOUT_PICTURES] if sees else [*TASKS]
     accelerators = [each.lower() for each in _accelerators(plan, artifact)]
     return {
         "name": name,
@@ -51,21 +52,16 @@ def _entry(release: Path, model: str, plan: Plan, artifact: Artifact) -> dict[st
             f"{artifact.context} tokens. Made and checked with gemma-export."
         ),
         "sizeInBytes": (release / artifact.path).stat().st_size,
-        **({"llmSupportImage": True} if _sees(plan) else {}),
+        **({"llmSupportImage": True} if sees else {}),
         "defaultConfig": {
             **SAMPLING,
             "maxContextLength": artifact.context,
             "maxTokens": artifact.context,
             "accelerators": ",".join(accelerators),
-            **({"visionAccelerator": TOWER_ON} if _sees(plan) else {}),
+            **({"visionAccelerator": TOWER_ON} if sees else {}),
         },
         "taskTypes": tasks,
     }
-
-
-def _sees(plan: Plan) -> bool:
-    """Whether the engine the app runs answers about pictures as the model does (docs/adr/0034)."""
-    return plan.image_tower is not None and plan.image_tower.blocks == "none"
 
 
 def _given(plan: Plan) -> str:
@@ -73,7 +69,7 @@ def _given(plan: Plan) -> str:
     bundles."""
     if not plan.towers:
         return "text only"
-    if not _sees(plan):
+    if plan.image_tower is None:
         return "asked by text alone though it takes more"
     return "text and pictures" if len(plan.towers) == 1 else "text and pictures though it takes more"
 

@@ -28,7 +28,7 @@ class GraphCall:
     """tokens: as the signature takes them, padded behind the first `count`. position: of the first. placed:
     rows that go in place of some, as those of the call are counted."""
 
-    signature: Literal["prefill", "prefill with images", "decode"]
+    signature: Literal["prefill", "decode"]
     tokens: Tokens
     position: int
     count: int

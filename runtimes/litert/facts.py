@@ -6,7 +6,7 @@ Not about how they are read: from a compiled model (`session`), or from a file's
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,6 @@ class SignatureShapes:
     outputs: Mapping[str, Shape]
 
 
-def prefill_lengths(signatures: Iterable[str]) -> list[int]:
-    """Tokens of each prefill, from the shortest on."""
-    return sorted(int(name.removeprefix(PREFILL)) for name in signatures if name.startswith(PREFILL))
-
-
 def session_facts(
     path: Path,
     signatures: Mapping[str, SignatureShapes],
@@ -39,10 +34,9 @@ def session_facts(
     masks: AttentionMasks = CAUSAL,
 ) -> SessionFacts:
     """embedded: inputs that embedders fill. Raises ArtifactError naming `path` for any other graph."""
-    lengths = prefill_lengths(signatures)
-    prefills = [f"{PREFILL}{length}" for length in lengths]
-    most = 2 if masks.blocks else 1  # a second one, where images are to lie in one call
-    if DECODE not in signatures or not 1 <= len(prefills) <= most:
+    prefills = [name for name in signatures if name.startswith(PREFILL)]
+    chunk = prefills[0].removeprefix(PREFILL) if len(prefills) == 1 else ""
+    if DECODE not in signatures or not chunk.isdecimal():
         raise ArtifactError(
             f"{path}: has signatures {sorted(signatures)}, expected {DECODE} and one {PREFILL}<n>; "
             "export it again"
@@ -66,6 +60,6 @@ def session_facts(
         arithmetic=arithmetic,
         vocab_size=signatures[DECODE].outputs[LOGITS][-1],
         context=signatures[DECODE].inputs[MASK][-1],
-        prefill_chunk=lengths[0],
+        prefill_chunk=int(chunk),
         prefill_logits="none",
     )

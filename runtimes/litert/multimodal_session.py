@@ -13,13 +13,11 @@ import numpy as np
 
 from runtimes.errors import ArtifactError
 from runtimes.images.processing import read_processing
-from runtimes.litert.calls import PREFILL, GraphCall
 from runtimes.litert.container import is_container, tower_models
 from runtimes.litert.embedders import EMBEDDINGS
-from runtimes.litert.facts import prefill_lengths
 from runtimes.litert.image_models import VISION_ENCODER
 from runtimes.litert.placed_calls import PlacedCalls
-from runtimes.litert.session import LiteRtSession, Signature
+from runtimes.litert.session import LiteRtSession
 from runtimes.litert.sound_models import AUDIO_ENCODER
 from runtimes.multimodal.placing import SoftTokens, require_placed
 from runtimes.multimodal.session import PlacedRows, RowKind
@@ -38,7 +36,6 @@ class LiteRtMultimodalSession(LiteRtSession):
     """Satisfies `MultimodalSession`. `of_release` makes one, of a bundle with models for images or
     sounds."""
 
-    _long: Signature | None = None
     _soft: SoftTokens
 
     @classmethod
@@ -61,25 +58,6 @@ class LiteRtMultimodalSession(LiteRtSession):
         ids = self._facts.tokens_at(self._position, tokens)
         ordered = sorted(placed, key=lambda each: each.start)
         require_placed(ids, ordered, self._soft, self._embedders[EMBEDDINGS].shape[-1])
-        longest = max(prefill_lengths(self._model.get_signature_list())) if self._masks.blocks else None
-        for call in PlacedCalls(self._facts, longest).of(ids, self._position, ordered):
-            self._run(self._signature_of(call), call)
+        for call in PlacedCalls(self._facts, self._masks.blocks).of(ids, self._position, ordered):
+            self._run(self._decode if call.signature == "decode" else self._prefill, call)
         return np.empty((0, self._facts.vocab_size), np.float32)
-
-    def close(self) -> None:
-        if self._model is not None and self._long is not None:
-            for buffer in self._long.buffers.values():
-                buffer.destroy()
-            self._long = None
-        super().close()
-
-    def _signature_of(self, call: GraphCall) -> Signature:
-        match call.signature:
-            case "decode":
-                return self._decode
-            case "prefill":
-                return self._prefill
-            case "prefill with images":
-                if self._long is None:
-                    self._long = self._signature(f"{PREFILL}{len(call.tokens)}")
-                return self._long

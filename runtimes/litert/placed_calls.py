@@ -1,8 +1,8 @@
 """Where a prompt with images and sounds is cut into the calls of a LiteRT graph.
 
-Where tokens of an image see each other, no call ends within one: a graph then has a prefill that is long
-enough for an image, which is used for images and what stands around them. Where they do not, an image is
-cut as text is, and so is every sound. Not about what a call is given (`calls`).
+Where tokens of an image see each other, no call ends within one: a graph's prefill is long enough for an
+image then. Where they do not, an image is cut as text is, and so is every sound. Not about what a call is
+given (`calls`).
 """
 
 from __future__ import annotations
@@ -21,27 +21,25 @@ from runtimes.session import SessionFacts, Tokens
 
 @dataclass(frozen=True)
 class PlacedCalls:
-    """longest: tokens of the prefill that images lie in; None where they may be cut."""
+    """whole: whether images are not to be cut."""
 
     facts: SessionFacts
-    longest: int | None
+    whole: bool
 
     def of(self, tokens: Tokens, position: int, placed: Sequence[PlacedRows]) -> Iterator[GraphCall]:
         """The calls that append `tokens` behind `position`. placed: that lie in them, in order. Raises
         SessionError before the first call for an image that fits into none."""
         images = [each for each in placed if each.of == "image"]
-        if self.longest is None or not images:
-            calls = prefill_calls(tokens, position, self.facts)
+        if self.whole and images:
+            calls = iter(list(self._around(tokens, position, images)))
         else:
-            calls = iter(list(self._whole(tokens, position, images, self.longest)))
+            calls = prefill_calls(tokens, position, self.facts)
         for call in calls:
             start = call.position - position
             yield replace(call, placed=rows_within(placed, start, start + call.count))
 
-    def _whole(
-        self, tokens: Tokens, position: int, images: Sequence[PlacedRows], longest: int
-    ) -> Iterator[GraphCall]:
-        done = 0
+    def _around(self, tokens: Tokens, position: int, images: Sequence[PlacedRows]) -> Iterator[GraphCall]:
+        longest, done = self.facts.prefill_chunk, 0
         for image in images:
             if image.stop <= done:
                 continue  # it lay in the call of the one before
@@ -67,7 +65,7 @@ class PlacedCalls:
                 )
             padded = np.zeros(longest, np.int32)
             padded[: stop - done] = tokens[done:stop]
-            yield GraphCall("prefill with images", padded, at, stop - done)
+            yield GraphCall("prefill", padded, at, stop - done)
             done = stop
         if done < len(tokens):
             yield from prefill_calls(tokens[done:], position + done, self.facts)

@@ -12,13 +12,13 @@ from exporter.lowering.litert.audio.sections import audio_of, sound_sections
 from exporter.lowering.litert.container_writing import SectionSource
 from exporter.lowering.litert.metadata import ImageFacts, SoundFacts
 from exporter.lowering.litert.row_marks import EndToken, RowsInText
-from exporter.lowering.litert.vision.sections import image_sections, images_in_text
+from exporter.lowering.litert.vision.sections import chunk_for_images, image_sections, images_in_text
 from exporter.lowering.litert.writing import Written
 from exporter.quantization.store.checkpoint import Matrix
 
 
 def rows_in_text(order: LoweringOrder) -> RowsInText | None:
-    """None for text alone. Raises LoweringError where an image does not fit into the context."""
+    """None for text alone."""
     images = sound_end = None
     if order.images is not None:
         images = images_in_text(order, order.images)
@@ -26,6 +26,12 @@ def rows_in_text(order: LoweringOrder) -> RowsInText | None:
         token = audio_of(order.checkpoint).spec.tokens.end
         sound_end = EndToken.of(order.checkpoint.components["text"], token)
     return None if images is None and sound_end is None else RowsInText(images, sound_end)
+
+
+def chunk_of_bundle(order: LoweringOrder) -> int:
+    """Tokens of its text model's prefill. Raises LoweringError where an image does not fit into the
+    context."""
+    return order.prefill_chunk if order.images is None else chunk_for_images(order, order.images)
 
 
 def tower_sections(order: LoweringOrder, rows: RowsInText, written: Written) -> list[SectionSource]:

@@ -26,6 +26,7 @@ from exporter.lowering.interface import ImageOrder, LoweringOrder, SoundOrder, S
 from exporter.lowering.litert.bundle import BundleOrder, write_bundle
 from exporter.lowering.litert.bundle_models import EmbeddedOrder, embedded_models, token_model
 from exporter.lowering.litert.bundle_towers import (
+    chunk_of_bundle,
     image_facts,
     rows_in_text,
     sound_facts,
@@ -158,7 +159,7 @@ def _bundle_models(
     told = _told(progress)
     if _is_embedded(order):
         rows = rows_in_text(order)
-        embedded = EmbeddedOrder(order.checkpoint, order.context, order.prefill_chunk, rows)
+        embedded = EmbeddedOrder(order.checkpoint, order.context, chunk_of_bundle(order), rows)
         models = embedded_models(embedded, told)
         return models if rows is None else [*models, *tower_sections(order, rows, told)]
     if tflite is not None:
@@ -209,7 +210,7 @@ def _artifact(form: Format, path: str, order: LoweringOrder) -> Artifact:
         path=path,
         context=order.context,
         vocab_size=order.checkpoint.components["text"].spec.vocab_size,
-        prefill_chunk=order.prefill_chunk,
+        prefill_chunk=chunk_of_bundle(order) if form == "litertlm" else order.prefill_chunk,
         # LiteRT-LM takes logits from `decode` alone.
         prefill_logits="none",
     )

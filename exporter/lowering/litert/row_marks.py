@@ -4,9 +4,8 @@ LiteRT-LM gives rows and the token behind them as tokens of no vocabulary. Three
   (1) the token that ends an image or a sound gets row 0 of the per-layer table; here it gets its own
   (2) a mask opened both ways may reach past a row's image, and Gemma 3's the token that ends it, which
       comes with its rows; here rows see up to that end
-  (3) it may reach into the next call, whose part of a cache is empty or of an older text; here rows see
-      what was written
-(2) and (3) are kept whatever opens the mask: how LiteRT-LM 0.18.1 does is not known (docs/adr/0034).
+  (3) it may reach into the next call, whose part of a cache is empty or of an older text, where an image
+      lies in two; here rows see what was written
 That token is known by its embedding, which is the very constant that the bundle's end of vision or of audio
 (or Gemma 3's adapter) gives. Text without rows is not touched. Not about caches (`cache_tensors`).
 """
@@ -51,11 +50,9 @@ class EndToken:
 
 @dataclass(frozen=True)
 class ImagesInText:
-    """blocks: layers in which tokens of one image see each other. longest_call: tokens of the call that an
-    image fits into, None where an image may go over two. end: the token that ends an image."""
+    """blocks: layers in which tokens of one image see each other. end: the token that ends an image."""
 
     blocks: BlockLayers
-    longest_call: int | None
     end: EndToken
 
     @property

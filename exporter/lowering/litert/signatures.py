@@ -4,8 +4,8 @@ Inputs of each: tokens [1, n] int32, input_pos [n] int32, mask [1, 1, n, context
 layer that owns a cache kv_cache_k_<layer> and kv_cache_v_<layer> (`cache_tensors`), which come back
 updated. `decode` (n = 1) also returns logits [1, 1, vocab]. Beside embedders of its own (`embedders`) a
 model takes, for tokens, embeddings [1, n, hidden] and per_layer_embeddings [1, n, layers, width], float32.
-Where tokens of an image see each other there is a second prefill, long enough for an image, and where they
-do so in sliding layers alone local_mask, these layers' own. Not about bundles or files.
+Where tokens of an image see each other in sliding layers alone there is local_mask, these layers' own. Not
+about bundles or files.
 """
 
 from __future__ import annotations
@@ -84,8 +84,7 @@ def build_embedded_graph(
         for name, matrix in checkpoint.components["text"].matrices.items()
         if name not in elsewhere
     }
-    longest = None if rows is None or rows.images is None else rows.images.longest_call
-    return _build(checkpoint, builder, stores, _Lengths(context, chunk, longest), _vectors, rows)
+    return _build(checkpoint, builder, stores, _Lengths(context, chunk), _vectors, rows)
 
 
 def _tables(spec: ModelSpec) -> set[str]:
@@ -112,17 +111,15 @@ def _vectors(shared: _Shared, ops: Operations, count: int) -> _Entered:
 
 @dataclass(frozen=True)
 class _Lengths:
-    """In tokens. image: of a call that an image fits into, where that is not any call."""
+    """In tokens."""
 
     context: int
     chunk: int
-    image: int | None = None
 
     @property
     def calls(self) -> dict[str, int]:
         """Of every signature."""
-        prefills = sorted({self.chunk, self.image or self.chunk})
-        return {**{prefill_name(each): each for each in prefills}, DECODE: 1}
+        return {prefill_name(self.chunk): self.chunk, DECODE: 1}
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,8 @@ from runtimes.litert.image_models import END_OF_VISION, VISION_ADAPTER, VISION_E
 
 
 def images_in_text(order: LoweringOrder, images: ImageOrder) -> ImagesInText:
-    """Raises LoweringError where an image does not fit into the context."""
     tokens = _vision(order.checkpoint).spec.tokens
-    longest = None if tokens.blocks == "none" else _longest_call(order, images)
-    end = EndToken.of(order.checkpoint.components["text"], tokens.end)
-    return ImagesInText(tokens.blocks, longest, end)
+    return ImagesInText(tokens.blocks, EndToken.of(order.checkpoint.components["text"], tokens.end))
 
 
 def image_sections(
@@ -61,7 +58,7 @@ def executor_metadata(order: LoweringOrder, images: ImageOrder) -> bytes | None:
     # Windows are the graph's: told of one, LiteRT-LM 0.18 fills the mask otherwise even within it.
     settings.attention_mask_type = bidirectional if blocks == "all" else causal
     settings.local_attention_mask_type = bidirectional
-    longest = _longest_call(order, images)
+    longest = chunk_for_images(order, images)
     for layer in text.cache_layers:
         slots = LITERT.cache_slots(text, layer, order.context, longest)
         _describe_cache(metadata.llm_executor_metadata, layer, slots)
@@ -84,7 +81,11 @@ def _describe_cache(executor: Any, layer: LayerSpec, slots: int) -> None:
             state.minimum_sequence_length = min(layer.window, slots)
 
 
-def _longest_call(order: LoweringOrder, images: ImageOrder) -> int:
+def chunk_for_images(order: LoweringOrder, images: ImageOrder) -> int:
+    """Tokens of the one prefill of a bundle. Raises LoweringError where an image does not fit into the
+    context."""
+    if _vision(order.checkpoint).spec.tokens.blocks == "none":
+        return order.prefill_chunk
     if images.soft_tokens + 1 > order.context:
         raise LoweringError(
             "LiteRT",

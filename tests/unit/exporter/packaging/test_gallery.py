@@ -65,16 +65,16 @@ def seeing_entry(tmp_path: Path, kind: str, soft_tokens: int) -> dict[str, Any]:
     return found
 
 
-def test_a_bundle_whose_engine_is_not_proved_to_see_is_offered_no_pictures(tmp_path: Path) -> None:
-    found = seeing_entry(tmp_path, "Gemma 3", 4)
-    assert "asked by text alone" in found["description"]
-    assert found["taskTypes"] == ["llm_chat", "llm_prompt_lab"]
+def test_a_bundle_of_text_alone_is_offered_no_pictures(tmp_path: Path) -> None:
+    found = entry(tmp_path)
+    assert "text only" in found["description"]
     assert "llmSupportImage" not in found
-    assert "text only" in entry(tmp_path)["description"]
 
 
-def test_a_bundle_whose_engine_sees_is_offered_pictures(tmp_path: Path) -> None:
-    found = seeing_entry(tmp_path, "Gemma 4 E2B", 70)
+@pytest.mark.parametrize(("kind", "soft_tokens"), [("Gemma 3", 4), ("Gemma 4 E2B", 70)])
+def test_a_bundle_that_sees_is_offered_pictures(kind: str, soft_tokens: int, tmp_path: Path) -> None:
+    found = seeing_entry(tmp_path, kind, soft_tokens)
+    assert "text and pictures" in found["description"]
     assert found["llmSupportImage"] is True
     assert found["defaultConfig"]["visionAccelerator"] == "cpu"
     assert found["taskTypes"] == ["llm_chat", "llm_prompt_lab", "llm_ask_image"]

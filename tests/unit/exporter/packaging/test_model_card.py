@@ -138,7 +138,7 @@ def test_packages_count_as_one_file_and_the_card_does_not_list_itself() -> None:
 
 def test_a_release_that_sees_says_how_to_ask_about_a_picture() -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 256, 2560)
-    shown = replace(CARD, images=CardImages((encoder,), squashing(), "all"), left_out=("audio tower",))
+    shown = replace(CARD, images=CardImages((encoder,), squashing()), left_out=("audio tower",))
     text = render_model_card(shown, FILES)
     section = text.partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "at most 256 soft tokens" in section
@@ -169,7 +169,7 @@ def test_a_release_that_hears_says_how_to_ask_about_a_sound() -> None:
 @pytest.mark.parametrize("processing", [patching(merged=True), squashing(soft_tokens=4)])
 def test_no_engine_is_named_that_cannot_prepare_a_picture(processing: ImageProcessing) -> None:
     encoder = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 280, 3840)
-    shown = replace(CARD, images=CardImages((encoder,), processing, "none"))
+    shown = replace(CARD, images=CardImages((encoder,), processing))
     section = render_model_card(shown, FILES).partition("## Ask about a picture")[2].partition("\n## ")[0]
     assert "onnxruntime_genai" not in section
 
@@ -228,7 +228,7 @@ def test_a_tiny_model_and_its_tower_are_not_said_to_have_no_parameters() -> None
 def test_a_tower_that_is_a_package_is_one_file_of_the_list() -> None:
     tower = "coreml/vision.mlpackage"
     encoder = EncoderArtifact("vision", "coreml", tower, "coreml/model.mlpackage", 256, 2560)
-    card = replace(CARD, images=CardImages((encoder,), squashing(), "all"))
+    card = replace(CARD, images=CardImages((encoder,), squashing()))
     text = render_model_card(
         card, {**FILES, f"{tower}/Data/weight.bin": 9_000, f"{tower}/Manifest.json": 600}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,42 +30,32 @@ def sound(start: int, rows: int) -> PlacedRows:
     return PlacedRows(start, np.zeros((rows, 8), np.float32), "sound")
 
 
-def cut(longest: int | None, *images: PlacedRows) -> list[tuple[str, int, int, list[tuple[int, int]]]]:
+def cut(
+    chunk: int, *placed: PlacedRows, whole: bool = True
+) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    calls = PlacedCalls(replace(FACTS, prefill_chunk=chunk), whole).of(TOKENS, 0, placed)
     return [
-        (call.signature, call.position, call.count, [(each.start, each.stop) for each in call.placed])
-        for call in PlacedCalls(FACTS, longest).of(TOKENS, 0, images)
+        (call.position, call.count, [(each.start, each.stop) for each in call.placed]) for call in calls
     ]
 
 
 def test_an_image_lies_in_one_call_with_what_stands_around_it() -> None:
     calls = cut(16, image(10, 5), image(16, 12))
-    assert calls == [
-        ("prefill with images", 0, 16, [(10, 15)]),
-        ("prefill with images", 16, 14, [(0, 12)]),
-    ]
+    assert calls == [(0, 16, [(10, 15)]), (16, 14, [(0, 12)])]
 
 
-def test_text_far_from_an_image_goes_in_ordinary_calls() -> None:
-    calls = cut(8, image(10, 5))
-    assert [each[:3] for each in calls] == [
-        ("prefill", 0, 4),
-        ("prefill", 4, 4),
-        ("prefill", 8, 2),
-        ("prefill with images", 10, 8),
-        *(("prefill", at, 4) for at in (18, 22, 26)),
-    ]
+def test_a_call_ends_before_an_image_that_it_would_cut() -> None:
+    assert [each[:2] for each in cut(8, image(10, 7))] == [(0, 8), (8, 2), (10, 8), (18, 8), (26, 4)]
 
 
 def test_an_image_is_cut_where_its_tokens_do_not_see_each_other() -> None:
-    assert [each[3] for each in cut(None, image(2, 5))][:3] == [[(2, 4)], [(0, 3)], []]
+    assert [each[2] for each in cut(4, image(2, 5), whole=False)][:3] == [[(2, 4)], [(0, 3)], []]
 
 
 def test_a_sound_is_cut_whatever_images_are() -> None:
-    assert [each[3] for each in cut(None, sound(2, 5))][:3] == [[(2, 4)], [(0, 3)], []]
-    calls = cut(8, sound(1, 6), image(10, 5))
-    assert [each[0] for each in calls[:4]] == ["prefill", "prefill", "prefill", "prefill with images"]
-    assert [each[3] for each in calls[:4]] == [[(1, 4)], [(0, 3)], [], [(0, 5)]]
-    assert [each[0] for each in cut(8, sound(1, 20))] == ["prefill"] * 8
+    assert [each[2] for each in cut(4, sound(2, 5), whole=False)][:3] == [[(2, 4)], [(0, 3)], []]
+    assert cut(8, sound(5, 6), image(12, 5))[:3] == [(0, 8, [(5, 8)]), (8, 4, [(0, 3)]), (12, 8, [(0, 5)])]
+    assert len(cut(8, sound(1, 20))) == 4
 
 
 def test_an_image_that_fits_no_call_is_refused() -> None:
