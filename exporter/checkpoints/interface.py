@@ -57,8 +57,8 @@ class TokenFacts:
 
     stop_tokens: ids that end a turn or the text, most usual first, the same for every format.
     chat_template: Jinja, or None. turn_end: the token the template ends an answer with, for runtimes that
-    stop at one alone; None where there is none. remarks: how they were found where that is not plain, a
-    sentence each.
+    stop at one alone; None where there is none. written: all tokens that the template puts around text.
+    remarks: how they were found where that is not plain, a sentence each.
     """
 
     bos_token: int
@@ -68,6 +68,7 @@ class TokenFacts:
     chat_template: str | None
     turn_end: str | None = None
     remarks: tuple[str, ...] = ()
+    written: frozenset[int] = frozenset()
 
 
 class CheckpointSource(Protocol):

@@ -24,6 +24,7 @@ from exporter.checkpoints.files.hub_layout import (
     SMALL_FILES,
 )
 from exporter.checkpoints.files.tensor_values import require_finite
+from exporter.checkpoints.huggingface.media_tokens import require_apart
 from exporter.checkpoints.huggingface.packed_matrices import (
     PackedMatrix,
     take_packed,
@@ -94,6 +95,8 @@ class HuggingFaceSource:
         require_tokenizer(directory)
         beside = TowerReader(directory, config, text, found, everything).read(wanted)
         weights = (own, *beside.weights)
+        tokens = read_token_facts(directory, text.token_ids, spec.vocab_size)
+        require_apart(path / CONFIG, tokens, beside.vision.images, beside.audio.sounds)
         return HuggingFaceSource(
             directory=directory,
             architecture=text.config,
@@ -101,7 +104,7 @@ class HuggingFaceSource:
             tensors={name: each for part in weights for name, each in part.tensors.items()},
             views={name: each for part in weights for name, each in part.views.items()},
             packed={name: each for part in weights for name, each in part.packed.items()},
-            tokens=read_token_facts(directory, text.token_ids, spec.vocab_size),
+            tokens=tokens,
             images=beside.vision.images,
             sounds=beside.audio.sounds,
             left_out=describe_left_out(beside.left_out, whole_shapes(everything)),

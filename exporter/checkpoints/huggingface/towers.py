@@ -25,7 +25,6 @@ from exporter.checkpoints.huggingface.weight_files import StoredTensor
 from exporter.checkpoints.interface import SourceTensor
 from exporter.checkpoints.multimodal import IMAGE_PARTS, SOUND_PARTS, TextConfig
 from exporter.checkpoints.text_tensors import TextTensors
-from exporter.errors import SpecError
 from exporter.models.audio.families import has_audio, read_audio
 from exporter.models.audio.spec import AudioSpec
 from exporter.models.components import AudioComponent, VisionComponent
@@ -105,23 +104,9 @@ class TowerReader:
         """Raises SpecError and CheckpointError."""
         vision = self._vision() if "vision" in wanted else VisionFound()
         audio = self._audio() if "audio" in wanted else AudioFound()
-        self._require_apart(vision.images, audio.sounds)
         left_out = self.found.left_out_but((*vision.parts, *audio.parts))
         unused = vision.weights.unused
         return TowersRead(vision, audio, left_out | ({UNUSED_HEAD: unused} if unused else {}))
-
-    def _require_apart(self, images: ImageProcessing | None, sounds: SoundProcessing | None) -> None:
-        """Raise SpecError for a token that stands with images and with sounds: rows of one would go where
-        those of the other belong."""
-        if images is None or sounds is None:
-            return
-        of_images, of_sounds = ({m.soft, m.begin, m.end} for m in (images.marks, sounds.marks))
-        if both := sorted(of_images & of_sounds):
-            raise SpecError(
-                self.directory.path / CONFIG,
-                f"has token {both[0]} for images and for sounds",
-                "correct it, fetch it again, or give --components text,vision, which leaves sounds out",
-            )
 
     def _vision(self) -> VisionFound:
         described, named = has_vision(self.config), self.found.of_images

@@ -84,7 +84,10 @@ def complete(
     )
     remarks += [stops.remark] if stops.remark is not None else []
     remarks += _without_rows(names, rows)
-    return replace(facts, stop_tokens=stops.tokens, turn_end=turn_end, remarks=tuple(remarks))
+    written = frozenset(names.added[name] for name in markers)
+    return replace(
+        facts, stop_tokens=stops.tokens, turn_end=turn_end, remarks=tuple(remarks), written=written
+    )
 
 
 def _special(facts: TokenFacts, names: NamedTokens) -> Mapping[str, str]:

@@ -127,6 +127,31 @@ def test_a_token_for_images_and_for_sounds_is_refused_unless_sounds_are_left_out
     assert HuggingFaceSource.open(path, ("text", "vision")).components.audio is None
 
 
+@pytest.mark.parametrize(
+    ("key", "token", "what"),
+    [
+        ("audio_token_id", 2, "has token 2 for sounds, and it is the beginning of a text"),
+        ("boa_token_id", 1, "for sounds, and it is the end of a text"),
+        ("eoa_token_index", 4, "for sounds, and it is one that the chat template puts around text"),
+        ("image_token_id", 5, "for images, and it is one that ends an answer"),
+        ("boi_token_id", 1, "for images, and it is the end of a text"),
+        ("eoi_token_id", SOFT, "three ids that differ are wanted"),
+        ("boa_token_id", SOUND_SOFT, "three ids that differ are wanted"),
+        ("audio_token_id", 10**6, "is outside 512 tokens"),
+        ("audio_token_id", -1, "expected a positive integer, got -1"),
+        ("image_token_id", 0, "expected a positive integer, got 0"),
+    ],
+)
+def test_a_token_of_images_or_sounds_is_one_of_nothing_else(
+    tmp_path: Path, key: str, token: int, what: str
+) -> None:
+    path = checkpoint(tmp_path)
+    edited(path / "config.json", lambda content: content.update({key: token}))
+    with pytest.raises(SpecError, match=what) as caught:
+        HuggingFaceSource.open(path)
+    assert "config.json" in str(caught.value.where)
+
+
 def test_an_encoder_of_another_size_than_config_json_says_is_refused(tmp_path: Path) -> None:
     path = checkpoint(tmp_path)
     edited(path / "config.json", lambda content: content["audio_config"].update(conv_kernel_size=7))

@@ -1,0 +1,51 @@
+"""Tokens that stand with images or with sounds stand with nothing else.
+
+Rows would go where those of the other belong, or where a text begins or ends. Not about ids that differ
+among themselves or have no row (`exporter.models.vision`, `exporter.models.audio`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from exporter.checkpoints.interface import TokenFacts
+from exporter.errors import SpecError
+from runtimes.images.processing import ImageProcessing
+from runtimes.sounds.processing import SoundProcessing
+
+
+def require_apart(
+    where: Path, tokens: TokenFacts, images: ImageProcessing | None, sounds: SoundProcessing | None
+) -> None:
+    """where: config.json. images, sounds: None where none are taken. Raises SpecError."""
+    of_images = () if images is None else (images.marks.soft, images.marks.begin, images.marks.end)
+    of_sounds = () if sounds is None else (sounds.marks.soft, sounds.marks.begin, sounds.marks.end)
+    if both := sorted({*of_images} & {*of_sounds}):
+        raise SpecError(
+            where,
+            f"has token {both[0]} for images and for sounds",
+            "correct it, fetch it again, or give --components text,vision, which leaves sounds out",
+        )
+    of_text = dict(_of_text(tokens))
+    for taken, what, others in (
+        (of_images, "images", "text" if sounds is None else "text,audio"),
+        (of_sounds, "sounds", "text" if images is None else "text,vision"),
+    ):
+        if wrong := sorted(of_text.keys() & {*taken}):
+            raise SpecError(
+                where,
+                f"has token {wrong[0]} for {what}, and it is {of_text[wrong[0]]}",
+                f"correct it, fetch it again, or give --components {others}, which leaves {what} out",
+            )
+
+
+def _of_text(tokens: TokenFacts) -> Iterator[tuple[int, str]]:
+    """Tokens, and what each is; what says most comes last."""
+    for token in sorted(tokens.written):
+        yield token, "one that the chat template puts around text"
+    for token in tokens.stop_tokens:
+        yield token, "one that ends an answer"
+    yield tokens.pad_token, "the pad token"
+    yield tokens.eos_token, "the end of a text"
+    yield tokens.bos_token, "the beginning of a text"
