@@ -24,6 +24,7 @@ class OnnxImageEncoder(OnnxEncoder):
     """Satisfies `ImageEncoder`."""
 
     words = TowerWords("picture", "patches", FEATURES, PROCESSING_NAME)
+    marked_on_the_web = True
 
     def rows(self, image: PreparedImage) -> EncodedRows:
         self._require_taken(image.arrays, image.soft_tokens)

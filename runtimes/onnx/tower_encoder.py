@@ -35,15 +35,20 @@ class TowerWords:
 
 
 class OnnxEncoder:
-    """Raises as `OnnxSession` does."""
+    """Raises as `OnnxSession` does.
+
+    marked_on_the_web: whether rows for transformers.js may have one number more, which is 1 and marks them
+    where rows of tokens have 0."""
 
     words: TowerWords
+    marked_on_the_web = False
 
     def __init__(self, opening: EncoderOpening) -> None:
         encoder = opening.encoder
         path = opening.release / encoder.path
         self._session: onnxruntime.InferenceSession | None = inference_session(path, opening.threads)
-        self._width = encoder.width
+        self._path, self._width = path, encoder.width
+        self._may_be_marked = self.marked_on_the_web and encoder.format == "onnx-web"
         self._facts = EncoderFacts(
             runtime="ONNX Runtime",
             version=runtime_version(),
@@ -72,12 +77,11 @@ class OnnxEncoder:
         raise NotImplementedError
 
     def _require_width(self, path: Path) -> None:
-        """Raise ArtifactError for rows of another width than the manifest says; one number more is the mark
-        behind a picture's rows that transformers.js wants."""
+        """Raise ArtifactError for rows of another width than the manifest says, with a mark or without."""
         assert self._session is not None
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         made = outputs.get(self.words.features, [None])[-1]
-        if made not in (self._width, self._width + 1):
+        if made not in (self._width, self._width + 1 if self._may_be_marked else self._width):
             raise ArtifactError(
                 f"{path}: makes no {self.words.features} of width {self._width}, which the manifest says, "
                 f"but of {made}; copy the release again"
@@ -103,7 +107,13 @@ class OnnxEncoder:
         """Rows of what the graph is given."""
         assert self._session is not None
         (found,) = self._session.run([self.words.features], dict(given))
-        rows: EncodedRows = found.reshape(-1, found.shape[-1])[:, : self._width]
+        rows: EncodedRows = found.reshape(-1, found.shape[-1])
+        rows, marks = rows[:, : self._width], rows[:, self._width :]
+        if not (marks == 1.0).all():
+            raise ArtifactError(
+                f"{self._path}: makes rows of width {found.shape[-1]}, the manifest says {self._width}, and "
+                "what is behind them is no mark; copy the release again"
+            )
         if rows.shape != (soft_tokens, self._width):
             raise EncoderError(
                 f"the tower made rows {list(rows.shape)} of a {self.words.taken} of {soft_tokens} soft "

@@ -121,3 +121,22 @@ def test_a_tower_refuses_a_picture_of_another_kind_or_size(release: SeeingReleas
             encoder.rows(many)
     with pytest.raises(EncoderError, match="closed"):
         encoder.rows(taken)
+
+
+@pytest.mark.parametrize("said", [-1, 1])
+def test_rows_of_another_width_than_the_manifest_says_are_refused(
+    release: SeeingRelease, said: int
+) -> None:
+    width = release.encoder.width
+    other = replace(release.opening, encoder=replace(release.encoder, width=width + said))
+    with pytest.raises(
+        ArtifactError, match=f"of width {width + said}, which the manifest says, but of {width}"
+    ):
+        open_image_encoder(other)
+
+
+def test_a_number_behind_rows_for_the_web_that_is_no_mark_is_refused(release: SeeingRelease) -> None:
+    off_by_one = replace(release.encoder, format="onnx-web", width=release.encoder.width - 1)
+    with open_image_encoder(replace(release.opening, encoder=off_by_one)) as encoder:
+        with pytest.raises(ArtifactError, match="what is behind them is no mark; copy the release again"):
+            encoder.rows(picture(release.spec))
