@@ -39,7 +39,7 @@ from exporter.workshop import require_calibration, workshop
 from runtimes.formats import Format
 from runtimes.images.processing import read_processing
 from runtimes.manifest import Manifest, read_manifest
-from runtimes.sounds.processing import read_sound_processing
+from runtimes.sounds.processing import SoundLength, read_sound_processing
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         devices=(),
         accelerators=manifest.plan["accelerators"],
         soft_tokens=_soft_tokens(release, manifest, source),
+        sound=_longest_sound(release, manifest, source),
     )
     plan = plan_as_made(source.components, variant, source.held)
     require_true_of_plan(release, manifest, source.components, plan)
     require_true_of_artifacts(release, manifest)
-    _require_true_of_sounds(release, manifest, source)
     with held_release(release) as held, job_directory(held, "validate") as work:
         job = Job(
             source=source,
@@ -120,10 +120,13 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
             return validate_release(job, subject, shop.baselines)
 
 
-def _require_true_of_sounds(release: Path, manifest: Manifest, source: CheckpointSource) -> None:
-    """Raises ProcessingError, and ManifestError for a description that is not this checkpoint's."""
-    if any(each.component == "audio" for each in manifest.encoders or ()):
-        require_true_of_sounds(release, manifest, read_sound_processing(release), source)
+def _longest_sound(release: Path, manifest: Manifest, source: CheckpointSource) -> SoundLength | None:
+    """As the release says, None where nothing in it takes sounds. Raises as `_soft_tokens`."""
+    if not any(each.component == "audio" for each in manifest.encoders or ()):
+        return None
+    said = read_sound_processing(release)
+    require_true_of_sounds(release, manifest, said, source)
+    return said.longest_sound
 
 
 def _soft_tokens(release: Path, manifest: Manifest, source: CheckpointSource) -> int | None:

@@ -170,7 +170,7 @@ def _run_with_media(release: PlacedRelease, prompt: str, flags: RunFlags) -> Non
     speech = speech_of(release)
     spelling = media.spelling_of(release, speech.tokenizer)
     asked = speech.media_prompt(prompt, given.rows, spelling, plain=flags.no_template)
-    media.require_room_for_media(openings[0].artifact.context, asked, given.rows)
+    media.require_room_for_media(openings[0].artifact.context, asked, given)
     _tell((*speech.remarks, *given.remarks))
     with first_that_takes(release, openings, given, _note) as (session, rows):
         stops = speech.tokens.stop_tokens

@@ -20,10 +20,11 @@ from exporter.models.vision.spec import (
     VisionSpec,
 )
 from exporter.schemes import FP32, Scheme
+from runtimes.sounds.processing import SoundLength
 
 HIDDEN_ROWS = 6  # copies of a tower layer's activations
 QUERY_BLOCK = 1024  # patches whose scores are there at once
-LONGEST_SOUND = 750  # soft tokens: 30 s
+LONGEST_SOUND = SoundLength(750, 30.0)  # as published
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,14 @@ def _activations(spec: VisionSpec, soft_tokens: int) -> int:
 
 def encoder_size(spec: AudioSpec, schemes: Mapping[str, Scheme]) -> TowerSize:
     """Of the longest sound that transformers' processors make features of. schemes: of every matrix."""
-    stored = _stored_bytes(spec, schemes)
+    stored, longest = _stored_bytes(spec, schemes), LONGEST_SOUND.soft_tokens
     if isinstance(spec, WaveformSpec):
-        numbers = LONGEST_SOUND * (spec.samples + spec.text_hidden_size)
-        return TowerSize(stored, numbers * FP32.bits // 8, LONGEST_SOUND, "none")
-    frames = LONGEST_SOUND * FRAMES_PER_TOKEN
+        numbers = longest * (spec.samples + spec.text_hidden_size)
+        return TowerSize(stored, numbers * FP32.bits // 8, longest, "none")
+    frames = longest * FRAMES_PER_TOKEN
     start = frames // STRIDE * (spec.bands // STRIDE) * spec.channels[0] * 2  # of the first convolution
-    layer = LONGEST_SOUND * spec.hidden_size * (HIDDEN_ROWS + 2 * 4)
-    return TowerSize(stored, max(start, layer) * FP32.bits // 8, LONGEST_SOUND, "none")
+    layer = longest * spec.hidden_size * (HIDDEN_ROWS + 2 * 4)
+    return TowerSize(stored, max(start, layer) * FP32.bits // 8, longest, "none")
 
 
 def _stored_bytes(spec: VisionSpec | AudioSpec, schemes: Mapping[str, Scheme]) -> int:

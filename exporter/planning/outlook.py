@@ -15,11 +15,11 @@ from pathlib import Path
 
 from exporter import __version__
 from exporter.checkpoints.open import open_checkpoint, published_name
-from exporter.formats.table import facts_of, takes_images, takes_sounds
+from exporter.formats.table import facts_of, takes_images
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import AskedFor
 from exporter.planning.device_verdict import DeviceVerdict
-from exporter.planning.estimates import LONGEST_SOUND
+from exporter.planning.media_room import sound_that_fits
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
 from exporter.planning.planner import PlannedModel, Rejected
@@ -29,8 +29,9 @@ from exporter.planning.releases import PlannedReleases, plan_releases
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
+from runtimes.sounds.processing import SoundLength
 
-OUTLOOK_SCHEMA_VERSION = 4
+OUTLOOK_SCHEMA_VERSION = 5
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept
@@ -50,8 +51,8 @@ class DeviceOutlook:
 
 @dataclass(frozen=True)
 class ReleaseOutlook:
-    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices. image_tokens,
-    sound_tokens: of an image and of a sound, at most; None where it takes none."""
+    """artifact_bytes: by format, from shapes. weight_bytes: of all matrices. image_tokens:
+    of an image at most, sound: the longest that the context has room for; None where it takes none."""
 
     label: str
     recipe: str
@@ -61,7 +62,7 @@ class ReleaseOutlook:
     weight_bytes: int
     artifact_bytes: dict[Format, int]
     image_tokens: int | None
-    sound_tokens: int | None
+    sound: SoundLength | None
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,6 @@ def _release(
 ) -> ReleaseOutlook:
     variant = plan.variant
     sees = any(takes_images(each, spec) for each in variant.formats)
-    hears = "audio" in plan.components and any(takes_sounds(each, spec) for each in variant.formats)
     sizes = {each.format: each.artifact_bytes for verdict in verdicts for each in verdict.artifacts}
     return ReleaseOutlook(
         label=label,
@@ -164,7 +164,7 @@ def _release(
         weight_bytes=plan.weight_bytes,
         artifact_bytes=sizes,
         image_tokens=variant.soft_tokens if sees else None,
-        sound_tokens=LONGEST_SOUND if hears else None,
+        sound=sound_that_fits(variant),
     )
 
 

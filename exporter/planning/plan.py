@@ -16,9 +16,9 @@ from exporter.formats.family import RuntimeFamily
 from exporter.formats.table import facts_of, families_of, family_of
 from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
 from exporter.planning.decisions import Decision, decide, decide_tower
 from exporter.planning.estimates import TowerSize, encoder_size, tower_size
+from exporter.planning.media_room import remark_on_sounds, require_budget, require_room
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
@@ -26,7 +26,6 @@ from runtimes.formats import Format
 from runtimes.manifest import CalibrationEntry, ComponentName
 
 PREFILL_CHUNK = 128  # tokens a call takes where a runtime wants a fixed number of them
-BESIDE_AN_IMAGE = 32  # tokens at least: validation puts 26 of text around a picture
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Plan:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is done otherwise than asked, and on what text codes are found, a sentence each."""
-        return (*self._of_context, *self._of_text)
+        return (*self._of_context, *remark_on_sounds(self.variant), *self._of_text)
 
     @property
     def _of_text(self) -> tuple[str, ...]:
@@ -156,8 +155,11 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
     held: the source's codes. Raises PlanError for a context beyond the model's, a scheme a target cannot
     carry, a matrix a scheme does not divide, or nothing to keep where the recipe keeps what is stored.
     """
-    most = components["text"].spec.context_length
-    rounded = replace(variant, context=_rounded_context(variant, most))
+    text = components["text"].spec
+    _require_trained_for(text, variant.context)
+    rounded = replace(variant, context=_rounded_context(variant, text.context_length))
+    require_budget(components, variant.soft_tokens)
+    require_room(text, rounded, variant.context)
     return replace(plan_as_made(components, rounded, held), asked_context=variant.context)
 
 
@@ -169,8 +171,7 @@ def plan_as_made(components: Components, variant: Variant, held: Mapping[str, He
     _require_trained_for(text.spec, variant.context)
     decided = decide(text.spec, variant.recipe, held, families)
     plans: dict[ComponentName, ComponentPlan] = {"text": _plan(text, variant, families, decided)}
-    _require_budget(components, variant.soft_tokens)
-    _require_room_for_an_image(variant)
+    require_budget(components, variant.soft_tokens)
     if (tower := components.vision) is not None:
         decided = decide_tower(tower, variant.recipe, held, families)
         made = _plan(tower, variant, families, decided)
@@ -204,38 +205,6 @@ def _require_trained_for(spec: ModelSpec, context: int) -> None:
             f"--context {context}",
             f"{spec.model_type} was trained for at most {spec.context_length} tokens",
             f"choose a context from 1 to {spec.context_length}",
-        )
-
-
-def _require_room_for_an_image(variant: Variant) -> None:
-    """Raise PlanError for a context without room for words beside an image with its two marks."""
-    if variant.soft_tokens is not None and variant.soft_tokens + 2 + BESIDE_AN_IMAGE > variant.context:
-        raise PlanError(
-            f"--context {variant.context}",
-            f"has no room for words beside an image, which takes {variant.soft_tokens} tokens and two, "
-            f"and {BESIDE_AN_IMAGE} are wanted for them",
-            "choose a longer one, fewer --image-tokens where the model lets you, or --components text",
-        )
-
-
-def _require_budget(components: Components, soft_tokens: int | None) -> None:
-    """Raise PlanError for soft tokens that the tower does not make of an image."""
-    tower = components.vision
-    if soft_tokens is None:
-        return
-    where = f"--image-tokens {soft_tokens}"
-    if tower is None:
-        raise PlanError(where, "there is no image tower to make them", "leave it out")
-    own = tower.spec.soft_tokens if isinstance(tower.spec, SiglipSpec) else None
-    if own is not None and soft_tokens != own:
-        raise PlanError(
-            where, f"{tower.spec.model_type} makes {own} of every image", "leave it out, or say that"
-        )
-    if own is None and soft_tokens not in SOFT_TOKENS:
-        raise PlanError(
-            where,
-            f"{tower.spec.model_type} makes at most one of {', '.join(map(str, SOFT_TOKENS))}",
-            "choose one of them",
         )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from exporter.checkpoints.interface import CheckpointSource, HeldCodes
 from exporter.errors import PlanError, ProfileError
+from exporter.formats.table import takes_sounds
 from exporter.models.components import Components, towers_of
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import (
@@ -39,6 +40,7 @@ from exporter.planning.profiles import Target
 from exporter.planning.sharing_out import share_out
 from exporter.planning.variants import Variant
 from runtimes.formats import Accelerator, Format
+from runtimes.sounds.processing import SoundLength
 
 # The tokenizer.json of Gemma 2 to 4 has 17 to 34 MB; which it is, a release says.
 TEXT_BYTES = 34_000_000
@@ -47,18 +49,20 @@ TEXT_BYTES = 34_000_000
 @dataclass(frozen=True)
 class PlannedModel:
     """name: short, for directories. held: codes its source has, by matrix. soft_tokens: what its processor
-    makes of an image, None for text alone."""
+    makes of an image, sound: the longest its encoder hears; None where it takes none."""
 
     name: str
     components: Components
     held: Mapping[str, HeldCodes]
     soft_tokens: int | None = None
+    sound: SoundLength | None = None
 
     @staticmethod
     def of(source: CheckpointSource) -> PlannedModel:
         """A checkpoint that is open."""
         usual = None if source.images is None else source.images.soft_tokens
-        return PlannedModel(source.name, source.components, source.held, usual)
+        sound = None if source.sounds is None else source.sounds.longest_sound
+        return PlannedModel(source.name, source.components, source.held, usual, sound)
 
     @property
     def spec(self) -> ModelSpec:
@@ -180,6 +184,7 @@ class Planner:
                     devices=target.profiles,
                     accelerators=meant,
                     soft_tokens=self._soft_tokens,
+                    sound=self.model.sound if self._hears(share.formats) else None,
                 )
             )
             for share in share_out(candidate.recipe, formats)
@@ -192,6 +197,9 @@ class Planner:
             for found in self.on_device(sized, profile)
         }
         return _Made(plans, missed)
+
+    def _hears(self, formats: tuple[Format, ...]) -> bool:
+        return any(takes_sounds(each, self.model.spec) for each in formats)
 
     def sized(self, plan: Plan) -> Plan:
         """The same plan, or one of the sizes a recipe with a budget will come to."""

@@ -18,6 +18,7 @@ from exporter.models.components import (
 )
 from exporter.models.published import published_audio, published_spec, published_vision
 from exporter.models.vision.spec import USUAL_SOFT_TOKENS, SiglipSpec
+from exporter.planning.estimates import LONGEST_SOUND
 from exporter.planning.planner import PlannedModel
 from runtimes.manifest import ComponentName
 
@@ -44,4 +45,5 @@ def published_model(
     require_components(name.model, components, wanted)
     usual = USUAL_SOFT_TOKENS if vision is not None else None
     usual = vision.soft_tokens if isinstance(vision, SiglipSpec) else usual
-    return PlannedModel(name.model, components, {}, usual)
+    sound = None if audio is None else LONGEST_SOUND
+    return PlannedModel(name.model, components, {}, usual, sound)

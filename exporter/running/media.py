@@ -28,7 +28,7 @@ from runtimes.multimodal.placing import ROWS_OF
 from runtimes.multimodal.session import RowKind
 from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.preparing import prepared_sound
-from runtimes.sounds.processing import SoundMarks, SoundProcessing, read_sound_processing
+from runtimes.sounds.processing import SoundLength, SoundMarks, SoundProcessing, read_sound_processing
 from runtimes.sounds.sound_file import read_sound
 
 FLAGS: Mapping[RowKind, str] = {"image": "--image", "sound": "--audio"}
@@ -53,11 +53,13 @@ class MediaFiles:
 
 @dataclass(frozen=True)
 class PreparedMedia:
-    """images, sounds: in order. remarks: what was left out of the files, a sentence each."""
+    """images, sounds: in order. remarks: what was left out of the files, a sentence each. longest: sound
+    that the model hears; None where none was given."""
 
     images: tuple[PreparedImage, ...]
     sounds: tuple[PreparedSound, ...]
     remarks: tuple[str, ...]
+    longest: SoundLength | None = None
 
     @property
     def kinds(self) -> tuple[RowKind, ...]:
@@ -75,6 +77,7 @@ def prepared_media(release: PlacedRelease, files: MediaFiles) -> PreparedMedia:
     """Raises PictureError and SoundError for a file that is no whole picture or sound, ProcessingError for
     a release that does not say what is done to them, and ArtifactError for one where that was changed."""
     images, sounds, remarks = list[PreparedImage](), list[PreparedSound](), list[str]()
+    longest: SoundLength | None = None
     if files.images:
         of_images = read_processing(release.directory)
         release.require_as_sealed(FILES["image"])
@@ -84,12 +87,13 @@ def prepared_media(release: PlacedRelease, files: MediaFiles) -> PreparedMedia:
             remarks += picture.remarks
     if files.sounds:
         of_sounds = read_sound_processing(release.directory)
+        longest = of_sounds.longest_sound
         release.require_as_sealed(FILES["sound"])  # an encoder takes wrong spectra too
         for path in files.sounds:
             sound = read_sound(path, of_sounds)
             sounds.append(prepared_sound(sound.samples, of_sounds))
             remarks += sound.remarks
-    return PreparedMedia(tuple(images), tuple(sounds), tuple(remarks))
+    return PreparedMedia(tuple(images), tuple(sounds), tuple(remarks), longest)
 
 
 def spelling_of(release: PlacedRelease, tokenizer: Any) -> MediaSpelling:
@@ -100,17 +104,22 @@ def spelling_of(release: PlacedRelease, tokenizer: Any) -> MediaSpelling:
     return MediaSpelling.of(marks, tokenizer)
 
 
-def require_room_for_media(context: int, prompt: MediaPrompt, rows: MediaRows) -> None:
-    """Raise UsageError for a prompt that leaves no room to answer, with what its images and sounds take."""
-    length, given = len(prompt.tokens), [kind for kind in KINDS if rows[kind]]
+def require_room_for_media(context: int, prompt: MediaPrompt, media: PreparedMedia) -> None:
+    """Raise UsageError for a prompt that leaves no room to answer, with what its images and sounds take and
+    how long these could be."""
+    rows, length = media.rows, len(prompt.tokens)
+    given = [kind for kind in KINDS if rows[kind]]
     taken = sum(sum(rows[kind]) for kind in given)
     if length >= context:
         counts = ", ".join(counted_media(kind, len(rows[kind])) for kind in given)
+        left = context - 1 - length + sum(rows["sound"])
+        fits = None if media.longest is None or left < 1 else media.longest.scaled(left)
+        room = "" if fits is None else f"; it has room for {fits.words} of sound"
         tokens = " or, of a Gemma 4, fewer --image-tokens" if rows["image"] else ""
         raise UsageError(
             " and ".join(FLAGS[kind] for kind in given),
             f"{counts} and the prompt around take {taken} + {length - taken} positions, "
-            f"and the context of {context} would hold none after these",
+            f"and the context of {context} would hold none after these{room}",
             f"give {' or '.join(FEWER[kind] for kind in given)}, or export with a longer --context{tokens}",
         )
 

@@ -110,9 +110,11 @@ def by_component(artifact: ArtifactOnDevice) -> str:
 
 def taken(release: ReleaseOutlook) -> str:
     """What it makes of an image and of a sound."""
-    both = (("An image", release.image_tokens), ("A sound", release.sound_tokens))
-    said = [f" {one} takes at most {tokens:,} soft tokens." for one, tokens in both if tokens is not None]
-    return "".join(said) or " It takes text alone."
+    images, sound = release.image_tokens, release.sound
+    said = "" if images is None else f" An image takes at most {images:,} soft tokens."
+    if sound is not None:
+        said += f" A sound takes at most {sound.words}."
+    return said or " It takes text alone."
 
 
 def budget(verdict: DeviceVerdict) -> str:

@@ -63,6 +63,26 @@ class SoundMarks:
 
 
 @dataclass(frozen=True)
+class SoundLength:
+    """As long as so many soft tokens last."""
+
+    soft_tokens: int
+    seconds: float
+
+    def scaled(self, soft_tokens: int) -> SoundLength:
+        """What lasts so many of these soft tokens."""
+        return SoundLength(soft_tokens, self.seconds * soft_tokens / self.soft_tokens)
+
+    def within(self, soft_tokens: int) -> SoundLength:
+        """The same, or the beginning of it that makes no more of them."""
+        return self.scaled(max(0, min(self.soft_tokens, soft_tokens)))
+
+    @property
+    def words(self) -> str:
+        return f"{self.soft_tokens:,} soft tokens ({self.seconds:,.4g} s)"
+
+
+@dataclass(frozen=True)
 class SoundProcessing:
     """sampling_rate: Hz, of one channel, samples in [-1, 1]. soft_tokens: of a sound, at most. Of
     `spectrum` and `samples` one is None."""
@@ -81,6 +101,10 @@ class SoundProcessing:
             return self.soft_tokens * self.samples.per_token / self.sampling_rate
         assert self.spectrum is not None  # one of the two is there
         return self.soft_tokens * self.spectrum.per_token * self.spectrum.hop / self.sampling_rate
+
+    @property
+    def longest_sound(self) -> SoundLength:
+        return SoundLength(self.soft_tokens, self.longest)
 
     def to_json(self) -> str:
         return json.dumps(to_plain(self), indent=2, ensure_ascii=False) + "\n"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from exporter.models.published import published_spec
 from exporter.planning.candidates import AskedFor
@@ -15,7 +16,9 @@ from exporter.planning.outlook import Outlook, PlanOrder, look_ahead
 from exporter.planning.profiles import Target, load_device
 from exporter.planning.recipe import load_recipe
 from exporter.planning.source_identity import HASHED, source_identity, versions_installed
+from exporter.views.plan_tables import print_outlook
 from runtimes.records import from_plain, to_plain
+from runtimes.sounds.processing import SoundLength
 from tests.checkpoints import write_huggingface
 
 
@@ -51,13 +54,20 @@ def test_a_release_says_what_an_image_and_a_sound_take_or_that_it_takes_none() -
     assert graph.image_tokens is None, "a .tflite takes tokens"
     found = outlook("gemma-4-e2b", "macbook-m3-pro", formats=("onnx",))
     (hearing,) = found.releases
-    assert (hearing.image_tokens, hearing.sound_tokens) == (280, 750)
+    assert (hearing.image_tokens, hearing.sound) == (280, SoundLength(750, 30.0))
     (artifact,) = found.devices[0].verdict.artifacts
     held = {"image tower", "image activations", "audio encoder"}
     assert held <= artifact.memory.keys(), "one of both runs at a time"
-    assert seeing.sound_tokens is None
+    assert seeing.sound is None
     (web,) = outlook("gemma-4-12b", "macbook-m3-pro", formats=("onnx-web",)).releases
-    assert (web.image_tokens, web.sound_tokens) == (None, None), "transformers.js has no class for it"
+    assert (web.image_tokens, web.sound) == (None, None), "transformers.js has no class for it"
+
+
+def test_a_sound_takes_no_more_than_the_context_has_room_for(capsys: pytest.CaptureFixture[str]) -> None:
+    found = outlook("gemma-4-e2b", "macbook-m3-pro", formats=("onnx",), context=512)
+    assert found.releases[0].sound == SoundLength(478, pytest.approx(19.12))
+    print_outlook(found, Console(width=200))
+    assert "A sound takes at most 478 soft tokens (19.12 s)." in capsys.readouterr().out
 
 
 def test_what_the_export_needs_counts_stores_artifacts_and_logits() -> None:

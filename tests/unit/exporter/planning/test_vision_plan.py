@@ -131,6 +131,15 @@ def test_a_context_that_one_image_fills_is_refused() -> None:
         make_plan(components("gemma-3-4b"), small, {})
     assert "--components text" in caught.value.then
     assert make_plan(components("gemma-3-4b"), replace(small, soft_tokens=None), {}).towers == ()
+    for formats in ((), ("tflite",)):  # a quantised checkpoint; what takes tokens alone
+        assert make_plan(components("gemma-3-4b"), replace(small, formats=formats), {})
+
+
+def test_what_is_refused_is_the_context_somebody_typed() -> None:
+    typed = replace(planned("gemma-3-4b").variant, context=100, soft_tokens=256)
+    with pytest.raises(PlanError, match=r"has, rounded up to 128, no room") as caught:
+        make_plan(components("gemma-3-4b"), typed, {})
+    assert caught.value.where == "--context 100"
 
 
 def test_devices_and_whoever_asks_decide_on_soft_tokens() -> None:

@@ -164,6 +164,7 @@ def test_more_sounds_than_the_context_holds_are_counted(tmp_path: Path, drivers:
     assert "--audio: 4 sounds and the prompt around take 60 + " in said
     assert "give fewer or shorter sounds, or export with a longer --context" in said
     assert "--image-tokens" not in said
+    assert "of 64 would hold none after these; it has room for 38 soft tokens (1.52 s) of sound;" in said
     both = run(tmp_path, "?", *["tones.wav"] * 3, flags=("--image", str(tmp_path / "red.png")))
     assert "--image and --audio: 1 image, 3 sounds and the prompt around take 49 + " in refused(both)
     assert not drivers.opened
