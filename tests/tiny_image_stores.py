@@ -206,7 +206,9 @@ def processor_files(
     }
     whole = {"image_processor": image, "image_seq_length": 280, "processor_class": f"{name}Processor"}
     if encoder is not None:
-        whole |= {"audio_seq_length": 750, "audio_ms_per_token": 40}
+        spec = encoder.spec
+        lasts = spec.samples * 1000 // 16_000 if isinstance(spec, WaveformSpec) else 40
+        whole |= {"audio_seq_length": 750, "audio_ms_per_token": lasts}
         whole["feature_extractor"] = _extractor(encoder.spec, name)
     return {"processor_config.json": whole}
 

@@ -111,8 +111,8 @@ class OnnxEncoder:
         rows, marks = rows[:, : self._width], rows[:, self._width :]
         if not (marks == 1.0).all():
             raise ArtifactError(
-                f"{self._path}: makes rows of width {found.shape[-1]}, the manifest says {self._width}, and "
-                "what is behind them is no mark; copy the release again"
+                f"{self._path}: makes rows of width {found.shape[-1]}, the manifest says "
+                f"{self._width}, and what is behind them is no mark; copy the release again"
             )
         if rows.shape != (soft_tokens, self._width):
             raise EncoderError(

@@ -1,9 +1,9 @@
 """What a directory says is done to a picture before it enters the tower: its processor's files.
 
 transformers 5 saves all in processor_config.json, transformers 4 the image processor's part by itself in
-preprocessor_config.json; the first counts for more. Strict in the numbers that decide pixels; what else
-processors note (crops nobody asked for, video) is passed over. Not about doing it
-(`runtimes.images`). Source: transformers 5.23 `image_processing_pil_gemma3.py`,
+preprocessor_config.json; the first counts for more. Keys that decide pixels must hold what the driver does,
+keys that nobody knows are refused, and what else processors note (crops nobody asked for, video) is passed
+over. Not about doing it (`runtimes.images`). Source: transformers 5.23 `image_processing_pil_gemma3.py`,
 `image_processing_pil_gemma4.py`.
 """
 
@@ -14,7 +14,14 @@ from typing import assert_never
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import IMAGE_PROCESSOR, PROCESSOR
-from exporter.checkpoints.huggingface.processor_config import FETCH, expect_as_configured, whole_processor
+from exporter.checkpoints.huggingface.processor_config import (
+    FETCH,
+    OF_EVERY,
+    OF_SOUNDS,
+    expect_as_configured,
+    processor_alone,
+    whole_processor,
+)
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.errors import SpecError
 from exporter.models.config import StrictConfig
@@ -41,6 +48,12 @@ CLASS, BACKENDS = "image_processor_type", ("", "Fast", "Pil")  # what follows a 
 BILINEAR, BICUBIC = 2, 3  # as Pillow numbers them
 BYTE = 1 / 255
 HALF = (0.5, 0.5, 0.5)
+# Of crops and fillings that are not made, and of how pictures lie in batches.
+OF_CROPS = (
+    "crop_size", "default_to_square", "disable_grouping", "pad_size", "pan_and_scan_max_num_crops",
+    "pan_and_scan_min_crop_size", "pan_and_scan_min_ratio_to_activate", "size_divisor",
+)  # fmt: skip
+NOT_LOOKED_AT = ("image_mean", "image_std", "image_seq_length", "size")  # by Gemma 4's class
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,14 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
             "transformers' class of this tower does was taken.",
         )
     _require_class(config, spec)
-    for key in ("do_resize", "do_rescale"):
+    for key in ("do_resize", "do_rescale", "do_convert_rgb"):
         config.expect(key, True, None)
+    config.expect("data_format", "channels_first", None)
+    config.expect("input_data_format", None)
     for key in ("do_pan_and_scan", "do_center_crop", "do_pad"):
         config.expect(key, False, None)
     _expect_near(config, "rescale_factor", BYTE)
+    config.ignore(*OF_EVERY, *OF_CROPS)
     square, patches = None, None
     match spec:
         case SiglipSpec():
@@ -78,6 +94,7 @@ def read_image_processing(directory: CheckpointDirectory, spec: VisionSpec) -> P
             soft, patches = _soft_tokens(config), _patches(config, spec)
         case _:
             assert_never(spec)
+    config.refuse_unread()
     marks = _marks(directory, spec)
     return ProcessingRead(ImageProcessing(PROCESSING_SCHEMA_VERSION, soft, marks, square, patches), remarks)
 
@@ -88,8 +105,7 @@ def _image_processor(directory: CheckpointDirectory) -> StrictConfig | None:
     if NESTED in whole.raw:
         return whole.child(NESTED)
     if directory.has(IMAGE_PROCESSOR):
-        path = directory.path / IMAGE_PROCESSOR
-        return StrictConfig(str(path), directory.json(IMAGE_PROCESSOR), path)
+        return processor_alone(directory, of_others=OF_SOUNDS)
     return None
 
 
@@ -129,6 +145,7 @@ def _square(config: StrictConfig, spec: SiglipSpec) -> SquareProcessing:
 
 
 def _patches(config: StrictConfig, spec: PatchTowerSpec | PatchEmbedderSpec) -> PatchProcessing:
+    config.ignore(*NOT_LOOKED_AT)
     config.expect("do_normalize", False, None)
     config.expect("resample", BICUBIC, None)
     expect_as_configured(config, "patch_size", spec.patch_size, "patch_size")

@@ -1,8 +1,8 @@
 """What a directory says is done to a sound before it enters the encoder: its feature extractor's settings.
 
 transformers 5 saves them in processor_config.json, as `feature_extractor`; where that is missing, a
-preprocessor_config.json of a feature extractor alone counts. Strict in the numbers that decide features.
-Not about doing it (`runtimes.sounds`). Source: transformers 5.23 `feature_extraction_gemma4.py`,
+preprocessor_config.json of a feature extractor alone counts. Keys that decide features must hold what the
+driver does and the encoder takes, and keys that nobody knows are refused. Not about doing it (`runtimes.sounds`). Source: transformers 5.23 `feature_extraction_gemma4.py`,
 `feature_extraction_gemma4_unified.py`, `processing_gemma4.py`.
 """
 
@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 from exporter.checkpoints.files.hub_layout import IMAGE_PROCESSOR, PROCESSOR
-from exporter.checkpoints.huggingface.processor_config import FETCH, expect_as_configured, whole_processor
+from exporter.checkpoints.huggingface.processor_config import (
+    FETCH,
+    OF_EVERY,
+    OF_IMAGES,
+    OF_SOUNDS,
+    expect_as_configured,
+    processor_alone,
+    whole_processor,
+)
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.errors import SpecError
 from exporter.models.audio.spec import FRAMES_PER_TOKEN, AudioSpec, ConformerSpec, WaveformSpec
@@ -39,6 +47,11 @@ EXTRACTORS = {
     "gemma4_audio": "Gemma4AudioFeatureExtractor",
     "gemma4_unified_audio": "Gemma4UnifiedAudioFeatureExtractor",
 }
+# By transformers' classes, but where it is called with them.
+NOT_LOOKED_AT = (
+    "max_length", "pad_to_multiple_of", "padding", "preemphasis_htk_flavor", "return_attention_mask",
+    "truncation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,8 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
     config.expect("input_scale_factor", 1, 1.0, None)
     for key in ("per_bin_mean", "per_bin_stddev"):
         config.expect(key, None)
+    config.expect("padding_side", "right", None)
+    config.ignore(*OF_EVERY, *NOT_LOOKED_AT)
     rate = _rate(config)
     most = whole.integer("audio_seq_length") if whole.has("audio_seq_length") else USUAL_SOFT_TOKENS
     spectrum, samples = None, None
@@ -74,6 +89,7 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
         spectrum = _spectrum(config, spec, rate)
     else:
         samples = _samples(config, spec)
+    config.refuse_unread()
     marks = _marks(directory, spec)
     processing = SoundProcessing(SOUND_PROCESSING_SCHEMA_VERSION, most, rate, marks, spectrum, samples)
     try:
@@ -81,15 +97,25 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
     except RecordError as error:
         came = f"comes to what {SOUND_PROCESSING_NAME} cannot hold ({error})"
         raise SpecError(config.where, came, FETCH) from error
+    _expect_token_length(whole, processing)
     return SoundProcessingRead(processing, remarks)
+
+
+def _expect_token_length(whole: StrictConfig, processing: SoundProcessing) -> None:
+    """Raise SpecError for another length of a soft token than the encoder makes of the extractor's
+    features: processors count placeholders by it."""
+    key, lasts = "audio_ms_per_token", 1000 * processing.longest / processing.soft_tokens
+    if whole.has(key) and abs(whole.number(key) - lasts) > 1e-6:
+        said = f"is {excerpt(whole.raw[key])}, and a soft token of this encoder is {lasts:g} ms of sound"
+        raise SpecError(f"{whole.where}.{key}", said, FETCH)
 
 
 def _extractor(directory: CheckpointDirectory, whole: StrictConfig) -> StrictConfig | None:
     if whole.has(NESTED):
         return whole.child(NESTED)
     if directory.has(IMAGE_PROCESSOR):
-        path, raw = directory.path / IMAGE_PROCESSOR, directory.json(IMAGE_PROCESSOR)
-        return StrictConfig(str(path), raw, path) if OWN_TYPE in raw else None
+        config = processor_alone(directory, of_others=OF_IMAGES)
+        return config if OWN_TYPE in config.raw else None
     return None
 
 
@@ -124,6 +150,8 @@ def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumP
     fft = 1 << math.ceil(math.log2(frame))
     if config.has("fft_overdrive") and config.boolean("fft_overdrive"):
         fft *= 2
+    for key, computed in (("frame_length", frame), ("hop_length", hop), ("fft_length", fft)):
+        _expect_as_computed(config, key, computed)
     lowest, highest = number("min_frequency", 0.0), number("max_frequency", HIGHEST)
     if not lowest < highest <= rate / 2:
         raise SpecError(
@@ -139,7 +167,15 @@ def _spectrum(config: StrictConfig, spec: ConformerSpec, rate: int) -> SpectrumP
     )
 
 
+def _expect_as_computed(config: StrictConfig, key: str, computed: int) -> None:
+    """transformers writes what it computed, and never reads it. Raises SpecError for anything else."""
+    if config.has(key) and config.raw[key] != computed:
+        said = f"is {excerpt(config.raw[key])}, and transformers computes {computed} samples"
+        raise SpecError(f"{config.where}.{key}", f"{said} of frame_length_ms or hop_length_ms", FETCH)
+
+
 def _samples(config: StrictConfig, spec: WaveformSpec) -> SampleProcessing:
+    config.ignore(*OF_SOUNDS)  # its class takes what the other one has, and makes nothing of it
     for key in ("feature_size", "audio_samples_per_token"):
         expect_as_configured(config, key, spec.samples, "audio_embed_dim")
     return SampleProcessing(spec.samples)

@@ -137,6 +137,8 @@ def test_rows_of_another_width_than_the_manifest_says_are_refused(
 
 def test_a_number_behind_rows_for_the_web_that_is_no_mark_is_refused(release: SeeingRelease) -> None:
     off_by_one = replace(release.encoder, format="onnx-web", width=release.encoder.width - 1)
-    with open_image_encoder(replace(release.opening, encoder=off_by_one)) as encoder:
-        with pytest.raises(ArtifactError, match="what is behind them is no mark; copy the release again"):
-            encoder.rows(picture(release.spec))
+    with (
+        open_image_encoder(replace(release.opening, encoder=off_by_one)) as encoder,
+        pytest.raises(ArtifactError, match="what is behind them is no mark; copy the release again"),
+    ):
+        encoder.rows(picture(release.spec))
