@@ -52,8 +52,8 @@ def whole_processor(directory: CheckpointDirectory) -> StrictConfig:
 
 
 def processor_alone(directory: CheckpointDirectory, of_others: tuple[str, ...]) -> StrictConfig:
-    """preprocessor_config.json, which transformers 4 wrote. of_others: keys of another modality's processor,
-    which some have in the same file."""
+    """preprocessor_config.json, which transformers 4 wrote. of_others: keys of another modality's
+    processor, which some have in the same file."""
     path = directory.path / IMAGE_PROCESSOR
     config = StrictConfig(str(path), directory.json(IMAGE_PROCESSOR), path)
     config.ignore(*of_others)

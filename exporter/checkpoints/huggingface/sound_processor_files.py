@@ -2,7 +2,8 @@
 
 transformers 5 saves them in processor_config.json, as `feature_extractor`; where that is missing, a
 preprocessor_config.json of a feature extractor alone counts. Keys that decide features must hold what the
-driver does and the encoder takes, and keys that nobody knows are refused. Not about doing it (`runtimes.sounds`). Source: transformers 5.23 `feature_extraction_gemma4.py`,
+driver does and the encoder takes, and keys that nobody knows are refused. Not about doing it
+(`runtimes.sounds`). Source: transformers 5.23 `feature_extraction_gemma4.py`,
 `feature_extraction_gemma4_unified.py`, `processing_gemma4.py`.
 """
 
