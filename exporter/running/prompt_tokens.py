@@ -13,6 +13,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
+from exporter.checkpoints.files.hub_layout import (
+    CHAT_TEMPLATE,
+    PROCESSOR_TEMPLATE,
+    SPECIAL_TOKENS_MAP,
+    TOKENIZER_CONFIG,
+)
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template
 from exporter.checkpoints.tokenizer.media_spelling import MediaPlace, MediaRows, MediaSpelling
 from exporter.checkpoints.tokenizer.template_rendering import Unrendered, render_each
@@ -25,6 +31,7 @@ from runtimes.excerpt import plain_excerpt
 from runtimes.manifest import TokensEntry
 
 TOKENIZER_NAME = "tokenizer.json"
+SPOKEN_WITH = (TOKENIZER_NAME, TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, CHAT_TEMPLATE, PROCESSOR_TEMPLATE)
 OLDER = "the release was made before its stop tokens were kept: generation stops at {name} alone"
 
 
@@ -113,11 +120,13 @@ def _rendered(shown: str | Unrendered) -> str:
 
 
 def speech_of(release: PlacedRelease) -> Speech:
-    """Raises TokenizerError for what cannot be read, RuntimeUnavailable without `tokenizers`."""
+    """Raises TokenizerError for what cannot be read, ArtifactError for what was changed after the release
+    was made, RuntimeUnavailable without `tokenizers`."""
     if find_spec("tokenizers") is None:
         raise RuntimeUnavailable("tokenizers is not installed; install gemma-export[run]")
     from exporter.reference.texts import load_tokenizer
 
+    release.require_as_sealed(*SPOKEN_WITH)
     tokenizer = load_tokenizer(release.directory / TOKENIZER_NAME, COPY_AGAIN)
     directory = CheckpointDirectory(release.directory)
     special = special_names(read_tokenizer_config(directory))

@@ -32,6 +32,7 @@ LARGEST_PICTURE = 256 << 20  # bytes
 # Half a GB while it is read, whatever a small file says of itself; a phone's largest are of 50 million.
 MOST_PIXELS = 52_000_000
 LONGEST_ASPECT = 64  # a budget of 70 soft tokens has no more squares in a row
+SEEN_THROUGH = ("LA", "La", "PA", "RGBA", "RGBa")  # an A in LAB is a colour
 CLIPPED = ("I", "F")  # and I;16: one channel of more than 8 bits
 
 
@@ -99,7 +100,7 @@ def _left_out(opened: Image) -> Iterator[str]:
     # Phones put a second, small view behind a JPEG; nobody means that one.
     if opened.format != "MPO" and getattr(opened, "is_animated", False):
         yield "has several frames, of which the model sees the first"
-    if "A" in opened.getbands() or "transparency" in opened.info:
+    if opened.mode in SEEN_THROUGH or "transparency" in opened.info:
         yield "has transparency, which is left out: the model sees the colours beneath it"
     width, height = opened.size
     if max(width, height) > LONGEST_ASPECT * min(width, height):

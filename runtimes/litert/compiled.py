@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable
-from runtimes.litert.native_log import NativeLog, native_log_kept
+from runtimes.native_log import NativeLog, native_log_kept
 
 CACHE_NAME = "xnnpack.cache"
 

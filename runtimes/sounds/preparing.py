@@ -38,7 +38,9 @@ def require_length(samples: int, processing: SoundProcessing) -> None:
             f"lasts {seconds:,.2f} s, and the model hears {processing.longest:g} s of one sound; cut it"
         )
     if soft_tokens_in(samples, processing) < 1:
-        raise SoundError(f"lasts {seconds:g} s, too short for the model to hear; give a longer one")
+        raise SoundError(
+            f"lasts {1000 * seconds:.3g} ms, too short for the model to hear; give a longer one"
+        )
 
 
 def soft_tokens_in(samples: int, processing: SoundProcessing) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from runtimes.errors import RuntimeUnavailable, SoundError
 from runtimes.excerpt import plain_excerpt
+from runtimes.native_log import native_log_kept
 from runtimes.sounds.preparing import Waveform, require_length
 from runtimes.sounds.processing import SoundProcessing
 from runtimes.strict_json import StrictJsonError, plain_file
@@ -70,7 +71,7 @@ def _opened(path: Path, descriptor: int, processing: SoundProcessing) -> Decoded
         raise SoundError(f"is no {NAMES}; save the sound as one of these")
     _require_whole_riff(descriptor)
     try:
-        with soundfile.SoundFile(descriptor, closefd=False) as opened:
+        with native_log_kept(), soundfile.SoundFile(descriptor, closefd=False) as opened:
             return _read(path, opened, processing)
     except soundfile.LibsndfileError as error:
         why = plain_excerpt(error.error_string)

@@ -21,7 +21,7 @@ from exporter.lowering.litert.twin.crossing import Crossing
 from exporter.lowering.litert.twin.stages import Stage, StageShare
 from runtimes.litert.calls import LOCAL_MASK, LOGITS, MASK, POSITIONS, TOKENS, GraphCall
 from runtimes.litert.compiled import close_model, compile_model, refusals_explained
-from runtimes.litert.native_log import native_log_kept
+from runtimes.native_log import native_log_kept
 
 THREADS = 2
 GIVEN = (TOKENS, POSITIONS, MASK, LOCAL_MASK)

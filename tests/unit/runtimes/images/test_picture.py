@@ -78,6 +78,10 @@ def test_an_alpha_channel_is_dropped_with_a_remark(tmp_path: Path) -> None:
     assert "transparency, which is left out" in found.remarks[0]
 
 
+def test_a_colour_called_a_is_no_transparency(tmp_path: Path) -> None:
+    assert read_picture(written(tmp_path / "a.tiff", Image.fromarray(SMALL).convert("LAB"))).remarks == ()
+
+
 def test_a_transparent_colour_of_a_palette_is_said(tmp_path: Path) -> None:
     picture = Image.fromarray(plain(RED)).quantize(4)
     found = read_picture(written(tmp_path / "a.png", picture, transparency=0))

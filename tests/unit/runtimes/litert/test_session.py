@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
-from runtimes.litert.native_log import native_log_kept
 from runtimes.litert.session import LiteRtSession
+from runtimes.native_log import native_log_kept
 from runtimes.session import Logits, Tokens
 from tests.tiny import VOCABULARY
 from tests.unit.exporter.lowering.litert.tiny_releases import CHUNK, CONTEXT, TinyRelease, some_tokens

@@ -1,6 +1,7 @@
-"""Keeping LiteRT's own log off the terminal, and its errors for our messages.
+"""Keeping what native libraries log off the terminal, and their errors for our messages.
 
-The runtime writes to file descriptor 2 and has no switch for it. Not about Python's logging.
+LiteRT and the reader of MP3 in libsndfile write to file descriptor 2 and have no switch for it. Not about
+Python's logging.
 """
 
 from __future__ import annotations
