@@ -52,7 +52,8 @@ class EncoderModel:
 
     @classmethod
     def of(cls, model: Any, path: Path, needed: Needed) -> Self:
-        """Raises ArtifactError, naming `path`, for a model that lacks what is needed of it."""
+        """Inside `refusals_explained(path)`. Raises ArtifactError, naming `path`, for a model that lacks what
+        is needed of it."""
         names = list(model.get_signature_list())
         if len(names) != 1:
             raise ArtifactError(f"{path}: a tower's model of it has signatures {names}; export it again")
@@ -61,13 +62,11 @@ class EncoderModel:
         gives = _shapes(model.get_output_tensor_details(name))
         if missing := (needed.inputs - takes.keys()) | (needed.outputs - gives.keys()):
             raise ArtifactError(f"{path}: a tower's model of it lacks {min(missing)!r}; export it again")
-        return cls(
-            model,
-            takes,
-            gives,
-            {each: model.create_input_buffer_by_name(name, each) for each in takes},
-            {each: model.create_output_buffer_by_name(name, each) for each in gives},
-        )
+        inputs = {each: model.create_input_buffer_by_name(name, each) for each in takes}
+        outputs = {each: model.create_output_buffer_by_name(name, each) for each in gives}
+        # Of what it sets up when a process first looks into a buffer, LiteRT tells at length.
+        next(iter(outputs.values())).read(1, np.float32)
+        return cls(model, takes, gives, inputs, outputs)
 
     def run(self, given: Mapping[str, NDArray[Any]], wanted: str) -> NDArray[np.float32]:
         for name, values in given.items():

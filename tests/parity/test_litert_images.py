@@ -8,6 +8,9 @@ same files (test_litert_lm_images.py).
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,16 @@ from tests.unit.exporter.lowering.litert.seeing_releases import (
 ROWS, ROWS_OF_KERNELS = 3e-5, 2e-3  # max abs, of rows of up to 2; XNNPACK rounds inputs to 16 bits
 KL = 1e-5  # mean, nats
 PREFILLED, LENGTH = 74, 80
+FIRST_PICTURE = """
+import os, pickle, sys
+from pathlib import Path
+from runtimes.litert.image_encoder import LiteRtImageEncoder
+
+with LiteRtImageEncoder.open(Path(sys.argv[1])) as encoder:
+    encoder.rows(pickle.loads(Path(sys.argv[2]).read_bytes()))
+print("seen", flush=True)
+os._exit(0)  # what is said at a process's end is the command's to silence
+"""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -159,6 +172,17 @@ def test_a_picture_that_does_not_fit_is_refused(bundle: SeeingBundle) -> None:
             encoder.rows(replace(image, pixels=image.pixels[..., 1:]))
         with pytest.raises(EncoderError, match="soft tokens"):
             encoder.rows(replace(image, soft_tokens=500))
+
+
+@pytest.mark.parametrize("bundle", ["Gemma 4 12B"], indirect=True)
+def test_a_process_that_sees_its_first_picture_says_nothing_of_it(
+    bundle: SeeingBundle, tmp_path: Path
+) -> None:
+    (tmp_path / "picture").write_bytes(pickle.dumps(picture(bundle.spec)))
+    path = bundle.directory / bundle.encoder.path
+    command = [sys.executable, "-c", FIRST_PICTURE, str(path), str(tmp_path / "picture")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("seen\n", "")
 
 
 def test_its_text_has_a_twin_whose_logits_are_its_own(bundle: SeeingBundle, tmp_path: Path) -> None:
