@@ -52,8 +52,8 @@ class EncoderModel:
 
     @classmethod
     def of(cls, model: Any, path: Path, needed: Needed) -> Self:
-        """Inside `refusals_explained(path)`. Raises ArtifactError, naming `path`, for a model that lacks what
-        is needed of it."""
+        """Inside `refusals_explained(path)`. Raises ArtifactError, naming `path`, for a model that lacks
+        what is needed of it."""
         names = list(model.get_signature_list())
         if len(names) != 1:
             raise ArtifactError(f"{path}: a tower's model of it has signatures {names}; export it again")

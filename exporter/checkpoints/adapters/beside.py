@@ -29,6 +29,7 @@ from exporter.checkpoints.files.hub_layout import (
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template, write_chat_template
 from exporter.checkpoints.tokenizer.directory_tokenizer import write_directory_tokenizer
+from exporter.checkpoints.tokenizer.media_tokens import require_apart, require_placeholders
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.checkpoints.tokenizer.tokenizer_config import name_of
@@ -71,8 +72,9 @@ class Beside:
     def read(directory: CheckpointDirectory, base: CheckpointSource, vocab_size: int) -> Beside:
         """vocab_size: rows of the merged model's embedding.
 
-        Raises CheckpointError or TokenizerError for files that cannot be read, contradict one another, or
-        name a token the embedding has no row for.
+        Raises CheckpointError or TokenizerError for files that cannot be read, contradict one another, name
+        a token the embedding has no row for, or lack one that stands with the base's images or sounds, and
+        SpecError for one of those that ends text.
         """
         own = Beside(directory, base, replace(base.tokens, chat_template=_template(directory, base)))
         if not own.taken:
@@ -90,7 +92,10 @@ class Beside:
             own.write_tokenizer(Path(place))
             names = NamedTokens.read(CheckpointDirectory(Path(place)))
         stated = [StopsStated("the adapter, before its base,", tokens.stop_tokens)]
-        return replace(own, tokens=complete(directory.path, own.tokens, stated, names, vocab_size))
+        tokens = complete(directory.path, own.tokens, stated, names, vocab_size)
+        require_placeholders(directory.path, names, base.images, base.sounds)
+        require_apart(directory.path, tokens, base.images, base.sounds)
+        return replace(own, tokens=tokens)
 
     @property
     def taken(self) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ from exporter.checkpoints.files.hub_layout import (
     SMALL_FILES,
 )
 from exporter.checkpoints.files.tensor_values import require_finite
-from exporter.checkpoints.huggingface.media_tokens import require_apart
 from exporter.checkpoints.huggingface.packed_matrices import (
     PackedMatrix,
     take_packed,
@@ -40,6 +39,7 @@ from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceT
 from exporter.checkpoints.multimodal import read_text_config
 from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
 from exporter.checkpoints.tokenizer.directory_tokenizer import require_tokenizer, write_directory_tokenizer
+from exporter.checkpoints.tokenizer.media_tokens import require_apart
 from exporter.checkpoints.tokenizer.token_facts import read_token_facts
 from exporter.errors import CheckpointError
 from exporter.models.components import EVERY_COMPONENT, Components, TextComponent

@@ -1,4 +1,4 @@
-"""Tokens that stand with images or with sounds stand with nothing else.
+"""Tokens that stand with images or with sounds are there, and stand with nothing else.
 
 Rows would go where those of the other belong, or where a text begins or ends. Not about ids that differ
 among themselves or have no row (`exporter.models.vision`, `exporter.models.audio`).
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.checkpoints.interface import TokenFacts
-from exporter.errors import SpecError
+from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
+from exporter.errors import SpecError, TokenizerError
 from runtimes.images.processing import ImageProcessing
 from runtimes.sounds.processing import SoundProcessing
 
@@ -38,6 +39,27 @@ def require_apart(
                 f"has token {wrong[0]} for {what}, and it is {of_text[wrong[0]]}",
                 f"correct it, fetch it again, or give --components {others}, which leaves {what} out",
             )
+
+
+def require_placeholders(
+    where: Path, names: NamedTokens, images: ImageProcessing | None, sounds: SoundProcessing | None
+) -> None:
+    """Raise TokenizerError for a tokenizer put in place of the one these were read with, which calls their
+    tokens otherwise: prompts would have no place for them. where: it lies."""
+    for what, found in (("images", images), ("sounds", sounds)):
+        if found is None:
+            continue
+        marks = found.marks
+        missing = [token for token in (marks.soft, marks.begin, marks.end) if names.name(token) is None]
+        placed = names.added.get(marks.placeholder)
+        if not missing and placed in (marks.soft, marks.begin):
+            continue
+        lacks = f"token {missing[0]}" if missing else marks.placeholder
+        raise TokenizerError(
+            where,
+            f"the tokenizer lacks {lacks}, which stands with {what} in the model's own",
+            "save it with the model's tokenizer, or give --components text",
+        )
 
 
 def _of_text(tokens: TokenFacts) -> Iterator[tuple[int, str]]:
