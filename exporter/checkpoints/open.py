@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from exporter.checkpoints.files.hub_layout import CONFIG
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.models.components import EVERY_COMPONENT
@@ -18,6 +19,7 @@ from runtimes.excerpt import plain_excerpt
 from runtimes.manifest import ComponentName
 
 SAMPLE = "sample"
+PROJECTOR = "mmproj"  # how llama.cpp's files of towers begin, which are no models
 
 
 def open_source(
@@ -58,7 +60,14 @@ def open_source(
 
 
 def open_directory(path: Path, wanted: Collection[ComponentName] = EVERY_COMPONENT) -> CheckpointSource:
-    """The source over a directory as the Hub lays it out."""
+    """The source over a directory as the Hub lays it out. Raises UsageError for one of GGUF files alone."""
+    files = sorted(each.name for each in path.glob("*.gguf") if not each.name.startswith(PROJECTOR))
+    if files and not (path / CONFIG).exists():
+        raise UsageError(
+            f"--model {plain_excerpt(path)}",
+            f"is a directory without {CONFIG}, and a GGUF is named itself",
+            f"give --model {plain_excerpt(path / files[0])}",
+        )
     from exporter.checkpoints.huggingface.source import HuggingFaceSource
 
     return HuggingFaceSource.open(path, wanted)

@@ -38,6 +38,7 @@ from exporter.checkpoints.tokenizer.tokenizer_files import GEMMA, Around, write_
 from exporter.checkpoints.tokenizer.vocabulary import Vocabulary
 from exporter.errors import SpecError
 from exporter.models.components import Components, text_alone
+from exporter.models.published import published_audio, published_ids, published_vision
 from exporter.models.text.families import read_spec
 from exporter.models.text.spec import Role
 
@@ -114,7 +115,7 @@ class GgufSource:
             documents=documents,
             stored_names=found.stored,
             left_out=describe_left_out(found.left_out, shapes),
-            remarks=(*entry.remarks, *settings.remarks),
+            remarks=(*entry.remarks, *remarks_on_towers(entry.name), *settings.remarks),
             around=settings.around,
         )
 
@@ -160,3 +161,16 @@ class GgufSource:
     @cached_property
     def _digests(self) -> dict[str, str]:
         return {path.name: sha256(path) for path in self.file.paths}
+
+
+def remarks_on_towers(model_id: str) -> tuple[str, ...]:
+    """That a published model takes more than its GGUF does, a sentence; nothing of one of text alone."""
+    if model_id not in published_ids():
+        return ()
+    both = (("images", published_vision(model_id)), ("sounds", published_audio(model_id)))
+    if not (taken := [what for what, tower in both if tower is not None]):
+        return ()
+    return (
+        f"{model_id} takes {' and '.join(taken)}, and its GGUF holds the text model alone, whatever lies "
+        "beside it: for a release that takes them export the model's Hugging Face directory.",
+    )

@@ -35,6 +35,16 @@ def test_the_suffix_of_a_gguf_file_may_be_in_capitals(tmp_path: Path, name: str)
         open_source(str(write_gguf(tiny_source(), tmp_path / "x.gguf").rename(tmp_path / name)))
 
 
+def test_a_directory_of_gguf_files_is_refused_with_the_one_to_name(tmp_path: Path) -> None:
+    for name in ("b.gguf", "mmproj-b.gguf"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=r"without config\.json, .*give --model .*/b\.gguf$"):
+        open_source(str(tmp_path))
+    (tmp_path / "b.gguf").unlink()
+    with pytest.raises(SpecError, match="no such file"):
+        open_source(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["a" * 5000, "a" * 300 + ".gguf", "~nosuchuser/x", "a\0b"])
 def test_a_name_no_file_can_have_is_refused_like_any_other(name: str) -> None:
     with pytest.raises(UsageError, match="not a directory and not a") as caught:

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from exporter.checkpoints.gguf.source import GgufSource
+from exporter.checkpoints.gguf.source import GgufSource, remarks_on_towers
 from exporter.errors import CheckpointError, ExportError, SpecError, TokenizerError
 from tests.unit.exporter.checkpoints.written_checkpoints import tiny_source
 from tests.unit.exporter.checkpoints.written_gguf import tiny_architecture, tiny_vocabulary, write_gguf
@@ -38,6 +38,16 @@ def test_the_architecture_names_the_special_tokens_of_the_file(tmp_path: Path) -
 def test_the_end_of_a_turn_stops_even_where_only_the_vocabulary_names_it(tmp_path: Path) -> None:
     source = opened(write_gguf(tiny_source(), tmp_path / "x.gguf"))
     assert [source.vocabulary.pieces[i] for i in source.tokens.stop_tokens] == ["<eos>", "<end_of_turn>"]
+
+
+def test_a_model_that_takes_more_than_text_says_that_its_gguf_does_not() -> None:
+    (hearing,) = remarks_on_towers("gemma-4-e2b")
+    assert hearing.startswith(
+        "gemma-4-e2b takes images and sounds, and its GGUF holds the text model alone"
+    )
+    (seeing,) = remarks_on_towers("gemma-3-4b")
+    assert seeing.startswith("gemma-3-4b takes images, and its GGUF")
+    assert remarks_on_towers("gemma-3-270m") == remarks_on_towers("tiny") == ()
 
 
 def test_one_changed_byte_changes_the_digest(tmp_path: Path) -> None:
