@@ -65,7 +65,7 @@ def test_a_release_says_what_an_image_and_a_sound_take_or_that_it_takes_none() -
 
 def test_a_sound_takes_no_more_than_the_context_has_room_for(capsys: pytest.CaptureFixture[str]) -> None:
     found = outlook("gemma-4-e2b", "macbook-m3-pro", formats=("onnx",), context=512)
-    assert found.releases[0].sound == SoundLength(478, pytest.approx(19.12))
+    assert found.releases[0].sound == SoundLength(750, 30.0).scaled(478)
     print_outlook(found, Console(width=200))
     assert "A sound takes at most 478 soft tokens (19.12 s)." in capsys.readouterr().out
 
