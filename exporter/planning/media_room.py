@@ -35,7 +35,7 @@ def remark_on_sounds(variant: Variant) -> tuple[str, ...]:
     )
 
 
-def require_room(spec: ModelSpec, variant: Variant, asked_context: int) -> None:
+def require_room_beside(spec: ModelSpec, variant: Variant, asked_context: int) -> None:
     """Raise PlanError for a context without room for an image, or for a sound of a second, with its two
     marks and words beside it, where a format takes such. spec: of the text model. asked_context: before it
     was rounded up, which is what somebody typed."""

@@ -18,7 +18,7 @@ from exporter.models.components import Component, Components
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.decisions import Decision, decide, decide_tower
 from exporter.planning.estimates import TowerSize, encoder_size, tower_size
-from exporter.planning.media_room import remark_on_sounds, require_budget, require_room
+from exporter.planning.media_room import remark_on_sounds, require_budget, require_room_beside
 from exporter.planning.recipe import Equalization, MethodName
 from exporter.planning.variants import Variant
 from exporter.schemes import IntegerScheme, Scheme
@@ -159,7 +159,7 @@ def make_plan(components: Components, variant: Variant, held: Mapping[str, HeldC
     _require_trained_for(text, variant.context)
     rounded = replace(variant, context=_rounded_context(variant, text.context_length))
     require_budget(components, variant.soft_tokens)
-    require_room(text, rounded, variant.context)
+    require_room_beside(text, rounded, variant.context)
     return replace(plan_as_made(components, rounded, held), asked_context=variant.context)
 
 

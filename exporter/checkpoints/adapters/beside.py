@@ -29,7 +29,7 @@ from exporter.checkpoints.files.hub_layout import (
 from exporter.checkpoints.interface import CheckpointSource, TokenFacts
 from exporter.checkpoints.tokenizer.chat_templates import read_chat_template, write_chat_template
 from exporter.checkpoints.tokenizer.directory_tokenizer import write_directory_tokenizer
-from exporter.checkpoints.tokenizer.media_tokens import require_apart, require_placeholders
+from exporter.checkpoints.tokenizer.media_tokens import require_marks_apart, require_placeholders
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.stop_tokens import StopsStated, complete
 from exporter.checkpoints.tokenizer.tokenizer_config import name_of
@@ -94,7 +94,7 @@ class Beside:
         stated = [StopsStated("the adapter, before its base,", tokens.stop_tokens)]
         tokens = complete(directory.path, own.tokens, stated, names, vocab_size)
         require_placeholders(directory.path, names, base.images, base.sounds)
-        require_apart(directory.path, tokens, base.images, base.sounds)
+        require_marks_apart(directory.path, tokens, base.images, base.sounds)
         return replace(own, tokens=tokens)
 
     @property

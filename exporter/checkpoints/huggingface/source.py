@@ -39,7 +39,7 @@ from exporter.checkpoints.interface import Codes, CodeScales, HeldCodes, SourceT
 from exporter.checkpoints.multimodal import read_text_config
 from exporter.checkpoints.text_tensors import describe_left_out, find_text_tensors
 from exporter.checkpoints.tokenizer.directory_tokenizer import require_tokenizer, write_directory_tokenizer
-from exporter.checkpoints.tokenizer.media_tokens import require_apart
+from exporter.checkpoints.tokenizer.media_tokens import require_marks_apart
 from exporter.checkpoints.tokenizer.token_facts import read_token_facts
 from exporter.errors import CheckpointError
 from exporter.models.components import EVERY_COMPONENT, Components, TextComponent
@@ -96,7 +96,7 @@ class HuggingFaceSource:
         beside = TowerReader(directory, config, text, found, everything).read(wanted)
         weights = (own, *beside.weights)
         tokens = read_token_facts(directory, text.token_ids, spec.vocab_size)
-        require_apart(path / CONFIG, tokens, beside.vision.images, beside.audio.sounds)
+        require_marks_apart(path / CONFIG, tokens, beside.vision.images, beside.audio.sounds)
         return HuggingFaceSource(
             directory=directory,
             architecture=text.config,

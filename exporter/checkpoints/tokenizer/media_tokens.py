@@ -16,7 +16,7 @@ from runtimes.images.processing import ImageProcessing
 from runtimes.sounds.processing import SoundProcessing
 
 
-def require_apart(
+def require_marks_apart(
     where: Path, tokens: TokenFacts, images: ImageProcessing | None, sounds: SoundProcessing | None
 ) -> None:
     """where: config.json. images, sounds: None where none are taken. Raises SpecError."""
