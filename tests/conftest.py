@@ -20,6 +20,10 @@ settings.register_profile(
 )
 settings.load_profile("reproducible")
 
+# Workers of pytest-xdist have a thread a processor each: one that spins while it waits for its next loop
+# takes the processor from another worker. libgomp, which torch computes with, reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def _hidden(name: str) -> str | None:
     """Point an environment variable at nothing. Returns what it was given as: workers of pytest-xdist
