@@ -10,8 +10,9 @@ QUICK := tests/architecture tests/contracts tests/golden tests/properties tests/
 demo: .venv/installed
 	$(BIN)/gemma-export --target android --force
 
+# Files in the order of tests/conftest.py: pytest-xdist's own leaves those of one long test for the end.
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(T)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(T)
 
 quick: .venv/installed
 	$(BIN)/python -m pytest -p tests.quick --numprocesses 2 $(QUICK)

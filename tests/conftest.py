@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,10 @@ settings.register_profile(
     "reproducible", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("reproducible")
+
+# Workers of pytest-xdist have a thread a processor each: one that spins while it waits for its next loop
+# takes the processor from another worker. libgomp, which torch computes with, reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _hidden(name: str) -> str | None:
@@ -43,6 +47,14 @@ for told in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     _hidden(told)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the files with tests of the real model the first, which makes `sample_release` in minutes, comes
+    before all others, and the rest behind them, so that no worker waits for another's."""
+    first, *rest = dict.fromkeys(item.path for item in items if item.get_closest_marker("sample")) or [None]
+    places = {first: 0, **dict.fromkeys(rest, 2)}
+    items.sort(key=lambda item: places.get(item.path, 1))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
@@ -65,14 +77,43 @@ def _fail_a_skip_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None
 
 
 @pytest.fixture(scope="session")
-def sample_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all workers have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_conversions(of_all_workers: Path) -> Iterator[None]:
+    """What is handed to coremltools a second time, by any worker, is not converted again."""
+    if "exporter.lowering.coreml.traced_program" not in sys.modules:
+        yield  # no test that was collected converts anything, and `make quick` does without torch
+        return
+    from exporter.lowering.coreml import traced_program
+    from tests.kept_conversions import KeptConversions
+
+    with pytest.MonkeyPatch.context() as patch:
+        kept = KeptConversions.below(of_all_workers, traced_program.converted)
+        patch.setattr(traced_program, "converted", kept)
+        yield
+
+
+@pytest.fixture
+def converted_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are about converting: nothing is taken from `kept_conversions`."""
+    from exporter.lowering.coreml import traced_program
+    from tests.kept_conversions import KeptConversions
+
+    if isinstance(traced_program.converted, KeptConversions):
+        monkeypatch.setattr(traced_program, "converted", traced_program.converted.convert)
+
+
+@pytest.fixture(scope="session")
+def sample_release(of_all_workers: Path) -> Path:
     """The real Gemma 3 270M, every format, recipe int8, through the command line: minutes, once for all
     workers."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    release = shared / "sample" / "release"
-    with (shared / "sample.lock").open("w") as lock:
+    release = of_all_workers / "sample" / "release"
+    with (of_all_workers / "sample.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not release.exists():
             command = [sys.executable, "-m", "exporter.cli", "--target", "all", "--recipe", "int8"]

@@ -60,7 +60,7 @@ def test_ci_runs_the_checks_and_then_every_test() -> None:
 
 
 def test_a_part_of_the_tests_is_whatever_pytest_takes() -> None:
-    whole = ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile "
+    whole = ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "
     assert made("test") == whole
     assert made("test", "T=tests/unit -k 'gguf or hub'") == f"{whole}tests/unit -k 'gguf or hub'"
 

@@ -182,6 +182,7 @@ def test_a_fault_in_the_artifact_is_a_fault_of_its_twin(
     assert off(expected, damaged.twin_logits(tmp_path)) > 100 * TWIN_LIMIT
 
 
+@pytest.mark.usefixtures("converted_afresh")
 @pytest.mark.parametrize("form", ["tflite", "onnx", "onnx-web", "coreml"])
 def test_equal_inputs_give_equal_bytes(form: Format, releases: Releases, tmp_path: Path) -> None:
     first = releases.get(form, "int8-channel")

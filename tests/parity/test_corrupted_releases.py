@@ -2,14 +2,15 @@
 
 Matrix: format × fault (scale, RoPE base, mask, norm), on a tiny model in every format, and LiteRT's two
 formats × a per-layer embedding; LiteRT's float twin is run in many stages. Each fault leaves a file that
-opens and runs; only the numbers are wrong. Asserted: some comparison of logits fails, not a
-mere checksum.
+opens and runs; only the numbers are wrong. transformers is asked once for a model, as it is once for the
+releases of a job. Asserted: some comparison of logits fails, not a mere checksum.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,17 @@ from exporter.lowering.interface import Lowering
 from exporter.lowering.litert.lowering import LiteRtLowering
 from exporter.lowering.table import lowerings_for
 from exporter.quantization.quantize import write_quantized
+from exporter.validation.baselines import Baselines
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.first_wrong_layer import STATISTIC
 from exporter.validation.report import Gate, ValidationReport
+from exporter.validation.validate import validate_release
 from exporter.validation.verdict import Failed
+from exporter.workshop import workshop
 from runtimes.formats import Format
 from tests.corruption import coreml, litert, onnx
 from tests.fakes import silent
-from tests.jobs import a_job, a_plan, a_variant, validated
+from tests.jobs import a_job, a_plan, a_variant
 from tests.tiny import RandomSource, tiny_gemma3, tiny_gemma4_e2b
 from tests.tiny_releases import lowering_order
 
@@ -53,16 +57,20 @@ TWIN_STAGE_BYTES = 160 << 10  # less than a layer
 
 @dataclass(frozen=True)
 class Honest:
-    """A tiny model released in some formats, and the job to validate it by."""
+    """A tiny model released in some formats, the job to validate it by, and what transformers says."""
 
     job: Job
     release: ReleaseUnderTest
+    baselines: Baselines
 
     def report(self) -> ValidationReport:
-        return validated(self.job, self.release)
+        return validate_release(self.job, self.release, self.baselines)
 
 
-def _honest(config: dict[str, Any], formats: tuple[Format, ...], places: pytest.TempPathFactory) -> Honest:
+@contextmanager
+def _honest(
+    config: dict[str, Any], formats: tuple[Format, ...], places: pytest.TempPathFactory
+) -> Iterator[Honest]:
     directory, source = places.mktemp("release"), RandomSource(config)
     plan = a_plan(source, a_variant("int8", formats, context=128, name="all"))
     checkpoint = write_quantized(source, plan.schemes, places.mktemp("quantized"), silent)
@@ -72,17 +80,20 @@ def _honest(config: dict[str, Any], formats: tuple[Format, ...], places: pytest.
         artifact for lowering in lowerings.values() for artifact in lowering.lower(order, directory, silent)
     )
     job = a_job(source, (plan,), lowerings, places.mktemp("scratch"), TOKENS)
-    return Honest(job, ReleaseUnderTest(directory, artifacts, plan, checkpoint))
+    with workshop(job) as shop:
+        yield Honest(job, ReleaseUnderTest(directory, artifacts, plan, checkpoint), shop.baselines)
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
-    return _honest(tiny_gemma3(), FORMATS, tmp_path_factory)
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Honest]:
+    with _honest(tiny_gemma3(), FORMATS, tmp_path_factory) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def honest_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Honest:
-    return _honest(tiny_gemma4_e2b(), TABLE_FORMATS, tmp_path_factory)
+def honest_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Honest]:
+    with _honest(tiny_gemma4_e2b(), TABLE_FORMATS, tmp_path_factory) as made:
+        yield made
 
 
 def test_the_honest_release_passes(honest: Honest) -> None:
@@ -131,7 +142,9 @@ def _validated_with_fault(honest: Honest, format: Format, fault: str, tmp_path: 
         CORRUPT_LAYER[family](release / artifact.path, WRONG_LAYER)
     else:
         CORRUPT[family](release / artifact.path, fault)
-    return validated(honest.job, replace(honest.release, directory=release, artifacts=(artifact,)))
+    return replace(
+        honest, release=replace(honest.release, directory=release, artifacts=(artifact,))
+    ).report()
 
 
 def _named(report: ValidationReport) -> list[str]:

@@ -117,12 +117,13 @@ def to_program(traceable: Traceable) -> ConvertedProgram:
         setattr(traced, state, torch.from_numpy(np.zeros(shape, np.float32)))
     # (2)
     with quietly():
-        model = _to_coreml(traced, traceable)
+        model = converted(traced, traceable)
     # (3)
     return ConvertedProgram(model.get_spec(), Path(model.weights_dir) / "weight.bin", model)
 
 
-def _to_coreml(traced: Any, traceable: Traceable) -> Any:
+def converted(traced: Any, traceable: Traceable) -> Any:
+    """Step (2): coremltools' own model of a trace."""
     import coremltools as ct
 
     register_with_coremltools()
