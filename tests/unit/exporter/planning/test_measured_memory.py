@@ -39,8 +39,8 @@ def test_the_sentence_says_the_worst_rows_of_the_runtimes_that_were_predicted() 
     said = how_far_off([CPU, CPU, ("litertlm", "CPU", "phys_footprint"), phone], rows)
     assert said == (
         "On a PC under Linux such predictions of memory were, without the tokenizer, of LiteRT on the CPU "
-        "within 3 % in 2 runs of gemma-3-270m (to which they are fitted), within 5 % in 2 runs of gemma-2-2b "
-        "and gemma-3-1b and within 9 % in 1 run of the first layers of gemma-2-2b. "
+        "within 3 % in 2 runs of gemma-3-270m (to which they are fitted), within 5 % in 2 runs of "
+        "gemma-2-2b and gemma-3-1b and within 9 % in 1 run of the first layers of gemma-2-2b. "
         "Of Core ML on the NPU no memory was measured here."
     )
     assert "within 31 % in 1 run" in how_far_off([("onnx", "CPU", "ru_maxrss")], rows)
