@@ -33,9 +33,10 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
+from exporter.formats.litert_graph import cache_slots
 from exporter.formats.litert_memory import held_by_litert, written_for_litert
 from exporter.formats.residual import ScaledStream
-from exporter.models.text.spec import LayerSpec, ModelSpec, Role
+from exporter.models.text.spec import Role
 from exporter.models.vision.spec import BlockLayers
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
@@ -47,19 +48,6 @@ from runtimes.sounds.processing import SoundProcessing
 REWINDABLE = 2
 
 ANSWERED = 128  # tokens beside a picture's: a question, its template, and an answer
-
-# LiteRT-LM keeps thoughts out of the conversation: it sets the position back to before a turn and writes
-# it anew. What a ring has overwritten by then is lost, and nothing says so.
-REWOUND = frozenset({"gemma4_text", "gemma4_unified_text"})
-
-
-def _cache_slots(spec: ModelSpec, layer: LayerSpec, context: int, prefill_chunk: int) -> int:
-    """A ring of the window and a prefill chunk, so that what a padded chunk leaves behind its tokens
-    overwrites nothing that is still seen; whole where the cache is rewound."""
-    if layer.window is None or spec.model_type in REWOUND:
-        return context
-    return min(layer.window + prefill_chunk, context)
-
 
 AROUND_AN_IMAGE = 128  # tokens of text that its call also takes
 SMALLEST_IMAGE_CALL = 32
@@ -255,7 +243,7 @@ LITERT = RuntimeFamily(
     # A model with a block scale of 0 or below does not load (ai-edge-litert 2.3).
     negative_scales="takes no scale below 0",
     zero_points="it takes no zero points of weights",
-    cache_slots=_cache_slots,
+    cache_slots=cache_slots,
     cached_bytes=4,
     rewindable=REWINDABLE,
     # Its GPU accelerator drops buffers whose rows are no multiple of 256 bytes (seen in litert-lm 0.18's

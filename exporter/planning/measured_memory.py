@@ -30,9 +30,9 @@ MEASURED_ON = "on the CPU"  # every row
 MEGABYTE = 10**6
 HEAD = """\
 # Peaks of drivers on a CPU under Linux, caches filled, without a tokenizer, in MB (10^6); anonymous: the
-# process's own of them. `python -m benchmarks.memory --record` writes the rows of what it measures. Where a
-# model has more layers than a row, its first ones were measured at their true widths, with random weights.
-# Reports say by this table how far off predictions are.
+# process's own of them. `python -m benchmarks.memory --record` writes the rows of what it measures. All but
+# gemma-3-270m had random weights at true widths; where a model has more layers than a row, its first ones
+# were measured. Reports say by this table how far off predictions are.
 """
 
 
@@ -56,6 +56,11 @@ class MeasuredMemory:
     def what(self) -> tuple[str, int, str, int, Format]:
         """What was measured; the rest is what was found."""
         return self.model, self.layers, self.recipe, self.context, self.format
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all layers of the model were there."""
+        return self.layers == len(read_spec(published_config(self.model), self.model).layers)
 
     @property
     def off(self) -> float:
@@ -119,7 +124,7 @@ def how_far_off(predicted: Iterable[Predicted], rows: Sequence[MeasuredMemory] |
         own = [each for each in known if family_of(each.format).title == title]
         where = "in a browser" if metric == "wasm_memory" else f"on the {accelerator}"
         if own and where == MEASURED_ON:
-            measured.append(f"of {title} {where} {' and '.join(_shares(own))}")
+            measured.append(f"of {title} {where} {_in_a_row(list(_shares(own)))}")
         else:
             unknown.append(f"{title} {where}")
     sentences = []
@@ -138,12 +143,22 @@ def _shares(rows: Sequence[MeasuredMemory]) -> Iterator[str]:
     """Rounded up: none is further off."""
     fitted = [each for each in rows if each.model == FITTED_TO]
     others = [each for each in rows if each.model != FITTED_TO]
-    for found, where in ((fitted, f"{FITTED_TO} (to which they are fitted)"), (others, _models(others))):
+    whole = [each for each in others if each.is_whole]
+    begun = [each for each in others if not each.is_whole]
+    for found, where in (
+        (fitted, f"{FITTED_TO} (to which they are fitted)"),
+        (whole, _models(whole)),
+        (begun, f"the first layers of {_models(begun)}"),
+    ):
         if found:
             worst = math.ceil(100 * max(abs(each.off) for each in found))
             runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
             yield f"within {worst} % in {runs} of {where}"
 
 
+def _in_a_row(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
 def _models(rows: Sequence[MeasuredMemory]) -> str:
-    return f"the first layers of {' and '.join(dict.fromkeys(each.model for each in rows))}"
+    return " and ".join(dict.fromkeys(each.model for each in rows))

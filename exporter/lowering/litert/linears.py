@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from exporter.lowering.litert.operations import Operations
-from exporter.schemes import IntegerScheme, Scheme
 
 # The smallest normal number of fp16: what is divided by may not be taken for 0.
 SMALLEST = 2.0**-14
-SPLIT_FROM_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,6 @@ class Linears:
         steps = ops.round(ops.multiply(ops.divide(x, span), 255.0))
         coarse = ops.multiply(ops.multiply(steps, 1.0 / 255), span)
         return ops.concatenate([coarse, ops.subtract(x, coarse)], axis=0)
-
-
-def is_split(scheme: Scheme) -> bool:
-    # Beside 4-bit weights the rounding of activations is a small part of the error, and not worth its time.
-    return isinstance(scheme, IntegerScheme) and scheme.bits >= SPLIT_FROM_BITS
 
 
 def root_mean_square_normed(ops: Operations, x: Tensor, eps: float) -> Tensor:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter.formats.litert import LITERT, LITERT_STREAM
+from exporter.formats.litert_graph import is_split
 from exporter.lowering.litert.cache_tensors import CacheTensors
 from exporter.lowering.litert.dialect import LiteRtDialect
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
-from exporter.lowering.litert.linears import Linears, is_split
+from exporter.lowering.litert.linears import Linears
 from exporter.lowering.litert.operations import Operations
 from exporter.lowering.litert.row_marks import GraphMarks, ImagesInText, RowsInText, masks_of_call
 from exporter.lowering.litert.storage import ALIGNMENT, ExternalData, MatrixStore, factors_in, values_in

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.formats.litert_graph import is_split
 from exporter.lowering.litert.graph import ModelBuilder, SubgraphBuilder
-from exporter.lowering.litert.linears import Linears, is_split
+from exporter.lowering.litert.linears import Linears
 from exporter.lowering.litert.signatures import LiteRtGraph
 from exporter.lowering.litert.storage import MatrixStore, factors_in, values_in
 from exporter.lowering.litert.tower_operations import TowerOperations

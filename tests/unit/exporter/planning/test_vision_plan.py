@@ -186,7 +186,7 @@ def test_caches_have_room_for_the_call_an_image_lies_in_where_its_tokens_see_eac
     longer = sum(2 * layer.kv_heads * layer.head_dim * (512 - 128) * 4 for layer in sliding)
     assert seen.cache_bytes - text.cache_bytes == longer
     assert seen.memory["KV cache"] - text.memory["KV cache"] == longer
-    assert seen.memory["activations"] == 4 * text.memory["activations"]
+    assert text.memory["activations"] < seen.memory["activations"] < 4 * text.memory["activations"]
 
 
 def test_memory_of_a_run_counts_the_tower() -> None:
