@@ -66,16 +66,19 @@ def check_prompts(on: TowerOnPath, own: EncodedRows | None) -> None:
     answer = on.attempt(on.encoder.decoder, PROMPTS, lambda order: on.sensing.behind(order, prompts))
     if answer is None:
         return
-    (text, of_text), *others = zip(asked, answer.logits, strict=True)
+    (text, of_text), *every = zip(asked, answer.logits, strict=True)
+    others = [(each, logits) for each, logits in every if len(logits)]
+    for each in (each for each, logits in every if not len(logits)):
+        on.say(f"{each.name} was not tried: its graph has no room for such a prompt")
+    if not others:
+        return
     # (1)
     limit, alone = on.execution.mean_kl_limit, _compare(on, text, of_text)
     _judge(on, text, alone, limit)
     # Where text alone strays beyond the limit, it fails and lets nothing else stray farther.
     behind_rows = max(limit, on.sensing.rounding * min(alone, limit))
     for each, logits in others:
-        if not len(logits):
-            on.say(f"{each.name} was not tried: its graph has no room for such a prompt")
-        elif not each.own:
+        if not each.own:
             # (2)
             _judge(on, each, _compare(on, each, logits), behind_rows)
         else:

@@ -200,6 +200,19 @@ def test_prompts_that_take_many_minutes_are_left_out_from_the_end(model: Model) 
     )
 
 
+def test_prompts_that_a_graph_has_no_room_for_are_named_and_nothing_is_compared(model: Model) -> None:
+    gpu = PlayedGpu(model)
+
+    def full(order: SensingOrder, prompts: tuple[FedPrompt, ...]) -> BehindAnswer:
+        answer = gpu.behind(order, prompts)
+        return replace(answer, logits=(answer.logits[0], *(each[:0] for each in answer.logits[1:])))
+
+    findings = found(model, path_of(gpu.sensing(behind=full)), "full")
+    assert {subject for subject, _ in verdicts(findings)} == {ROWS, PROMPTS}
+    assert "picture in the middle was not tried: its graph has no room for such a prompt" in said(findings)
+    assert not any(each.subject == "a GPU" for each in findings.comparisons)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
