@@ -1,5 +1,6 @@
 """The execution path of `validate --cpu`: an artifact on an emulated ARM64 CPU against its float twin.
 
+Its towers, and decoders behind them, against transformers, as on this machine's CPU.
 Only where it is asked for: emulation takes a hundred times as long. Its kernels are another vendor build's,
 which round where this machine's round, but not alike: each is held against the twin, which rounds nothing.
 How far they may stray stands in each family's room. Not about emulating (`runtimes.arm64`).
@@ -9,15 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
+from exporter.formats.execution_path import (
+    OWN_KL,
+    BehindAnswer,
+    ExecutionPath,
+    PathAnswer,
+    PathOrder,
+    RowsAnswer,
+    Sensing,
+    SensingOrder,
+)
 from exporter.formats.family import Arm64Limits, NotOnArm64, RuntimeFamily, below_8_bits
+from exporter.formats.rows_driver import ROUNDING, ROWS_LIMITS
 from exporter.schemes import Scheme
-from runtimes.arm64.emulation import EmulatedCpu
+from runtimes.arm64.emulation import EmulatedCpu, EmulatedSensing
 from runtimes.arm64.root import Arm64Root, find_root
 from runtimes.errors import RuntimeUnavailable
+from runtimes.multimodal.fed_prompt import FedPrompt
+from runtimes.multimodal.passed_files import Prepared
 
 PREFILLED, DECODED = 32, 16  # tokens: enough for every kernel of both calls, and no more
 SECONDS, SECONDS_PER_MB = 600, 3  # time limit; a busy machine was seen to take 0.8 s a MB
+WORK = 4e11  # multiplications of samples, or of prompts: a quarter of an hour of two cores
 SAYS_NOTHING_OF = "it shows nothing of a phone's speed, memory behaviour, GPU or NPU"
 CHOSEN_BY = ("asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2")
 """Features, in Linux's words, by which the runtimes choose their kernels."""
@@ -47,7 +61,31 @@ def arm64_path(
         says_nothing_of=SAYS_NOTHING_OF,
         most_prefilled=PREFILLED,
         decoded=DECODED,
+        sensing=_sensing(cpu),
     )
+
+
+def _sensing(cpu: str) -> Sensing:
+    def rows(order: SensingOrder, samples: tuple[Prepared, ...]) -> RowsAnswer:
+        root = find_root()
+        found, _ = EmulatedCpu(root, cpu, order.seconds).rows(_emulated(order), samples)
+        return RowsAnswer(found, _device(root, cpu), None)
+
+    def behind(order: SensingOrder, prompts: tuple[FedPrompt, ...]) -> BehindAnswer:
+        root = find_root()
+        found, _ = EmulatedCpu(root, cpu, order.seconds).behind(_emulated(order), prompts)
+        return BehindAnswer(found, _device(root, cpu), None)
+
+    limit = ROWS_LIMITS["fp32"]
+    return Sensing(rows, behind, limit.relative, limit.cosine, ROUNDING, OWN_KL, lambda: WORK)
+
+
+def _emulated(order: SensingOrder) -> EmulatedSensing:
+    return EmulatedSensing(order.directory, order.encoder, order.artifact, order.scratch)
+
+
+def _device(root: Arm64Root, cpu: str) -> str:
+    return f"{cpu}, emulated by QEMU {root.record.qemu}"
 
 
 def arm64_missing(cpu: str | None = None) -> str | None:
@@ -71,7 +109,7 @@ def _run(root: Arm64Root, cpu: str, order: PathOrder) -> PathAnswer:
         logits=logits,
         runtime=answer.runtime,
         version=answer.version,
-        device=f"{cpu}, emulated by QEMU {root.record.qemu}",
+        device=_device(root, cpu),
         arithmetic=answer.arithmetic,
         left_over=None,
         remarks=(f"it has {', '.join(features) or 'none of the newer instructions'}",),

@@ -15,12 +15,15 @@ from typing import Literal
 
 from runtimes.encoder import EncodedRows
 from runtimes.formats import Format
-from runtimes.images.prepared import PreparedImage
 from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.fed_prompt import FedPrompt
+from runtimes.multimodal.passed_files import Prepared
 from runtimes.session import Logits, Tokens
 
 DECODED = 64  # a software GPU takes a second or more for each
 COPYING_SECONDS = 900.0  # a software GPU takes a minute for 128 tokens of Gemma 3 270M
+
+OWN_KL = 0.1  # nats; rows of nothing move logits of tiny models by 0.35 to 0.6
 
 PathReference = Literal["float twin", "CPU"]
 """What a path's logits are held against. float twin: the graph with dequantised weights in fp32, where the
@@ -69,34 +72,53 @@ class PathAnswer:
 
 
 @dataclass(frozen=True)
-class SeeingOrder:
-    """What a path is to make of pictures. directory, scratch, seconds: as of `PathOrder`."""
+class SensingOrder:
+    """A tower, and the decoder that takes its rows. artifact: the format's for text. directory, scratch,
+    seconds: as of `PathOrder`."""
 
     directory: Path
     encoder: EncoderArtifact
-    pictures: tuple[PreparedImage, ...]
+    artifact: Artifact
     scratch: Path
     seconds: float
 
 
 @dataclass(frozen=True)
-class SeeingAnswer:
-    """rows: of each picture. The others as of `PathAnswer`."""
+class RowsAnswer:
+    """rows: of each sample. The others as of `PathAnswer`."""
 
     rows: tuple[EncodedRows, ...]
     device: str
-    left_over: tuple[str, ...]
+    left_over: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
-class Seeing:
-    """How a path executes image towers. run: raises as a path's. relative, cosine: how far rows may be from
-    transformers' on the quantised tower, as `RowsLimit` has them. most_work: multiplications of a picture
-    that what is here does in minutes; asked where the path is here."""
+class BehindAnswer:
+    """logits: of each prompt, [decoded, vocab]; none of one there is no room for where it stands. The
+    others as of `PathAnswer`."""
 
-    run: Callable[[SeeingOrder], SeeingAnswer]
+    logits: tuple[Logits, ...]
+    device: str
+    left_over: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Sensing:
+    """How a path executes towers and what takes their rows. rows, behind: raise as a path's `run`.
+
+    relative, cosine: how far rows may be from transformers' on the quantised tower, as `RowsLimit` has
+    them. rounding: times the KL of text alone that logits behind rows may stray, where that is more than
+    the path's limit. own: mean KL that logits behind rows of the path's own tower may stray, in nats.
+    most_work: multiplications of the samples, or of the prompts, that what is here does in minutes; asked
+    where the path is here.
+    """
+
+    rows: Callable[[SensingOrder, tuple[Prepared, ...]], RowsAnswer]
+    behind: Callable[[SensingOrder, tuple[FedPrompt, ...]], BehindAnswer]
     relative: float
     cosine: float
+    rounding: float
+    own: float
     most_work: Callable[[], float] = lambda: math.inf
 
 
@@ -116,7 +138,7 @@ class ExecutionPath:
     decoded: tokens whose logits are compared, where the text has as many. copying_seconds: how long asking
     for facts from far back may take.
     formats: those of the family's it executes, None for all of them.
-    seeing: None where it executes no image towers.
+    sensing: None where it is given text alone.
     adapter: what is there for it to compute on, in words, with its driver and limits; None where nothing
     is, or where only an execution tells. Answers as `missing` does.
     """
@@ -135,7 +157,7 @@ class ExecutionPath:
     decoded: int = DECODED
     copying_seconds: float = COPYING_SECONDS
     formats: frozenset[Format] | None = None
-    seeing: Seeing | None = None
+    sensing: Sensing | None = None
     adapter: Callable[[], str | None] = lambda: None
 
 

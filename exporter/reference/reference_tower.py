@@ -25,10 +25,10 @@ from exporter.reference.vision_modules import picture_rows, vision_modules
 from exporter.reference.weights import ReferenceWeights
 from runtimes.encoder import EncodedRows
 from runtimes.images.prepared import PreparedImage
+from runtimes.multimodal.passed_files import Prepared
 from runtimes.sounds.prepared import PreparedSound
 
 TowerSpec = VisionSpec | AudioSpec
-Prepared = PreparedImage | PreparedSound
 
 
 class ReferenceTower:

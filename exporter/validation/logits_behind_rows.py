@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from exporter.evaluation.kl_spread import spread_of
 from exporter.evaluation.statistics import Agreement, agree
+from exporter.formats.rows_driver import ROUNDING
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.checked_tower import CheckedRun
 from exporter.validation.gates import MEAN_KL, NATS
@@ -25,7 +26,6 @@ from runtimes.encoder import EncodedRows
 from runtimes.errors import NoRoomForCall
 from runtimes.multimodal.session import MultimodalSession
 
-ROUNDING = 40.0  # times the KL of the same text without a sample; kernels here measure up to 22
 SENSELESS = 1e-2  # nats that rows of nothing must move logits by
 
 

@@ -10,7 +10,7 @@ samples show or sound like (`rows_answers`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from exporter.validation.samples import Marks
 from runtimes.encoder import EncodedRows
 from runtimes.images.processing import ImageMarks
+from runtimes.multimodal.fed_prompt import FedPrompt, fed, fed_as_text
 from runtimes.multimodal.session import MultimodalSession, PlacedRows, RowKind
 from runtimes.session import Logits, Session, Tokens
 
@@ -75,6 +76,10 @@ class TriedPrompt:
     def placed(self, rows: Sequence[EncodedRows]) -> tuple[PlacedRows, ...]:
         """rows: of each sample, by number."""
         return tuple(PlacedRows(each.start, rows[each.number], each.of) for each in self.samples)
+
+    def fed(self, rows: Sequence[EncodedRows]) -> FedPrompt:
+        """What a session is given. rows: as of `placed`."""
+        return FedPrompt(self.tokens[:-1], self.placed(rows), self.called, self.decoded)
 
     @property
     def kinds(self) -> frozenset[RowKind]:
@@ -194,12 +199,12 @@ class Returned:
 
 def given(session: MultimodalSession, prompt: TriedPrompt, rows: Sequence[EncodedRows]) -> Returned:
     """What an opened artifact says to a prompt. rows: of each sample, by number."""
-    return _returned(prompt, _calls(session, prompt, rows))
+    return _returned(prompt, fed(session, prompt.fed(rows)))
 
 
 def given_text(session: Session, prompt: TriedPrompt) -> Returned:
     """The same of an artifact that takes text alone, to a prompt without a sample."""
-    return _returned(prompt, _text_calls(session, prompt))
+    return _returned(prompt, fed_as_text(session, prompt.fed(())))
 
 
 def _returned(prompt: TriedPrompt, calls: Iterator[tuple[int, Logits]]) -> Returned:
@@ -211,35 +216,3 @@ def _returned(prompt: TriedPrompt, calls: Iterator[tuple[int, Logits]]) -> Retur
                 found[wanted[position]] = logits[row].copy()
     at = sorted(found)
     return Returned(np.array(at), np.stack([found[each] for each in at]))
-
-
-def _calls(
-    session: MultimodalSession, prompt: TriedPrompt, rows: Sequence[EncodedRows]
-) -> Iterator[tuple[int, Logits]]:
-    tokens, (start, stop) = prompt.tokens, prompt.called
-    session.reset()
-    yield from _text(session, tokens, 0, start)
-    placed = [replace(each, start=each.start - start) for each in prompt.placed(rows)]
-    logits = session.prefill_with_rows(tokens[start:stop], placed)
-    yield stop - len(logits), logits
-    yield from _text(session, tokens, stop, prompt.decoded)
-    yield from _decoded(session, prompt)
-
-
-def _text_calls(session: Session, prompt: TriedPrompt) -> Iterator[tuple[int, Logits]]:
-    session.reset()
-    yield from _text(session, prompt.tokens, 0, prompt.decoded)
-    yield from _decoded(session, prompt)
-
-
-def _decoded(session: Session, prompt: TriedPrompt) -> Iterator[tuple[int, Logits]]:
-    for position in range(prompt.decoded, len(prompt.tokens) - 1):
-        yield position, session.decode(int(prompt.tokens[position]))[None]
-
-
-def _text(session: Session, tokens: Tokens, start: int, stop: int) -> Iterator[tuple[int, Logits]]:
-    chunk = session.facts.prefill_chunk
-    for first in range(start, stop, chunk):
-        end = min(stop, first + chunk)
-        logits = session.prefill(tokens[first:end])
-        yield end - len(logits), logits

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.reference.reference_tower import Prepared
 from runtimes.images.processing import ImageMarks
+from runtimes.multimodal.passed_files import Prepared
 from runtimes.multimodal.session import RowKind
 from runtimes.sounds.processing import SoundMarks
 

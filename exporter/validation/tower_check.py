@@ -6,7 +6,7 @@
     (4) its own rows against the same                                                    rows_apart
     (5) logits behind samples, text alone, and a blind or deaf run                       logits_behind_rows
     (6) greedy answers about each sample                                                 rows_answers
-    (7) its rows on every execution path that is here                                    tower_paths
+    (7) its rows, and prompts with them, on every execution path that is here            tower_paths
 Not about which samples (`modality`), nor about what is done to a picture or sound before
 (`runtimes.images.preparing`, `runtimes.sounds.preparing`, held against transformers' processors by tests).
 """
@@ -33,7 +33,7 @@ from exporter.validation.rows_answers import JudgedAnswer, answer, judged
 from exporter.validation.rows_apart import RowsApart, rows_apart, rows_gates
 from exporter.validation.rows_reference import RowsReference, not_tried, rows_reference
 from exporter.validation.stored_weights import differing_by_matrix
-from exporter.validation.tower_paths import rows_on_paths
+from exporter.validation.tower_paths import towers_on_paths
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, EncoderError, RuntimeUnavailable, SessionError
 from runtimes.manifest import EncoderArtifact
@@ -63,7 +63,7 @@ def check_towers(
                 _read_back(tower)
                 ran += _run_every_way(tower)
                 # (7)
-                runs += rows_on_paths(tower)
+                runs += towers_on_paths(tower)
     # (6)
     with job.stopwatch.step(f"answers about {modality.sample}s judged"):
         opinions = iter(judged(job, reference, [each for one in ran for each in one.answers]))

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from exporter.evaluation.statistics import Statistics
-from exporter.validation.report import PathExecution, PathFailure, PathRun, ValidationReport
+from exporter.validation.report import (
+    Kind,
+    PathExecution,
+    PathFailure,
+    PathRun,
+    TowerInput,
+    ValidationReport,
+)
 from exporter.validation.verdict import Failed, Skipped
 from exporter.views.wording import number, percent
 
@@ -37,14 +44,35 @@ PATH_COLUMNS = ("Artifact", "Path", "Executed by", "On the accelerator", "Mean K
 
 
 def path_sentences(report: ValidationReport) -> tuple[str, ...]:
-    """A sentence for each path, or for each outcome of it where artifacts differ."""
+    """A sentence for each path, or for each outcome of it where artifacts differ; then whether those that
+    were executed were given pictures and sounds, where the release takes any."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for run in report.paths:
         alike.setdefault((run.title, _outcome(run), run.says_nothing_of), []).append(run.artifact)
-    return tuple(
+    executed = (
         f"{title} ({', '.join(artifacts)}): {found}; {caveat}."
         for (title, found, caveat), artifacts in alike.items()
     )
+    return (*executed, *_prompts_with_rows(report))
+
+
+def _prompts_with_rows(report: ValidationReport) -> Iterator[str]:
+    taken: tuple[tuple[Kind, str, TowerInput | None], ...] = (
+        ("images", "picture", report.images),
+        ("sounds", "sound", report.sounds),
+    )
+    titles = dict.fromkeys(run.title for run in report.paths if isinstance(run.result, PathExecution))
+    for title in titles:
+        for kind, sample, found in taken:
+            if found is None:
+                continue
+            on = [
+                each.artifact for each in report.comparisons if (each.kind, each.subject) == (kind, title)
+            ]
+            if artifacts := dict.fromkeys(each for each in on if each is not None):
+                yield f"{title} ({', '.join(artifacts)}): given prompts with {sample}s too."
+            else:
+                yield f"{title}: given no prompt with a {sample}, see Not checked."
 
 
 def path_rows(report: ValidationReport) -> Iterator[PathRow]:

@@ -1,8 +1,8 @@
-"""What runs on the emulated CPU: an artifact opened and fed as an order says, its logits written to a file.
+"""What runs on the emulated CPU: an artifact, or a tower of it, opened and fed as an order says.
 
-Reads `order.json` and `tokens.npy` of a directory; writes `logits.npy` and, last, `answer.json`. Each line
-it prints says what it is about to do, so that whoever waits knows where it stopped. Not about processes
-(`emulation`).
+Reads `order.json` of a directory and what lies there to be fed; writes what came of it and, last,
+`answer.json`. Each line it prints says what it is about to do, so that whoever waits knows where it
+stopped. Not about processes (`emulation`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 
+from runtimes.encoder import EncoderFacts
 from runtimes.errors import RuntimesError
-from runtimes.manifest import Artifact
-from runtimes.open import open_session
+from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.multimodal.fed_prompt import behind_each
+from runtimes.multimodal.passed_files import BEHIND, ROWS, read_prompts, read_samples, write_numbers
+from runtimes.open import open_image_encoder, open_multimodal_session, open_session, open_sound_encoder
+from runtimes.opening import EncoderOpening
 from runtimes.records import from_plain, to_plain
-from runtimes.session import Session, Tokens
+from runtimes.session import Logits, Session, SessionFacts, Tokens
 from runtimes.strict_json import read_json_object
 
 ORDER, TOKENS, LOGITS, ANSWER = "order.json", "tokens.npy", "logits.npy", "answer.json"
@@ -25,12 +30,36 @@ CPU_FACTS = Path("/proc/cpuinfo")  # QEMU's, of the CPU that is emulated
 
 
 @dataclass(frozen=True)
+class FeedTokens:
+    """prefilled: how many of the tokens are given by prefill, the others by decode."""
+
+    prefilled: int
+
+
+@dataclass(frozen=True)
+class EncodeSamples:
+    """Rows of each sample, by a tower."""
+
+    encoder: EncoderArtifact
+
+
+@dataclass(frozen=True)
+class FeedPrompts:
+    """Logits behind each prompt with rows, of the decoder that takes a tower's."""
+
+    encoder: EncoderArtifact
+
+
+Feeding = FeedTokens | EncodeSamples | FeedPrompts
+
+
+@dataclass(frozen=True)
 class Order:
-    """release: directory. prefilled: how many of the tokens are given by prefill, the others by decode."""
+    """release: directory. artifact: the format's for text."""
 
     release: str
     artifact: Artifact
-    prefilled: int
+    asked: Feeding
     threads: int
 
 
@@ -51,9 +80,8 @@ class Answer:
 def serve(directory: Path) -> None:
     """Carry out the order of a directory. One of our errors becomes the answer; anything else is raised."""
     order = from_plain(Order, read_json_object(directory / ORDER))
-    tokens = np.load(directory / TOKENS)
     try:
-        answer = _run(order, tokens, directory / LOGITS)
+        answer = _run(order, directory)
     except RuntimesError as error:
         answer = Answer("", "", "", cpu_features(), (type(error).__name__, str(error)))
     (directory / ANSWER).write_text(json.dumps(to_plain(answer)), encoding="utf-8")
@@ -68,22 +96,65 @@ def cpu_features(facts: Path = CPU_FACTS) -> tuple[str, ...]:
     return ()
 
 
-def _run(order: Order, tokens: Tokens, logits: Path) -> Answer:
-    print(f"opening {order.artifact.path}")  # noqa: T201  # this process's output is how it is watched
-    with open_session(Path(order.release), order.artifact, threads=order.threads) as session:
-        found = _feed(session, tokens, order.prefilled)
-        facts = session.facts
-    np.save(logits, found)
+def _run(order: Order, directory: Path) -> Answer:
+    match order.asked:
+        case FeedTokens(prefilled):
+            facts: SessionFacts | EncoderFacts = _decode(order, prefilled, directory)
+        case EncodeSamples(encoder):
+            facts = _sense(order, encoder, directory)
+        case FeedPrompts(encoder):
+            facts = _answer(order, encoder, directory)
+        case _:
+            assert_never(order.asked)
     return Answer(facts.runtime, facts.version, facts.arithmetic, cpu_features(), None)
 
 
-def _feed(session: Session, tokens: Tokens, prefilled: int) -> np.ndarray:
+def _decode(order: Order, prefilled: int, directory: Path) -> SessionFacts:
+    tokens = np.load(directory / TOKENS)
+    _say(f"opening {order.artifact.path}")
+    with open_session(Path(order.release), order.artifact, threads=order.threads) as session:
+        np.save(directory / LOGITS, _feed(session, tokens, prefilled))
+        return session.facts
+
+
+def _sense(order: Order, encoder: EncoderArtifact, directory: Path) -> EncoderFacts:
+    opening = _opening(order, encoder)
+    _say(f"opening the {encoder.component} tower of {encoder.path}")
+    with (
+        open_image_encoder(opening)
+        if encoder.component == "vision"
+        else open_sound_encoder(opening) as tower
+    ):
+        rows = []
+        for number, sample in enumerate(read_samples(directory)):
+            _say(f"sample {number}")
+            rows.append(tower.rows(sample))  # type: ignore[arg-type]  # of the tower's own kind
+        write_numbers(directory / ROWS, rows)
+        return tower.facts
+
+
+def _answer(order: Order, encoder: EncoderArtifact, directory: Path) -> SessionFacts:
+    _say(f"opening {encoder.decoder}")
+    with open_multimodal_session(_opening(order, encoder)) as session:
+        write_numbers(directory / BEHIND, behind_each(session, read_prompts(directory), _say))
+        return session.facts
+
+
+def _opening(order: Order, encoder: EncoderArtifact) -> EncoderOpening:
+    return EncoderOpening(Path(order.release), encoder, order.artifact, order.threads, "fp32")
+
+
+def _feed(session: Session, tokens: Tokens, prefilled: int) -> Logits:
     """Logits of the decoded tokens, [decoded, vocab]."""
     if prefilled:
-        print(f"prefill of {prefilled} tokens")  # noqa: T201
+        _say(f"prefill of {prefilled} tokens")
         session.prefill(tokens[:prefilled])
     rows = np.empty((len(tokens) - prefilled, session.facts.vocab_size), np.float32)
     for i, token in enumerate(tokens[prefilled:]):
-        print(f"decode at position {prefilled + i}")  # noqa: T201
+        _say(f"decode at position {prefilled + i}")
         rows[i] = session.decode(int(token))
     return rows
+
+
+def _say(what: str) -> None:
+    print(what)  # noqa: T201  # this process's output is how it is watched

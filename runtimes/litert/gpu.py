@@ -11,27 +11,39 @@ import importlib.util
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from runtimes import errors
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, BeyondAdapter, ExecutionFailed, RuntimesError, RuntimeUnavailable
-from runtimes.images.prepared import PreparedImage
-from runtimes.litert.gpu_pictures import read_rows, write_pictures
 from runtimes.litert.gpu_process import (
     ANSWER,
     LOGITS,
     ORDER,
     TOKENS,
+    DecodeTokens,
     GpuRefused,
     GpuReport,
     GpuWork,
+    MakeRows,
+    TakeRows,
 )
 from runtimes.litert.gpu_session import GpuArithmetic
+from runtimes.manifest import EncoderArtifact
+from runtimes.multimodal.fed_prompt import FedPrompt
+from runtimes.multimodal.passed_files import (
+    BEHIND,
+    ROWS,
+    Prepared,
+    read_numbers,
+    write_prompts,
+    write_samples,
+)
 from runtimes.own_process import Printed, own_python, run_in_own_process
 from runtimes.records import RecordError, from_plain, to_plain
 from runtimes.session import Logits, Tokens
@@ -51,24 +63,11 @@ _TOO_LARGE = re.compile(r"^.*(?:maxStorageBufferBindingSize|maxBufferSize).*$")
 
 @dataclass(frozen=True)
 class GpuOrder:
-    """path: of the artifact. tokens: the first `prefilled` by prefill, the others by decode. scratch:
-    existing directory, for a copy of a bundle's text model too. seconds: time limit."""
+    """path: of the artifact. scratch: existing directory, for a copy of a bundle's text model too. seconds:
+    time limit."""
 
     path: Path
     arithmetic: GpuArithmetic
-    tokens: Tokens
-    prefilled: int
-    scratch: Path
-    seconds: float
-
-
-@dataclass(frozen=True)
-class GpuImageOrder:
-    """As `GpuOrder`, for the image tower of a bundle."""
-
-    path: Path
-    arithmetic: GpuArithmetic
-    pictures: tuple[PreparedImage, ...]
     scratch: Path
     seconds: float
 
@@ -93,9 +92,16 @@ class GpuAnswer(GpuRun):
 
 @dataclass(frozen=True)
 class GpuRows(GpuRun):
-    """rows: of each picture."""
+    """rows: of each sample."""
 
     rows: tuple[EncodedRows, ...]
+
+
+@dataclass(frozen=True)
+class GpuBehind(GpuRun):
+    """logits: of the decoded tokens of each prompt, [decoded, vocab]."""
+
+    logits: tuple[Logits, ...]
 
 
 def missing(arithmetic: GpuArithmetic) -> str | None:
@@ -125,38 +131,38 @@ def is_software() -> bool:
         return False
 
 
-def run_on_gpu(order: GpuOrder) -> GpuAnswer:
-    """Execute an order.
+def run_on_gpu(order: GpuOrder, tokens: Tokens, prefilled: int) -> GpuAnswer:
+    """Logits of tokens behind the first `prefilled`, which are given by prefill.
 
     Raises RuntimeUnavailable without the accelerator, BeyondAdapter for what this machine's adapter cannot
     do, ArtifactError and SessionError as a session does, ExecutionFailed for a crash or a hang.
     """
-    np.save(order.scratch / TOKENS, order.tokens)
-    run = _executed(order, "tokens", order.prefilled)
+    np.save(order.scratch / TOKENS, tokens)
+    run = _executed(order, DecodeTokens(prefilled))
     logits: Logits = np.load(order.scratch / LOGITS)
-    return GpuAnswer(run.version, run.adapter, run.arithmetic, run.left_over, logits)
+    return GpuAnswer(**vars(run), logits=logits)
 
 
-def rows_on_gpu(order: GpuImageOrder) -> GpuRows:
-    """Rows of each picture. Raises as `run_on_gpu`, and EncoderError for a picture of another tower."""
-    write_pictures(order.scratch, order.pictures)
-    run = _executed(order, "pictures")
-    return GpuRows(run.version, run.adapter, run.arithmetic, run.left_over, read_rows(order.scratch))
+def rows_on_gpu(order: GpuOrder, encoder: EncoderArtifact, samples: Sequence[Prepared]) -> GpuRows:
+    """Rows of each sample. Raises as `run_on_gpu`, and EncoderError for a sample of another tower."""
+    write_samples(order.scratch, samples)
+    run = _executed(order, MakeRows(encoder))
+    return GpuRows(**vars(run), rows=read_numbers(order.scratch / ROWS))
 
 
-def _executed(
-    order: GpuOrder | GpuImageOrder, given: Literal["tokens", "pictures"], prefilled: int = 0
-) -> GpuRun:
+def behind_rows_on_gpu(order: GpuOrder, release: Path, prompts: Sequence[FedPrompt]) -> GpuBehind:
+    """Logits behind each prompt. release: directory that says which ids stand for rows. Raises as
+    `run_on_gpu`, and ProcessingError as reading what it says."""
+    write_prompts(order.scratch, prompts)
+    run = _executed(order, TakeRows(str(release.resolve())))
+    return GpuBehind(**vars(run), logits=read_numbers(order.scratch / BEHIND))
+
+
+def _executed(order: GpuOrder, asked: DecodeTokens | MakeRows | TakeRows) -> GpuRun:
     """What the process says of itself; what it made lies in the scratch directory."""
     expected = _adapter(order.arithmetic)
-    work = GpuWork(
-        str(order.path.resolve()),
-        given,
-        order.arithmetic,
-        prefilled,
-        expected.in_words,
-        expected.largest_buffer,
-    )
+    path = str(order.path.resolve())
+    work = GpuWork(path, asked, order.arithmetic, expected.in_words, expected.largest_buffer)
     (order.scratch / ORDER).write_text(json.dumps(to_plain(work)), encoding="utf-8")
     command, environment = own_python("runtimes.litert.gpu_process", str(order.scratch))
     runtime = order.scratch / "run"
@@ -239,7 +245,7 @@ def _require_fp16(adapter: VulkanAdapter, arithmetic: GpuArithmetic) -> None:
         )
 
 
-def _refusal(order: GpuOrder | GpuImageOrder, found: GpuRefused, printed: Printed) -> RuntimesError:
+def _refusal(order: GpuOrder, found: GpuRefused, printed: Printed) -> RuntimesError:
     """What the process wrote down, as the error it was."""
     too_large = next((line for line in printed.lines if _TOO_LARGE.match(line)), None)
     if too_large is not None:

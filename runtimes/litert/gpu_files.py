@@ -16,9 +16,9 @@ from typing import Any
 from runtimes.errors import ArtifactError, BeyondAdapter
 from runtimes.litert.attention_masks import CAUSAL, AttentionMasks, masks_of
 from runtimes.litert.container import Section, bundle_models, is_container, tower_models
+from runtimes.litert.encoder_models import SUFFIX, TowerFiles
 from runtimes.litert.external_weights import write_head
 from runtimes.litert.flatbuffer import FlatbufferError, within
-from runtimes.litert.image_models import VISION_ADAPTER, VISION_ENCODER
 
 COPIED_AT_ONCE = 16 << 20
 
@@ -65,23 +65,22 @@ def gpu_files(path: Path, scratch: Path) -> GpuFiles:
         raise ArtifactError(f"{path}: cannot be cut out ({error.strerror}); export it again") from error
 
 
-def gpu_vision_files(path: Path, scratch: Path) -> dict[str, Path]:
-    """The image models of a bundle, weights and all, in `scratch`: by the names of `image_models`. Raises
+def gpu_tower_files(path: Path, scratch: Path, wanted: TowerFiles) -> dict[str, Path]:
+    """The models of a bundle's tower, weights and all, in `scratch`: by what LiteRT-LM calls them. Raises
     ArtifactError where there are none, or one keeps weights elsewhere."""
-    wanted = (VISION_ENCODER, VISION_ADAPTER)
     found = {}
     try:
         for name, sections in tower_models(path).items():
-            if name not in wanted:
+            if name not in wanted.needed:
                 continue
             if sections.weights is not None:
                 raise ArtifactError(f"{path}: its {name} keeps weights elsewhere; export it again")
-            found[name] = scratch / f"{name}.tflite"
+            found[name] = scratch / f"{name}{SUFFIX}"
             _cut_out(path, sections.model, found[name])
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be cut out ({error.strerror}); export it again") from error
-    if VISION_ENCODER not in found:
-        raise ArtifactError(f"{path}: holds no image tower; export it with --components all")
+    if next(iter(wanted.needed)) not in found:
+        raise ArtifactError(f"{path}: holds no {wanted.what}; export it with --components all")
     return found
 
 

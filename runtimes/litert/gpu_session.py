@@ -16,6 +16,7 @@ from runtimes.litert.calls import GraphCall
 from runtimes.litert.embedders import open_embedders
 from runtimes.litert.facts import session_facts
 from runtimes.litert.gpu_files import GpuFiles
+from runtimes.litert.multimodal_session import LiteRtMultimodalSession
 from runtimes.litert.session import LiteRtSession, LoadedModels, Signature, signatures_of
 
 GpuArithmetic = Literal["fp32", "fp16"]
@@ -49,6 +50,10 @@ class GpuSession(LiteRtSession):
         super()._run(signature, call)
         # A run is only submitted. A read waits 10 s for it, then fails and loses the buffer.
         wait_for_other_threads()
+
+
+class GpuMultimodalSession(GpuSession, LiteRtMultimodalSession):
+    """Satisfies `MultimodalSession`. `open_on_gpu` makes one, `take_rows` has it take rows."""
 
 
 def wait_for_other_threads() -> None:

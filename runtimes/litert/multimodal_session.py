@@ -40,18 +40,21 @@ class LiteRtMultimodalSession(LiteRtSession):
 
     @classmethod
     def of_release(cls, opening: EncoderOpening) -> Self:
-        """LiteRT-LM gives images and sounds ids of its own, so that no bundle says which stand for their
-        rows here: the release does. Raises as `open`, ProcessingError as reading what it says, and
-        ArtifactError for a bundle that takes text alone."""
+        """Raises as `open`, ProcessingError as `ids_for_rows`, and ArtifactError for a bundle that takes
+        text alone."""
         path = opening.release / opening.encoder.decoder
-        towers = tower_models(path) if is_container(path) else {}
-        soft = {kind: SOFT_TOKENS[kind](opening.release) for kind, each in TOWERS.items() if each in towers}
+        soft = ids_for_rows(opening.release, path)
         session = cls.open(path, threads=opening.threads)
-        if not soft or EMBEDDINGS not in session._embedders:
-            session.close()
-            raise ArtifactError(f"{path}: takes text alone; export it again with --components all")
-        session._soft = soft
+        session.take_rows(path, soft)
         return session
+
+    def take_rows(self, path: Path, soft: SoftTokens) -> None:
+        """soft: the ids that stand for rows from now on. Closed, and ArtifactError naming `path`, where it
+        takes text alone."""
+        if not soft or EMBEDDINGS not in self._embedders:
+            self.close()
+            raise ArtifactError(f"{path}: takes text alone; export it again with --components all")
+        self._soft = soft
 
     def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:
         self._refuse_closed()
@@ -61,3 +64,10 @@ class LiteRtMultimodalSession(LiteRtSession):
         for call in PlacedCalls(self._facts, self._masks.blocks).of(ids, self._position, ordered):
             self._run(self._decode if call.signature == "decode" else self._prefill, call)
         return np.empty((0, self._facts.vocab_size), np.float32)
+
+
+def ids_for_rows(release: Path, path: Path) -> SoftTokens:
+    """The ids that stand for rows of a bundle's towers. LiteRT-LM gives images and sounds ids of its own,
+    so that no bundle says it: the release does. Raises ProcessingError as reading what it says."""
+    towers = tower_models(path) if is_container(path) else {}
+    return {kind: SOFT_TOKENS[kind](release) for kind, each in TOWERS.items() if each in towers}

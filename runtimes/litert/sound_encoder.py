@@ -82,7 +82,11 @@ class LiteRtSoundEncoder:
     @classmethod
     def open(cls, path: Path, soft_tokens: int, *, threads: int = 2, scratch: Path | None = None) -> Self:
         """As `encoder_models.open_tower` does, for the encoder. soft_tokens: of the longest sound."""
-        opened = open_tower(path, FILES, threads, scratch)
+        return cls.of(open_tower(path, FILES, threads, scratch), path, soft_tokens)
+
+    @classmethod
+    def of(cls, opened: OpenedModels, path: Path, soft_tokens: int) -> Self:
+        """Of models that are open; they are closed where it raises ArtifactError, naming `path`."""
         try:
             if AUDIO_ADAPTER not in opened.models:
                 raise ArtifactError(f"{path}: has nothing behind its audio encoder; export it again")

@@ -370,6 +370,7 @@ def seeing() -> ValidationReport:
             *report.comparisons,
             comparison("images", DECODER, "ONNX Runtime", 0.0021, 0.98),
             comparison("sounds", DECODER, "ONNX Runtime", 0.0013, 0.99),
+            comparison("images", LITERT, "LiteRT on the GPU, fp32", 1.6e-11, 1.0),
         ),
         gates=(*report.gates, *image_gates(), *sound_gates()),
         images=image_input("The picture shows four squares.", (LITERT, COREML)),

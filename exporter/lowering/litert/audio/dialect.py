@@ -22,7 +22,10 @@ from exporter.models.audio.spec import FILTER, STRIDE
 @dataclass
 class LiteRtAudio(LiteRtTower):
     """Satisfies `AudioDialect`. A sound is [1, frames] float32, 1 for what is one, else 0; frames are a
-    multiple of those of a soft token."""
+    multiple of those of a soft token. nothing: 0 [1, 1, 1] that is known when the graph runs and not
+    before, None in a model that has no constants as activations."""
+
+    nothing: Tensor | None = None
 
     def audible(self, x: Tensor, sound: Tensor, step: int) -> Tensor:
         ops, frames = self.ops, x.shape[1]
@@ -82,7 +85,9 @@ class LiteRtAudio(LiteRtTower):
         return self.ops.graph.constant(np.logaddexp(np.float32(0), self.vectors[name]))
 
     def constant(self, values: NDArray[np.float32]) -> Tensor:
-        return self.ops.graph.constant(values)
+        # Of a constant as it stands, LiteRT's GPU accelerator takes no REDUCE_MAX, as linears make.
+        assert self.nothing is not None
+        return self.ops.add(self.ops.graph.constant(values), self.nothing)
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, relative: Tensor, cap: float, sound: Tensor

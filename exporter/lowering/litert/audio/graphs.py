@@ -49,6 +49,7 @@ def build_audio_encoder(audio: StoredAudio, length: int) -> LiteRtGraph:
     sound = ops.reshape(ops.as_float(given), [1, frames])
     match spec:
         case ConformerSpec():
+            made.dialect.nothing = ops.reshape(ops.multiply(ops.slice(sound, 1, 0, 1), 0.0), [1, 1, 1])
             with ArithmeticTracer(ops):
                 features = conformer_features(spec, made.dialect, features, sound)
         case WaveformSpec():

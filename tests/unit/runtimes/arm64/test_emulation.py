@@ -50,7 +50,7 @@ def test_it_is_told_the_cpu_the_root_and_the_order(root_of: RootOf, tmp_path: Pa
     assert arguments[:4] == ["-cpu", "cortex-a76", "-L", str(root.directory)]
     assert str(root.site) in arguments[-1]
     order = json.loads((scratch / ORDER).read_text())
-    assert (order["artifact"]["path"], order["prefilled"]) == ("onnx/model.onnx", 3)
+    assert (order["artifact"]["path"], order["asked"]["prefilled"]) == ("onnx/model.onnx", 3)
     assert np.load(scratch / TOKENS).tolist() == [0, 1, 2, 3, 4]
 
 

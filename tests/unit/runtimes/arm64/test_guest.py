@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 import runtimes.open
-from runtimes.arm64.guest import ANSWER, LOGITS, ORDER, TOKENS, Answer, Order, cpu_features, serve
+from runtimes.arm64.guest import (
+    ANSWER,
+    LOGITS,
+    ORDER,
+    TOKENS,
+    Answer,
+    FeedTokens,
+    Order,
+    cpu_features,
+    serve,
+)
 from runtimes.errors import ArtifactError
 from runtimes.manifest import Artifact
 from runtimes.opening import Opening
@@ -43,7 +53,7 @@ class Counting:
 
 
 def ordered(directory: Path, tokens: list[int], prefilled: int) -> None:
-    order = Order(str(directory), ARTIFACT, prefilled, 1)
+    order = Order(str(directory), ARTIFACT, FeedTokens(prefilled), 1)
     (directory / ORDER).write_text(json.dumps(to_plain(order)))
     np.save(directory / TOKENS, np.array(tokens, np.int32))
 

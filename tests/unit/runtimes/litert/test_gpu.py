@@ -66,8 +66,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(gpu, "own_python", lambda _, *given: ([*command, *given], dict(os.environ)))
         monkeypatch.setattr(gpu, "vulkan_adapters", lambda: (adapter,))
         monkeypatch.setattr(gpu, "has_loader", lambda: True)
-        tokens = np.arange(4, dtype=np.int32)
-        return run_on_gpu(GpuOrder(tmp_path / "model.tflite", arithmetic, tokens, 2, tmp_path, seconds))
+        order = GpuOrder(tmp_path / "model.tflite", arithmetic, tmp_path, seconds)
+        return run_on_gpu(order, np.arange(4, dtype=np.int32), 2)
 
     return go
 
