@@ -15,7 +15,7 @@ from exporter.formats.artifact_bytes import artifact_bytes
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.resources import data_directory
 from runtimes.errors import BeyondAdapter
-from runtimes.onnx.transformers_js import Engine, TokensToTake, missing_engine, take_tokens
+from runtimes.onnx.transformers_js import Engine, EngineRun, missing_engine, take_tokens
 
 PACKAGES_VARIABLE = "GEMMA_EXPORT_WEB"
 # Measured on tiny models: 1e-13 to 3e-11, whatever computes. A KV cache off by a position is 1e-2.
@@ -33,17 +33,8 @@ def packages() -> Path:
 def _run(engine: Engine, order: PathOrder) -> PathAnswer:
     if engine == "webgpu":
         _require_small(order)
-    taken = take_tokens(
-        TokensToTake(
-            engine=engine,
-            release=order.directory,
-            tokens=order.tokens,
-            prefilled=order.prefilled,
-            packages=packages(),
-            scratch=order.scratch,
-            seconds=order.seconds,
-        )
-    )
+    run = EngineRun(engine, order.directory, packages(), order.scratch, order.seconds)
+    taken = take_tokens(run, order.tokens, order.prefilled)
     opened, first, later = taken.open_seconds, taken.first_token_seconds, taken.token_seconds
     return PathAnswer(
         logits=taken.logits,

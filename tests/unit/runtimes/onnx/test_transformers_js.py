@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runtimes.errors import RuntimeUnavailable
-from runtimes.onnx.transformers_js import BROWSERS, TokensToTake, missing_engine, take_tokens
+from runtimes.onnx.transformers_js import BROWSERS, EngineRun, missing_engine, take_tokens
 
 
 def put(directory: Path, name: str, prints: str) -> None:
@@ -65,6 +65,6 @@ def test_any_chromium_will_do(name: str, tmp_path: Path, programs: Path) -> None
 
 
 def test_nothing_is_started_where_something_is_missing_engine(tmp_path: Path, programs: Path) -> None:
-    asked = TokensToTake("node", tmp_path, np.arange(8, dtype=np.int32), 4, tmp_path, tmp_path, seconds=5)
+    run = EngineRun("node", tmp_path, tmp_path, tmp_path, seconds=5)
     with pytest.raises(RuntimeUnavailable, match="npm ci"):
-        take_tokens(asked)
+        take_tokens(run, np.arange(8, dtype=np.int32), 4)
