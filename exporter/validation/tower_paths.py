@@ -1,7 +1,8 @@
 """A tower on every execution path that is here and takes such towers: its rows against transformers'.
 
 One sample each: a software GPU takes long. What is not tried is said, and so is that no prompt with a
-sample was. Not about what a path is (`exporter.formats.execution_path`), nor about text (`path_check`).
+sample was. Not about what a path is (`exporter.formats.execution_path`), nor about text (`path_check`), nor
+about paths that answer (`path_answers`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from exporter.models.vision.spec import VisionSpec
 from exporter.validation.baselines import QUANTISED
 from exporter.validation.checked_tower import CheckedTower
 from exporter.validation.gates import count_gate
+from exporter.validation.path_answers import answer_on_path
 from exporter.validation.path_check import LEFT_OVER
 from exporter.validation.report import SampleRun, TowerRun
 from exporter.validation.rows_apart import rows_apart, rows_gates
@@ -35,6 +37,9 @@ def rows_on_paths(tower: CheckedTower) -> list[TowerRun]:
     down by the check of the text."""
     found, modality = [], tower.modality
     for path in tower.release.paths(tower.encoder.format):
+        if path.answering is not None:
+            answer_on_path(tower, path, path.answering)
+            continue
         if path.missing() is not None:
             continue
         seeing, sample = path.seeing, tower.reference.samples.tried[0].prepared

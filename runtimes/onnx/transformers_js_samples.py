@@ -22,6 +22,10 @@ from runtimes.onnx.transformers_js import EngineRun, left_over, run_script
 from runtimes.session import Logits, Tokens
 from runtimes.sounds.prepared import PreparedSound
 
+# In names of operators that compute with activations. What is left to the processor beside these finds out
+# where patches, frames and rows are, or takes one picture after the other.
+COMPUTING = ("MatMul", "Gemm", "Conv", "Attention", "Softmax", "Normalization", "Gelu")
+
 
 @dataclass(frozen=True)
 class SampleToTell:
@@ -85,8 +89,15 @@ def tell_sample(run: EngineRun, asked: SampleToTell) -> SampleTold:
         logits=logits,
         version=facts["version"],
         device=run.says(facts),
-        left_over=left_over(run, facts),
+        left_over=_computing(left_over(run, facts)),
     )
+
+
+def _computing(operators: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Those in `COMPUTING`; None where there is no adapter to take them."""
+    if operators is None:
+        return None
+    return tuple(each for each in operators if any(word in each.split(" (")[0] for word in COMPUTING))
 
 
 def _image(run: EngineRun, facts: Mapping[str, Any], soft_tokens: int) -> PreparedImage:
