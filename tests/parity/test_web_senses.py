@@ -2,7 +2,8 @@
 
 Matrix: Gemma 3 and Gemma 4 E2B that see, E2B that hears, in int8, each in engines that `CASES` names; one
 run each, from the sample's file to the answer. What a browser made of the sample is told apart from what
-gemma-export makes of it. Not asserted: that gates can fail (tests/unit/exporter/validation/test_path_answers.py), or real weights.
+gemma-export makes of it. Not asserted: that gates can fail
+(tests/unit/exporter/validation/test_path_answers.py), or real weights.
 """
 
 from __future__ import annotations
