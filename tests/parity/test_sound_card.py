@@ -74,8 +74,15 @@ def test_transformers_js_lines_run_and_hear(tmp_path: Path) -> None:
     require("node")
     checkpoint = speaking_checkpoint(tmp_path)
     template = (checkpoint / "chat_template.jinja").read_text(encoding="utf-8")
-    asked = {"context": 160, "tokenizer": checkpoint, "prefill_logits": "last", "chat_template": template}
-    release = hearing_release(tmp_path, KIND, "onnx-web", **asked)
+    release = hearing_release(
+        tmp_path,
+        KIND,
+        "onnx-web",
+        context=160,
+        tokenizer=checkpoint,
+        prefill_logits="last",
+        chat_template=template,
+    )
     for prompting in (Prompting("<bos>", chat=True), Prompting("<bos>", chat=False)):
         ours, theirs = pieces(release, prompting)
         assert "gemma-export run" in ours[1]
