@@ -71,6 +71,7 @@ def answer_on_path(tower: CheckedTower, path: ExecutionPath, answering: Answerin
         _put_down(tower, path, Skipped(str(error)))
     except (ArtifactError, SessionError, EncoderError, ExecutionFailed) as error:
         _put_down(tower, path, PathFailure(str(error)))
+        tower.not_checked(f"{tower.path}, {path.title}: {error}.")
         tower.gate(count_gate(tower.kind, tower.path, path.title, FAILURES, 1, "failures"))
     else:
         _put_down(tower, path, _executed(tower, answered, seconds))

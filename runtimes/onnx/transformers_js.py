@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.errors import ExecutionFailed, RuntimeUnavailable
+from runtimes.errors import BeyondAdapter, ExecutionFailed, RuntimeUnavailable
 from runtimes.own_process import run_in_own_process
 from runtimes.session import Logits, Tokens
 from runtimes.strict_json import read_json_object
@@ -41,6 +41,7 @@ PIPELINE, DRIVER = "@huggingface/transformers", "puppeteer-core"
 # Names of operators that count positions and find images (`exporter.lowering.onnx.graph_builder`): whole
 # numbers, which ONNX Runtime computes on the processor everywhere.
 LENGTHS = "lengths."
+NO_FP16 = "The device (webgpu) does not support fp16"  # as transformers.js says it
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ def take_tokens(run: EngineRun, tokens: Tokens, prefilled: int) -> TokensTaken:
 
 
 def run_script(run: EngineRun, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the engine's script an order; what it answers. Arrays lie in the scratch directory then."""
+    """Give the engine's script an order; what it answers. Arrays lie in the scratch directory then.
+
+    Raises as `take_tokens`, and BeyondAdapter for a release of fp16 where the adapter computes in none.
+    """
     if (reason := missing_engine(run.engine, run.packages)) is not None:
         raise RuntimeUnavailable(reason)
     answer = run.scratch / "answer.json"
@@ -156,9 +160,16 @@ def run_script(run: EngineRun, given: Mapping[str, Any]) -> dict[str, Any]:
     path = run.scratch / "order.json"
     path.write_text(json.dumps(order), encoding="utf-8")
     script = SCRIPTS / ("in_node.mjs" if run.engine == "node" else "in_browser.mjs")
-    run_in_own_process(
-        ["node", str(script), str(path)], what=str(run), seconds=run.seconds, environment=_environment()
-    )
+    command = ["node", str(script), str(path)]
+    try:
+        run_in_own_process(command, what=str(run), seconds=run.seconds, environment=_environment())
+    except ExecutionFailed as error:
+        if NO_FP16 in str(error):
+            raise BeyondAdapter(
+                f"{run}: the adapter computes in no fp16, which this release is of; open it in a browser "
+                "whose GPU does"
+            ) from error
+        raise
     return read_json_object(answer)
 
 

@@ -149,7 +149,8 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> CheckedTower:
 
 def found(tower: CheckedTower, path: ExecutionPath) -> tuple[dict[str, bool], PathRun]:
     """Whether each gate holds, by its statistic; and how the path's run was put down."""
-    tower = replace(tower, findings=Findings())
+    tower.findings.not_checked.clear()
+    tower = replace(tower, findings=Findings(not_checked=tower.findings.not_checked))
     assert path.answering is not None
     answer_on_path(tower, path, path.answering)
     assert {gate.kind for gate in tower.findings.gates} <= {tower.kind}
@@ -204,6 +205,7 @@ def test_a_client_that_crashes_fails_and_one_without_room_is_no_gate(tower: Chec
     gates, run = found(tower, path_of(crashes))
     assert gates == {FAILURES: False}
     assert run.result == PathFailure("it ended by SIGABRT")
+    assert any("SIGABRT" in each for each in tower.findings.not_checked)
     gates, run = found(tower, path_of(has_no_room))
     assert gates == {}
     assert run.result == Skipped("more than it computes with")
