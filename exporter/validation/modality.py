@@ -69,7 +69,8 @@ IMAGES = Modality(
     question="\nDescribe this picture in one sentence.\n",
     advice="export with a larger --context or fewer --image-tokens",
     limits="The pictures were gemma-export's own samples, prepared as image_processing.json says. Neither "
-    "a camera nor an app that resizes pictures in a way of its own took part.",
+    "a camera nor, but on execution paths that say so, an app that resizes pictures in a way of its own "
+    "took part.",
     file="images/quadrants.png",
     samples=sample_pictures,
     spec=lambda release: release.checkpoint.components["vision"].spec,
@@ -85,8 +86,8 @@ SOUNDS = Modality(
     question="\nDescribe this sound in one sentence.\n",
     advice="export with a larger --context",
     limits="The sounds were gemma-export's own samples, prepared as sound_processing.json says. Neither "
-    "a voice, nor a microphone, nor an app that resamples sounds or makes spectra in a way of its own took "
-    "part.",
+    "a voice, nor a microphone, nor, but on execution paths that say so, an app that resamples sounds or "
+    "makes spectra in a way of its own took part.",
     file="sounds/chirp.wav",
     samples=sample_sounds,
     spec=lambda release: release.checkpoint.components["audio"].spec,
