@@ -15,12 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from exporter.formats.family import PROMPT
 from exporter.formats.web_paths import packages
 from runtimes.errors import RuntimesError
-from runtimes.onnx.transformers_js import Engine, TokensToTake, run_script
+from runtimes.onnx.transformers_js import Engine, EngineRun, run_script
 
 SECONDS = 3600
 
@@ -50,10 +48,8 @@ def main() -> None:
 def answered(engine: Engine, release: Path, prompt: str, tokens: int) -> Mapping[str, Any]:
     """What the engine's script says of its answer."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        nothing = np.empty(0, np.int32)
-        asked = TokensToTake(engine, release, nothing, 0, packages(), Path(scratch), SECONDS)
-        given = {"prompt": prompt, "new_tokens": tokens}
-        return run_script(asked, given, f"{release.name}: transformers.js, {engine}")
+        run = EngineRun(engine, release, packages(), Path(scratch), SECONDS)
+        return run_script(run, {"prompt": prompt, "new_tokens": tokens})
 
 
 def row(facts: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from tests.fakes import change_archive, silent
 from tests.image_processing import patching, squashing
 from tests.jobs import a_job, a_plan, a_variant
 from tests.sensing import EagerMultimodalSession, SensingLowering, eager_rows_driver
-from tests.tiny_image_stores import tiny_image_store
+from tests.tiny_image_stores import GEMMA3_TOKENS, GEMMA4_TOKENS, tiny_image_store
 from tests.tiny_releases import MADE_FROM
 from tests.tiny_towers import BEGIN, END, SOFT
 
@@ -109,7 +109,8 @@ class Sensing:
 
 
 def processing_of(kind: str) -> ImageProcessing:
-    marks = ImageMarks(SOFT, BEGIN, END, line_breaks=kind == "Gemma 3", placeholder="<image>")
+    placeholder = GEMMA3_TOKENS[BEGIN] if kind == "Gemma 3" else GEMMA4_TOKENS[SOFT]
+    marks = ImageMarks(SOFT, BEGIN, END, line_breaks=kind == "Gemma 3", placeholder=placeholder)
     if kind == "Gemma 3":
         return squashing(112, 4, marks)
     return patching(BUDGET, kind == "Gemma 4 12B", marks)

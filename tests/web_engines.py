@@ -9,7 +9,7 @@ import pytest
 
 from exporter.resources import data_directory
 from runtimes.onnx.session import OnnxSession
-from runtimes.onnx.transformers_js import Engine, TokensTaken, TokensToTake, missing_engine, take_tokens
+from runtimes.onnx.transformers_js import Engine, EngineRun, TokensTaken, missing_engine, take_tokens
 from runtimes.session import Logits, Tokens
 from tests.conftest import GIVEN_WEB_PACKAGES
 
@@ -30,7 +30,11 @@ def require(engine: Engine) -> None:
 
 def taken_by(engine: Engine, release: Path, tokens: Tokens, prefilled: int, scratch: Path) -> TokensTaken:
     require(engine)
-    return take_tokens(TokensToTake(engine, release, tokens, prefilled, PACKAGES, scratch, seconds=SECONDS))
+    return take_tokens(engine_run(engine, release, scratch), tokens, prefilled)
+
+
+def engine_run(engine: Engine, release: Path, scratch: Path) -> EngineRun:
+    return EngineRun(engine, release, PACKAGES, scratch, seconds=SECONDS)
 
 
 def driver_logits(graph: Path, tokens: Tokens, prefilled: int) -> Logits:

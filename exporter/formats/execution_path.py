@@ -18,6 +18,7 @@ from runtimes.formats import Format
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.multimodal.fed_prompt import FedPrompt
 from runtimes.multimodal.passed_files import Prepared
+from runtimes.multimodal.session import RowKind
 from runtimes.session import Logits, Tokens
 
 DECODED = 64  # a software GPU takes a second or more for each
@@ -123,6 +124,54 @@ class Sensing:
 
 
 @dataclass(frozen=True)
+class AnsweringOrder:
+    """A picture or a sound that a path is to prepare and answer about. artifact: the text's. file: of the
+    sample. soft: the id that stands for a row. prompt: with the sample's placeholder. answered: tokens to
+    say. directory, scratch, seconds: as of `PathOrder`."""
+
+    directory: Path
+    artifact: Artifact
+    encoder: EncoderArtifact
+    kind: RowKind
+    file: Path
+    soft: int
+    prompt: str
+    answered: int
+    scratch: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answered:
+    """prepared: what the path made of the file. rows: what its encoder made of that. tokens: of the prompt,
+    `prompted`, and of the answer. logits: by which each of the answer's was chosen, [answered, vocab].
+    left_over: operations that compute with activations. The others as of `PathAnswer`."""
+
+    prepared: Prepared
+    rows: EncodedRows
+    tokens: Tokens
+    prompted: int
+    logits: Logits
+    runtime: str
+    version: str
+    device: str
+    arithmetic: str
+    left_over: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How a path answers about pictures and sounds: from a file, by a client's own processor. run: raises
+    as a path's. relative, cosine: how far rows may be from the artifact's own, as `RowsLimit` has them.
+    most_work: multiplications of a picture that it does in minutes."""
+
+    run: Callable[[AnsweringOrder], Answered]
+    relative: float
+    cosine: float
+    most_work: float = math.inf
+
+
+@dataclass(frozen=True)
 class ExecutionPath:
     """One path of a runtime family.
 
@@ -138,7 +187,8 @@ class ExecutionPath:
     decoded: tokens whose logits are compared, where the text has as many. copying_seconds: how long asking
     for facts from far back may take.
     formats: those of the family's it executes, None for all of them.
-    sensing: None where it is given text alone.
+    sensing: None where it is given text alone. answering: how it answers about pictures and sounds, None
+    where it cannot be asked.
     adapter: what is there for it to compute on, in words, with its driver and limits; None where nothing
     is, or where only an execution tells. Answers as `missing` does.
     """
@@ -158,6 +208,7 @@ class ExecutionPath:
     copying_seconds: float = COPYING_SECONDS
     formats: frozenset[Format] | None = None
     sensing: Sensing | None = None
+    answering: Answering | None = None
     adapter: Callable[[], str | None] = lambda: None
 
 

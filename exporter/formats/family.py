@@ -93,8 +93,8 @@ class FormatFacts:
     own tools. how_to_ask, how_to_hear: the same about a picture, and about a sound; None, also as a result,
     where no such tool was seen to answer right.
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
-    other, and heard_by_tools with sounds, a sentence, for formats where a validation executes the file
-    without them.
+    other, and heard_by_tools with sounds, a sentence; None where a validation executes the file in them, or
+    says why not.
     image_call: of artifacts whose calls are as long as that instead of the prefill chunk, where an image's
     tokens see each other. None where every call is a chunk's, or of any length.
     only_text_of: text models (transformers' model types) of whose family no client of it takes images or

@@ -1,12 +1,11 @@
 """ONNX: a graph with its weights beside it, run by ONNX Runtime on a CPU or in a browser.
 
-Not about onnxruntime-genai and transformers.js, which the graphs are named for and people run them with.
+What a card says of onnxruntime-genai is here. Not about transformers.js (`transformers_js_lines`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from exporter.byte_size import GIB
@@ -27,9 +26,13 @@ from exporter.formats.family import (
     TestedPackage,
 )
 from exporter.formats.onnx_memory import held_by_onnx, written_for_onnx
+from exporter.formats.transformers_js_lines import (
+    ask_in_transformers_js,
+    hear_in_transformers_js,
+    run_in_transformers_js,
+)
 from exporter.formats.web_paths import WEB_PATHS
 from exporter.models.text.spec import LayerSpec, ModelSpec
-from exporter.models.vision.spec import BlockLayers
 from runtimes.manifest import Artifact, EncoderArtifact
 from runtimes.open import open_session
 from runtimes.recorded_calls import ReplayTolerances
@@ -129,70 +132,9 @@ print(tokenizer.decode(generator.get_sequence(0)))
 ```"""
 
 
-def _run_in_transformers_js(artifact: Artifact, prompting: Prompting) -> str:
-    """Of transformers.js 4: one piece for a shell. Packages go beside the release, which would not be as
-    sealed with them in it; their install scripts fetch CUDA libraries and nothing else."""
-    prompt, said = json.dumps(PROMPT), "answer.generated_text"
-    if prompting.chat:
-        prompt = json.dumps([{"role": "user", "content": QUESTION}])
-        said = "answer.generated_text.at(-1).content"
-    return f"""In a shell, in this directory, with Node.js 20 or later:
-
-```sh
-npm install --prefix ../ask --ignore-scripts @huggingface/transformers@4
-cat > ../ask/ask.mjs <<'END'
-import {{ pipeline }} from "@huggingface/transformers";
-
-// This directory, with config.json, which names `{artifact.path}`. In a browser: where it is served.
-const generate = await pipeline("text-generation", "./");
-const [answer] = await generate({prompt}, {{ max_new_tokens: 24 }});
-console.log({said});
-END
-node ../ask/ask.mjs
-```
-
-In a browser, `pipeline("text-generation", …, {{ device: "webgpu" }})` computes on the GPU, and without it
-by WebAssembly, on several threads where the page is cross-origin isolated. One prompt at a time."""
-
-
-def _ask_in_transformers_js(asking: PictureAsking) -> str:
-    """Of transformers.js 4, as `_run_in_transformers_js` has it."""
-    marks, of_gemma4 = asking.processing.marks, asking.processing.patches is not None
-    if asking.prompting.chat:
-        parts = [{"type": "image"}, {"type": "text", "text": PICTURE_QUESTION}]
-        messages = json.dumps([{"role": "user", "content": parts}])
-        prompt = f"processor.apply_chat_template({messages}, {{ add_generation_prompt: true }})"
-    else:
-        prompt = json.dumps(f"{asking.prompting.begin}{marks.placeholder}{PICTURE_QUESTION}")
-    prompt = prompt.replace("`", r"\u0060")  # tokens are a stranger's
-    sound = "null, " if of_gemma4 else ""
-    return f"""With transformers.js, in a shell as above:
-
-```sh
-npm install --prefix ../ask --ignore-scripts @huggingface/transformers@4
-cat > ../ask/see.mjs <<'END'
-import {{ AutoModelForImageTextToText, AutoProcessor, RawImage }} from "@huggingface/transformers";
-
-const processor = await AutoProcessor.from_pretrained("./");
-const model = await AutoModelForImageTextToText.from_pretrained("./");
-const prompt = {prompt};
-const picture = await RawImage.read("../picture.png");
-const inputs = await processor(prompt, picture, {sound}{{ add_special_tokens: false }});
-const answer = await model.generate({{ ...inputs, max_new_tokens: 24, do_sample: false }});
-const said = answer.slice(null, [inputs.input_ids.dims.at(-1), null]);
-console.log(processor.batch_decode(said, {{ skip_special_tokens: true }})[0]);
-END
-node ../ask/see.mjs
-```"""
-
-
-# As of pictures.
-HEARD_BY = "{}, which makes spectra by code of its own, was given no sound here."
-
-
-def _not_asked_by(tool: str) -> Callable[[BlockLayers], str]:
-    """Tests give some of these tools pictures; an export gives none to any."""
-    return lambda _: f"{tool}, which prepares pictures by code of its own, was not given one here."
+# Tests give it pictures and sounds; an export does not.
+ASKED_BY = "onnxruntime-genai, which prepares pictures by code of its own, was not given one here."
+HEARD_BY = "onnxruntime-genai, which makes spectra by code of its own, was given no sound here."
 
 
 ONNX = RuntimeFamily(
@@ -206,17 +148,16 @@ ONNX = RuntimeFamily(
             _run_in_genai,
             _ask_in_genai,
             _hear_in_genai,
-            asked_by_tools=_not_asked_by("onnxruntime-genai"),
-            heard_by_tools=HEARD_BY.format("onnxruntime-genai"),
+            asked_by_tools=lambda _: ASKED_BY,
+            heard_by_tools=HEARD_BY,
         ),
         FormatFacts(
             "onnx-web",
             "transformers.js",
             ("onnx", "onnxruntime"),
-            _run_in_transformers_js,
-            _ask_in_transformers_js,
-            asked_by_tools=_not_asked_by("transformers.js"),
-            heard_by_tools=HEARD_BY.format("transformers.js"),
+            run_in_transformers_js,
+            ask_in_transformers_js,
+            hear_in_transformers_js,
             only_text_of=frozenset({"gemma4_unified_text"}),  # it has no class for Gemma 4 12B
         ),
     ),

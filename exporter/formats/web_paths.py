@@ -1,27 +1,41 @@
 """Execution paths of a release for the web: transformers.js in Node, and in a browser in two ways.
 
 Each is held against the artifact's own logits on this machine's CPU: all three compute in fp32 what the
-graph says. The browser's adapter is SwiftShader, on every machine: a processor that computes what a GPU
+graph says, of text, and of a picture and a sound that transformers.js prepares.
+The browser's adapter is SwiftShader, on every machine: a processor that computes what a GPU
 would. Not about executing (`runtimes.onnx.transformers_js`).
 """
 
 from __future__ import annotations
 
+import math
 import os
 from functools import partial
 from pathlib import Path
 
 from exporter.formats.artifact_bytes import artifact_bytes
-from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
+from exporter.formats.execution_path import (
+    Answered,
+    Answering,
+    AnsweringOrder,
+    ExecutionPath,
+    PathAnswer,
+    PathOrder,
+)
 from exporter.resources import data_directory
 from runtimes.errors import BeyondAdapter
-from runtimes.onnx.transformers_js import Engine, TokensToTake, missing_engine, take_tokens
+from runtimes.onnx.transformers_js import Engine, EngineRun, missing_engine, take_tokens
+from runtimes.onnx.transformers_js_samples import SampleToTell, tell_sample
 
 PACKAGES_VARIABLE = "GEMMA_EXPORT_WEB"
 # Measured on tiny models: 1e-13 to 3e-11, whatever computes. A KV cache off by a position is 1e-2.
 MEAN_KL_LIMIT = 1e-6
 # Weights SwiftShader computes with in minutes: some 2 MB take 3 s for each token.
 MOST_FOR_SOFTWARE = 32 << 20  # bytes
+# Rows of an encoder against the same file's on the CPU: tiny ones measure 0 in Node, 4e-7 in a browser.
+ROWS_RELATIVE, ROWS_COSINE = 1e-3, 0.9999
+# Multiplications of a picture. By WebAssembly E2B's tower takes minutes, a SigLIP five times as long.
+MOST_WORK: dict[Engine, float] = {"node": math.inf, "wasm": 5e11, "webgpu": math.inf}
 
 
 def packages() -> Path:
@@ -32,18 +46,9 @@ def packages() -> Path:
 
 def _run(engine: Engine, order: PathOrder) -> PathAnswer:
     if engine == "webgpu":
-        _require_small(order)
-    taken = take_tokens(
-        TokensToTake(
-            engine=engine,
-            release=order.directory,
-            tokens=order.tokens,
-            prefilled=order.prefilled,
-            packages=packages(),
-            scratch=order.scratch,
-            seconds=order.seconds,
-        )
-    )
+        _require_small(order.directory, order.artifact.path)
+    run = EngineRun(engine, order.directory, packages(), order.scratch, order.seconds)
+    taken = take_tokens(run, order.tokens, order.prefilled)
     opened, first, later = taken.open_seconds, taken.first_token_seconds, taken.token_seconds
     return PathAnswer(
         logits=taken.logits,
@@ -56,13 +61,33 @@ def _run(engine: Engine, order: PathOrder) -> PathAnswer:
     )
 
 
-def _require_small(order: PathOrder) -> None:
+def _answer(engine: Engine, order: AnsweringOrder) -> Answered:
+    if engine == "webgpu":
+        _require_small(order.directory, order.encoder.decoder, order.encoder.path)
+    told = tell_sample(
+        EngineRun(engine, order.directory, packages(), order.scratch, order.seconds),
+        SampleToTell(order.kind, order.file, order.soft, order.prompt, order.answered),
+    )
+    return Answered(
+        prepared=told.prepared,
+        rows=told.rows,
+        tokens=told.tokens,
+        prompted=told.prompted,
+        logits=told.logits,
+        runtime="transformers.js",
+        version=told.version,
+        device=told.device,
+        arithmetic="fp32",
+        left_over=told.left_over,
+    )
+
+
+def _require_small(directory: Path, *graphs: str) -> None:
     """Raise BeyondAdapter for a model a software adapter would take hours for."""
-    graph = order.directory / order.artifact.path
-    size = artifact_bytes(graph)
+    size = sum(artifact_bytes(directory / graph) for graph in graphs)
     if size > MOST_FOR_SOFTWARE:
         raise BeyondAdapter(
-            f"{order.artifact.path}: {size / 1e6:.0f} MB are more than SwiftShader computes with in "
+            f"{', '.join(graphs)}: {size / 1e6:.0f} MB are more than SwiftShader computes with in "
             f"reasonable time ({MOST_FOR_SOFTWARE / 1e6:.0f} MB); open it in a browser with a GPU"
         )
 
@@ -78,6 +103,7 @@ def _path(engine: Engine, title: str, seconds: float, says_nothing_of: str) -> E
         seconds=seconds,
         says_nothing_of=says_nothing_of,
         formats=frozenset({"onnx-web"}),
+        answering=Answering(partial(_answer, engine), ROWS_RELATIVE, ROWS_COSINE, MOST_WORK[engine]),
     )
 
 

@@ -24,7 +24,7 @@ from runtimes.multimodal.session import RowKind
 class Modality:
     """kind: of its gates. of: what rows are rows of. sample, tower: what these are called. senseless: a run
     whose rows are nothing. question: asked behind each sample. advice: where no sample fits a context.
-    limits: what samples are, and what had no part in them."""
+    limits: what samples are, and what had no part in them. file: below samples/, of the first sample."""
 
     kind: Kind
     component: ComponentName
@@ -35,6 +35,7 @@ class Modality:
     question: str
     advice: str
     limits: str
+    file: str
     samples: Callable[[ReleaseUnderTest], Samples]
     spec: Callable[[ReleaseUnderTest], TowerSpec]
     by_tools: Callable[[EncoderArtifact, TowerSpec], str | None]
@@ -68,7 +69,9 @@ IMAGES = Modality(
     question="\nDescribe this picture in one sentence.\n",
     advice="export with a larger --context or fewer --image-tokens",
     limits="The pictures were gemma-export's own samples, prepared as image_processing.json says. Neither "
-    "a camera nor an app that resizes pictures in a way of its own took part.",
+    "a camera nor, but on execution paths that say so, an app that resizes pictures in a way of its own "
+    "took part.",
+    file="images/quadrants.png",
     samples=sample_pictures,
     spec=lambda release: release.checkpoint.components["vision"].spec,
     by_tools=_images_by_tools,
@@ -83,8 +86,9 @@ SOUNDS = Modality(
     question="\nDescribe this sound in one sentence.\n",
     advice="export with a larger --context",
     limits="The sounds were gemma-export's own samples, prepared as sound_processing.json says. Neither "
-    "a voice, nor a microphone, nor an app that resamples sounds or makes spectra in a way of its own took "
-    "part.",
+    "a voice, nor a microphone, nor, but on execution paths that say so, an app that resamples sounds or "
+    "makes spectra in a way of its own took part.",
+    file="sounds/chirp.wav",
     samples=sample_sounds,
     spec=lambda release: release.checkpoint.components["audio"].spec,
     by_tools=_sounds_by_tools,

@@ -55,7 +55,8 @@ transformers' rendering. path: the artifact on a GPU, in a browser or on an emul
 twin or this machine's CPU. range: the largest magnitudes of transformers on the quantised checkpoint, as a
 graph holds them, against what half precision holds. images: rows of the image tower against transformers'
 towers, logits and answers behind pictures against transformers on the quantised checkpoint, and that a
-blind run differs. sounds: the same of the audio encoder, and that a deaf run differs. Never merged."""
+blind run differs; in a browser, rows and logits against this machine's CPU on what the browser prepared.
+sounds: the same of the audio encoder, and that a deaf run differs. Never merged."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A tower on every execution path that is here and takes rows: its own against transformers', then prompts.
 
 Of the first sample: a software GPU and an emulated processor take long. What is not tried is said. Not
-about what a path is (`exporter.formats.execution_path`), logits behind rows (`prompts_on_paths`) or text
-(`path_check`).
+about what a path is (`exporter.formats.execution_path`), logits behind rows (`prompts_on_paths`), text
+(`path_check`) or paths that answer (`path_answers`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from exporter.formats.rows_driver import RowsLimit
 from exporter.models.vision.spec import VisionSpec
 from exporter.validation.baselines import QUANTISED
 from exporter.validation.checked_tower import CheckedTower
+from exporter.validation.path_answers import answer_on_path
 from exporter.validation.prompts_on_paths import check_prompts
 from exporter.validation.report import SampleRun, TowerRun
 from exporter.validation.rows_apart import rows_apart, rows_gates
@@ -26,6 +27,9 @@ def towers_on_paths(tower: CheckedTower) -> list[TowerRun]:
     is put down by the check of the text."""
     found = []
     for path in tower.release.paths(tower.encoder.format):
+        if path.answering is not None:
+            answer_on_path(tower, path, path.answering)
+            continue
         if path.missing() is not None:
             continue
         if path.sensing is None:

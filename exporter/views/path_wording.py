@@ -126,14 +126,13 @@ def _accelerated(run: PathRun) -> str:
 
 def _fails_a_gate(report: ValidationReport, run: PathRun) -> bool:
     return any(
-        (gate.kind, gate.artifact, gate.subject) == ("path", run.artifact, run.title)
-        and isinstance(gate.verdict, Failed)
+        (gate.artifact, gate.subject) == (run.artifact, run.title) and isinstance(gate.verdict, Failed)
         for gate in report.gates
     )
 
 
 def _figures(report: ValidationReport, run: PathRun) -> Statistics | None:
     for each in report.comparisons:
-        if (each.kind, each.artifact, each.subject) == ("path", run.artifact, run.title):
+        if (each.artifact, each.subject) == (run.artifact, run.title):
             return each.statistics
     return None

@@ -38,7 +38,8 @@ OF_ROWS = (
     "What the file makes of {sample}s. The {tower}'s stored weights are read back. The rows it makes of "
     "{sample}s, the next tokens behind {sample}s at several places of a prompt, and the answers about "
     "{sample}s are held against transformers. Text without a {sample} must give what the file for text "
-    "alone gives, and a {senseless} run must give something else."
+    "alone gives, and a {senseless} run must give something else. Where a browser prepares a {sample} and "
+    "answers about it, rows and logits are held against those of the same file on this machine's CPU."
 )
 
 MEANINGS: dict[Kind, Meaning] = {

@@ -5,13 +5,14 @@ Steps of `take_tokens`:
       `pipeline("text-generation", …)` does and forces tokens on its generation
   (2) run Node on it in a process of its own; with a browser that ends when it does
   (3) read the logits, and what the script says of what computed them
-Nothing is fetched: packages and WebAssembly come from the packages' directory. Not about what the logits
-are compared with.
+Nothing is fetched: packages and WebAssembly come from the packages' directory. Not about pictures and
+sounds (`transformers_js_samples`), nor what the logits are compared with.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from runtimes.errors import ExecutionFailed, RuntimeUnavailable
+from runtimes.errors import BeyondAdapter, ExecutionFailed, RuntimeUnavailable
 from runtimes.own_process import run_in_own_process
 from runtimes.session import Logits, Tokens
 from runtimes.strict_json import read_json_object
@@ -39,21 +41,40 @@ PIPELINE, DRIVER = "@huggingface/transformers", "puppeteer-core"
 # Names of operators that count positions and find images (`exporter.lowering.onnx.graph_builder`): whole
 # numbers, which ONNX Runtime computes on the processor everywhere.
 LENGTHS = "lengths."
+NO_FP16 = "The device (webgpu) does not support fp16"  # as transformers.js says it
 
 
 @dataclass(frozen=True)
-class TokensToTake:
-    """release: the directory with config.json. tokens: the first `prefilled` of them by one prefill, each
-    of the others by decode. packages: directory of package.json and node_modules. scratch: existing
-    directory for what the run writes. seconds: time limit of it all."""
+class EngineRun:
+    """release: the directory with config.json. packages: directory of package.json and node_modules.
+    scratch: existing directory for what the run writes. seconds: time limit of it all."""
 
     engine: Engine
     release: Path
-    tokens: Tokens
-    prefilled: int
     packages: Path
     scratch: Path
     seconds: float
+
+    def says(self, facts: Mapping[str, Any]) -> str:
+        """What computed, of what its script answered."""
+        return (
+            str(facts["device"]) if self.engine != "webgpu" else f"{facts['adapter']} in {facts['device']}"
+        )
+
+    def array(self, facts: Mapping[str, Any], name: str) -> NDArray[np.float32]:
+        """What its script wrote of this name. Raises ExecutionFailed for what is not as it says."""
+        path, shape = self.scratch / name, facts["shapes"].get(name)
+        numbers = np.fromfile(path, "<f4") if path.is_file() else np.empty(0, np.float32)
+        if shape is None or not len(numbers) or len(numbers) != math.prod(shape):
+            raise ExecutionFailed(
+                f"{self}: gave {len(numbers)} numbers of {name} for {shape}; export again"
+            )
+        return numbers.reshape(shape)
+
+    def __str__(self) -> str:
+        """In words, for errors."""
+        place = "in Node" if self.engine == "node" else f"in Chromium by {self.engine}"
+        return f"{self.release.name}: transformers.js {place}"
 
 
 @dataclass(frozen=True)
@@ -92,52 +113,63 @@ def browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name)) is not None), None)
 
 
-def take_tokens(asked: TokensToTake) -> TokensTaken:
-    """Execute. Raises RuntimeUnavailable for what is not there, ExecutionFailed for what goes wrong."""
-    name = "in Node" if asked.engine == "node" else f"in Chromium by {asked.engine}"
-    what = f"{asked.release.name}: transformers.js {name}"
-    logits_path = asked.scratch / "logits"
+def take_tokens(run: EngineRun, tokens: Tokens, prefilled: int) -> TokensTaken:
+    """Execute: the first `prefilled` tokens by one prefill, each of the others by decode.
+
+    Raises RuntimeUnavailable for what is not there, ExecutionFailed for what goes wrong.
+    """
     # (1), (2)
-    given = {"tokens": asked.tokens.tolist(), "prefilled": asked.prefilled, "logits": str(logits_path)}
-    facts = run_script(asked, given, what)
+    facts = run_script(run, {"tokens": tokens.tolist(), "prefilled": prefilled})
     # (3)
-    decoded = len(asked.tokens) - asked.prefilled
-    numbers = np.fromfile(logits_path, "<f4") if logits_path.is_file() else np.empty(0, np.float32)
-    if not len(numbers) or len(numbers) % decoded:
-        raise ExecutionFailed(f"{what}: gave {len(numbers)} logits for {decoded} tokens; export again")
+    logits, decoded = run.array(facts, "logits"), len(tokens) - prefilled
+    if len(logits) != decoded:
+        raise ExecutionFailed(
+            f"{run}: gave {len(logits)} rows of logits for {decoded} tokens; export again"
+        )
     seconds = facts["seconds"]
     return TokensTaken(
-        logits=numbers.reshape(decoded, -1),
+        logits=logits,
         version=facts["version"],
-        device=_device(asked.engine, facts),
-        left_over=_left_over(what, facts) if asked.engine == "webgpu" else None,
+        device=run.says(facts),
+        left_over=left_over(run, facts),
         open_seconds=seconds["open"],
         first_token_seconds=seconds["first_token"],
         token_seconds=seconds["each_token"],
     )
 
 
-def run_script(asked: TokensToTake, given: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Give the engine's script an order; what it answers."""
-    if (reason := missing_engine(asked.engine, asked.packages)) is not None:
+def run_script(run: EngineRun, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the engine's script an order; what it answers. Arrays lie in the scratch directory then.
+
+    Raises as `take_tokens`, and BeyondAdapter for a release of fp16 where the adapter computes in none.
+    """
+    if (reason := missing_engine(run.engine, run.packages)) is not None:
         raise RuntimeUnavailable(reason)
-    answer = asked.scratch / "answer.json"
+    answer = run.scratch / "answer.json"
     order = {
         **given,
         "answer": str(answer),
+        "arrays": str(run.scratch.resolve()),
         "browser": browser(),
-        "device": asked.engine,
-        "milliseconds": round(asked.seconds * 1000),
-        "packages": str(asked.packages.resolve()),
-        "profile": str((asked.scratch / "profile").resolve()),
-        "release": str(asked.release.resolve()),
+        "device": run.engine,
+        "milliseconds": round(run.seconds * 1000),
+        "packages": str(run.packages.resolve()),
+        "profile": str((run.scratch / "profile").resolve()),
+        "release": str(run.release.resolve()),
     }
-    path = asked.scratch / "order.json"
+    path = run.scratch / "order.json"
     path.write_text(json.dumps(order), encoding="utf-8")
-    script = SCRIPTS / ("in_node.mjs" if asked.engine == "node" else "in_browser.mjs")
-    run_in_own_process(
-        ["node", str(script), str(path)], what=what, seconds=asked.seconds, environment=_environment()
-    )
+    script = SCRIPTS / ("in_node.mjs" if run.engine == "node" else "in_browser.mjs")
+    command = ["node", str(script), str(path)]
+    try:
+        run_in_own_process(command, what=str(run), seconds=run.seconds, environment=_environment())
+    except ExecutionFailed as error:
+        if NO_FP16 in str(error):
+            raise BeyondAdapter(
+                f"{run}: the adapter computes in no fp16, which this release is of; open it in a browser "
+                "whose GPU does"
+            ) from error
+        raise
     return read_json_object(answer)
 
 
@@ -147,19 +179,15 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("VK_")}
 
 
-def _device(engine: Engine, facts: Mapping[str, Any]) -> str:
-    if engine != "webgpu":
-        return str(facts["device"])
-    return f"{facts['adapter']} in {facts['device']}"
-
-
-def _left_over(what: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Operators that were not placed on the adapter."""
+def left_over(run: EngineRun, facts: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Operators that were not placed on the adapter, beside those `LENGTHS` names; None without one."""
+    if run.engine != "webgpu":
+        return None
     placed: Mapping[str, list[str]] = facts["placed"]
     if facts["adapter"] is None:
-        raise RuntimeUnavailable(f"{what}: the browser has no adapter; install its SwiftShader")
+        raise RuntimeUnavailable(f"{run}: the browser has no adapter; install its SwiftShader")
     if not placed.get("WebGpuExecutionProvider"):
-        raise ExecutionFailed(f"{what}: nothing was placed on the adapter {facts['adapter']}; export again")
+        raise ExecutionFailed(f"{run}: nothing was placed on the adapter {facts['adapter']}; export again")
     others = (name for provider, names in placed.items() if provider[:6] != "WebGpu" for name in names)
     return tuple(name for name in others if f"({LENGTHS}" not in name)
 

@@ -24,11 +24,14 @@ FLOAT = 1  # onnx.TensorProto.FLOAT
 
 @dataclass(frozen=True)
 class MatrixOperators:
-    """Of one graph. integers: the operators of integer matrices."""
+    """Of one graph. integers: the operators of integer matrices. widened: whether fp16 becomes fp32 before
+    a row is looked up, which a runtime does when it opens the graph: GPUs that compute in no fp16 look none
+    up."""
 
     matrices: Mapping[str, Matrix]
     integers: IntegerOperators
     graph: GraphBuilder
+    widened: bool = False
 
     def __getitem__(self, name: str) -> Matrix:
         return self.matrices[name]
@@ -39,6 +42,7 @@ class MatrixOperators:
         if isinstance(matrix, IntegerMatrix):
             return self.integers.look_up(self.graph, tokens, matrix)
         table, shape = self._floats((matrix,)), (*tokens.shape, matrix.shape[1])
+        table = self._as_float32(table) if self.widened else table
         rows = self.graph.op(
             "Gather", (table, tokens), shape, {"axis": 0}, name=f"{stem(name)}.lookup", dtype=table.dtype
         )

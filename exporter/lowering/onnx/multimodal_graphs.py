@@ -113,20 +113,20 @@ def trace_multimodal_graphs(
 ) -> MultimodalGraphs:
     """text: how the graph of tokens is traced."""
     placed = row_tokens(order)
-    marked = names.merging == "by the client" and placed.blocks != "none"
     return MultimodalGraphs(
         names,
-        list(_towers(order, text, marked)),
+        list(_towers(order, text, names.merging)),
         trace_embedding(text, placed, names.merging),
         trace_embedded_decoder(text, placed, names.merging),
     )
 
 
-def _towers(order: LoweringOrder, text: GraphOrder, marked: bool) -> Iterator[TowerGraph]:
-    parts = order.checkpoint.components
+def _towers(order: LoweringOrder, text: GraphOrder, merging: Merging) -> Iterator[TowerGraph]:
+    parts, in_browsers = order.checkpoint.components, merging == "by the client"
     if order.images is not None:
         seeing, most = parts["vision"], order.images.soft_tokens
-        graph = trace_vision(VisionOrder(seeing, text.integers, marked))
+        marked = in_browsers and row_tokens(order).blocks != "none"
+        graph = trace_vision(VisionOrder(seeing, text.integers, marked, in_browsers))
         sizes = {"soft_tokens": most, "patches": patches_of(seeing.spec, most)}
         yield TowerGraph("vision", seeing, graph, sizes)
     if order.sounds is not None:

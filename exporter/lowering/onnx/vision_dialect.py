@@ -15,6 +15,7 @@ from torch import Tensor
 from exporter.lowering.onnx.graph_builder import CONTRIB
 from exporter.lowering.onnx.matrix_operators import FLOAT
 from exporter.lowering.onnx.tower_operators import TowerOperators
+from exporter.lowering.onnx.web_tower_attention import attend_by_head
 from exporter.models.vision.spec import CHANNELS
 
 INT32, INT64 = 6, 7  # of onnx.TensorProto
@@ -23,8 +24,10 @@ CLOSED = -1e9  # added to the score of what is no patch
 
 @dataclass
 class OnnxVision(TowerOperators):
-    """Satisfies `VisionDialect` for one trace."""
+    """Satisfies `VisionDialect` for one trace. in_browsers: no patch is none, and attention is computed by
+    plain operators."""
 
+    in_browsers: bool = False
     _turns: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def squares(self, pixels: Tensor, weight: str, bias: str, patch: int) -> Tensor:
@@ -46,6 +49,8 @@ class OnnxVision(TowerOperators):
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, scale: float, positions: Tensor | None = None
     ) -> Tensor:
+        if self.in_browsers:
+            return attend_by_head(self.graph, q, k, v, float(scale))
         heads, shape = q.shape[2], (1, q.shape[1], q.shape[2] * q.shape[3])
         q, k, v = (each.reshape(shape) for each in (q, k, v))
         operands: tuple[Tensor | None, ...] = (q, k, v)

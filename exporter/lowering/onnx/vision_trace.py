@@ -5,7 +5,8 @@
               pixel_position_ids int64 [images, patches, 2]
 
 Padding behind the patches, -1 in the positions, is read as none: onnxruntime-genai gives none,
-transformers.js as much as there is room for. Not about giving stored tensors their bytes (`external_data`).
+transformers.js as much as there is room for. A browser's graph cuts it off, because ONNX Runtime's WebGPU
+provider has no attention that masks keys. Not about giving stored tensors their bytes (`external_data`).
 """
 
 from __future__ import annotations
@@ -31,18 +32,21 @@ PIXELS, POSITIONS, FEATURES = "pixel_values", "pixel_position_ids", "image_featu
 
 @dataclass(frozen=True)
 class VisionOrder:
-    """What the graph is to compute, and by which operators. marked: each row has a 1 behind it."""
+    """What the graph is to compute, and by which operators. marked: each row has a 1 behind it.
+    in_browsers: no fp16 is looked up and no patch is masked, which not every WebGPU does."""
 
     stored: StoredVision
     integers: IntegerOperators
     marked: bool = False
+    in_browsers: bool = False
 
 
 def trace_vision(order: VisionOrder) -> GraphBuilder:
     """Build the graph. Raises LoweringError for an operation it cannot express."""
     spec = order.stored.spec
     with GraphBuilder() as graph:
-        ops = OnnxVision(order.stored, MatrixOperators(order.stored.matrices, order.integers, graph))
+        matrices = MatrixOperators(order.stored.matrices, order.integers, graph, widened=order.in_browsers)
+        ops = OnnxVision(order.stored, matrices, in_browsers=order.in_browsers)
         if isinstance(spec, SiglipSpec):
             side = spec.image_size
             pixels = graph.inner("one_picture", torch.float32, (CHANNELS, side, side))
@@ -51,10 +55,13 @@ def trace_vision(order: VisionOrder) -> GraphBuilder:
             return graph
         pixels = graph.inner("patches", torch.float32, (PATCHES, spec.patch_width))
         places = graph.inner("places", torch.int64, (PATCHES, 2))
-        positions = _in_a_batch(graph, places)
-        rows = image_rows(spec, ops, _in_a_batch(graph, pixels), positions, EXAMPLE[SOFT_TOKENS])
+        patches, positions = _in_a_batch(graph, pixels), _in_a_batch(graph, places)
+        if order.in_browsers:
+            count = ops.count(positions)
+            patches, positions = (_first(graph, each, count, PATCHES) for each in (patches, positions))
+        rows = image_rows(spec, ops, patches, positions, EXAMPLE[SOFT_TOKENS])
         if isinstance(spec, PatchEmbedderSpec):  # a row for each square, whether it is one or not
-            rows = _first(graph, rows, ops.count(positions))
+            rows = _first(graph, rows, ops.count(positions), SOFT_TOKENS)
         ones = {PIXELS: (pixels, (PATCHES, spec.patch_width)), POSITIONS: (places, (PATCHES, 2))}
         one_below_the_other(graph, ones, _flat(graph, rows, order.marked), FEATURES)
     return graph
@@ -72,8 +79,9 @@ def _flat(graph: GraphBuilder, rows: Tensor, marked: bool) -> Tensor:
     return graph.op("Squeeze", (rows, axes), rows.shape[1:])
 
 
-def _first(graph: GraphBuilder, rows: Tensor, count: Tensor) -> Tensor:
-    """The first of rows [1, rows, width]."""
+def _first(graph: GraphBuilder, rows: Tensor, count: Tensor, length: str) -> Tensor:
+    """The first of rows [1, rows, width], as many as `count`, int64 [], says."""
     start, axis = (graph.constant(np.array([n], np.int64)) for n in (0, 1))
     stop = graph.op("Unsqueeze", (count, start), (1,), dtype=torch.int64)
-    return graph.op("Slice", (rows, start, stop, axis), (1, EXAMPLE[SOFT_TOKENS], rows.shape[2]))
+    shape = (1, EXAMPLE[length], rows.shape[2])
+    return graph.op("Slice", (rows, start, stop, axis), shape, dtype=rows.dtype)

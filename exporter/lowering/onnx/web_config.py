@@ -72,8 +72,8 @@ def write_web_config(order: LoweringOrder, dtype: Dtype, release: Path) -> None:
         config, external = whole, dict.fromkeys(graphs_with_data(order), 1)
         for name, content in processor_files(whole["model_type"], order).items():
             _write_json(release / name, content)
-        if order.chat_template is not None:
-            (release / TEMPLATE_NAME).write_text(order.chat_template, encoding="utf-8")
+        # Empty for a base model: its processor of Gemma 3 opens nothing where the file is not.
+        (release / TEMPLATE_NAME).write_text(order.chat_template or "", encoding="utf-8")
     settings = {"dtype": dtype, "use_external_data_format": external}
     _write_json(release / CONFIG_NAME, {**config, "transformers.js_config": settings})
     _write_json(release / GENERATION_NAME, _generation(order))

@@ -1,9 +1,8 @@
-// What is executed, in Node and in a page alike: a release opened by transformers.js' own pipeline, then tokens
-// forced upon its generation, or a prompt answered. Not about where it runs (in_node.mjs, in_browser.mjs, page.html).
+// Text: a release opened by transformers.js' own pipeline, then tokens forced upon its generation, or a prompt
+// answered. Not about pictures and sounds (sensing.mjs), nor where it runs (in_node.mjs, in_browser.mjs, page.html).
 
-// transformers: the package. place: a directory or an address. options: of `pipeline`. order: the tokens, or a
-// prompt. Returns the logits as one Float32Array (null for a prompt) and what is to be said of them.
-export async function execute(transformers, place, options, order) {
+// place: a directory or an address. options: of `pipeline`. order: the tokens, or a prompt.
+export async function generated(transformers, place, options, order) {
   const began = performance.now();
   const generator = await transformers.pipeline('text-generation', place, options);
   const opened = performance.now();
@@ -42,7 +41,7 @@ async function forced(transformers, generator, { tokens, prefilled }) {
   const vocab = rows[0].length;
   const logits = new Float32Array(rows.length * vocab);
   rows.forEach((row, i) => logits.set(row, i * vocab));
-  return { logits, seconds: steps(times) };
+  return { arrays: { logits: { shape: [rows.length, vocab], values: logits } }, seconds: steps(times) };
 }
 
 async function answered(transformers, generator, { prompt, new_tokens }) {
@@ -55,11 +54,11 @@ async function answered(transformers, generator, { prompt, new_tokens }) {
     max_new_tokens: new_tokens, do_sample: false, streamer: new Watch(),
   });
   times.splice(1, 1); // a streamer is given the prompt first
-  return { logits: null, text: answer.generated_text, seconds: steps(times) };
+  return { arrays: {}, text: answer.generated_text, seconds: steps(times) };
 }
 
 // From the times of a start and of each token after it.
-function steps([start, first, ...later]) {
+export function steps([start, first, ...later]) {
   const rest = later.length ? (later.at(-1) - first) / later.length / 1000 : null;
   return { first_token: (first - start) / 1000, each_token: rest };
 }

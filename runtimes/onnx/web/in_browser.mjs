@@ -1,7 +1,7 @@
 // Executes a release in a headless Chromium: node in_browser.mjs ORDER.json. What the order holds:
-// runtimes/onnx/transformers_js.py. Serves the release, the packages and page.html to that browser alone; writes the
-// logits to the order's `logits`, and what is to be said of them to its `answer`: with what ONNX Runtime placed where,
-// which it says on the page's console and nowhere else.
+// runtimes/onnx/transformers_js.py. Serves the release, the packages, page.html and a sample to that browser alone;
+// writes arrays into the order's directory `arrays`, and what is to be said of them to its `answer`: with what ONNX
+// Runtime placed where, which it says on the page's console and nowhere else.
 import fs from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
@@ -26,6 +26,7 @@ const TYPES = {
 function fileOf(address) {
   const [root, ...rest] = decodeURIComponent(address.split('?')[0]).slice(1).split('/');
   if (root === '') return path.join(scripts, 'page.html');
+  if (root === 'sample') return order.sample ?? null;
   const base = ROOTS[root];
   const file = base && path.join(base, ...rest);
   return file?.startsWith(base + path.sep) && fs.statSync(file, { throwIfNoEntry: false })?.isFile() ? file : null;
@@ -37,7 +38,7 @@ const server = http.createServer((request, response) => {
   response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
   response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
   if (request.method === 'POST') {
-    const out = fs.createWriteStream(order.logits);
+    const out = fs.createWriteStream(path.join(order.arrays, path.basename(request.url)));
     request.pipe(out).on('finish', () => response.end());
     return;
   }

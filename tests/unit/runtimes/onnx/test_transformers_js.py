@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtimes.errors import RuntimeUnavailable
-from runtimes.onnx.transformers_js import BROWSERS, TokensToTake, missing_engine, take_tokens
+from runtimes.errors import BeyondAdapter, ExecutionFailed, RuntimeUnavailable
+from runtimes.onnx.transformers_js import (
+    BROWSERS,
+    NO_FP16,
+    EngineRun,
+    missing_engine,
+    run_script,
+    take_tokens,
+)
 
 
 def put(directory: Path, name: str, prints: str) -> None:
@@ -64,7 +71,20 @@ def test_any_chromium_will_do(name: str, tmp_path: Path, programs: Path) -> None
     assert missing_engine("webgpu", tmp_path) is None
 
 
+@pytest.mark.parametrize(("says", "error"), [(NO_FP16, BeyondAdapter), ("no such file", ExecutionFailed)])
+def test_an_adapter_without_fp16_is_the_machines_fault_and_no_other_failure_is(
+    says: str, error: type[Exception], tmp_path: Path, programs: Path
+) -> None:
+    install(tmp_path, "@huggingface/transformers", "puppeteer-core")
+    put(programs, "chromium", "Chromium 156")
+    (programs / "node").write_text(
+        f"#!/bin/sh\ntest \"$1\" = --version && echo v22.1.0 && exit\necho 'Error: {says}.'\nexit 1\n"
+    )
+    with pytest.raises(error):
+        run_script(EngineRun("webgpu", tmp_path, tmp_path, tmp_path, seconds=5), {})
+
+
 def test_nothing_is_started_where_something_is_missing_engine(tmp_path: Path, programs: Path) -> None:
-    asked = TokensToTake("node", tmp_path, np.arange(8, dtype=np.int32), 4, tmp_path, tmp_path, seconds=5)
+    run = EngineRun("node", tmp_path, tmp_path, tmp_path, seconds=5)
     with pytest.raises(RuntimeUnavailable, match="npm ci"):
-        take_tokens(asked)
+        take_tokens(run, np.arange(8, dtype=np.int32), 4)
