@@ -186,7 +186,6 @@ def test_an_honest_client_passes_and_its_pixels_are_told_apart_from_ours(tower: 
         ({"forgets": True}, {MEAN_KL}),
         ({"left_over": ("MatMul (q)",)}, {LEFT_OVER}),
     ],
-    ids=str,
 )
 def test_what_goes_wrong_in_a_client_is_caught(
     faults: dict[str, Any], caught: set[str], tower: CheckedTower
