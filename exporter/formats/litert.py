@@ -85,9 +85,10 @@ SOFTWARE_WORK = 2e11  # multiplications: some minutes of two cores
 # Of rows: no activation is rounded there either. Tiny towers of all four kinds measure 2e-7 to 1e-6 (fp32)
 # and 1e-3 to 9e-3 (fp16) on a software driver.
 GPU_ROWS: dict[Arithmetic, tuple[float, float]] = {"fp32": (1e-3, 0.9999), "fp16": (0.05, 0.99)}
-# Of a tiny Gemma 4 E2B in fp16, behind pictures at six places: up to 7 times as far as text alone, by a few
-# positions that are undecided. Every result of transformers' rounded to half precision strays as unevenly.
-GPU_ROUNDING = 10.0
+
+# Of tiny models in fp16: up to 9 times as far behind a picture or a sound as on text alone, by a few
+# positions that are undecided. Every result of transformers' rounded to fp16 strays as unevenly.
+GPU_ROUNDING = 20.0
 
 # Behind rows of its own, whose error in fp16 comes on top: up to 2e-2 there; 2e-10 in fp32.
 GPU_OWN: dict[Arithmetic, float] = {"fp32": 1e-6, "fp16": OWN_KL}
