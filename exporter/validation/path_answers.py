@@ -31,6 +31,7 @@ from exporter.validation.path_check import LEFT_OVER
 from exporter.validation.report import Comparison, Gate, PathExecution, PathFailure, PathRun
 from exporter.validation.rows_apart import rows_apart, rows_gates
 from exporter.validation.sample_pictures import work_of
+from exporter.validation.sound_samples import from_file
 from exporter.validation.verdict import Skipped, at_least
 from runtimes.encoder import EncodedRows
 from runtimes.errors import (
@@ -46,6 +47,8 @@ from runtimes.multimodal.passed_files import Prepared
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits
 from runtimes.sounds.prepared import PreparedSound
+from runtimes.sounds.preparing import prepared_sound
+from runtimes.sounds.processing import read_sound_processing
 
 ANSWERED = 6  # tokens: a software GPU takes a second or more for each
 MARKS = 8  # tokens at most that a client writes around a sample's rows, with the one that begins a text
@@ -158,7 +161,7 @@ def _sample(tower: CheckedTower) -> str:
 
 
 def _executed(tower: CheckedTower, answered: Answered, seconds: float) -> PathExecution:
-    prepared = _prepared_otherwise(tower.reference.samples.tried[0].prepared, answered.prepared)
+    prepared = _prepared_otherwise(_prepared(tower), answered.prepared)
     return PathExecution(
         runtime=answered.runtime,
         version=answered.version,
@@ -169,6 +172,14 @@ def _executed(tower: CheckedTower, answered: Answered, seconds: float) -> PathEx
         seconds=seconds,
         remarks=(f"It opened {_sample(tower)} and answered about it; {prepared}.",),
     )
+
+
+def _prepared(tower: CheckedTower) -> Prepared:
+    """What gemma-export makes of the same file."""
+    if tower.modality.of == "image":
+        return tower.reference.samples.tried[0].prepared
+    samples = from_file(data_directory("samples") / tower.modality.file)
+    return prepared_sound(samples, read_sound_processing(tower.directory))
 
 
 def _prepared_otherwise(ours: Prepared, theirs: Prepared) -> str:

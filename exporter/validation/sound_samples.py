@@ -6,7 +6,9 @@ them too. Not about files, nor about what is made of a sound (`runtimes.sounds`)
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +43,16 @@ SOUNDS: Mapping[str, Callable[[], Waveform]] = {"chirp": chirp, "tones": tones, 
 """By name; what is wrong with the order of frames shows in the first."""
 
 
+def from_file(path: Path) -> Waveform:
+    """One of samples/sounds, whose numbers are rounded to 16 bits, which spectra of near silence show."""
+    with wave.open(str(path), "rb") as opened:
+        frames = opened.readframes(opened.getnframes())
+    return (np.frombuffer(frames, "<i2") / 32768).astype(np.float32)
+
+
 def _times(seconds: float) -> NDArray[np.float64]:
     return np.arange(round(seconds * RATE)) / RATE
 
 
-def _loud(wave: NDArray[np.float64]) -> Waveform:
-    return (LOUDNESS * wave).astype(np.float32)
+def _loud(samples: NDArray[np.float64]) -> Waveform:
+    return (LOUDNESS * samples).astype(np.float32)

@@ -232,5 +232,6 @@ def test_sounds_are_held_to_the_same(tmp_path_factory: pytest.TempPathFactory) -
     assert all(gates.values())
     assert isinstance(run.result, PathExecution)
     assert "opened chirp.wav" in run.result.remarks[0]
+    assert "up to 0 from gemma-export's" in run.result.remarks[0], "of the same 16 bits"
     gates, _ = found(tower, path_of(of(tower, placed=0.0)))
     assert {statistic for statistic, holds in gates.items() if not holds} == {MEAN_KL, DEAF}
