@@ -128,7 +128,8 @@ def test_moments_of_few_tokens_are_believed_less_and_codes_lose_less_on_other_te
     )
     seen = random.standard_normal((tokens, inputs)).astype(np.float32) @ mixed
     values = random.standard_normal((64, inputs)).astype(np.float32)
-    scheme, second, truth = ALL[7], seen.T @ seen / tokens, mixed.T @ mixed
+    second: NDArray[np.float32] = (seen.T @ seen / tokens).astype(np.float32)
+    scheme, truth = ALL[7], mixed.T @ mixed
     believed = factor(second, scheme)
     doubted = Calibrated("").factor(InputMoments(second, tokens), scheme)
     whole, less = (calibrated_rows(values, scheme, each, rounds=1) for each in (believed, doubted))
