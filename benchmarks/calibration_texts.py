@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.linear_errors import Moments, SomeRows, kinds, moments
+from benchmarks.linear_errors import ONE, Moments, SomeRows, kinds, moments
 from benchmarks.one_variant import nothing
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.checkpoints.open import open_source
@@ -48,13 +48,14 @@ def main() -> None:
     how = load_recipe("int4").equalization
     assert how is not None
     sizes = input_sizes(source, shipped.first(EQUALISED_ON).sequences, nothing)
-    columns = equalize(source, sizes, how).columns
+    in_groups = frozenset() if scheme.group is None else unseen.keys()
+    columns = equalize(source, sizes, how, in_groups=in_groups).columns
     by_kind = kinds(unseen)
     print(f"| {scheme.name} | {' | '.join(by_kind)} |\n|{'---|' * (len(by_kind) + 1)}")
     for text, found in seen.items():
         errors = [
             _mean(
-                [SomeRows(source, name, options.rows, columns[name]) for name in names],
+                [SomeRows(source, name, options.rows, columns.get(name, ONE)) for name in names],
                 found,
                 unseen,
                 scheme,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.linear_errors import DAMPING, ONE, SomeRows, kinds, moments
+from benchmarks.linear_errors import ONE, SomeRows, kinds, moments
 from benchmarks.one_variant import nothing
 from exporter.checkpoints.open import open_source
 from exporter.planning.recipe import load_recipe
@@ -67,7 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--unseen", type=int, default=4096)
-    parser.add_argument("--damping", type=float, default=DAMPING, help="of error feedback")
+    parser.add_argument("--damping", type=float, help="of error feedback")
     return parser.parse_args()
 
 

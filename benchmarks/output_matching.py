@@ -42,7 +42,7 @@ from exporter.reference.streamed import StreamedReference
 from exporter.schemes import IntegerScheme
 from exporter.workshop import prepared
 
-DAMPING = 0.01  # share of the mean energy, as `Calibrated` has it
+DAMPING = 0.01  # share of the mean energy, of what weights are moved by
 
 
 def main() -> None:
@@ -152,7 +152,7 @@ def _quantised(source: CheckpointSource, recipe: str, share: float, place: Path)
     if text is None:
         sys.exit(f"recipe {recipe} looks at no calibration text")
     methods = {
-        name: _Matched(text.sha256, damping=DAMPING) if isinstance(method, Calibrated) else method
+        name: _Matched(text.sha256) if isinstance(method, Calibrated) else method
         for name, method in methods_of(Coding(plan.schemes, plan.methods, plan.taken_over), text).items()
     }
     equalised = prepared(job, plan)

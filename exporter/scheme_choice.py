@@ -54,7 +54,7 @@ def _chosen(job: Job, plan: Plan) -> Plan:
 
 def sensitivity_order(job: Job, plan: Plan) -> SensitivityOrder:
     """What is measured for a plan whose recipe has a budget."""
-    source, sizes = equalised(job, plan, by_row=())  # what is measured has few bits
+    source, sizes = equalised(job, plan, by_row=(), in_groups=())  # what is measured has few bits
     schemes = candidates(weights_of(job.source), accelerated(plan.variant))
     return SensitivityOrder(job.source, Rounding(source, sizes), schemes, job.calibration, job.work)
 

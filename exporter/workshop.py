@@ -184,7 +184,7 @@ def prepared(job: Job, plan: Plan) -> CheckpointSource:
     """The job's source, equalised where a plan's recipe says so."""
     if plan.equalization is None:
         return job.source
-    return equalised(job, plan, _rows_of_bytes(plan.schemes))[0]
+    return equalised(job, plan, _rows_of_bytes(plan.schemes), _in_groups(plan.schemes))[0]
 
 
 def _quantised(job: Job, plan: Plan, source: CheckpointSource, directory: Path) -> QuantizedCheckpoint:
@@ -204,14 +204,25 @@ def _rows_of_bytes(schemes: Mapping[str, Scheme]) -> frozenset[str]:
     )
 
 
-def equalised(job: Job, plan: Plan, by_row: Collection[str]) -> tuple[CheckpointSource, Activations]:
+def _in_groups(schemes: Mapping[str, Scheme]) -> frozenset[str]:
+    """Matrices of less than 8 bits whose rows have a scale for every group."""
+    return frozenset(
+        name
+        for name, each in schemes.items()
+        if isinstance(each, IntegerScheme) and each.bits < BYTE and each.group is not None
+    )
+
+
+def equalised(
+    job: Job, plan: Plan, by_row: Collection[str], in_groups: Collection[str]
+) -> tuple[CheckpointSource, Activations]:
     """The job's source, rescaled where a plan says so, and the sizes of what enters its linears.
 
-    by_row: matrices whose columns are fitted to rows of one scale each.
+    by_row: matrices whose columns are fitted to rows of one scale each. in_groups: see `equalize`.
     """
     sizes = input_sizes(job.source, job.calibration.first(EQUALISED_ON).sequences, job.progress)
     how = plan.equalization
-    return (job.source if how is None else equalize(job.source, sizes, how, by_row)), sizes
+    return (job.source if how is None else equalize(job.source, sizes, how, by_row, in_groups)), sizes
 
 
 def require_calibration(job: Job) -> None:

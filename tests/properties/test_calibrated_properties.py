@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exporter.quantization.methods.calibrated import calibrated_rows
-from exporter.quantization.methods.interface import FoundCodes
+from exporter.quantization.methods.calibrated import Calibrated, calibrated_rows
+from exporter.quantization.methods.interface import FoundCodes, InputMoments
 from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments
 from exporter.quantization.methods.nearest import quantize_rows
-from exporter.schemes import IntegerScheme
+from exporter.schemes import INT8_CHANNEL, IntegerScheme
 from tests.properties.test_quantizer_properties import ALL, rows
 
 DAMPING = 0.01
@@ -119,3 +119,42 @@ def test_feedback_is_worth_having() -> None:
     plain = quantize_rows(values, scheme, np.diagonal(second).copy())
     gained = output_error(values, found, second).sum() / output_error(values, plain, second).sum()
     assert gained < 0.5
+
+
+def test_moments_of_few_tokens_are_believed_less_and_codes_lose_less_on_other_text() -> None:
+    random, inputs, tokens = np.random.default_rng(11), 128, 256
+    mixed = random.standard_normal((inputs, inputs)).astype(np.float32) * 0.03 + np.eye(
+        inputs, dtype=np.float32
+    )
+    seen = random.standard_normal((tokens, inputs)).astype(np.float32) @ mixed
+    values = random.standard_normal((64, inputs)).astype(np.float32)
+    second: NDArray[np.float32] = (seen.T @ seen / tokens).astype(np.float32)
+    scheme, truth = ALL[7], mixed.T @ mixed
+    believed = factor(second, scheme)
+    doubted = Calibrated("").factor(InputMoments(second, tokens), scheme)
+    whole, less = (calibrated_rows(values, scheme, each, rounds=1) for each in (believed, doubted))
+    assert output_error(values, less, truth).sum() < 0.97 * output_error(values, whole, truth).sum()
+
+
+@pytest.mark.parametrize("scheme", [INT8_CHANNEL, ALL[7]], ids=lambda scheme: scheme.name)
+def test_the_doubt_falls_with_text_and_spares_codes_of_8_bits(scheme: IntegerScheme) -> None:
+    second = second_moments(64, (5, 0.0, 0.0))
+
+    def apart(tokens: int) -> float:
+        """How much of what different inputs have in common is left."""
+        found = Calibrated("").factor(InputMoments(second, tokens), scheme)
+        ordered = second[np.ix_(found.order, found.order)]
+        return float(found.second[0, 1] / ordered[0, 1])
+
+    few, many = apart(64), apart(64_000)
+    if scheme.bits == 8:
+        assert few == many == 1.0
+    else:
+        assert few < 0.5 < 0.95 < many < 1.0
+
+
+def test_wide_rows_and_codes_of_8_bits_are_refined_less() -> None:
+    method, scheme = Calibrated(""), ALL[7]
+    assert method.rounds_of(scheme, 2048) == method.rounds > 1
+    assert method.rounds_of(scheme, 2304) == 1
+    assert method.rounds_of(INT8_CHANNEL, 64) == 0

@@ -20,29 +20,39 @@ from exporter.quantization.methods.error_feedback import (
     round_with_feedback,
 )
 from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows, MethodRecord
-from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments
+from exporter.quantization.methods.moments_factor import MomentsFactor, factor_moments, share_of_noise
 from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
 from exporter.schemes import IntegerScheme
 
-VERSION = 2  # 1 refitted 8-bit codes too
+VERSION = 3  # 1 refitted 8-bit codes too, 2 believed moments whole and searched fewer scales
 TILE_WEIGHTS = 1 << 21
 MOST_ROWS = 1024
 BYTE = 8  # bits
+WIDEST_REFINED = (
+    2048  # inputs: a round costs their square, and one is all that large models have the time for
+)
 
 
 @dataclass(frozen=True)
 class Calibrated:
     """Satisfies `Method`. text: the calibration text's digest. damping: share of the mean energy that each
-    input gets more. rounds: of refinement, of codes below 8 bits; those gain nothing by it."""
+    input gets more; few_bits_damping: below 8 bits. rounds: of refinement, below 8 bits; codes of 8 gain
+    nothing by it, and beyond WIDEST_REFINED inputs it is one."""
 
     text: str
     damping: float = 0.01
-    rounds: int = 1
+    few_bits_damping: float = 0.03
+    rounds: int = 4
 
     @property
     def record(self) -> MethodRecord:
-        settings = {"text": self.text, "damping": self.damping, "rounds": self.rounds}
+        settings = {
+            "text": self.text,
+            "damping": self.damping,
+            "few_bits_damping": self.few_bits_damping,
+            "rounds": self.rounds,
+        }
         return MethodRecord("error feedback", VERSION, settings)
 
     def tile(self, inputs: int) -> int:
@@ -51,18 +61,27 @@ class Calibrated:
     def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
         if moments is None:  # a table that is only looked up
             return Nearest().find(rows, scheme, None)
-        factor = self._factor(moments, scheme)
+        factor = self.factor(moments, scheme)
         try:
-            rounds = self.rounds if scheme.bits < BYTE else 0
+            rounds = self.rounds_of(scheme, len(moments.second))
             return calibrated_rows(rows.values(), scheme, factor, rounds)
         except OverflowError as error:
             raise CheckpointError(rows.name, str(error), "choose fp32 for it in the recipe") from error
 
-    def _factor(self, moments: InputMoments, scheme: IntegerScheme) -> MomentsFactor:
-        """Shared by the matrices that are given the same inputs, and by all their rows."""
-        group = scheme.group or len(moments.second)
+    def rounds_of(self, scheme: IntegerScheme, inputs: int) -> int:
+        if scheme.bits >= BYTE:
+            return 0
+        return self.rounds if inputs <= WIDEST_REFINED else min(self.rounds, 1)
+
+    def factor(self, moments: InputMoments, scheme: IntegerScheme) -> MomentsFactor:
+        """Shared by the matrices that are given the same inputs, and by all their rows. Below 8 bits, where
+        errors are large enough to be fitted to a text, the moments are believed less."""
+        inputs = len(moments.second)
+        group, damping, noise = scheme.group or inputs, self.damping, 0.0
+        if scheme.bits < BYTE:
+            damping, noise = self.few_bits_damping, share_of_noise(inputs, moments.tokens)
         return moments.derived(
-            (group, self.damping), lambda second: factor_moments(second, group, self.damping)
+            (group, damping, noise), lambda second: factor_moments(second, group, damping, noise)
         )
 
 

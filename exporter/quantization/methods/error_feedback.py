@@ -88,7 +88,7 @@ class _Rounding:
 
     def search(self, aimed: Columns, first: int, last: int, weigh: NDArray[np.float32]) -> Columns:
         """Scales of columns first to last, which are one group. Gives their nearest levels too."""
-        tile = Tile(aimed, 0, weigh[first:last, None])
+        tile = Tile(aimed, 0, weigh[first:last, None], finely=True)
         number = first // self.group
         if self.scheme.zero_points:
             scales, zeros, levels = search_with_zero_points(tile, self.scheme)

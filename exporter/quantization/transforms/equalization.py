@@ -2,8 +2,9 @@
 
 A column of a matrix may be divided by c if what enters it is multiplied by c. Where the input comes
 from a norm, c goes into its gain; where it comes from another matrix's rows (up into down, v into o),
-into those. The tied embedding has nothing before it: its vector is kept beside it, looked-up rows are
-multiplied with it, and the final norm's gain makes up for it in the head.
+into those; not where o's rows are of few bits in groups, which lose a tenth less as they are
+(docs/adr/0036). The tied embedding has nothing before it: its vector is kept beside it, looked-up rows
+are multiplied with it, and the final norm's gain makes up for it in the head.
 
     c = weights^a / inputs^b, of mean exponent 0, rounded to a power of 2^(1/4)
 
@@ -94,12 +95,13 @@ def equalize(
     activations: Activations,
     how: Equalization,
     by_row: Collection[str] = frozenset(),
+    in_groups: Collection[str] = frozenset(),
 ) -> EqualizedSource:
     """Find the vectors. Reads every matrix once, or twice where factors are fitted; peak memory is one row
     chunk, and then also MOST_ROWS rows of the matrices that share an input.
 
     activations: of at least the linears behind norms and the down and o projections. by_row: matrices
-    whose rows will have one scale each.
+    whose rows will have one scale each. in_groups: those of few bits with a scale for every group.
     """
     find = _Factors(source, activations, how, by_row)
     columns: dict[str, Vector] = {}
@@ -113,8 +115,8 @@ def equalize(
         down, up = f"{layer.prefix}mlp.down_proj.weight", f"{layer.prefix}mlp.up_proj.weight"
         inputs = np.arange(source.tensors[down].shape[1])
         columns[down] = row_factors[up] = find.shared_by((down,), inputs)
-        if _has_values_of_its_own(spec, layer):
-            o, v = f"{layer.prefix}self_attn.o_proj.weight", f"{layer.prefix}self_attn.v_proj.weight"
+        o, v = f"{layer.prefix}self_attn.o_proj.weight", f"{layer.prefix}self_attn.v_proj.weight"
+        if o not in in_groups and _has_values_of_its_own(spec, layer):
             values = _value_of_input(layer)
             row_factors[v] = factor = find.shared_by((o,), values)
             columns[o] = factor[values]

@@ -35,9 +35,11 @@ def source_with_outliers(config: dict[str, Any]) -> RandomSource:
     return source
 
 
-def equalized(source: RandomSource, by_row: Collection[str] = ()) -> EqualizedSource:
+def equalized(
+    source: RandomSource, by_row: Collection[str] = (), in_groups: Collection[str] = ()
+) -> EqualizedSource:
     sizes = input_sizes(source, TOKENS.numpy().astype(np.int32), nothing)
-    return equalize(source, sizes, HOW, by_row)
+    return equalize(source, sizes, HOW, by_row, in_groups)
 
 
 def matrices(source: RandomSource) -> frozenset[str]:
@@ -63,6 +65,18 @@ def test_an_equalised_source_computes_what_its_base_does(family: str, one_scale_
     source = source_with_outliers(TINY_CONFIGS[family]())
     other = equalized(source, matrices(source) if one_scale_a_row else ())
     assert other.components["text"].spec.embedding_columns
+    torch.testing.assert_close(logits(other), logits(source), atol=2e-4, rtol=1e-4)
+
+
+def test_values_are_not_rescaled_for_an_o_projection_in_groups() -> None:
+    source = source_with_outliers(tiny_gemma3())
+    o, v = (f"model.layers.1.self_attn.{name}_proj.weight" for name in "ov")
+    plain, other = equalized(source), equalized(source, in_groups={o})
+    assert {o, v} <= plain.columns.keys() | plain.row_factors.keys()
+    assert o not in other.columns
+    assert v not in other.row_factors
+    np.testing.assert_array_equal(other.rows(o, 0, 64), source.rows(o, 0, 64))
+    assert "model.layers.0.self_attn.o_proj.weight" in other.columns
     torch.testing.assert_close(logits(other), logits(source), atol=2e-4, rtol=1e-4)
 
 
