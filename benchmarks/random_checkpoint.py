@@ -123,8 +123,8 @@ def _distribution(spec: ModelSpec, weight: WeightSpec) -> tuple[float, float]:
 
 
 def _embedded_size(spec: ModelSpec) -> float:
-    """Root mean square of an embedded token, of which a layer adds about two at 1: such that the token's own
-    logit, by a tied head, is one standard deviation up."""
+    """Root mean square of an embedded token, to which each layer adds twice about 1: such that the token's
+    own logit, by a tied head, is one standard deviation up."""
     return math.sqrt(2.0 * len(spec.layers) / spec.hidden_size)
 
 

@@ -1,4 +1,4 @@
-"""Random checkpoints are decided by what was read before, as trained ones are, and keep both kinds of layers.
+"""Random checkpoints are decided by what was read before, and keep both kinds of layers.
 
 Not about their towers (test_random_tower.py).
 """
