@@ -144,12 +144,13 @@ def reference(asked: argparse.Namespace) -> None:
     from exporter.quantization.store.checkpoint import open_quantized
     from exporter.quantization.store.unpacked_weights import UnpackedWeights
     from exporter.reference.reference_tower import ReferenceTower
-    from exporter.reference.weights import OriginalWeights
+    from exporter.reference.weights import OriginalWeights, ReferenceWeights
 
     source, _ = planned(asked, asked.model)
     store, given = open_quantized(asked.place / "store"), sample(asked)
     spec = store.components[TOWERS[asked.of]].spec
-    for name, weights in zip(REFERENCES, (OriginalWeights(source), UnpackedWeights(store)), strict=True):
+    both: tuple[ReferenceWeights, ...] = (OriginalWeights(source), UnpackedWeights(store))
+    for name, weights in zip(REFERENCES, both, strict=True):
         np.save(asked.place / ROWS.format(name), ReferenceTower(weights, spec).rows(given))
 
 
