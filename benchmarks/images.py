@@ -1,7 +1,7 @@
 """Image towers and what takes their rows: `benchmarks.towers`, of pictures.
 
 python -m benchmarks.images [CHECKPOINT ...] [--formats onnx litertlm coreml] [--context 512]
-                            [--image-tokens N] [--recipe int8] [--work DIR]
+                            [--image-tokens N] [--recipe int8] [--rows-alone] [--work DIR]
 
 Without CHECKPOINT also how far onnxruntime-genai's pixels are from transformers' (`pixel_difference`).
 """

@@ -6,8 +6,10 @@ Writes a Hugging Face directory: config.json of the published model, bf16 safete
 a shard, a byte tokenizer. With --tower as a checkpoint of text, images and sounds is published: its towers
 in another shard, processor files, and the ids of both as special tokens (`random_tower`). Streamed: a few
 hundred MB of memory at any size. Weights have the scale of a network at rest (matrices 1/sqrt(inputs),
-norms near their neutral value), so that logits are far from uniform and far from one-hot. --layers keeps
-only the first N layers, for runtimes too slow for all.
+norms near their neutral value), but for the embedding, which is small beside what layers add, and the last
+norm, which makes up for it: else the tied head answers every token with itself, whatever is before it.
+Logits' standard deviation is SPREAD. --layers keeps only the first N layers, one of them global where the
+model has any, for runtimes too slow for all.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ from numpy.typing import NDArray
 from benchmarks.random_tower import marks_of, write_random_tower
 from exporter.models.published import published_config, published_whole_config
 from exporter.models.text.families import read_spec
+from exporter.models.text.families.attention import FULL
 from exporter.models.text.spec import ModelSpec, Role, WeightSpec
 from exporter.quantization.store.safetensors_writer import write_safetensors
 
 CHUNK = 1 << 24  # weights drawn at once
+SPREAD = 3.0  # of logits: the likeliest token has some percent
 
 
 def write_random_checkpoint(
@@ -99,7 +103,11 @@ def _pieces(
 
 def _distribution(spec: ModelSpec, weight: WeightSpec) -> tuple[float, float]:
     """Mean and standard deviation of a weight's entries."""
+    embedded = _embedded_size(spec)
     match weight.role:
+        case Role.NORM if weight.name == "model.norm.weight":
+            gain = SPREAD / embedded
+            return (gain - 1.0 if spec.norm_adds_one else gain), 0.1 * gain
         case Role.NORM if spec.query_scale == 1.0 and weight.name.endswith("q_norm.weight"):
             # Gemma 4 scales q·k by this gain alone. At 1, random attention is one-hot, and dozens of such
             # layers make a last bit of any number into other logits.
@@ -109,15 +117,24 @@ def _distribution(spec: ModelSpec, weight: WeightSpec) -> tuple[float, float]:
         case Role.SCALAR:
             return 1.0, 0.01
         case Role.EMBEDDING | Role.HEAD:
-            return 0.0, 2.0 * spec.hidden_size**-0.5
+            return 0.0, embedded * spec.hidden_size**-0.5
         case _:
             return 0.0, weight.shape[-1] ** -0.5
+
+
+def _embedded_size(spec: ModelSpec) -> float:
+    """Root mean square of an embedded token, to which each layer adds twice about 1: such that the token's
+    own logit, by a tied head, is one standard deviation up."""
+    return math.sqrt(2.0 * len(spec.layers) / spec.hidden_size)
 
 
 def _first_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
     shortened = {**config, "num_hidden_layers": layers}
     if "layer_types" in config:
-        shortened["layer_types"] = config["layer_types"][:layers]
+        kinds = config["layer_types"][:layers]
+        if FULL in config["layer_types"] and FULL not in kinds:
+            kinds[-1] = FULL
+        shortened["layer_types"] = kinds
     if shared := config.get("num_kv_shared_layers"):  # the last ones, as far as they are still there
         owning = config["num_hidden_layers"] - shared
         shortened["num_kv_shared_layers"] = max(0, layers - owning)

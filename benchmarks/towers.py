@@ -3,7 +3,8 @@
 For each checkpoint: quantise (nearest codes, whatever the recipe's method), and for each format write the
 artifacts, make rows of one sample, and try every gate (`exporter.validation.tower_check`); each step in a
 process of its own, whose peaks are the kernel's. Without CHECKPOINT: tiny models of every kind; a directory
-as the Hub has it may be of random weights in true shapes. Exits with 1 where a gate fails. Run as
+as the Hub has it may be of random weights in true shapes. With --rows-alone no gate is tried: transformers'
+towers make rows of that one sample instead, and no decoder runs. Exits with 1 where a gate fails. Run as
 `benchmarks.images` and `benchmarks.sounds`. Not about what is done to a sample before, nor about devices
 and GPUs.
 """
@@ -20,15 +21,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
 from benchmarks.measured_process import GIB, measure
 from runtimes.formats import Format
 from runtimes.images.picture import read_picture
+from runtimes.images.prepared import PreparedImage
 from runtimes.images.preparing import prepared_image
 from runtimes.images.processing import PROCESSING_NAME, read_processing
 from runtimes.manifest import Artifact, EncoderArtifact, TowerName
 from runtimes.open import IMAGE_ENCODERS, SOUND_ENCODERS, open_image_encoder, open_sound_encoder
 from runtimes.opening import EncoderOpening
 from runtimes.records import from_plain, to_plain
+from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.preparing import prepared_sound
 from runtimes.sounds.processing import SOUND_PROCESSING_NAME, read_sound_processing
 
@@ -38,7 +43,8 @@ if TYPE_CHECKING:  # what runs a tower has none of it
 
 Kind = Literal["images", "sounds"]
 TOWERS: dict[Kind, TowerName] = {"images": "vision", "sounds": "audio"}
-RUNNABLE = "runnable.json"
+RUNNABLE, ROWS = "runnable.json", "{}-rows.npy"
+REFERENCES = ("original", "quantised")
 PICTURE = Path(__file__).parent.parent / "samples" / "images" / "digits.png"
 HEAD = (
     "| model | format | rows of quantised tower: mean error | cosine | rows of artifact: mean error "
@@ -109,21 +115,43 @@ def written(asked: argparse.Namespace) -> tuple[Artifact, EncoderArtifact]:
     return from_plain(Artifact, raw["artifacts"][0]), from_plain(EncoderArtifact, raw["encoders"][0])
 
 
-def encode(asked: argparse.Namespace) -> None:
-    """The tower alone, on one sample, with numpy and one runtime."""
-    artifact, encoder = written(asked)
+def sample(asked: argparse.Namespace) -> PreparedImage | PreparedSound:
+    """The one that the tower alone is run on."""
     release = asked.place / asked.format
-    opening = EncoderOpening(release, encoder, artifact, 2, "fp32")
     if asked.of == "images":
-        image = prepared_image(read_picture(PICTURE).pixels, read_processing(release))
-        with open_image_encoder(opening) as tower:
-            tower.rows(image)
-        return
+        return prepared_image(read_picture(PICTURE).pixels, read_processing(release))
     from exporter.validation.sound_samples import chirp
 
-    sound = prepared_sound(chirp(), read_sound_processing(release))
-    with open_sound_encoder(opening) as listener:
-        listener.rows(sound)
+    return prepared_sound(chirp(), read_sound_processing(release))
+
+
+def encode(asked: argparse.Namespace) -> None:
+    """The tower alone, on one sample, with numpy and one runtime; keeps its rows."""
+    artifact, encoder = written(asked)
+    opening = EncoderOpening(asked.place / asked.format, encoder, artifact, 2, "fp32")
+    match sample(asked):
+        case PreparedImage() as image:
+            with open_image_encoder(opening) as tower:
+                rows = tower.rows(image)
+        case PreparedSound() as sound:
+            with open_sound_encoder(opening) as listener:
+                rows = listener.rows(sound)
+    np.save(asked.place / ROWS.format(asked.format), rows)
+
+
+def reference(asked: argparse.Namespace) -> None:
+    """transformers' rows of the same sample, from the original weights and from the quantised ones."""
+    from exporter.quantization.store.checkpoint import open_quantized
+    from exporter.quantization.store.unpacked_weights import UnpackedWeights
+    from exporter.reference.reference_tower import ReferenceTower
+    from exporter.reference.weights import OriginalWeights, ReferenceWeights
+
+    source, _ = planned(asked, asked.model)
+    store, given = open_quantized(asked.place / "store"), sample(asked)
+    spec = store.components[TOWERS[asked.of]].spec
+    both: tuple[ReferenceWeights, ...] = (OriginalWeights(source), UnpackedWeights(store))
+    for name, weights in zip(REFERENCES, both, strict=True):
+        np.save(asked.place / ROWS.format(name), ReferenceTower(weights, spec).rows(given))
 
 
 def validate(asked: argparse.Namespace) -> None:
@@ -186,6 +214,16 @@ def row(name: str, format: str, found: dict[str, Any]) -> str:
     return f"| {name} | {format} | {' | '.join(figures)} |"
 
 
+def rows_row(name: str, format: str, place: Path) -> str:
+    """Of one format of one model whose rows alone were made, in HEAD's columns."""
+    from exporter.validation.rows_apart import rows_apart
+
+    original, quantised, own = (np.load(place / ROWS.format(each)) for each in (*REFERENCES, format))
+    apart = (rows_apart(original, quantised), rows_apart(quantised, own))
+    figures = " | ".join(f"{each.relative:.2g} | {each.cosine:.6f}" for each in apart)
+    return f"| {name} | {format} | {figures} | – | – | – | none tried |"
+
+
 def worst(samples: list[dict[str, Any]]) -> tuple[str, str]:
     relative = max((each["relative"] for each in samples), default=math.nan)
     cosine = min((each["cosine"] for each in samples), default=math.nan)
@@ -228,12 +266,17 @@ def run(asked: argparse.Namespace) -> int:
             cost, _ = step("quantise", asked, model, place, asked.formats[0])
             costs.append(f"| {name} | – | quantise | {cost} |")
             for format in asked.formats:
-                for each in ("lower", "encode", "validate"):
+                kept = (place / ROWS.format(REFERENCES[0])).exists()
+                last = () if kept else ("reference",) if asked.rows_alone else ("validate",)
+                for each in ("lower", "encode", *last):
                     if each != "lower" and not takes(place, format):
                         break
                     cost, printed = step(each, asked, model, place, format)
                     costs.append(f"| {name} | {format} | {each} | {cost} |")
                 else:
+                    if asked.rows_alone:
+                        rows.append(rows_row(name, format, place))
+                        continue
                     found = json.loads(printed.splitlines()[-1])
                     rows.append(row(name, format, found))
                     failed |= any(gate["verdict"]["is"] == "failed" for gate in found["gates"])
@@ -253,7 +296,13 @@ def print_pixel_differences() -> None:
         print(COLUMNS, *differences(Path(scratch)), sep="\n")
 
 
-STEPS = {"quantise": quantise, "lower": lower, "encode": encode, "validate": validate}
+STEPS = {
+    "quantise": quantise,
+    "lower": lower,
+    "encode": encode,
+    "reference": reference,
+    "validate": validate,
+}
 
 
 def main(of: Kind) -> int:
@@ -263,6 +312,7 @@ def main(of: Kind) -> int:
     parser.add_argument("--formats", nargs="+", choices=get_args(Format), default=sorted(runnable))
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--recipe", default="int8")
+    parser.add_argument("--rows-alone", action="store_true")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from exporter.lowering.interface import Segment
 from exporter.lowering.litert.stand_in import write_stand_in
+from exporter.lowering.litert.vision.graphs import build_encoder
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from exporter.validation.stored_weights import differing_by_matrix
@@ -104,6 +106,15 @@ def test_a_tower_makes_the_rows_that_transformers_makes(
     assert np.abs(found - rows).max() > 0, "kernels round, the twin does not"
     for other in changed(image):
         assert np.abs(tower_rows(bundle.opening, other) - rows).max() > 10 * ROWS_OF_KERNELS
+
+
+def test_no_tower_sums_over_a_first_axis(bundle: SeeingBundle) -> None:
+    """XNNPACK holds zeros of the result's size for each such sum: 4 GiB of a true Gemma 3's tower."""
+    assert bundle.order.images is not None
+    model = build_encoder(bundle.checkpoint.components["vision"], bundle.order.images).model
+    operators = {code.builtinCode for code in model.operatorCodes}
+    assert schema.BuiltinOperator.FULLY_CONNECTED in operators
+    assert schema.BuiltinOperator.SUM not in operators
 
 
 def changed(image: PreparedImage) -> list[PreparedImage]:
