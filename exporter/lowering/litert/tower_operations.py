@@ -5,7 +5,6 @@ Not about towers (`vision.dialect`, `audio.dialect`).
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +37,6 @@ class TowerOperations(Operations):
         buffer = self.graph.subgraph.tensors[self.graph.place(x)].buffer
         data = self.graph.parent.model.buffers[buffer].data
         return None if data is None else np.frombuffer(bytes(data), np.float32).reshape(tuple(x.shape))
-
-    def sum_first(self, x: Tensor) -> Tensor:
-        """By slices: for each sum over a first axis XNNPACK holds zeros of the result's size all the time,
-        which of thousands of patches is 165 MB a layer."""
-        first, *others = (self.slice(x, 0, at, at + 1) for at in range(x.shape[0]))
-        return functools.reduce(self.add, others, first)
 
     def mean_over(self, x: Tensor, axis: int) -> Tensor:
         """Mean over an axis, which is dropped."""

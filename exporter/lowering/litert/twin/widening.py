@@ -97,7 +97,7 @@ class _WideForm:
         elif code == _Op.CONCATENATION:
             possible = self._concatenation(changed, axis)
         elif code == _Op.SLICE:
-            possible = self._slice(changed, axis)
+            possible = self._slice(changed, result)
         elif code in _REDUCING:
             possible = self._reduction(changed, result)
         elif code == _Op.FULLY_CONNECTED:
@@ -119,11 +119,14 @@ class _WideForm:
         node.builtinOptions.axis = _moved(along, axis)
         return along != axis and all(self._may_be_at(index, axis) for index in operands)
 
-    def _slice(self, node: Any, axis: int) -> bool:
+    def _slice(self, node: Any, result: int) -> bool:
+        axis = self.axes.get(int(node.inputs[0]))
+        if axis is None:
+            return False
         start, size = self._constant(node, 1), self._constant(node, 2)
         self._put_constant(node, 1, [0, *_without(start, axis)])
-        self._put_constant(node, 2, [int(self.tensors[node.outputs[0]].shape[0]), *_without(size, axis)])
-        return self.axes.get(int(node.inputs[0])) == axis
+        self._put_constant(node, 2, [int(self.tensors[result].shape[0]), *_without(size, axis)])
+        return self._may_be_at(result, axis)
 
     def _reduction(self, node: Any, result: int) -> bool:
         axis = self.axes.get(int(node.inputs[0]))
