@@ -60,7 +60,8 @@ def export_memory(
     tables = ROPE_TABLES * plan.variant.context * largest_head * FP32.bits // 8
     quantise = INTERPRETER + CHUNKS
     if (calibrated := plan.variant.recipe.calibration) is not None:
-        quantise = _calibrating(spec, calibration, calibrated)
+        products = "error-feedback" in plan.methods.values()
+        quantise = _calibrating(spec, calibration, calibrated, products)
     elif plan.variant.recipe.equalization is not None:  # some text runs through the reference
         quantise = max(quantise, _reference(spec, calibration.tokens))
     found = {"quantising": quantise}
@@ -95,9 +96,11 @@ def _reference(spec: ModelSpec, positions: int) -> float:
     return LIBRARIES + largest + activations + REFERENCE_BLOCKS
 
 
-def _calibrating(spec: ModelSpec, size: CalibrationSize, calibration: Calibration) -> float:
-    """A layer's weights, what passes through it, the moments of its inputs and their factors."""
-    moments = MOMENTS * _widest(spec) ** 2 * 4
+def _calibrating(spec: ModelSpec, size: CalibrationSize, calibration: Calibration, products: bool) -> float:
+    """A layer's weights, what passes through it, the moments of its inputs and their factors.
+
+    products: whether moments are of every two inputs. Their squares alone take next to nothing."""
+    moments = MOMENTS * _widest(spec) ** 2 * 4 if products else 0
     layer_inputs = spec.per_layer_embedding
     width = spec.hidden_size + (0 if layer_inputs is None else len(spec.layers) * layer_inputs.width)
     waiting = min(size.spilled, calibration.tokens_for(spec) * width * 4)

@@ -93,18 +93,24 @@ def write_layer_by_layer(
     order = WritingOrder(store, progress)
     reference = StreamedReference(OriginalWeights(original))
     batches = text.batches(BATCH)
+    products = _look_at_products(store.methods)
     with torch.inference_mode(), reference.walk(*batches) as walk:
-        watch = MomentsWatch()
+        watch = MomentsWatch(products)
         walk.start(watch)
         order.write(watch)
         for layer in walk.layers():
-            watch = MomentsWatch()
+            watch = MomentsWatch(products)
             wanted = order.missing(f"model.layers.{layer.index}.")
             layer.advance(watch if wanted else None)
             order.write(watch)
         if not store.has(reference.head_name):
-            watch = MomentsWatch()
+            watch = MomentsWatch(products)
             for number in range(len(batches)):
                 watch.add(reference.head_name, walk.finish(number).last_hidden_state)
             order.write(watch)
     order.write_rest()
+
+
+def _look_at_products(methods: Mapping[str, Method]) -> bool:
+    """Whether any of them needs to know of two inputs together, whose moments take most of the memory."""
+    return not all(isinstance(each, Weighted | Nearest | TakenOver) for each in methods.values())

@@ -54,7 +54,8 @@ class WritingOrder:
         if not isinstance(source, EqualizedSource) or names[0] not in source.columns:
             return second
         columns = source.columns[names[0]]
-        rescaled: SecondMoment = second * columns * columns[:, None]
+        rescaled: SecondMoment = second * columns
+        rescaled *= columns if second.ndim == 1 else columns[:, None]
         return rescaled
 
     def write_rest(self) -> None:

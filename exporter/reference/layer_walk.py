@@ -6,7 +6,7 @@ replace, what enters and leaves each linear of the layer in hand. transformers d
         states, masks, rotations, per-layer inputs
     (2) each layer runs over every batch, as it was to be called, and its results wait for the next one
     (3) the text model runs once more with stand-ins, the last of which returns what (2) came to
-Memory is one layer's weights (one module's, for a single batch), the activations of one batch in it, and
+Memory is one layer's weights (one module's, for READ_AGAIN batches), the activations of one batch in it and
 what waits between layers, which is spilled to disk past a bound; for Gemma 4 also the keys and values that
 its later layers share. Not about the head (`streamed`) or about what is made of activations.
 """
@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from exporter.reference.lending import Lender
 from exporter.reference.merged_prompt import MergedPrompt
 from exporter.reference.spill import Spill
+
+READ_AGAIN = 2  # batches at most that read a layer once each: the whole of it takes more than it saves
 
 Batch = Tensor | MergedPrompt
 """Token ids, [batch, tokens] int64, or one prompt with images or sounds in it."""
@@ -101,8 +103,7 @@ class LayerWalk:
 
     def run_layer(self, index: int, watch: LinearWatch | None, keep: bool) -> None:
         """All batches through layer `index`; keep: their results take the place of what went in."""
-        several = len(self._batches) > 1
-        with self._lender.keeping(several):
+        with self._lender.keeping(len(self._batches) > READ_AGAIN):
             for number in [each for each, first in enumerate(self._from) if first <= index]:
                 found = self._pass(number, index, watch)
                 if keep:

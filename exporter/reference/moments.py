@@ -1,8 +1,8 @@
 """Second moments of what enters each linear of transformers' model, on calibration text.
 
 A layer at a time, over every batch of it: E x[i] x[j], which says how much an error in one weight costs and
-which other weights can make up for it. Linears that are given the same tensor share one result. Not about
-what is made of it (`exporter.quantization`).
+which other weights can make up for it, or E x[i]² alone, which says the first. Linears that are given the
+same tensor share one result. Not about what is made of it (`exporter.quantization`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from torch import Tensor
 
 from exporter.errors import ReferenceModelError
 
-SecondMoment = NDArray[np.float32]  # [in, in], symmetric
+SecondMoment = NDArray[np.float32]  # [in, in], symmetric; or its diagonal alone, [in]
 
 
 @dataclass
 class MomentsWatch:
-    """Satisfies `LinearWatch`. For the layer in hand; another one for the next."""
+    """Satisfies `LinearWatch`. For the layer in hand; another one for the next.
 
+    products: whether every two inputs are multiplied. Otherwise only the diagonal is kept: of a down
+    projection of 14,336 inputs 57 KB, not 822 MB.
+    """
+
+    products: bool = True
     _sums: dict[str, Tensor] = field(default_factory=dict)
     _tokens: dict[str, int] = field(default_factory=dict)
     _first_of: dict[str, str] = field(default_factory=dict)
@@ -41,9 +46,13 @@ class MomentsWatch:
         flat = inputs.reshape(-1, inputs.shape[-1])
         self._first_of.setdefault(name, name)
         if name not in self._sums:
-            self._sums[name] = torch.zeros(flat.shape[1], flat.shape[1])
+            shape = flat.shape[1:] * (2 if self.products else 1)
+            self._sums[name] = torch.zeros(shape)
             self._tokens[name] = 0
-        self._sums[name].addmm_(flat.T, flat)
+        if self.products:
+            self._sums[name].addmm_(flat.T, flat)
+        else:
+            self._sums[name] += flat.square().sum(dim=0)
         self._tokens[name] += len(flat)
 
     def leaves(self, weight: str, outputs: Tensor) -> None:

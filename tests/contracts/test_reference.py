@@ -245,6 +245,14 @@ def test_a_layer_is_read_once_for_all_batches_and_anew_each_time_it_runs() -> No
     assert torch.allclose(first.left[at[0]][1] * 2, second.left[at[0]][1], atol=1e-5)
 
 
+def test_two_batches_read_a_module_each_rather_than_hold_the_layer_whole() -> None:
+    weights = _Counted(RandomSource(tiny_gemma3()))
+    with StreamedReference(weights).walk(*batches(2)) as walk:
+        walk.start()
+        next(walk.layers()).see(Seen())
+    assert weights.reads[f"{LAYER}0.mlp.down_proj.weight"] == 2
+
+
 @pytest.mark.parametrize("family", TINY_CONFIGS)
 def test_a_branch_is_the_batch_with_that_layer_watched_and_the_trunk_stays_what_it_is(family: str) -> None:
     model, (batch,) = reference(family), batches(1)

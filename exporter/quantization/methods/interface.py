@@ -55,14 +55,20 @@ class MatrixRows:
 class InputMoments:
     """What a linear's inputs x were like over calibration text.
 
-    second: mean of x[i] * x[j], [in, in], symmetric. tokens: how many were seen. What methods derive from
-    it is kept, as several matrices and threads ask for the same.
+    second: mean of x[i] * x[j], [in, in], symmetric; its diagonal alone, [in], where no method of the store
+    looks at more. tokens: how many were seen. What methods derive from it is kept, as several matrices and
+    threads ask for the same.
     """
 
     second: NDArray[np.float32]
     tokens: int
     _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
     _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def energy(self) -> NDArray[np.float32]:
+        """Mean of x[i] squared, [in]."""
+        return self.second if self.second.ndim == 1 else np.diagonal(self.second)
 
     def derived(self, key: Hashable, make: Callable[[NDArray[np.float32]], Derived]) -> Derived:
         """What `make` makes of `second`, made once for a key."""

@@ -10,7 +10,14 @@ from exporter.byte_size import GIB
 from exporter.errors import PlanError
 from exporter.models.components import text_alone
 from exporter.models.published import published_spec
-from exporter.planning.memory import LIBRARIES, CalibrationSize, StageMemory, export_memory, require_memory
+from exporter.planning.memory import (
+    LIBRARIES,
+    MOMENTS,
+    CalibrationSize,
+    StageMemory,
+    export_memory,
+    require_memory,
+)
 from exporter.planning.plan import make_plan
 from exporter.planning.recipe import Recipe, load_recipe
 from runtimes.formats import Format
@@ -53,6 +60,11 @@ def test_calibrating_takes_a_layer_and_the_moments_of_its_widest_input() -> None
     """14,336 inputs of a 9B: 0.8 GiB for each copy of their moments."""
     assert 4 * GIB < stages("gemma-2-9b", "int4")["quantising"] < 10 * GIB
     assert stages("gemma-2-2b", "int4")["quantising"] < 6 * GIB
+
+
+def test_recipes_without_error_feedback_take_no_moments_of_every_two_inputs() -> None:
+    feedback, fast = (stages("gemma-2-9b", recipe)["quantising"] for recipe in ("int4", "int4-fast"))
+    assert feedback - fast > MOMENTS * 4 * 14336**2
 
 
 def test_the_reference_of_a_9b_stays_within_four_gib() -> None:

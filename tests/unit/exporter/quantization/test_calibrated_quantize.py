@@ -23,6 +23,7 @@ from exporter.quantization.calibrated_quantize import (
 )
 from exporter.quantization.methods.calibrated import Calibrated
 from exporter.quantization.methods.interface import FoundCodes, InputMoments, MatrixRows
+from exporter.quantization.methods.weighted import Weighted
 from exporter.quantization.store import writer
 from exporter.quantization.store.checkpoint import open_quantized
 from exporter.quantization.store.writer import StoreWriter
@@ -89,8 +90,10 @@ class Noting(Calibrated):
         return super().find(rows, scheme, moments)
 
 
-def noted(source: Any, original: RandomSource, directory: Path) -> Mapping[str, InputMoments | None]:
-    method = Noting("text")
+def noted(
+    source: Any, original: RandomSource, directory: Path, method: Noting | NotingSquares | None = None
+) -> Mapping[str, InputMoments | None]:
+    method = method or Noting("text")
     asked = coding(original)
     with StoreWriter.begin(directory, source, asked.schemes, dict.fromkeys(asked.schemes, method)) as store:
         write_layer_by_layer(store, original, a_text(), silent)
@@ -124,6 +127,30 @@ def test_moments_of_an_equalised_source_are_of_what_enters_its_columns(tmp_path:
         np.testing.assert_allclose(after.second, before.second * np.outer(columns, columns), rtol=1e-6)
 
 
+@dataclass(frozen=True)
+class NotingSquares(Weighted):
+    """Keeps what moments it was given."""
+
+    seen: dict[str, InputMoments | None] = field(default_factory=dict)
+
+    def find(self, rows: MatrixRows, scheme: IntegerScheme, moments: InputMoments | None) -> FoundCodes:
+        self.seen[rows.name] = moments
+        return super().find(rows, scheme, moments)
+
+
+def test_methods_that_look_at_no_products_are_given_the_diagonal_of_the_moments(tmp_path: Path) -> None:
+    original = RandomSource(tiny_gemma3())
+    equalised = equalize(original, input_sizes(original, a_text().sequences, silent), HOW)
+    whole = noted(equalised, original, tmp_path / "whole")
+    squares = noted(equalised, original, tmp_path / "squares", NotingSquares("text"))
+    for name, moments in whole.items():
+        given = squares[name]
+        assert moments is not None
+        assert given is not None
+        assert given.second.ndim == 1
+        np.testing.assert_allclose(given.energy, moments.energy, rtol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["error-feedback", "weighted"])
 @pytest.mark.parametrize(
     "dies_at", ["model.layers.0.mlp.up_proj.weight", "model.layers.5.mlp.down_proj.weight"]
@@ -150,15 +177,16 @@ def test_another_text_discards_what_is_there(tmp_path: Path) -> None:
     assert open_quantized(tmp_path / "q").record != before
 
 
+@pytest.mark.parametrize("method", ["error-feedback", "weighted"])
 def test_one_processor_and_two_come_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: MethodName
 ) -> None:
     source, threads = RandomSource(tiny_gemma3()), torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
             monkeypatch.setattr(writer, "worker_count", lambda count=count: count)
-            write_calibrated(source, coding(source), a_text(), tmp_path / str(count), silent)
+            write_calibrated(source, coding(source, method), a_text(), tmp_path / str(count), silent)
     finally:
         torch.set_num_threads(threads)
     assert files(tmp_path / "1") == files(tmp_path / "2")

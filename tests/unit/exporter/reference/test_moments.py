@@ -25,6 +25,18 @@ def test_moments_are_the_mean_of_products_over_all_batches() -> None:
     np.testing.assert_allclose(second, rows.T @ rows / 30, rtol=1e-5)
 
 
+def test_without_products_only_the_mean_squares_are_kept() -> None:
+    random = np.random.default_rng(2)
+    batches = [random.standard_normal((2, 5, 8)).astype(np.float32) for _ in range(3)]
+    whole, squares = MomentsWatch(), MomentsWatch(products=False)
+    for batch in batches:
+        whole.enters("down", torch.from_numpy(batch))
+        squares.enters("down", torch.from_numpy(batch))
+    ((_, second, _),), ((names, energy, tokens),) = whole.groups(), squares.groups()
+    assert (names, energy.shape, tokens) == (frozenset({"down"}), (8,), 30)
+    np.testing.assert_allclose(energy, np.diagonal(second), rtol=1e-5)
+
+
 def test_linears_that_are_given_the_same_tensor_share_one_result() -> None:
     watch = MomentsWatch()
     for _ in range(2):  # batches
