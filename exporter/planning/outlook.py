@@ -52,7 +52,8 @@ class DeviceOutlook:
 @dataclass(frozen=True)
 class ReleaseOutlook:
     """artifact_bytes: by format, from shapes. weight_bytes: of all matrices. image_tokens:
-    of an image at most, sound: the longest that the context has room for; None where it takes none."""
+    of an image at most, sound: the longest that the context has room for; None where it takes none.
+    remarks: what else is to be known, a sentence each."""
 
     label: str
     recipe: str
@@ -63,6 +64,7 @@ class ReleaseOutlook:
     artifact_bytes: dict[Format, int]
     image_tokens: int | None
     sound: SoundLength | None
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def _release(
         artifact_bytes=sizes,
         image_tokens=variant.soft_tokens if sees else None,
         sound=sound_that_fits(variant),
+        remarks=plan.remarks,
     )
 
 

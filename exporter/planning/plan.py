@@ -72,7 +72,7 @@ class Plan:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is done otherwise than asked, and on what text codes are found, a sentence each."""
-        return (*self._of_context, *remark_on_sounds(self.variant), *self._of_text)
+        return (*self._of_context, *self._of_calls, *remark_on_sounds(self.variant), *self._of_text)
 
     @property
     def _of_text(self) -> tuple[str, ...]:
@@ -100,6 +100,17 @@ class Plan:
                 "accelerators want: what those make of it is not known from here."
             )
         return tuple(found)
+
+    @property
+    def _of_calls(self) -> tuple[str, ...]:
+        chunk, context = self.prefill_chunk, self.variant.context
+        calls = {each: self.longest_call(each, chunk) for each in self.variant.formats}
+        return tuple(
+            f"{format}: a prompt is read {call:,} tokens at a time, which leaves images whole; LiteRT-LM "
+            f"takes no turn that begins behind position {context - call:,} of {context:,}."
+            for format, call in calls.items()
+            if call > chunk
+        )
 
     @property
     def families(self) -> tuple[RuntimeFamily, ...]:

@@ -36,7 +36,8 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
         for row in device_rows(device):
             table.add_row(*map(Text, row))
         table.add_section()
-    print_fitted(table, console)
+    if outlook.devices:
+        print_fitted(table, console)
     for device in outlook.devices:
         _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
         for artifact in device.verdict.artifacts:
@@ -44,8 +45,10 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
         for each in device.rejected:
             _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
     for release in outlook.releases:
-        sizes = ", ".join(f"{format} {megabytes(size)}" for format, size in release.artifact_bytes.items())
-        _say(console, f"Release {release.label} for {', '.join(release.devices)}: {sizes}.{taken(release)}")
+        of = f"Release {release.label} for {', '.join(release.devices)}"
+        _say(console, f"{of}: {_sizes(release)}.{taken(release)}")
+        for remark in release.remarks:
+            _say(console, f"    {remark}")
     if (needs := outlook.needs) is not None:
         _say(
             console,
@@ -54,6 +57,17 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
             f"“{needs.memory.stage}”) and {megabytes(needs.disk_bytes)} of disk beside the output.",
         )
     _say(console, NOBODY)
+
+
+def _sizes(release: ReleaseOutlook) -> str:
+    known = release.artifact_bytes
+    sizes = [f"{format} {megabytes(size)}" for format, size in known.items()]
+    unknown = [
+        f"{each}, which none of these devices is said to run"
+        for each in release.formats
+        if each not in known
+    ]
+    return ", ".join([*sizes, *unknown])
 
 
 def print_profiles(profiles: Sequence[DeviceProfile], console: Console) -> None:

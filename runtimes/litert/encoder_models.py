@@ -125,7 +125,7 @@ def open_tower(path: Path, wanted: TowerFiles, threads: int, scratch: Path | Non
         place = Path(directory.name)
         files = _files(path, place, list(wanted.needed))
         if next(iter(wanted.needed)) not in files:
-            raise ArtifactError(f"{path}: holds no {wanted.what}; export it with --components all")
+            raise ArtifactError(f"{path}: holds no {wanted.what}; export it without --components")
         computes = [computing(path, file) for file in files.values()]
         require_room_to_pack(place, sum(each.packed for each in computes))
         models = {}

