@@ -22,6 +22,9 @@ LAYER = "VK_LAYER_GEMMA_EXPORT_larger_buffers"
 
 
 def main() -> None:
+    if not sys.argv[1:] or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        sys.exit(0 if sys.argv[1:] else 2)
     with larger_buffers() as environment:
         sys.exit(subprocess.run(sys.argv[1:], env={**os.environ, **environment}, check=False).returncode)
 

@@ -1,4 +1,4 @@
-"""A release for the web answering a prompt, in Node and in Chromium: docs/accelerators.md.
+"""A release for the web answering a prompt, in Node and in Chromium: docs/web.md.
 
     python -m benchmarks.web RELEASE [--engine node wasm webgpu] [--prompt TEXT] [--tokens N]
 
