@@ -21,7 +21,7 @@ LIBRARIES, INTERPRETER = (
     60 * MIB,
     26 * MIB,
 )  # the vendor's code, and what Python and numpy have of their own
-OPERATORS_IN_TWO, OPERATORS = 3 * MIB // 2, MIB  # a layer's, in both signatures, but for their zeros
+OPERATORS_IN_TWO, OPERATORS = 3 * MIB // 2, MIB  # a layer's, in both signatures
 NUMBER = FP32.bits // 8  # bytes
 GPU_RUNTIME = 250 * MIB  # shaders, staging and the driver: from published totals, with room
 GRAPH = MIB
@@ -50,7 +50,6 @@ def held_by_litert(opened: OpenedModel) -> tuple[HeldMemory, ...]:
         HeldMemory("largest matrix (again)", max(packed), "private"),
         HeldMemory("KV cache", cache, "private"),
         HeldMemory("activations", _activations(opened), "private"),
-        HeldMemory("zeros of sums", _zeros(opened), "private"),
         HeldMemory("logits", _logits(opened), "private"),
         opened.tokenizer,
         HeldMemory("runtime", INTERPRETER + _operators(opened), "private"),
@@ -105,14 +104,6 @@ def _arena(opened: OpenedModel) -> int:
         (layer.window, layer.heads // layer.kv_heads, _slots(opened, layer)) for layer in opened.spec.layers
     }
     return NUMBER * (numbers + sum(chunk * group * slots for _, group, slots in masks))
-
-
-def _zeros(opened: OpenedModel) -> int:
-    """A product of an input in two parts is summed over them, and XNNPACK's sum over a first axis reads
-    zeros for parts there are none of: each has as many of its own as its result has numbers."""
-    decoded = sum(each.shape[0] for each in _split(opened))
-    prefilled = sum(each.shape[0] for each in _split(opened) if _is_prefilled(opened, each))
-    return NUMBER * (decoded + opened.prefill_chunk * prefilled)
 
 
 def _logits(opened: OpenedModel) -> int:

@@ -44,7 +44,7 @@ def recipe_of(found: TargetPlan) -> tuple[str, int]:
     ("app", "recipe", "context", "rejected"),
     [
         (6 * GB, "int8", 2048, []),
-        (int(4.5 * GB), "int4", 2048, ["int8"]),
+        (int(4.2 * GB), "int4", 2048, ["int8"]),
         (int(3.2 * GB), "int4", 1024, ["int8", "int4", "int8"]),
     ],
 )
@@ -110,7 +110,7 @@ def test_four_bits_are_not_made_by_row_for_a_gpu_in_silence() -> None:
 
 
 def test_a_profile_that_asks_for_more_than_a_recipe_promises_does_not_get_it() -> None:
-    profile = device("android-8gb", int(4.5 * GB))
+    profile = device("android-8gb", int(4.2 * GB))
     strict = replace(profile, gates=replace(profile.gates, fidelity="near-lossless"))
     found = planned(strict)
     assert recipe_of(found) == ("int8", 1024)
@@ -128,7 +128,7 @@ def test_a_recipe_that_was_asked_for_is_made_whatever_it_promises_and_still_has_
 
 
 def test_a_profile_without_kernels_for_blocks_gets_none() -> None:
-    profile = device("android-8gb", int(4.5 * GB))
+    profile = device("android-8gb", int(4.2 * GB))
     runtime = profile.runtimes["litertlm"]
     without = replace(runtime, blockwise=replace(runtime.blockwise, kernels=False))
     found = planned(replace(profile, runtimes={**profile.runtimes, "litertlm": without}))

@@ -30,7 +30,7 @@ def test_devices_that_come_to_the_same_share_a_release() -> None:
 
 def test_names_grow_until_they_tell_releases_apart() -> None:
     assert [each.label for each in planned("pixel-8").releases] == ["int8"]
-    assert [each.label for each in planned("pixel-8", "raspberry-pi-5").releases] == ["int8", "int4"]
+    assert [each.label for each in planned("pixel-8", "android-6gb").releases] == ["int8", "int4"]
     same_length = planned("macbook-m1", "jetson-orin-nano")
     assert [each.label for each in same_length.releases] == ["int8-4096-onnx+coreml", "int8-4096-litertlm"]
 
