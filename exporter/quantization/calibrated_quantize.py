@@ -93,7 +93,7 @@ def write_layer_by_layer(
     order = WritingOrder(store, progress)
     reference = StreamedReference(OriginalWeights(original))
     batches = text.batches(BATCH)
-    products = _look_at_products(store.methods)
+    products = any(each.looks_at_products for each in store.methods.values())
     with torch.inference_mode(), reference.walk(*batches) as walk:
         watch = MomentsWatch(products)
         walk.start(watch)
@@ -109,8 +109,3 @@ def write_layer_by_layer(
                 watch.add(reference.head_name, walk.finish(number).last_hidden_state)
             order.write(watch)
     order.write_rest()
-
-
-def _look_at_products(methods: Mapping[str, Method]) -> bool:
-    """Whether any of them needs to know of two inputs together, whose moments take most of the memory."""
-    return not all(isinstance(each, Weighted | Nearest | TakenOver) for each in methods.values())

@@ -24,6 +24,7 @@ from exporter.job import Job
 from exporter.lowering.interface import MakesTowerTwins
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.checked_tower import CheckedRun, CheckedTower, RanTower
+from exporter.validation.execution_check import FAILURES
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL, count_gate, skipped_gate
 from exporter.validation.logits_behind_rows import judge_logits, logits_behind
@@ -40,7 +41,7 @@ from runtimes.manifest import EncoderArtifact
 from runtimes.session import SessionFacts
 
 LOST, TOKENS = "answer tokens lost", "tokens"
-FAILURES, DIFFERING = "failures to run", "differing numbers"
+DIFFERING = "differing numbers"
 
 
 def check_towers(

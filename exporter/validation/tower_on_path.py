@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from exporter.formats.execution_path import BehindAnswer, ExecutionPath, RowsAnswer, Sensing, SensingOrder
 from exporter.validation.checked_tower import CheckedTower
+from exporter.validation.execution_check import FAILURES
 from exporter.validation.gates import count_gate
 from exporter.validation.path_check import LEFT_OVER
 from runtimes.errors import (
@@ -27,7 +28,6 @@ from runtimes.errors import (
     SessionError,
 )
 
-FAILURES = "failures to run"
 Given = TypeVar("Given", RowsAnswer, BehindAnswer)
 
 

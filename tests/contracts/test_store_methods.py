@@ -50,6 +50,10 @@ class Renamed:
 
     record: MethodRecord
 
+    @property
+    def looks_at_products(self) -> bool:
+        return False
+
     def tile(self, inputs: int) -> int:
         return 1
 
@@ -109,6 +113,10 @@ class ByImportance:
     seen: list[InputMoments | None] = field(default_factory=list)
     record: MethodRecord = field(default_factory=lambda: MethodRecord("by importance", 1, {"power": 0.5}))
 
+    @property
+    def looks_at_products(self) -> bool:
+        return True
+
     def tile(self, inputs: int) -> int:
         return 1
 
@@ -142,6 +150,10 @@ class Wrong:
     @property
     def record(self) -> MethodRecord:
         return MethodRecord("wrong", 1, {"how": self.how})
+
+    @property
+    def looks_at_products(self) -> bool:
+        return False
 
     def tile(self, inputs: int) -> int:
         return 1

@@ -46,6 +46,10 @@ class Calibrated:
     rounds: int = 4
 
     @property
+    def looks_at_products(self) -> bool:
+        return True
+
+    @property
     def record(self) -> MethodRecord:
         settings = {
             "text": self.text,

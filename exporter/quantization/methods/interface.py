@@ -99,6 +99,11 @@ class Method(Protocol):
     @property
     def record(self) -> MethodRecord: ...
 
+    @property
+    def looks_at_products(self) -> bool:
+        """Whether it wants to know of every two inputs together, whose moments take most of the memory."""
+        ...
+
     def tile(self, inputs: int) -> int:
         """Rows of a matrix that belong together: what `find` is given begins at a multiple of it."""
         ...

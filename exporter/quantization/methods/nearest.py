@@ -26,6 +26,10 @@ class Nearest:
     """Satisfies `Method`."""
 
     @property
+    def looks_at_products(self) -> bool:
+        return False
+
+    @property
     def record(self) -> MethodRecord:
         return MethodRecord("nearest", QUANTIZER_VERSION, {})
 

@@ -22,6 +22,10 @@ class TakenOver:
     """Satisfies `Method` for matrices of the scheme their source holds them in."""
 
     @property
+    def looks_at_products(self) -> bool:
+        return False
+
+    @property
     def record(self) -> MethodRecord:
         return MethodRecord("taken over", 1, {})
 

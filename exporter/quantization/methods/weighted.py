@@ -28,6 +28,10 @@ class Weighted:
     text: str
 
     @property
+    def looks_at_products(self) -> bool:
+        return False
+
+    @property
     def record(self) -> MethodRecord:
         return MethodRecord("weighted", VERSION, {"text": self.text})
 
