@@ -234,7 +234,8 @@ def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None
     if compared - 1 < min(LONG_ENOUGH, text.available - 1):
         findings.not_checked.append(
             f"Only the first {compared:,} of the evaluation text's {text.available:,} tokens were "
-            "compared: what goes wrong later than that was not seen."
+            "compared: what goes wrong later than that was not seen, and the recipe's limits are wider by "
+            "how far figures of so few tokens stray."
         )
     layers = job.source.components["text"].spec.layers
     windows = [layer.window for layer in layers if layer.window is not None]
