@@ -131,8 +131,9 @@ def _build(scratch: Path, path: Path) -> None:
     inside = f"llama_cpp_python-{VERSION}/vendor/llama.cpp/ggml"
     wanted = tuple(f"{inside}/{each}/" for each in ("include", "src"))
     with tarfile.open(archive) as opened:
-        members = [each for each in opened if each.name.startswith(wanted)]
-        opened.extractall(scratch, members, filter="data")
+        # Plain files alone: `filter="data"`, which says so, is not in every Python 3.11.
+        named = (each for each in opened if each.isfile() and each.name.startswith(wanted))
+        opened.extractall(scratch, [each for each in named if ".." not in Path(each.name).parts])
     sources = scratch / inside / "src"
     (sources / "ggml-version.h").write_text('#define GGML_VERSION "0"\n#define GGML_COMMIT "0"\n')
     flags = ("-O3", "-march=native", "-fPIC", "-shared", "-D_GNU_SOURCE", "-I../include", "-I.")
