@@ -222,7 +222,9 @@ class Planner:
             )
             for share in share_out(candidate.recipe, formats)
         )
-        missed, doubts, shares = {}, {}, {}
+        missed: dict[tuple[str, Format], tuple[str, ...]] = {}
+        doubts: dict[tuple[str, Format], str | None] = {}
+        shares: dict[tuple[str, Format], float] = {}
         for plan in plans:
             sized = self.sized(plan)
             for profile in target.profiles:
