@@ -27,9 +27,10 @@ Written by `python -m benchmarks.device_table` from the profiles in `device_prof
 Recipes compete in the order of the profile or its kind, then contexts become shorter; what is in the rows
 below is the best that fits, or the last that was tried where nothing does; then the last column names the
 smallest there is, which is no row, and what it takes. "peak" counts what the device's
-own metric counts (docs/adr/0029), against what an app may use, in brackets with the increased-memory-limit
-entitlement. Decode is what published measurements reach of the bandwidth (`python -m
-benchmarks.decode_speed`), below what weights alone allow. {share}
+own metric counts (docs/adr/0029), "at most" that with the error of predicting it (docs/adr/0038), against
+what an app may use, in brackets with the increased-memory-limit entitlement. Decode is what published
+measurements reach of the bandwidth (`python -m benchmarks.decode_speed`), below what weights alone allow.
+{share}
 """
 
 

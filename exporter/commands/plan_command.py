@@ -52,7 +52,7 @@ def plan_command(words: tuple[str, ...], as_json: bool, traceback: bool, **asked
     from shapes: no weights are read, and a published model is not fetched. Without --target and --profile:
     every device there is a profile of.
 
-    Exit codes: 0 every device is served, 1 on some nothing fits, 2 refused.
+    Exit codes: 0 every device is served, if only with what may not fit, 1 on some nothing fits, 2 refused.
     """
     refuse_blanks(asked["profiles"], words)
     with exit_codes(traceback):

@@ -85,6 +85,15 @@ class PictureAsking:
 
 
 @dataclass(frozen=True)
+class ImageCalls:
+    """Calls that an image lies in whole. tokens: of one. in_words: (its tokens, context) to a sentence's
+    rest: what that does to who asks."""
+
+    tokens: ImageCall
+    in_words: Callable[[int, int], str]
+
+
+@dataclass(frozen=True)
 class FormatFacts:
     """One format. library: what the Hugging Face Hub calls the software that runs it. packages: those that
     take part in writing and running it, for the record in a release.
@@ -95,12 +104,14 @@ class FormatFacts:
     asked_by_tools: how those tools fare with pictures by the layers in which an image's tokens see each
     other, and heard_by_tools with sounds, a sentence; None where a validation executes the file in them, or
     says why not.
-    image_call: of artifacts whose calls are as long as that instead of the prefill chunk, where an image's
+    image_calls: of artifacts whose calls are as long as that instead of the prefill chunk, where an image's
     tokens see each other. None where every call is a chunk's, or of any length.
     only_text_of: text models (transformers' model types) of whose family no client of it takes images or
     sounds.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
     in_gallery: whether AI Edge Gallery opens it.
+    without_gpu: how the same file runs where a GPU cannot take one of its matrices ("by WebAssembly"); None
+    where that would be another way of running it than a device's profile means.
     """
 
     name: Format
@@ -111,10 +122,11 @@ class FormatFacts:
     how_to_hear: Callable[[EncoderArtifact, SoundProcessing, Prompting], str | None] | None = None
     asked_by_tools: Callable[[BlockLayers], str] | None = None
     heard_by_tools: str | None = None
-    image_call: ImageCall | None = None
+    image_calls: ImageCalls | None = None
     only_text_of: frozenset[str] = frozenset()
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
+    without_gpu: str | None = None
 
 
 @dataclass(frozen=True)

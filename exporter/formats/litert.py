@@ -28,6 +28,7 @@ from exporter.formats.family import (
     Arm64Limits,
     Driver,
     FormatFacts,
+    ImageCalls,
     MemoryModel,
     PictureAsking,
     Prompting,
@@ -68,6 +69,13 @@ def image_call(soft_tokens: int, prefill_chunk: int, context: int) -> int:
     while length < soft_tokens + AROUND_AN_IMAGE:
         length *= 2
     return min(length, context)
+
+
+def _image_call_in_words(call: int, context: int) -> str:
+    return (
+        f"a prompt is read {call:,} tokens at a time, which leaves images whole; LiteRT-LM takes no turn "
+        f"that begins behind position {context - call:,} of {context:,}"
+    )
 
 
 # ai-edge-litert 2.3: a FULLY_CONNECTED with a block scale, fp16 or fp32, ends the process when a graph is
@@ -245,7 +253,7 @@ LITERT = RuntimeFamily(
             asked_by_tools=_asked_by_litert_lm,
             how_to_hear=_hear_in_litert_lm,
             heard_by_tools=HEARD_BY_LITERT_LM,
-            image_call=image_call,
+            image_calls=ImageCalls(image_call, _image_call_in_words),
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,
         ),

@@ -159,6 +159,7 @@ ONNX = RuntimeFamily(
             ask_in_transformers_js,
             hear_in_transformers_js,
             only_text_of=frozenset({"gemma4_unified_text"}),  # it has no class for Gemma 4 12B
+            without_gpu="by WebAssembly",
         ),
     ),
     schemes=frozenset(

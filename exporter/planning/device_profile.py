@@ -149,6 +149,11 @@ class DeviceProfile:
             return None
         return min(entitled.bytes, self.gates.memory_bytes or entitled.bytes)
 
+    @property
+    def most_allowed(self) -> int:
+        """Bytes a release may take, with the entitlement where there is one."""
+        return self.budget_with_entitlement or self.budget
+
     def facts(self) -> Iterator[tuple[str, Status, str]]:
         """Every fact of it that has a source: its key, its status and the source."""
         memory = self.memory

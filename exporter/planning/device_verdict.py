@@ -7,13 +7,16 @@ memory and speed are predicted (`exporter.planning.on_device`) or which recipe i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from exporter.formats.held_memory import Metric
+from exporter.planning.prediction_error import PredictionError
 from runtimes.formats import Accelerator, Format
 
-Fit = Literal["fits", "fits with entitlement", "does not fit"]
+Fit = Literal["fits", "fits with entitlement", "may not fit", "does not fit"]
+"""fits: what is predicted and the prediction's own error. may not fit: what is predicted alone."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +32,36 @@ class DecodeSpeed:
 
 @dataclass(frozen=True)
 class ArtifactOnDevice:
-    """One format on one device. artifact_bytes: on disk. cache_bytes: of its KV cache. memory: component
+    """One format on one device. instead_of_gpu: how it runs there ("by WebAssembly") where the GPU that the
+    profile means it for cannot take one of its matrices; None where it runs as it is meant to.
+    artifact_bytes: on disk. cache_bytes: of its KV cache. memory: component
     ("weights", "KV cache", "activations", ...) to bytes, counted by the profile's metric, as its runtime
-    holds them at the peak. decode: None where the profile knows no bandwidth."""
+    holds them at the peak. memory_error: by what share that may be too little. decode: None where the
+    profile knows no bandwidth."""
 
     format: Format
     accelerator: Accelerator
+    instead_of_gpu: str | None
     artifact_bytes: int
     cache_bytes: int
     memory: dict[str, int]
+    memory_error: PredictionError
     decode: DecodeSpeed | None
 
     @property
     def peak_bytes(self) -> int:
         """Predicted peak, bytes."""
         return sum(self.memory.values())
+
+    @property
+    def most_bytes(self) -> int:
+        """The same with the error of predicting it."""
+        return math.ceil(self.peak_bytes * (1 + self.memory_error.share))
+
+    @property
+    def where(self) -> str:
+        """ "litertlm on the GPU", "onnx-web by WebAssembly"."""
+        return f"{self.format} {self.instead_of_gpu or f'on the {self.accelerator}'}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,10 @@ class DeviceVerdict:
 
     @property
     def word(self) -> str:
-        """The verdict in some words: what fits and is not as faithful as was asked for says so."""
-        if self.below_fidelity is None or self.fit == "does not fit":
+        """The verdict in some words: what fits and is not run as it is meant to, or is not as faithful as
+        was asked for, says so."""
+        if self.fit == "does not fit":
             return self.fit
-        return f"{self.fit}, below the fidelity asked for"
+        instead = next((each.instead_of_gpu for each in self.artifacts[:1]), None)
+        said = self.fit if instead is None else f"{self.fit} {instead}, not on its GPU"
+        return said if self.below_fidelity is None else f"{said}, below the fidelity asked for"

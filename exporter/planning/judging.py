@@ -19,6 +19,7 @@ from exporter.planning.on_device import (
     WrittenSizes,
     artifact_on_device,
     beyond_buffer,
+    in_doubt,
     missed_gates,
 )
 from exporter.planning.plan import Plan
@@ -26,6 +27,7 @@ from exporter.planning.plan import Plan
 WORDS: dict[Fit, str] = {
     "fits": "fits",
     "fits with entitlement": "fits with the increased-memory-limit entitlement, which is a request",
+    "may not fit": "may not fit",
     "does not fit": "does not fit",
 }
 
@@ -36,11 +38,11 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
     if not formats:
         return None
     artifacts = tuple(artifact_on_device(spec, plan, profile, each, sizes) for each in formats)
-    missed = {each.format: missed_gates(profile, plan, each) for each in artifacts}
+    missed = {each.format: missed_gates(spec, plan, profile, each) for each in artifacts}
     required = [each for each in artifacts if each.format in required_formats(profile, formats)]
     judged = [each for each in required if not missed[each.format]] or required
-    best = min(judged, key=lambda each: each.peak_bytes)
-    fit: Fit = "does not fit" if missed[best.format] else _fit(profile, best.peak_bytes)
+    best = min(judged, key=lambda each: each.most_bytes)
+    fit: Fit = "does not fit" if missed[best.format] else _fit(profile, best.most_bytes)
     return DeviceVerdict(
         profile=profile.name,
         title=profile.title,
@@ -68,22 +70,22 @@ def rests_on_sources(profile: DeviceProfile) -> bool:
     return all(fact.status == "sourced" for fact in facts)
 
 
-def _fit(profile: DeviceProfile, peak: int) -> Fit:
-    """By what an app may use."""
-    if peak <= profile.budget:
+def _fit(profile: DeviceProfile, most: int) -> Fit:
+    """Of what misses no gate by prediction. most: bytes at the peak with the prediction's error."""
+    if most <= profile.budget:
         return "fits"
-    entitled = profile.budget_with_entitlement
-    return "fits with entitlement" if entitled is not None and peak <= entitled else "does not fit"
+    return "fits with entitlement" if most <= profile.most_allowed else "may not fit"
 
 
 def _decided(profile: DeviceProfile, best: ArtifactOnDevice, fit: Fit, missed: tuple[str, ...]) -> str:
     if missed:
         return f"{best.format} {WORDS[fit]}: {'; '.join(missed)}."
-    limit = profile.budget if fit == "fits" else profile.budget_with_entitlement or profile.budget
+    limit = profile.budget if fit == "fits" else profile.most_allowed
     takes, there = beside_limit(best.peak_bytes, limit)
+    most, _ = beside_limit(best.most_bytes, limit)
     return (
-        f"{best.format} on the {best.accelerator} {WORDS[fit]}: {takes} at the peak of the {there} an app "
-        f"may use ({profile.memory.metric}, estimate)."
+        f"{best.where} {WORDS[fit]}: {takes} at the peak of the {there} an app may use "
+        f"({profile.memory.metric}, estimate), {most} with {best.memory_error.in_words}."
     )
 
 
@@ -92,8 +94,8 @@ def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOn
     notes = []
     if (below := _below_fidelity(spec, plan, profile)) is not None:
         notes.append(f"Below the fidelity asked for: {below}.")
-    if (beyond := beyond_buffer(profile, best.format, spec, plan)) is not None:
-        notes.append(beyond)
+    if best.instead_of_gpu is not None:
+        notes.append(f"Not on its GPU: {beyond_buffer(spec, plan, profile, best.format)}.")
     return (*notes, *_left_out(spec, plan, profile))
 
 
@@ -110,9 +112,11 @@ def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str 
 
 
 def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[str]:
-    """Formats the device has a runtime for that are no part of the plan because they miss a gate."""
+    """Formats the device has a runtime for that are no part of the plan because they do not fit or may
+    not."""
     for format in profile.formats:
         if format not in plan.variant.formats:
             found = artifact_on_device(spec, plan, profile, format, WrittenSizes(0, {}))
-            if missed := missed_gates(profile, plan, found):
-                yield f"Without {format}: {'; '.join(missed)}."
+            missed, doubt = missed_gates(spec, plan, profile, found), in_doubt(profile, found)
+            if missed or doubt is not None:
+                yield f"Without {format}: {'; '.join(missed or (str(doubt),))}."

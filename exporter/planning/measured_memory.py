@@ -27,6 +27,8 @@ from runtimes.records import from_plain
 TABLE = Path(__file__).with_name("measured_memory.toml")
 FITTED_TO = "gemma-3-270m"  # whose rows the constants of `exporter.formats` were fitted to
 MEASURED_ON = "on the CPU"  # every row
+MEASURED_BY: frozenset[Metric] = frozenset({"ru_maxrss", "phys_footprint"})
+MOST_OFF = 0.15  # what a prediction may be off by; `benchmarks/memory.py` and a test hold it to that
 MEGABYTE = 10**6
 HEAD = """\
 # Peaks of drivers on a CPU under Linux, caches filled, without a tokenizer, in MB (10^6); anonymous: the
@@ -65,9 +67,13 @@ class MeasuredMemory:
     @property
     def off(self) -> float:
         """0.1 where a tenth more was predicted than was measured, of all that counts on Linux."""
-        model = self.opened()
-        predicted = sum(counted(family_of(self.format).holds(model), "ru_maxrss").values())
-        return predicted / (self.total_mb * MEGABYTE) - 1
+        return self.off_by("ru_maxrss")
+
+    def off_by(self, metric: Metric) -> float:
+        """The same of what a metric counts of a process on a CPU: all of it, or its own memory."""
+        measured = self.anonymous_mb if metric == "phys_footprint" else self.total_mb
+        predicted = sum(counted(family_of(self.format).holds(self.opened()), metric).values())
+        return predicted / (measured * MEGABYTE) - 1
 
     def opened(self) -> OpenedModel:
         """The same as predictions are made of it."""
@@ -113,17 +119,25 @@ def _entry(row: MeasuredMemory) -> str:
     )
 
 
+def rows_of(
+    rows: Iterable[MeasuredMemory], format: Format, accelerator: Accelerator, metric: Metric
+) -> tuple[MeasuredMemory, ...]:
+    """Those that say something of such a prediction: of the runtime, on a CPU and not in a browser."""
+    if f"on the {accelerator}" != MEASURED_ON or metric not in MEASURED_BY:
+        return ()
+    title = family_of(format).title
+    return tuple(each for each in rows if family_of(each.format).title == title)
+
+
 def how_far_off(predicted: Iterable[Predicted], rows: Sequence[MeasuredMemory] | None = None) -> str:
     """Sentences on the runtimes of what was predicted: within which share of what was measured, and of
     which nothing was."""
     known = measured_memory() if rows is None else rows
     measured, unknown = [], []
-    for title, accelerator, metric in dict.fromkeys(
-        (family_of(format).title, accelerator, metric) for format, accelerator, metric in predicted
-    ):
-        own = [each for each in known if family_of(each.format).title == title]
+    for format, accelerator, metric in dict.fromkeys(predicted):
+        title, own = family_of(format).title, rows_of(known, format, accelerator, metric)
         where = "in a browser" if metric == "wasm_memory" else f"on the {accelerator}"
-        if own and where == MEASURED_ON:
+        if own:
             measured.append(f"of {title} {where} {_in_a_row(list(_shares(own)))}")
         else:
             unknown.append(f"{title} {where}")

@@ -20,8 +20,9 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.estimates import CacheSize, TowerSize, cache_size
 from exporter.planning.plan import Plan
+from exporter.planning.prediction_error import PRESUMED, prediction_error
 from exporter.schemes import IntegerScheme
-from runtimes.formats import Format
+from runtimes.formats import Accelerator, Format
 from runtimes.manifest import TowerName
 
 
@@ -42,7 +43,7 @@ def opened_model(
         spec=spec,
         schemes=plan.schemes,
         format=format,
-        accelerator=profile.runtimes[format].accelerator,
+        accelerator=_accelerator(spec, plan, profile, format),
         context=variant.context,
         prefill_chunk=plan.longest_call(format, plan.prefill_chunk),
         cache_bytes=_cache(spec, plan, format).bytes,
@@ -62,17 +63,30 @@ def artifact_on_device(
         weight_bytes_per_token(spec, plan.schemes),
         cache.bytes - cache.outside_windows,
     )
-    towers = _towers(spec, plan, format)
+    towers, metric = _towers(spec, plan, format), profile.memory.metric
     held = (*family.holds(opened), *_held_by(towers))
     predicted = family.written(opened) + sum(tower.stored for _, tower in towers)
     return ArtifactOnDevice(
         format=format,
         accelerator=opened.accelerator,
+        instead_of_gpu=_instead_of_gpu(spec, plan, profile, format),
         artifact_bytes=sizes.artifacts.get(format, predicted),
         cache_bytes=cache.bytes,
-        memory=counted(held, profile.memory.metric),
+        memory=counted(held, metric),
+        memory_error=PRESUMED if towers else prediction_error(format, opened.accelerator, metric),
         decode=speed,
     )
+
+
+def _instead_of_gpu(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format) -> str | None:
+    if beyond_buffer(spec, plan, profile, format) is None:
+        return None
+    return facts_of(format).without_gpu
+
+
+def _accelerator(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format) -> Accelerator:
+    instead = _instead_of_gpu(spec, plan, profile, format)
+    return profile.runtimes[format].accelerator if instead is None else "CPU"
 
 
 def _cache(spec: ModelSpec, plan: Plan, format: Format) -> CacheSize:
@@ -107,25 +121,39 @@ def _held_by(towers: Sequence[tuple[TowerName, TowerSize]]) -> Iterator[HeldMemo
         yield HeldMemory(_WORDS[name][1], largest.activations, "gpu")
 
 
-def missed_gates(profile: DeviceProfile, plan: Plan, found: ArtifactOnDevice) -> tuple[str, ...]:
-    """What of a device's gates an artifact misses even with an entitlement, a clause each."""
+def missed_gates(
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, found: ArtifactOnDevice
+) -> tuple[str, ...]:
+    """What of a device's gates an artifact misses even with an entitlement, by what is predicted, a clause
+    each."""
     missed = []
     most = profile.gates.artifact_bytes
     if most is not None and found.artifact_bytes > most:
         has, allowed = beside_limit(found.artifact_bytes, most)
         missed.append(f"{found.format} takes {has} on disk, and {allowed} are allowed")
-    budget = profile.budget_with_entitlement or profile.budget
-    if found.peak_bytes > budget:
-        takes, there = beside_limit(found.peak_bytes, budget)
-        where = f"{found.format} on the {found.accelerator}"
-        missed.append(f"{where} takes {takes}, and an app may use {there}")
+    if found.peak_bytes > profile.most_allowed:
+        takes, there = beside_limit(found.peak_bytes, profile.most_allowed)
+        missed.append(f"{found.where} takes {takes}, and an app may use {there}")
+    beyond = beyond_buffer(spec, plan, profile, found.format)
+    if beyond is not None and found.instead_of_gpu is None:
+        missed.append(beyond)
     if (blocks := _blocks_without_kernels(profile, plan, found.format)) is not None:
         missed.append(blocks)
     return tuple(missed)
 
 
-def beyond_buffer(profile: DeviceProfile, format: Format, spec: ModelSpec, plan: Plan) -> str | None:
-    """Which matrix its GPU cannot take at once, a sentence; None where it takes all or nobody knows."""
+def in_doubt(profile: DeviceProfile, found: ArtifactOnDevice) -> str | None:
+    """Why an artifact that misses no gate may not fit all the same, a clause; None where it does."""
+    if found.most_bytes <= profile.most_allowed:
+        return None
+    takes, there = beside_limit(found.peak_bytes, profile.most_allowed)
+    most, _ = beside_limit(found.most_bytes, profile.most_allowed)
+    error = found.memory_error.in_words
+    return f"{found.where} takes {takes}, {most} with {error}, and an app may use {there}"
+
+
+def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format) -> str | None:
+    """Which matrix its GPU cannot take at once, a clause; None where it takes all or nobody knows."""
     limit = profile.largest_buffer
     if limit is None or profile.runtimes[format].accelerator != "GPU":
         return None
@@ -137,7 +165,7 @@ def beyond_buffer(profile: DeviceProfile, format: Format, spec: ModelSpec, plan:
         return None
     return (
         f"{largest} takes {sizes[largest]:,} bytes, and a buffer of its GPU {limit.bytes:,} at most "
-        f"({limit.status}: {limit.source})."
+        f"({limit.status}: {limit.source})"
     )
 
 

@@ -31,7 +31,7 @@ from runtimes.formats import Format
 from runtimes.manifest import ComponentName
 from runtimes.sounds.processing import SoundLength
 
-OUTLOOK_SCHEMA_VERSION = 5
+OUTLOOK_SCHEMA_VERSION = 6
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept

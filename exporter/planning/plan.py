@@ -64,10 +64,10 @@ class Plan:
     def longest_call(self, format: Format, prefill_chunk: int) -> int:
         """Tokens of the longest call of a format's artifact, which its caches have room for: its prefill
         chunk, or an image with what stands around it where its tokens see each other."""
-        tower, image_call = self.image_tower, facts_of(format).image_call
-        if tower is None or tower.blocks == "none" or image_call is None:
+        tower, image_calls = self.image_tower, facts_of(format).image_calls
+        if tower is None or tower.blocks == "none" or image_calls is None:
             return prefill_chunk
-        return image_call(tower.soft_tokens, prefill_chunk, self.variant.context)
+        return image_calls.tokens(tower.soft_tokens, prefill_chunk, self.variant.context)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -106,10 +106,9 @@ class Plan:
         chunk, context = self.prefill_chunk, self.variant.context
         calls = {each: self.longest_call(each, chunk) for each in self.variant.formats}
         return tuple(
-            f"{format}: a prompt is read {call:,} tokens at a time, which leaves images whole; LiteRT-LM "
-            f"takes no turn that begins behind position {context - call:,} of {context:,}."
+            f"{format}: {image_calls.in_words(call, context)}."
             for format, call in calls.items()
-            if call > chunk
+            if call > chunk and (image_calls := facts_of(format).image_calls) is not None
         )
 
     @property

@@ -2,15 +2,17 @@
 
     (1) candidates in order, each made into plans
     (2) a candidate is out for what it promises, for what a runtime cannot carry, or for a gate it misses
-    (3) the first that is in; formats that no device requires and that do not fit are left out of it
-    (4) where none is: the nearest that would, and a plan all the same for whoever wants it anyway
+    (3) the first that is in and fits with the error of predicting memory; formats that no device requires
+        and that may not fit are left out of it
+    (4) where none is: of those that fit by prediction alone the one with most room
+    (5) where none does: the nearest that would, and a plan all the same for whoever wants it anyway
 
 Nothing is read but shapes. Not about predicting (`exporter.planning.on_device`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.checkpoints.interface import CheckpointSource, HeldCodes
@@ -34,7 +36,7 @@ from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.mixed_recipe import candidates as schemes_that_compete
 from exporter.planning.mixed_recipe import mixed_recipe, within_release
-from exporter.planning.on_device import WrittenSizes, artifact_on_device, missed_gates
+from exporter.planning.on_device import WrittenSizes, artifact_on_device, in_doubt, missed_gates
 from exporter.planning.plan import Plan, accelerated, make_plan
 from exporter.planning.profiles import Target
 from exporter.planning.sharing_out import share_out
@@ -71,7 +73,8 @@ class PlannedModel:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A candidate that was better by order. why: clauses, the first of them enough."""
+    """A candidate that was better by order, or that may fit less likely. why: clauses, the first of them
+    enough."""
 
     recipe: str
     context: int
@@ -81,18 +84,25 @@ class Rejected:
 @dataclass(frozen=True)
 class NearestFit:
     """What would fit, whatever the gates ask for. misses: by what it does not, clauses; none where it does,
-    else of the smallest there is."""
+    else of the smallest there is. doubts: why that one may not fit, where it misses nothing."""
 
     recipe: str
     context: int
     misses: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return not (self.misses or self.doubts)
 
     @property
     def sentence(self) -> str:
         where = f"{self.recipe} with a context of {self.context:,}"
-        if not self.misses:
+        if self.fits:
             return f"The nearest that would fit is {where}."
-        return f"Nothing would fit, not even the smallest there is, {where}: {'; '.join(self.misses)}."
+        would = "would fit" if self.misses else "would certainly fit"
+        why = "; ".join(self.misses or self.doubts)
+        return f"Nothing {would}, not even the smallest there is, {where}: {why}."
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,23 @@ class TargetPlan:
 
 @dataclass(frozen=True)
 class _Made:
-    """A candidate's plans, and what each device misses of each format."""
+    """A candidate's plans; by device and format what is missed, why that may not fit all the same, and what
+    share of what an app may use it takes with the error of predicting it."""
 
     plans: tuple[Plan, ...]
     missed: Mapping[tuple[str, Format], tuple[str, ...]]
+    doubts: Mapping[tuple[str, Format], str | None]
+    shares: Mapping[tuple[str, Format], float]
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A candidate that misses no gate and may not fit all the same. at: its place among the rejected.
+    share: of what an app may use on the device that has least room for it."""
+
+    made: _Made
+    at: int
+    share: float
 
 
 class Planner:
@@ -134,6 +157,7 @@ class Planner:
         longest, formats = self.model.spec.context_length, formats_of(target, asked)
         self._soft_tokens = soft_tokens_of(target, asked, self.model.soft_tokens)
         last: tuple[_Made, Mapping[str, tuple[str, ...]]] | None = None
+        tight: list[_Tried] = []
         refused: PlanError | None = None
         # (1)
         for candidate in competing(target, asked, longest):
@@ -147,15 +171,24 @@ class Planner:
                 continue
             # (2)
             misses = self._misses(target, candidate, formats, made, forced=asked.recipe is not None)
+            doubts = self._doubts(target, formats, made)
             if not misses:
                 # (3)
                 kept = self._kept(target, asked, formats, made)
                 made = made if kept == formats else self._made(target, candidate, kept)
-                return TargetPlan(target, made.plans, tuple(rejected), {}, None)
-            why = tuple(dict.fromkeys(clause for clauses in misses.values() for clause in clauses))
-            rejected.append(Rejected(candidate.recipe.name, candidate.context, why))
+                if not doubts:
+                    return TargetPlan(target, made.plans, tuple(rejected), {}, None)
+                share = max(made.shares[each] for each in self._required(target, kept))
+                tight.append(_Tried(made, len(rejected), share))
+            why = tuple(clause for clauses in misses.values() for clause in clauses) or doubts
+            rejected.append(Rejected(candidate.recipe.name, candidate.context, tuple(dict.fromkeys(why))))
             last = made, misses
         # (4)
+        if tight:
+            likely = min(tight, key=lambda each: each.share)
+            others = (*rejected[: likely.at], *rejected[likely.at + 1 :])
+            return TargetPlan(target, likely.made.plans, others, {}, None)
+        # (5)
         if last is None:
             assert refused is not None
             raise refused
@@ -189,14 +222,18 @@ class Planner:
             )
             for share in share_out(candidate.recipe, formats)
         )
-        missed = {
-            (profile.name, found.format): missed_gates(profile, sized, found)
-            for plan in plans
-            for sized in (self.sized(plan),)
-            for profile in target.profiles
-            for found in self.on_device(sized, profile)
-        }
-        return _Made(plans, missed)
+        missed: dict[tuple[str, Format], tuple[str, ...]] = {}
+        doubts: dict[tuple[str, Format], str | None] = {}
+        shares: dict[tuple[str, Format], float] = {}
+        for plan in plans:
+            sized = self.sized(plan)
+            for profile in target.profiles:
+                for found in self.on_device(sized, profile):
+                    key = profile.name, found.format
+                    missed[key] = missed_gates(self.model.spec, sized, profile, found)
+                    doubts[key] = in_doubt(profile, found)
+                    shares[key] = found.most_bytes / profile.most_allowed
+        return _Made(plans, missed, doubts, shares)
 
     def _hears(self, formats: tuple[Format, ...]) -> bool:
         return any(takes_sounds(each, self.model.spec) for each in formats)
@@ -248,14 +285,25 @@ class Planner:
                 found[profile.name] = tuple(dict.fromkeys(clauses))
         return found
 
+    def _doubts(self, target: Target, formats: tuple[Format, ...], made: _Made) -> tuple[str, ...]:
+        """Why what must fit may not, clauses."""
+        found = (made.doubts[each] for each in self._required(target, formats))
+        return tuple(dict.fromkeys(each for each in found if each is not None))
+
+    def _required(self, target: Target, formats: tuple[Format, ...]) -> Iterator[tuple[str, Format]]:
+        """What must fit: devices, and formats of each."""
+        for profile in target.profiles:
+            for format in required_formats(profile, formats):
+                yield profile.name, format
+
     def _kept(
         self, target: Target, asked: AskedFor, formats: tuple[Format, ...], made: _Made
     ) -> tuple[Format, ...]:
-        """Without those that no device requires and none has room for."""
+        """Without those that no device requires and none certainly has room for."""
         if asked.formats:
             return formats
-        required = {each for profile in target.profiles for each in required_formats(profile, formats)}
-        fitting = {format for (_, format), clauses in made.missed.items() if not clauses}
+        required = {format for _, format in self._required(target, formats)}
+        fitting = {key[1] for key, clauses in made.missed.items() if not (clauses or made.doubts[key])}
         return tuple(each for each in formats if each in required | fitting)
 
     def _nearest(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> NearestFit | None:
@@ -269,8 +317,9 @@ class Planner:
             forced = candidate.recipe == asked.recipe
             misses = self._misses(target, candidate, formats, made, forced=forced)
             lacks = next(iter(misses.values()), ())
-            found = NearestFit(candidate.recipe.name, candidate.context, lacks)
-            if not misses:
+            doubts = () if lacks else self._doubts(target, formats, made)
+            found = NearestFit(candidate.recipe.name, candidate.context, lacks, doubts)
+            if found.fits:
                 return found
             size = sum(plan.weight_bytes for plan in made.plans), candidate.context
             if smallest is None or size < smallest[0]:

@@ -16,7 +16,7 @@ from exporter.errors import TokenizerError
 from exporter.packaging.release import Problem, verify_release
 from exporter.progress import Progress
 from exporter.running.placed_release import COPY_AGAIN, PlacedRelease
-from exporter.validation.verdict import EXIT_CODES, Outcome, Skipped, Verdict, at_most, outcome
+from exporter.validation.verdict import EXIT_CODES, FAILURES, Outcome, Skipped, Verdict, at_most, outcome
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
 from runtimes.open import Opener, open_session, openers_of_this_system
@@ -153,7 +153,7 @@ def _replayed(
         yield _skipped(artifact.path, str(error)), ""
         return
     except (ArtifactError, SessionError) as error:
-        gate = RecordedGate(artifact.path, "", "failures to run", at_most(1, 0, "failures"))
+        gate = RecordedGate(artifact.path, "", FAILURES, at_most(1, 0, "failures"))
         yield gate, f"{artifact.path}: {error}."
         return
     limits, path = recorded.tolerances, artifact.path

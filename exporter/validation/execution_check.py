@@ -51,12 +51,13 @@ from exporter.validation.greedy import (
 from exporter.validation.resident import PeakGrowth
 from exporter.validation.routes import Keeping, Pace, Route, RouteResult, SessionRunner
 from exporter.validation.twin_check import TWIN, Twins, judge_lowering, twin_logits
+from exporter.validation.verdict import FAILURES
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.manifest import Artifact
 from runtimes.session import Logits, Session, SessionFacts
 
 ITSELF = "the artifact, every position"
-FINITE, FAILURES = "non-finite logits", "failures to run"
+FINITE = "non-finite logits"
 FLOAT_BYTES = 4
 CACHE_COPIES = 2  # one that grows is given and returned
 CANNOT_RUN = "the artifact cannot be run"

@@ -24,7 +24,7 @@ from exporter.formats.rows_driver import RowsLimit
 from exporter.models.vision.spec import VisionSpec
 from exporter.resources import data_directory
 from exporter.validation.checked_tower import CheckedTower
-from exporter.validation.execution_check import FAILURES, FINITE
+from exporter.validation.execution_check import FINITE
 from exporter.validation.gates import NATS, count_gate, mean_kl_gate
 from exporter.validation.logits_behind_rows import SENSELESS
 from exporter.validation.path_check import LEFT_OVER
@@ -32,7 +32,7 @@ from exporter.validation.report import Comparison, Gate, PathExecution, PathFail
 from exporter.validation.rows_apart import rows_apart, rows_gates
 from exporter.validation.sample_pictures import work_of
 from exporter.validation.sound_samples import from_file
-from exporter.validation.verdict import Skipped, at_least
+from exporter.validation.verdict import FAILURES, Skipped, at_least
 from runtimes.encoder import EncodedRows
 from runtimes.errors import (
     ArtifactError,

@@ -18,12 +18,12 @@ from exporter.evaluation.kl_spread import spread_of
 from exporter.evaluation.statistics import agree
 from exporter.formats.execution_path import ExecutionPath, PathAnswer, PathOrder
 from exporter.validation.check_context import ArtifactCheck
-from exporter.validation.execution_check import FAILURES, FINITE
+from exporter.validation.execution_check import FINITE
 from exporter.validation.gates import count_gate, mean_kl_gate
 from exporter.validation.path_copying import PathPace, ask_path
 from exporter.validation.report import Comparison, PathExecution, PathFailure, PathRun
 from exporter.validation.twin_check import Twins
-from exporter.validation.verdict import Skipped
+from exporter.validation.verdict import FAILURES, Skipped
 from runtimes.errors import (
     ArtifactError,
     BeyondAdapter,

@@ -20,7 +20,7 @@ from exporter.validation.weight_errors import WeightError
 from exporter.validation.weight_origins import WeightOrigin
 from runtimes.formats import Format
 
-REPORT_SCHEMA_VERSION = 9
+REPORT_SCHEMA_VERSION = 10
 
 Kind = Literal[
     "files",

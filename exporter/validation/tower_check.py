@@ -24,7 +24,6 @@ from exporter.job import Job
 from exporter.lowering.interface import MakesTowerTwins
 from exporter.validation.baselines import ORIGINAL, QUANTISED
 from exporter.validation.checked_tower import CheckedRun, CheckedTower, RanTower
-from exporter.validation.execution_check import FAILURES
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL, count_gate, skipped_gate
 from exporter.validation.logits_behind_rows import judge_logits, logits_behind
@@ -35,6 +34,7 @@ from exporter.validation.rows_apart import RowsApart, rows_apart, rows_gates
 from exporter.validation.rows_reference import RowsReference, not_tried, rows_reference
 from exporter.validation.stored_weights import differing_by_matrix
 from exporter.validation.tower_paths import towers_on_paths
+from exporter.validation.verdict import FAILURES
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, EncoderError, RuntimeUnavailable, SessionError
 from runtimes.manifest import EncoderArtifact

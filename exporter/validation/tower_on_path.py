@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from exporter.formats.execution_path import BehindAnswer, ExecutionPath, RowsAnswer, Sensing, SensingOrder
 from exporter.validation.checked_tower import CheckedTower
-from exporter.validation.execution_check import FAILURES
 from exporter.validation.gates import count_gate
 from exporter.validation.path_check import LEFT_OVER
+from exporter.validation.verdict import FAILURES
 from runtimes.errors import (
     ArtifactError,
     BeyondAdapter,

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+FAILURES = "failures to run"  # what a gate counts of an artifact that did not run to the end
+
 
 @dataclass(frozen=True)
 class Passed:

@@ -38,6 +38,7 @@ DOMAIN_SENTENCE = (
     "What quantising costs each text: transformers on the quantised checkpoint against transformers on the "
     "original one, the worst first."
 )
+PEAKS = "Of a peak the second figure counts that error, and what fits has room for it."
 # Of `python -m benchmarks.decode_speed`; a test holds it to what that prints.
 SPEEDS_OFF = (
     "Of 17 published decode speeds 16 lie within a tenth of such an interval, one a third below it."
@@ -59,9 +60,18 @@ def fit_sentences(report: ValidationReport) -> tuple[str, ...]:
     """On how many devices there is room for it; none where none was asked about."""
     if not report.devices:
         return ()
-    fitting = [each for each in report.devices if each.fit != "does not fit"]
-    many, below = len(report.devices), sum(each.below_fidelity is not None for each in fitting)
-    but = f", on {below} of them below the fidelity asked for" if below else ""
+    fitting = [each for each in report.devices if each.fit in ("fits", "fits with entitlement")]
+    doubtful = sum(each.fit == "may not fit" for each in report.devices)
+    counted = (
+        (", on {} of them not on the GPU", sum(" not on its GPU" in each.word for each in fitting)),
+        (
+            ", on {} of them below the fidelity asked for",
+            sum(each.below_fidelity is not None for each in fitting),
+        ),
+        (", and may not fit {} of them", doubtful),
+    )
+    but = "".join(words.format(count) for words, count in counted if count)
+    many = len(report.devices)
     return (f"By prediction it fits {len(fitting)} of {many} device{'' if many == 1 else 's'}{but}.",)
 
 
@@ -72,7 +82,7 @@ def device_sentences(report: ValidationReport) -> tuple[str, ...]:
         predicted = [
             (a.format, a.accelerator, each.metric) for each in report.devices for a in each.artifacts
         ]
-        return (NO_DEVICE, f"{how_far_off(predicted)} {SPEEDS_OFF}", *map(_reason, unlike))
+        return (NO_DEVICE, f"{how_far_off(predicted)} {PEAKS} {SPEEDS_OFF}", *map(_reason, unlike))
     if any(gate.kind == "files" for gate in report.gates):
         why = "This release was checked again, which asks about no device: its own report.json does."
     else:
@@ -106,9 +116,11 @@ def device_row(device: DeviceVerdict) -> Row:
     decides = next(iter(device.artifacts), None)
     figures = (UNKNOWN,) * 4 if decides is None else _on_device(device, decides)
     known = "sourced" if device.sourced else "unverified"
-    form = UNKNOWN if decides is None else f"{decides.format} on {decides.accelerator}"
-    below: Mark = "passed" if device.below_fidelity is None else "skipped"
-    mark: Mark = "failed" if device.fit == "does not fit" else below
+    form = UNKNOWN
+    if decides is not None:
+        form = f"{decides.format} {decides.instead_of_gpu or f'on {decides.accelerator}'}"
+    simply: Mark = "passed" if device.word == device.fit != "may not fit" else "skipped"
+    mark: Mark = "failed" if device.fit == "does not fit" else simply
     recipe = one_line(device.recipe)
     cells = (device.title, *figures, recipe, number(device.context), form, known)
     return Row(cells, mark, device.word)
@@ -116,11 +128,13 @@ def device_row(device: DeviceVerdict) -> Row:
 
 def _on_device(device: DeviceVerdict, artifact: ArtifactOnDevice) -> tuple[str, str, str, str]:
     entitled = device.budget_with_entitlement_bytes
-    with_entitlement = device.fit == "fits with entitlement" and entitled is not None
-    budget = entitled if with_entitlement and entitled is not None else device.budget_bytes
+    budget = device.budget_bytes if entitled is None or device.fit == "fits" else entitled
     takes, there = beside_limit(artifact.peak_bytes, budget)
+    most, _ = beside_limit(artifact.most_bytes, budget)
+    if there.endswith(" MB"):
+        takes, most = takes.removesuffix(" MB"), most.removesuffix(" MB")
     return (
-        f"{takes.removesuffix(' MB') if there.endswith(' MB') else takes} of {there}",
+        f"{takes}–{most} of {there}",
         size(artifact.artifact_bytes),
         size(artifact.cache_bytes),
         _speed(device, artifact),

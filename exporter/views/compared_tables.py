@@ -20,7 +20,7 @@ from exporter.views.reported_tables import points, relative_change
 from exporter.views.wording import number, one_line, percent, plus_minus, size
 from runtimes.records import to_plain
 
-COMPARED_SCHEMA_VERSION = 3
+COMPARED_SCHEMA_VERSION = 4
 KIND_TITLES = {"language": "all languages", "code": "all code", "chat": "all chat"}
 
 

@@ -92,6 +92,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Whether what is said of a device's memory names a source that was read. No device was measured.",
     ),
     (
+        "may not fit",
+        "A peak of memory is predicted, and predictions are too low at times: by how much they were at "
+        "most is counted, and 15 % where nobody measured. What fits only without that may not fit.",
+    ),
+    (
         "entitlement",
         "Apple's increased-memory-limit entitlement: an app that asks for it, and is granted it, may use "
         "more memory.",

@@ -21,7 +21,7 @@ from exporter.views.wording import per_second
 
 NOBODY = "Estimates from shapes and published figures: no device took part."
 COLUMNS = (
-    *("device", "verdict", "recipe", "context", "format", "on disk", "KV cache", "peak", "of"),
+    *("device", "verdict", "recipe", "context", "format", "on disk", "KV cache", "peak", "at most", "of"),
     "decode, tokens/s",
 )
 
@@ -104,10 +104,11 @@ def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
         cells = (
-            f"{artifact.format}, {artifact.accelerator}",
+            f"{artifact.format}, {artifact.instead_of_gpu or artifact.accelerator}",
             megabytes(artifact.artifact_bytes),
             megabytes(artifact.cache_bytes),
             megabytes(artifact.peak_bytes),
+            megabytes(artifact.most_bytes),
             budget(verdict),
             speed(artifact.decode),
         )

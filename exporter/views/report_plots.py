@@ -71,7 +71,8 @@ def plots(report: ValidationReport, names: ShortNames) -> Iterator[Plot]:
     if any(device.artifacts for device in report.devices):
         yield Plot(
             "Memory by component",
-            f"Predicted peaks. The red line is what an app may use{_entitled(report)}.",
+            "Predicted peaks, and as a thin line by how much more they may be. The upright line is what an "
+            f"app may use{_entitled(report)}.",
             memory_by_component(report.devices),
             _numbered(components_of(report.devices)),
         )

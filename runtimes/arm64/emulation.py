@@ -15,19 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import runtimes
-from runtimes.arm64.guest import (
-    ANSWER,
-    LOGITS,
-    ORDER,
-    TOKENS,
-    Answer,
-    EncodeSamples,
-    Feeding,
-    FeedPrompts,
-    FeedTokens,
-    Order,
-)
+from runtimes.arm64.guest import Answer, Feeding, FeedPrompts, Order
 from runtimes.arm64.root import PREPARE, Arm64Root
+from runtimes.asked_work import ANSWER, LOGITS, ORDER, TOKENS, EncodeSamples, FeedTokens
 from runtimes.encoder import EncodedRows
 from runtimes.errors import (
     ArtifactError,

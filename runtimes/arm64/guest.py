@@ -14,6 +14,7 @@ from typing import assert_never
 
 import numpy as np
 
+from runtimes.asked_work import ANSWER, LOGITS, ORDER, TOKENS, EncodeSamples, FeedTokens
 from runtimes.encoder import EncoderFacts
 from runtimes.errors import RuntimesError
 from runtimes.manifest import Artifact, EncoderArtifact
@@ -25,22 +26,7 @@ from runtimes.records import from_plain, to_plain
 from runtimes.session import Logits, Session, SessionFacts, Tokens
 from runtimes.strict_json import read_json_object
 
-ORDER, TOKENS, LOGITS, ANSWER = "order.json", "tokens.npy", "logits.npy", "answer.json"
 CPU_FACTS = Path("/proc/cpuinfo")  # QEMU's, of the CPU that is emulated
-
-
-@dataclass(frozen=True)
-class FeedTokens:
-    """prefilled: how many of the tokens are given by prefill, the others by decode."""
-
-    prefilled: int
-
-
-@dataclass(frozen=True)
-class EncodeSamples:
-    """Rows of each sample, by a tower."""
-
-    encoder: EncoderArtifact
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,10 @@ from typing import Any
 import numpy as np
 
 from runtimes import errors
+from runtimes.asked_work import ANSWER, LOGITS, ORDER, TOKENS, EncodeSamples, FeedTokens
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError, BeyondAdapter, ExecutionFailed, RuntimesError, RuntimeUnavailable
-from runtimes.litert.gpu_process import (
-    ANSWER,
-    LOGITS,
-    ORDER,
-    TOKENS,
-    DecodeTokens,
-    GpuRefused,
-    GpuReport,
-    GpuWork,
-    MakeRows,
-    TakeRows,
-)
+from runtimes.litert.gpu_process import GpuRefused, GpuReport, GpuWork, TakeRows
 from runtimes.litert.gpu_session import GpuArithmetic
 from runtimes.manifest import EncoderArtifact
 from runtimes.multimodal.fed_prompt import FedPrompt
@@ -138,7 +128,7 @@ def run_on_gpu(order: GpuOrder, tokens: Tokens, prefilled: int) -> GpuAnswer:
     do, ArtifactError and SessionError as a session does, ExecutionFailed for a crash or a hang.
     """
     np.save(order.scratch / TOKENS, tokens)
-    run = _executed(order, DecodeTokens(prefilled))
+    run = _executed(order, FeedTokens(prefilled))
     logits: Logits = np.load(order.scratch / LOGITS)
     return GpuAnswer(**vars(run), logits=logits)
 
@@ -146,7 +136,7 @@ def run_on_gpu(order: GpuOrder, tokens: Tokens, prefilled: int) -> GpuAnswer:
 def rows_on_gpu(order: GpuOrder, encoder: EncoderArtifact, samples: Sequence[Prepared]) -> GpuRows:
     """Rows of each sample. Raises as `run_on_gpu`, and EncoderError for a sample of another tower."""
     write_samples(order.scratch, samples)
-    run = _executed(order, MakeRows(encoder))
+    run = _executed(order, EncodeSamples(encoder))
     return GpuRows(**vars(run), rows=read_numbers(order.scratch / ROWS))
 
 
@@ -158,7 +148,7 @@ def behind_rows_on_gpu(order: GpuOrder, release: Path, prompts: Sequence[FedProm
     return GpuBehind(**vars(run), logits=read_numbers(order.scratch / BEHIND))
 
 
-def _executed(order: GpuOrder, asked: DecodeTokens | MakeRows | TakeRows) -> GpuRun:
+def _executed(order: GpuOrder, asked: FeedTokens | EncodeSamples | TakeRows) -> GpuRun:
     """What the process says of itself; what it made lies in the scratch directory."""
     expected = _adapter(order.arithmetic)
     path = str(order.path.resolve())

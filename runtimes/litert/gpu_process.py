@@ -17,6 +17,7 @@ from typing import TypeVar, assert_never
 
 import numpy as np
 
+from runtimes.asked_work import ANSWER, LOGITS, ORDER, TOKENS, EncodeSamples, FeedTokens
 from runtimes.errors import RuntimesError
 from runtimes.litert.gpu_files import gpu_files, require_room
 from runtimes.litert.gpu_session import GpuArithmetic, GpuMultimodalSession, GpuSession
@@ -29,22 +30,7 @@ from runtimes.records import from_plain, to_plain
 from runtimes.session import Logits
 from runtimes.strict_json import read_json_object
 
-ORDER, TOKENS, LOGITS, ANSWER = "order.json", "tokens.npy", "logits.npy", "answer.json"
 Opened = TypeVar("Opened", bound=GpuSession)
-
-
-@dataclass(frozen=True)
-class DecodeTokens:
-    """prefilled: of the tokens, the others are given by decode."""
-
-    prefilled: int
-
-
-@dataclass(frozen=True)
-class MakeRows:
-    """Rows of each sample, by the tower of the bundle."""
-
-    encoder: EncoderArtifact
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,7 @@ class GpuWork:
     """path: of the artifact. adapter, largest_buffer: that is expected to be chosen, and what it takes."""
 
     path: str
-    asked: DecodeTokens | MakeRows | TakeRows
+    asked: FeedTokens | EncodeSamples | TakeRows
     arithmetic: GpuArithmetic
     adapter: str
     largest_buffer: int
@@ -97,9 +83,9 @@ def work(scratch: Path) -> GpuDone:
     """Execute the order that lies in `scratch`. Raises what opening and running raise."""
     order = from_plain(GpuWork, read_json_object(scratch / ORDER))
     match order.asked:
-        case DecodeTokens(prefilled):
+        case FeedTokens(prefilled):
             return _decode(order, prefilled, scratch)
-        case MakeRows(encoder):
+        case EncodeSamples(encoder):
             return _sense(order, encoder, scratch)
         case TakeRows(release):
             return _answer(order, Path(release), scratch)

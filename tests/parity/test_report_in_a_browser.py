@@ -20,7 +20,8 @@ import pytest
 from exporter.validation.report import ValidationReport
 from exporter.views.html_report import to_html
 from runtimes.onnx.transformers_js import BROWSERS
-from tests.golden.reports import PIXEL, failing, passing
+from tests.golden.parts import PIXEL
+from tests.golden.reports import failing, passing
 
 SCREENS = {"phone": (390, 844), "laptop": (1280, 800)}
 # In a frame: a window of a headless Chromium has 500 pixels at least.

@@ -9,11 +9,14 @@ no module's name holds a brace or a bracket. Not about which modules an expressi
 from __future__ import annotations
 
 import re
-
-import regex
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from exporter.errors import CheckpointError
 from runtimes.excerpt import excerpt
+
+if TYPE_CHECKING:
+    import regex
 
 SECONDS = 0.5  # of the processor; a name of fifty letters takes an expression of any use microseconds
 LONGEST = 1 << 16  # letters; the expressions of trainers that list every module have a fifth of it
@@ -23,8 +26,16 @@ COUNTED = re.compile(r"\{(\d*),?(\d*)\}")
 MEANS_ELSE = re.compile(r"\{(?!\d*(,\d*)?\})|\[:")
 
 
+def _regex() -> ModuleType:
+    """Where there is an adapter: planning a model without one needs no such package."""
+    import regex
+
+    return regex
+
+
 def complaint(pattern: str) -> str | None:
     """Why it cannot be matched as peft would match it, None where it can."""
+    regex = _regex()
     if len(pattern) > LONGEST:
         return f"is {len(pattern)} letters long, more than the {LONGEST} that are read"
     if _most_counted(pattern) > MOST_COUNTED:
@@ -51,7 +62,7 @@ def _most_counted(pattern: str) -> int:
 def match(expression: str, name: str) -> regex.Match[str] | None:
     """As `re.match`. Raises CheckpointError for an expression that takes too long."""
     try:
-        return regex.match(expression, name, timeout=SECONDS)
+        return _regex().match(expression, name, timeout=SECONDS)
     except (TimeoutError, MemoryError) as error:
         raise _too_long(expression, name) from error
 
@@ -59,7 +70,7 @@ def match(expression: str, name: str) -> regex.Match[str] | None:
 def matches_whole(expression: str, name: str) -> bool:
     """As `re.fullmatch`. Raises CheckpointError for an expression that takes too long."""
     try:
-        return regex.fullmatch(expression, name, timeout=SECONDS) is not None
+        return _regex().fullmatch(expression, name, timeout=SECONDS) is not None
     except (TimeoutError, MemoryError) as error:
         raise _too_long(expression, name) from error
 

@@ -41,7 +41,8 @@ def _taken(artifact: ArtifactOnDevice, component: str, shown: Sequence[str]) -> 
 
 
 def memory_by_component(devices: Sequence[DeviceVerdict]) -> str:
-    """A bar for each format on each device, its budget upright in it, that with the entitlement dotted."""
+    """A bar for each format on each device, longer by a thin line for the error of predicting it, its
+    budget upright in it, that with the entitlement dotted."""
     bars = [(device, artifact) for device in devices for artifact in device.artifacts]
     labels = [_cut(f"{device.profile}, {artifact.format}") for device, artifact in bars]
 
@@ -52,7 +53,8 @@ def memory_by_component(devices: Sequence[DeviceVerdict]) -> str:
             taken = [_taken(artifact, component, shown) / 1e9 for _, artifact in bars]
             axes.barh(range(len(bars)), taken, 0.55, left, color=colour)
             left = [begin + each for begin, each in zip(left, taken, strict=True)]
-        for at, (device, _) in enumerate(bars):
+        for at, (device, artifact) in enumerate(bars):
+            axes.plot([left[at], artifact.most_bytes / 1e9], [at, at], color=BAD, linewidth=1)
             entitled = device.budget_with_entitlement_bytes
             for budget, style in ((device.budget_bytes, "-"), (entitled, ":")):
                 if budget is not None:

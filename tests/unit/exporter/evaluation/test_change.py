@@ -12,7 +12,7 @@ from exporter.evaluation.compared import SubjectFigures
 from exporter.evaluation.figures import Figures, StandardErrors
 from exporter.evaluation.statistics import Statistics
 from runtimes.formats import Format
-from tests.golden.reports import statistics
+from tests.golden.parts import statistics
 
 
 def subject(

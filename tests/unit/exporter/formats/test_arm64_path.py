@@ -15,8 +15,9 @@ from exporter.formats.family import Arm64Limits, NotOnArm64, RuntimeFamily
 from exporter.formats.litert import LITERT
 from exporter.formats.onnx import ONNX
 from exporter.schemes import FP16, INT4_G32, INT8_CHANNEL
-from runtimes.arm64.guest import ANSWER, LOGITS, Answer
+from runtimes.arm64.guest import Answer
 from runtimes.arm64.root import default_directory
+from runtimes.asked_work import ANSWER, LOGITS
 from runtimes.errors import RuntimeUnavailable
 from runtimes.manifest import Artifact
 from runtimes.records import to_plain

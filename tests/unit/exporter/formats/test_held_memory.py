@@ -9,10 +9,8 @@ import pytest
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import COUNTED, HeldMemory, OpenedModel, counted
 from exporter.formats.table import FAMILIES, family_of
-from exporter.planning.measured_memory import MEGABYTE, MeasuredMemory, measured_memory
+from exporter.planning.measured_memory import MEGABYTE, MOST_OFF, MeasuredMemory, measured_memory
 from runtimes.formats import Format
-
-MOST_OFF = 0.15
 
 
 def opened(model: str, layers: int, recipe: str, context: int, format: Format) -> OpenedModel:

@@ -58,6 +58,7 @@ def test_a_release_says_what_an_image_and_a_sound_take_or_that_it_takes_none() -
     (artifact,) = found.devices[0].verdict.artifacts
     held = {"image tower", "image activations", "audio encoder"}
     assert held <= artifact.memory.keys(), "one of both runs at a time"
+    assert not artifact.memory_error.measured, "no tower was"
     assert seeing.sound is None
     (web,) = outlook("gemma-4-12b", "macbook-m3-pro", formats=("onnx-web",)).releases
     assert (web.image_tokens, web.sound) == (None, None), "transformers.js has no class for it"

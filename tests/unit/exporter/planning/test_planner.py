@@ -60,10 +60,10 @@ def test_the_best_recipe_that_fits_is_chosen_and_every_better_one_has_a_reason(
 
 
 def test_where_nothing_fits_the_nearest_that_would_is_named_beyond_the_gates() -> None:
-    found = planned(device("android-8gb", int(2.95 * GB)))
+    found = planned(device("android-8gb", int(3.05 * GB)))
     assert not found.fits
     assert found.nearest is not None
-    assert found.nearest.sentence == "The nearest that would fit is int4 with a context of 512."
+    assert found.nearest.sentence == "The nearest that would fit is int4 with a context of 256."
     assert "android-8gb" in found.misses
     assert recipe_of(found) == ("int4", 1024), "what is made anyway"
 
@@ -87,7 +87,7 @@ def test_the_nearest_never_has_more_context_than_was_asked_for(app: int, context
 
 def test_the_nearest_is_of_the_recipe_that_was_asked_for_where_that_fits_somewhere() -> None:
     nearest = planned(
-        device("android-8gb", int(3.2 * GB)), AskedFor(load_recipe("int4-fast"), 2048)
+        device("android-8gb", int(3.25 * GB)), AskedFor(load_recipe("int4-fast"), 2048)
     ).nearest
     assert nearest is not None
     assert (nearest.recipe, nearest.context, nearest.misses) == ("int4-fast", 1024, ())
@@ -146,12 +146,49 @@ def test_a_gate_on_the_file_counts_too() -> None:
     assert found.rejected[0].why == ("onnx takes 2,671 MB on disk, and 2,000 MB are allowed",)
 
 
-def test_a_format_no_device_requires_is_left_out_where_it_does_not_fit() -> None:
-    found = planned(device("macbook-m4-pro", int(3.6 * GB)))
-    (plan,) = found.plans
-    assert (plan.variant.recipe.name, plan.variant.formats) == ("int8", ("coreml",))
-    both = planned(device("macbook-m4-pro"))
-    assert both.plans[0].variant.formats == ("onnx", "coreml")
+@pytest.mark.parametrize("app", [int(3.1 * GB), 4_505_000_000])
+def test_a_format_no_device_requires_is_left_out_where_it_does_not_fit_or_may_not(app: int) -> None:
+    found = planned(device("android-8gb", app))
+    assert [plan.variant.formats for plan in found.plans] == [("litertlm",)]
+    both = planned(device("android-8gb", 6 * GB))
+    assert both.plans[0].variant.formats == ("litertlm", "onnx")
+
+
+def test_what_fits_by_prediction_alone_is_passed_over_for_what_fits_with_its_error() -> None:
+    found = planned(device("android-8gb"))
+    assert recipe_of(found) == ("int4", 2048)
+    (better,) = found.rejected
+    assert (better.recipe, better.context) == ("int8", 2048)
+    assert better.why == (
+        "litertlm on the CPU takes 4,289 MB, 4,500 MB with the 4.9 % that a peak was above its prediction "
+        "at most, and an app may use 4,295 MB",
+    )
+
+
+def test_where_all_that_fits_may_not_the_one_with_most_room_is_made() -> None:
+    profile = device("android-8gb", int(3.1 * GB))
+    found = planned(profile)
+    assert found.fits
+    assert recipe_of(found) == ("int4", 1024), "3,090 MB of 3,100"
+    assert [each.recipe for each in found.rejected] == ["int8", "int4", "int8"]
+    strict = replace(profile, gates=replace(profile.gates, fidelity="near-lossless", context=256))
+    tight = planned(replace(strict, memory=device("android-8gb", int(4.05 * GB)).memory))
+    assert recipe_of(tight) == ("int8", 256), "it fits for certain"
+
+
+def test_a_gpu_that_cannot_take_a_matrix_at_once_gets_a_recipe_that_it_can() -> None:
+    profile = device("galaxy-s25")
+    assert profile.largest_buffer is not None
+    small = replace(profile, largest_buffer=replace(profile.largest_buffer, bytes=600_000_000))
+    assert recipe_of(planned(small)) == ("int8", 2048), "the head takes 590 MB"
+    smaller = replace(profile, largest_buffer=replace(profile.largest_buffer, bytes=500_000_000))
+    found = planned(smaller)
+    assert not found.fits
+    assert any(
+        "model.embed_tokens.weight takes 590,336,000 bytes, and a buffer of its GPU 500,000,000" in why
+        for each in found.rejected
+        for why in each.why
+    )
 
 
 def test_a_format_that_was_asked_for_is_made_for_who_requires_another() -> None:

@@ -19,12 +19,12 @@ def planned(*names: str, of: str = "gemma-2-2b", **asked: object) -> PlannedRele
 
 
 def test_devices_that_come_to_the_same_share_a_release() -> None:
-    found = planned("pixel-8", "macbook-m3-pro", "galaxy-s25", "macbook-m2-pro")
+    found = planned("pixel-9", "macbook-m3-pro", "galaxy-s25", "macbook-m2-pro")
     assert [(each.label, [v.profile for v in each.verdicts]) for each in found.releases] == [
-        ("int8-2048", ["pixel-8", "galaxy-s25"]),
+        ("int8-2048", ["pixel-9", "galaxy-s25"]),
         ("int8-4096", ["macbook-m3-pro", "macbook-m2-pro"]),
     ]
-    assert found.releases[0].plan.variant.name == "pixel-8+galaxy-s25"
+    assert found.releases[0].plan.variant.name == "pixel-9+galaxy-s25"
     assert found.left_out == ()
 
 
@@ -68,11 +68,35 @@ def test_a_verdict_says_what_decided_and_what_else_to_know() -> None:
     (release,) = planned("iphone-15-pro", of="gemma-2-2b").releases
     (verdict,) = release.verdicts
     assert verdict.fit == "fits with entitlement"
-    assert "of the 6,000 MB an app may use (phys_footprint, estimate)." in verdict.reason
+    assert verdict.reason.endswith(
+        "3,293 MB at the peak of the 6,000 MB an app may use (phys_footprint, estimate), 3,787 MB with "
+        "15 % kept free, as no such peak was measured."
+    )
     assert verdict.sourced
+
+
+def test_what_its_gpu_cannot_take_is_said_by_the_verdict_itself() -> None:
     (web,) = planned("default-web", of="gemma-3-270m").releases
-    assert "model.embed_tokens.weight takes 168,296,448 bytes, and a buffer of its GPU 134,217,728" in (
-        web.verdicts[0].reason
+    (verdict,) = web.verdicts
+    (artifact,) = verdict.artifacts
+    assert (verdict.fit, verdict.word) == ("fits", "fits by WebAssembly, not on its GPU")
+    assert (artifact.accelerator, artifact.where) == ("CPU", "onnx-web by WebAssembly")
+    assert verdict.reason.startswith("onnx-web by WebAssembly fits: 559 MB at the peak of the 4,295 MB")
+    assert (
+        "Not on its GPU: model.embed_tokens.weight takes 168,296,448 bytes, and a buffer of its GPU "
+        "134,217,728 at most (sourced: " in verdict.reason
+    )
+    (small,) = planned("default-web", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
+    assert small.verdicts[0].word.startswith("fits by WebAssembly, not on its GPU, below the fidelity")
+
+
+def test_what_was_asked_for_and_fits_by_prediction_alone_may_not_fit() -> None:
+    (release,) = planned("android-8gb", recipe=load_recipe("int8"), context=2048).releases
+    (verdict,) = release.verdicts
+    assert verdict.fit == verdict.word == "may not fit"
+    assert verdict.reason.startswith(
+        "litertlm on the CPU may not fit: 4,289 MB at the peak of the 4,295 MB an app may use (ru_maxrss, "
+        "estimate), 4,500 MB with the 4.9 % that a peak was above its prediction at most."
     )
 
 

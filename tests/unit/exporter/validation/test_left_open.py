@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.validation.left_open import left_open
 from exporter.validation.report import Gate, PathRun
 from exporter.validation.verdict import Skipped, at_most
-from tests.golden.reports import on_llvmpipe
+from tests.golden.parts import on_llvmpipe
 
 HELD = Gate("lowering", "a", "float twin", "mean KL", at_most(0.0, 1.0, "nats"))
 SKIPPED = Gate("kernels", "a", "artifact", "mean KL", Skipped("nothing to compare with"))

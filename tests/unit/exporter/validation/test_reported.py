@@ -13,7 +13,7 @@ from exporter.views.answer import key_figures
 from exporter.views.card_quality import measured_quality
 from exporter.views.short_names import short_names
 from exporter.views.wording import number, percent
-from tests.golden.reports import COREML, LITERT, ONNX
+from tests.golden.parts import COREML, LITERT, ONNX
 from tests.reported_release import SOURCE, report_of_three
 
 

@@ -20,7 +20,8 @@ from exporter.views.answer import (
     key_figures,
 )
 from exporter.views.short_names import short_names
-from tests.golden.reports import IPHONE, PIXEL, REPORTS, failing, inconclusive, passing
+from tests.golden.parts import IPHONE, PIXEL
+from tests.golden.reports import REPORTS, failing, inconclusive, passing
 
 
 def cells(report: ValidationReport) -> list[dict[str, str]]:
@@ -33,7 +34,7 @@ def test_a_device_is_a_row_of_the_format_that_decides() -> None:
     pixel, iphone = cells(passing())
     assert pixel == {
         "Device": "Pixel 8 (Tensor G3)",
-        "Peak of budget": "675 of 4,295 MB",
+        "Peak of budget": "675–776 of 4,295 MB",
         "Size": "278 MB",
         "KV cache": "75 MB",
         "Decode tokens/s": "38–71, at most 183",
@@ -43,7 +44,9 @@ def test_a_device_is_a_row_of_the_format_that_decides() -> None:
         "Facts": "unverified",
         "fit": "fits",
     }
-    assert iphone["Peak of budget"] == "397 of 6,000 MB", "what the entitlement allows, where it is needed"
+    assert iphone["Peak of budget"] == "397–417 of 6,000 MB", (
+        "what the entitlement allows, where it is needed"
+    )
     assert (iphone["Decode tokens/s"], iphone["Facts"]) == ("not known", "sourced")
 
 
@@ -65,6 +68,21 @@ def test_where_no_device_was_asked_about_the_reason_is_told() -> None:
     assert "for no device in particular" in device_sentences(inconclusive())[0]
     assert fit_sentences(inconclusive()) == ()
     assert fit_sentences(failing()) == ("By prediction it fits 1 of 2 devices.",)
+
+
+def test_what_may_not_fit_or_is_not_run_as_it_is_meant_to_is_no_plain_pass() -> None:
+    tight = replace(PIXEL, fit="may not fit", budget_bytes=700_000_000)
+    web = replace(PIXEL, artifacts=(replace(PIXEL.artifacts[0], instead_of_gpu="by WebAssembly"),))
+    report = replace(passing(), devices=(PIXEL, tight, web))
+    assert fit_sentences(report) == (
+        "By prediction it fits 2 of 3 devices, on 1 of them not on the GPU, and may not fit 1 of them.",
+    )
+    _, one, other = cells(report)
+    assert (one["fit"], one["Peak of budget"]) == ("may not fit", "675–776 of 700 MB")
+    assert other["fit"] == "fits by WebAssembly, not on its GPU"
+    assert other["Format"] == "litertlm by WebAssembly"
+    assert [row.mark for row in device_table(report).rows] == ["passed", "skipped", "skipped"]
+    assert len(device_sentences(report)) == 4, "why of both"
 
 
 def test_why_a_device_does_not_simply_fit_is_told_at_once_and_the_rest_later() -> None:

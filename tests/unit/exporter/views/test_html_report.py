@@ -16,7 +16,8 @@ from exporter.validation.weight_origins import WeightOrigin
 from exporter.views.html_report import STYLE, to_html
 from exporter.views.short_names import short_names
 from exporter.views.wording import MEANINGS
-from tests.golden.reports import HOSTILE, PIXEL, REPORTS, failing, inconclusive, passing, seeing
+from tests.golden.parts import HOSTILE, PIXEL
+from tests.golden.reports import REPORTS, failing, inconclusive, passing, seeing
 
 VOID = {"meta"}
 REFERENCES = ("src", "href", "action", "data", "poster", "srcset", "xlink:href")

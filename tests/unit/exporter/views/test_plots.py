@@ -19,7 +19,8 @@ from exporter.views.plots.memory_plot import components_of, memory_by_component
 from exporter.views.plots.weight_plot import weight_errors_by_layer
 from exporter.views.report_plots import plots
 from exporter.views.short_names import short_names
-from tests.golden.reports import HOSTILE, IPHONE, PIXEL, passing
+from tests.golden.parts import HOSTILE, IPHONE, PIXEL
+from tests.golden.reports import passing
 
 SVG = {"svg": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
 

@@ -12,7 +12,8 @@ from exporter.validation.report import Gate, ValidationReport
 from exporter.validation.verdict import Skipped
 from exporter.views.detail_tables import comparison_table
 from exporter.views.short_names import short_names
-from tests.golden.reports import ONNX, passing
+from tests.golden.parts import ONNX
+from tests.golden.reports import passing
 
 LITERT = "LiteRT 2.3.0, fp32; rows that enter layers with integer weights are rounded to int8"
 TURNS = "prefill of 16 in chunks of 128, 7 decode steps, prefill of 9 in chunks of 128, 31 decode steps"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from runtimes.arm64.emulation import EmulatedCpu
-from runtimes.arm64.guest import ANSWER, LOGITS, ORDER, TOKENS, Answer
+from runtimes.arm64.guest import Answer
 from runtimes.arm64.root import Arm64Root
+from runtimes.asked_work import ANSWER, LOGITS, ORDER, TOKENS
 from runtimes.errors import ArtifactError, ExecutionFailed
 from runtimes.manifest import Artifact
 from runtimes.records import to_plain

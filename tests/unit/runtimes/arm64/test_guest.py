@@ -10,17 +10,8 @@ import numpy as np
 import pytest
 
 import runtimes.open
-from runtimes.arm64.guest import (
-    ANSWER,
-    LOGITS,
-    ORDER,
-    TOKENS,
-    Answer,
-    FeedTokens,
-    Order,
-    cpu_features,
-    serve,
-)
+from runtimes.arm64.guest import Answer, Order, cpu_features, serve
+from runtimes.asked_work import ANSWER, LOGITS, ORDER, TOKENS, FeedTokens
 from runtimes.errors import ArtifactError
 from runtimes.manifest import Artifact
 from runtimes.opening import Opening
