@@ -78,15 +78,16 @@ def saved_sounds() -> dict[str, Saved]:
     }
 
 
-def read_by_browser(files: Sequence[Path], scratch: Path) -> Mapping[str, Waveform]:
-    """By file name, at 16 kHz. Raises RuntimeError where the browser does not get through."""
+def read_by_browser(files: Sequence[Path], scratch: Path, installed: Path) -> Mapping[str, Waveform]:
+    """By file name, at 16 kHz. installed: where node_modules is. Raises RuntimeError where the browser does
+    not get through."""
     (scratch / "sounds").mkdir()
     for file in files:
         shutil.copy(file, scratch / "sounds" / file.name)
     names = json.dumps([file.name for file in files])
     page = PAGE.replace("NAMES", names).replace("RATE", str(RATE))
     (scratch / "index.html").write_text(page, encoding="utf-8")
-    (scratch / "packages").symlink_to(packages() / "node_modules")
+    (scratch / "packages").symlink_to(installed.resolve() / "node_modules")
     found: dict[str, Waveform] = {}
     done = threading.Event()
 
@@ -146,7 +147,7 @@ def main() -> int:
         files = {name: scratch / f"{at}.wav" for at, name in enumerate(saved_sounds())}
         for name, (samples, rate, subtype) in saved_sounds().items():
             soundfile.write(files[name], samples, rate, subtype=subtype)
-        heard = read_by_browser(list(files.values()), scratch)
+        heard = read_by_browser(list(files.values()), scratch, packages())
         print("| WAV | samples: largest | spectra: largest | mean | rows: mean relative |")
         print("|---|---|---|---|---|")
         for name, file in files.items():

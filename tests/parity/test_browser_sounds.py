@@ -13,7 +13,7 @@ import soundfile
 
 from benchmarks.browser_sounds import RATE, read_by_browser
 from exporter.validation.sound_samples import chirp, noise
-from tests.web_engines import require
+from tests.web_engines import PACKAGES, require
 
 
 def test_chromium_reads_floats_exactly_and_16_bits_above_zero_too_loud(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_chromium_reads_floats_exactly_and_16_bits_above_zero_too_loud(tmp_path:
     ):
         soundfile.write(tmp_path / name, samples, RATE, subtype=subtype)
     (tmp_path / "scratch").mkdir()
-    found = read_by_browser(sorted(tmp_path.glob("*.wav")), tmp_path / "scratch")
+    found = read_by_browser(sorted(tmp_path.glob("*.wav")), tmp_path / "scratch", PACKAGES)
     assert np.array_equal(found["floats.wav"], one)
     levels, _ = soundfile.read(tmp_path / "whole.wav", dtype="int16")
     told = np.where(levels > 0, levels / np.float32(32_767), levels / np.float32(32_768))
