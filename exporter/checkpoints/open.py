@@ -120,7 +120,7 @@ def require_components(
     if lacking := sorted(set(wanted or ()) - set(there)):
         raise UsageError(
             f"--components {','.join(wanted or ())}",
-            f"{name} has no {lacking[0]} here (a GGUF never has: its towers are files of their own)",
+            f"{name} has no {lacking[0]} here (config.json describes none; a GGUF has no towers in it)",
             "leave it out to take what there is",
         )
 

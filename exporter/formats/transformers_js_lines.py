@@ -62,23 +62,29 @@ def ask_in_transformers_js(asking: PictureAsking) -> str:
 def hear_in_transformers_js(
     encoder: EncoderArtifact, processing: SoundProcessing, prompting: Prompting
 ) -> str:
-    """About a sound, as `run_in_transformers_js` has it. Node has nothing that reads sounds."""
+    """About a sound, as `run_in_transformers_js` has it. Node has nothing that reads sounds, and what a
+    browser has reads some otherwise than transformers does (docs/web.md)."""
     rate = processing.sampling_rate
     lines = _answered(
         "hear",
         imports="",
         prompt=_prompt(prompting, "audio", processing.marks.placeholder, SOUND_QUESTION),
-        reading=f"""// A WAV of one channel, 16 bits and {rate:,} samples a second.
+        reading=f"""// A WAV of one channel, 16 bits and {rate:,} samples a second. In a browser:
+// const wav = new Uint8Array(await (await fetch("sound.wav")).arrayBuffer());
 const wav = readFileSync("../sound.wav");
-const data = wav.subarray(wav.indexOf("data") + 8);
-const level = (_, i) => data.readInt16LE(2 * i) / 32768;
-const sound = Float32Array.from({{ length: data.length >> 1 }}, level);""",
+const at = new TextDecoder("latin1").decode(wav).indexOf("data") + 8;
+const held = new DataView(wav.buffer, wav.byteOffset, wav.byteLength);
+const level = (_, i) => held.getInt16(at + 2 * i, true) / 32768;
+const sound = Float32Array.from({{ length: held.getUint32(at - 4, true) >> 1 }}, level);""",
         given="null, sound",
     )
     return f"""{lines}
 
 In a browser, `await read_audio("sound.wav", {rate})` of the same package reads every kind of sound that
-the browser plays. It takes one sound in a prompt, the first half minute of it."""
+the browser plays. Samples are the model's own of a WAV of one channel, {rate:,} samples a second, and 24
+bits or floats. Of 16 bits a browser makes samples above 0 a trifle too loud (by the lines above they are
+right), another rate is resampled by the browser's own filter, and two channels come out 1.41 times as loud
+as their mean, which the model expects. It takes one sound in a prompt, the first half minute of it."""
 
 
 def _prompt(prompting: Prompting, part: str, placeholder: str, question: str) -> str:

@@ -78,13 +78,17 @@ class ExportNeeds:
 
 @dataclass(frozen=True)
 class Outlook:
-    """model: as it is called in directories. source: what its weights are told by. needs: None where no
-    release would be made. cache_key: the same for the same source, recipes, devices and versions."""
+    """model: as it is called in directories. source: what its weights are told by. left_out: what of the
+    checkpoint is in no release, a phrase each. remarks: how it was read where it does not say all itself, a
+    sentence each. needs: None where no release would be made. cache_key: the same for the same source,
+    recipes, devices and versions."""
 
     schema_version: int
     model: str
     parameters: int
     source: dict[str, str]
+    left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
     devices: tuple[DeviceOutlook, ...]
     releases: tuple[ReleaseOutlook, ...]
     needs: ExportNeeds | None
@@ -126,6 +130,8 @@ def look_ahead(order: PlanOrder) -> Outlook:
         model=model.name,
         parameters=model.spec.parameter_count(),
         source=identity,
+        left_out=model.left_out,
+        remarks=model.remarks,
         devices=tuple(_devices(planned)),
         releases=releases,
         needs=_needs(model.spec, planned),

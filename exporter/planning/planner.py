@@ -51,20 +51,26 @@ TEXT_BYTES = 34_000_000
 @dataclass(frozen=True)
 class PlannedModel:
     """name: short, for directories. held: codes its source has, by matrix. soft_tokens: what its processor
-    makes of an image, sound: the longest its encoder hears; None where it takes none."""
+    makes of an image, sound: the longest its encoder hears; None where it takes none. left_out, remarks: as
+    its source has them."""
 
     name: str
     components: Components
     held: Mapping[str, HeldCodes]
     soft_tokens: int | None = None
     sound: SoundLength | None = None
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @staticmethod
     def of(source: CheckpointSource) -> PlannedModel:
         """A checkpoint that is open."""
         usual = None if source.images is None else source.images.soft_tokens
         sound = None if source.sounds is None else source.sounds.longest_sound
-        return PlannedModel(source.name, source.components, source.held, usual, sound)
+        remarks = (*source.remarks, *source.tokens.remarks)
+        return PlannedModel(
+            source.name, source.components, source.held, usual, sound, source.left_out, remarks
+        )
 
     @property
     def spec(self) -> ModelSpec:

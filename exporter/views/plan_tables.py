@@ -27,7 +27,8 @@ COLUMNS = (
 
 
 def print_outlook(outlook: Outlook, console: Console) -> None:
-    """The devices, what was rejected for each, the releases and what the export takes."""
+    """The devices, what was rejected for each, the releases, what the export takes, and how the checkpoint
+    was read."""
     title = f"{outlook.model}, {parameters(outlook.parameters)}"
     table = Table(title=title, title_justify="left")
     for name in COLUMNS:
@@ -56,6 +57,10 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
             f"{megabytes(needs.memory.bytes)} of this machine's memory (at the step "
             f"“{needs.memory.stage}”) and {megabytes(needs.disk_bytes)} of disk beside the output.",
         )
+    if outlook.left_out:
+        _say(console, f"Left out of the checkpoint: {'; '.join(outlook.left_out)}.")
+    for remark in outlook.remarks:
+        _say(console, remark)
     _say(console, NOBODY)
 
 

@@ -1,8 +1,10 @@
 """`TowersRead`: what a directory holds beside its text model, as far as it is wanted.
 
 An image tower and an audio encoder each need to be described by config.json and stored in the files, with a
-processor's files that say how a picture or a sound is prepared. Not about the text model (`source`), nor
-about how a tower's tensors lie in a file (`tower_tensors`).
+processor's files that say how a picture or a sound is prepared. One that is described and not stored ends
+the export; one that is stored and not described is left out and told of, as far as transformers does
+without it. Not about the text model (`source`), nor about how a tower's tensors lie in a file
+(`tower_tensors`).
 """
 
 from __future__ import annotations
@@ -25,17 +27,21 @@ from exporter.checkpoints.huggingface.weight_files import StoredTensor
 from exporter.checkpoints.interface import SourceTensor
 from exporter.checkpoints.multimodal import IMAGE_PARTS, SOUND_PARTS, TextConfig
 from exporter.checkpoints.text_tensors import TextTensors
-from exporter.models.audio.families import has_audio, read_audio
+from exporter.errors import CheckpointError, SpecError
+from exporter.models.audio.families import AUDIO, has_audio, read_audio
 from exporter.models.audio.spec import AudioSpec
 from exporter.models.components import AudioComponent, VisionComponent
 from exporter.models.text.spec import ModelSpec
-from exporter.models.vision.families import has_vision, read_vision
+from exporter.models.vision.families import VISION, has_vision, read_vision
 from exporter.models.vision.spec import VisionSpec
 from runtimes.images.processing import ImageProcessing
 from runtimes.manifest import ComponentName
 from runtimes.sounds.processing import SoundProcessing
 
 UNUSED_HEAD = "pooling head of the vision tower, which Gemma does not use"
+# Whose class makes an image tower whatever config.json says: of transformers' own numbers, if it says none.
+NEVER_BLIND = ("gemma3",)
+TEXT_ALONE = "give --components text, which exports the text model alone"
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,23 @@ class TowersRead:
 
 
 @dataclass(frozen=True)
+class _Half:
+    """Words for a tower of which only the description or only weights are there. without: what to do to
+    have none."""
+
+    key: str
+    name: str
+    taken: str
+    without: str
+
+
+IMAGES = _Half(VISION, "an image tower", "images", TEXT_ALONE)
+SOUNDS = _Half(
+    AUDIO, "an audio encoder", "sounds", "leave sounds out with --components text or text,vision"
+)
+
+
+@dataclass(frozen=True)
 class TowerReader:
     """directory, config: config.json whole, and what the text model's reader made of both. everything: by
     stored name."""
@@ -111,7 +134,7 @@ class TowerReader:
     def _vision(self) -> VisionFound:
         described, named = has_vision(self.config), self.found.of_images
         if not (described and named):
-            return VisionFound(remarks=_half_there("an image tower", described, bool(named)))
+            return VisionFound(remarks=self._half_there(IMAGES, described, named))
         where = self.directory.path / CONFIG
         read = read_vision(self.config, self.text.config, str(where), where)
         how = read_image_processing(self.directory, read.spec)
@@ -126,7 +149,7 @@ class TowerReader:
     def _audio(self) -> AudioFound:
         described, named = has_audio(self.config), self.found.of_sounds
         if not (described and named):
-            return AudioFound(remarks=_half_there("an audio encoder", described, bool(named)))
+            return AudioFound(remarks=self._half_there(SOUNDS, described, named))
         where = self.directory.path / CONFIG
         read = read_audio(self.config, self.text.config, str(where), where)
         how = sound_processing_of(self.directory, read.spec)
@@ -136,6 +159,34 @@ class TowerReader:
             how.processing,
             SOUND_PARTS,
             (*read.remarks, *how.remarks),
+        )
+
+    def _half_there(self, half: _Half, described: bool, named: Mapping[str, str]) -> tuple[str, ...]:
+        """That weights of a tower are left out, a sentence; nothing where there are none. Raises
+        CheckpointError for a tower without weights, SpecError for weights that the family is never
+        without a description of."""
+        where = f"{self.directory.path / CONFIG}.{half.key}"
+        if described:
+            raise CheckpointError(
+                where,
+                f"describes {half.name}, and no file has a tensor of it",
+                f"fetch the checkpoint again if the download is incomplete, or {half.without}",
+            )
+        if not named:
+            return ()
+        family = str(self.config["model_type"])
+        said = "is null" if half.key in self.config else "is missing"
+        if family in NEVER_BLIND:
+            raise SpecError(
+                where,
+                f"{said}, and the files have {len(named)} tensors of {half.name}, without whose numbers no "
+                f"{family} is read",
+                f"fetch config.json again, or {half.without}",
+            )
+        return (
+            f"{len(named)} tensors of {half.name} are in the checkpoint's files, and {half.key} of its "
+            f"config.json {said}: they are left out, as transformers leaves them out, and no {half.taken} "
+            f"are taken. If they should be, mend config.json.",
         )
 
     def _weights(self, spec: VisionSpec | AudioSpec, named: Mapping[str, str]) -> StoredWeights:
@@ -158,12 +209,3 @@ def exactly(
     there = {name: described(name, view) for name, view in views.items()}
     there |= {name: matrix.tensor for name, matrix in packed.items()}
     return require_exactly(spec, there, (*FLOAT_DTYPES, *PACKED_DTYPES.values()), where)
-
-
-def _half_there(tower: str, described: bool, stored: bool) -> tuple[str, ...]:
-    """Why a checkpoint that has half of a tower is exported without it."""
-    if described and not stored:
-        return (f"config.json describes {tower}, and no file has a tensor of it: it is left out.",)
-    if stored and not described:
-        return (f"There are tensors of {tower}, which config.json does not describe: it is left out.",)
-    return ()

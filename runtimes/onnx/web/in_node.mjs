@@ -10,7 +10,7 @@ const packages = createRequire(path.join(order.packages, 'package.json'));
 const transformers = packages('@huggingface/transformers');
 transformers.env.allowRemoteModels = false;
 
-// Of a WAV of one channel and 16 bits, as `read_audio` gives samples in a browser: Node has nothing that reads sounds.
+// Of a WAV of one channel and 16 bits, as transformers reads it: Node has nothing that does.
 function samples(file) {
   const bytes = fs.readFileSync(file);
   const data = bytes.subarray(bytes.indexOf('data') + 8);

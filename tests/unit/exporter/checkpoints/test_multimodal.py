@@ -90,22 +90,6 @@ def test_towers_are_left_out_and_counted_where_text_is_wanted(tmp_path: Path, fa
     assert text.tensors == {name: both.tensors[name] for name in text.tensors}
 
 
-@pytest.mark.parametrize("how", ["no tensors", "no config"])
-def test_a_text_model_saved_out_of_one_that_sees_is_a_text_model(tmp_path: Path, how: str) -> None:
-    write_multimodal(tmp_path, "gemma3", "outer")
-    if how == "no config":
-        edit_config(tmp_path, vision_config=None)
-    else:
-        stored = load_file(tmp_path / "model.safetensors")
-        text = {name: each for name, each in stored.items() if name.startswith("language_model")}
-        save_file(text, tmp_path / "model.safetensors")
-    source = HuggingFaceSource.open(tmp_path)
-    assert set(source.components) == {"text"}
-    assert any("image tower" in each and "it is left out" in each for each in source.remarks)
-    wanted = HuggingFaceSource.open(tmp_path, TEXT_ALONE)
-    assert not any("image tower" in each for each in wanted.remarks), "nobody asked for it"
-
-
 def test_a_checkpoint_of_text_alone_leaves_nothing_out(tmp_path: Path) -> None:
     from tests.checkpoints import write_huggingface
 
