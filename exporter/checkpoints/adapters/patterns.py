@@ -9,8 +9,7 @@ no module's name holds a brace or a bracket. Not about which modules an expressi
 from __future__ import annotations
 
 import re
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import CheckpointError
 from runtimes.excerpt import excerpt
@@ -26,7 +25,7 @@ COUNTED = re.compile(r"\{(\d*),?(\d*)\}")
 MEANS_ELSE = re.compile(r"\{(?!\d*(,\d*)?\})|\[:")
 
 
-def _regex() -> ModuleType:
+def _regex() -> Any:
     """Where there is an adapter: planning a model without one needs no such package."""
     import regex
 

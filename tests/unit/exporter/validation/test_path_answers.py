@@ -23,7 +23,6 @@ from exporter.formats.execution_path import (
 )
 from exporter.formats.rows_driver import RowsDriver
 from exporter.validation.checked_tower import CheckedTower
-from exporter.validation.execution_check import FAILURES
 from exporter.validation.findings import Findings
 from exporter.validation.gates import MEAN_KL
 from exporter.validation.modality import IMAGES, SOUNDS
@@ -32,7 +31,7 @@ from exporter.validation.path_check import LEFT_OVER
 from exporter.validation.report import PathExecution, PathFailure, PathRun
 from exporter.validation.rows_apart import COSINE, RELATIVE
 from exporter.validation.rows_reference import rows_reference
-from exporter.validation.verdict import Failed, Skipped
+from exporter.validation.verdict import FAILURES, Failed, Skipped
 from runtimes.errors import BeyondAdapter, ExecutionFailed
 from runtimes.images.picture import read_picture
 from runtimes.images.prepared import PreparedImage

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.validation.execution_check import FAILURES
 from exporter.validation.findings import Findings, ReleaseUnderTest
 from exporter.validation.gates import MEAN_KL
 from exporter.validation.modality import IMAGES
@@ -19,7 +18,7 @@ from exporter.validation.placed_prompts import ALONE, TWO, named_places
 from exporter.validation.rows_apart import COSINE, RELATIVE
 from exporter.validation.sample_pictures import SAMPLES
 from exporter.validation.tower_check import DIFFERING, LOST, check_towers
-from exporter.validation.verdict import Failed, Passed, Skipped
+from exporter.validation.verdict import FAILURES, Failed, Passed, Skipped
 from runtimes.encoder import EncodedRows
 from runtimes.errors import RuntimeUnavailable, SessionError
 from runtimes.images.prepared import PreparedImage
