@@ -94,7 +94,8 @@ def test_fewer_tokens_are_compared_where_asked_for(
 def test_the_devices_room_and_speed_are_estimated(exported: tuple[Path, Result]) -> None:
     output = " ".join(exported[1].output.split())
     assert "pixel-9: onnx on the CPU fits: " in output
-    assert "MB at the peak of the 6,442 MB an app may use (ru_maxrss, estimate)." in output
+    assert "MB at the peak of the 6,442 MB an app may use (ru_maxrss, estimate), " in output
+    assert "% that a peak was above its prediction at most." in output
     assert "Decode, tokens/s (estimate): onnx " in output
 
 
