@@ -93,6 +93,7 @@ def make_request(flags: Flags) -> ExportRequest:
         flags.context,
         flags.formats,
         flags.image_tokens,
+        flags.wanted,
     )
     return ExportRequest(flags, targets, asked)
 

@@ -106,6 +106,8 @@ class FormatFacts:
     says why not.
     image_calls: of artifacts whose calls are as long as that instead of the prefill chunk, where an image's
     tokens see each other. None where every call is a chunk's, or of any length.
+    sound_call: soft tokens of a sound that the vendor's own tools hear at once, each part by itself. None
+    where they hear all of it.
     only_text_of: text models (transformers' model types) of whose family no client of it takes images or
     sounds.
     apart: tables in models of their own, which a CPU looks up where a GPU runs the rest.
@@ -123,6 +125,7 @@ class FormatFacts:
     asked_by_tools: Callable[[BlockLayers], str] | None = None
     heard_by_tools: str | None = None
     image_calls: ImageCalls | None = None
+    sound_call: int | None = None
     only_text_of: frozenset[str] = frozenset()
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False

@@ -229,6 +229,10 @@ def _asked_by_litert_lm(blocks: BlockLayers) -> str:
     )
 
 
+# Soft tokens of a call, 12 s: every sound takes its time, however short it is. Of a longer one LiteRT-LM
+# encodes each part by itself; the driver here gives a call what came before it (docs/adr/0035).
+SOUND_CALL = 300
+
 # Of LiteRT-LM 0.18.1's engine on tiny models of both kinds (tests/parity/test_litert_lm_sounds.py).
 HEARD_BY_LITERT_LM = (
     "LiteRT-LM's own engine, which opens it on a phone, was given no sound here; to tiny models its "
@@ -254,6 +258,7 @@ LITERT = RuntimeFamily(
             how_to_hear=_hear_in_litert_lm,
             heard_by_tools=HEARD_BY_LITERT_LM,
             image_calls=ImageCalls(image_call, _image_call_in_words),
+            sound_call=SOUND_CALL,
             apart=(Role.PER_LAYER_EMBEDDING,),
             in_gallery=True,
         ),

@@ -15,6 +15,7 @@ from exporter.planning.fidelity import CLASSES, FidelityClass, fidelity_of, is_b
 from exporter.planning.profiles import Target
 from exporter.planning.recipe import Recipe, load_recipe
 from runtimes.formats import FORMATS, Accelerator, Format
+from runtimes.manifest import ComponentName
 
 SMALLEST = ("int4",)  # recipes beyond a profile's own, for saying what would fit
 SHORTEST = 256  # positions, where what would fit is looked for beyond a profile's own gate
@@ -22,12 +23,14 @@ SHORTEST = 256  # positions, where what would fit is looked for beyond a profile
 
 @dataclass(frozen=True)
 class AskedFor:
-    """What was said of the release, empty where nothing was: then the devices decide."""
+    """What was said of the release, empty where nothing was: then the devices decide. components: None for
+    all there are."""
 
     recipe: Recipe | None = None
     context: int | None = None
     formats: tuple[Format, ...] = ()
     image_tokens: int | None = None
+    components: tuple[ComponentName, ...] | None = None
 
 
 @dataclass(frozen=True)

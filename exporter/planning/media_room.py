@@ -6,8 +6,10 @@ Not about a prompt that is there (`exporter.running.media`), nor about what a to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from exporter.errors import PlanError
-from exporter.formats.table import takes_images
+from exporter.formats.table import facts_of, takes_images
 from exporter.models.components import Components
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.spec import SOFT_TOKENS, SiglipSpec
@@ -25,13 +27,32 @@ def sound_that_fits(variant: Variant) -> SoundLength | None:
 
 
 def remark_on_sounds(variant: Variant) -> tuple[str, ...]:
-    """That the context has room for a shorter sound than the model hears, a sentence; nothing otherwise."""
+    """That the context has room for a shorter sound than the model hears, and that a vendor's tools hear a
+    long one in pieces, a sentence each."""
     fits = sound_that_fits(variant)
-    if variant.sound is None or fits is None or fits == variant.sound:
+    if variant.sound is None or fits is None:
+        return ()
+    return (*_on_room(variant, variant.sound, fits), *_on_pieces(variant, fits))
+
+
+def _on_pieces(variant: Variant, longest: SoundLength) -> Iterator[str]:
+    for format in variant.formats:
+        call = facts_of(format).sound_call
+        if call is not None and call < longest.soft_tokens:
+            piece = f"{longest.scaled(call).seconds:g} s"
+            yield (
+                f"{format}: of a sound of more than {piece} LiteRT-LM hears each {piece} by itself, as if "
+                "nothing had come before, and may answer otherwise than `gemma-export run`, which hears it "
+                "whole. Cut longer sounds where nobody speaks, or keep them shorter."
+            )
+
+
+def _on_room(variant: Variant, heard: SoundLength, fits: SoundLength) -> tuple[str, ...]:
+    if fits == heard:
         return ()
     return (
         f"The context of {variant.context:,} tokens has room for a sound of {fits.words} with {BESIDE} "
-        f"tokens of words beside it; the model hears {variant.sound.words} of one.",
+        f"tokens of words beside it; the model hears {heard.words} of one.",
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.errors import PlanError
-from exporter.planning.candidates import AskedFor, accelerators_of
+from exporter.formats.table import takes_images, takes_sounds
+from exporter.planning.candidates import AskedFor, accelerators_of, formats_of
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.judging import judge
@@ -18,6 +19,8 @@ from exporter.planning.on_device import WrittenSizes
 from exporter.planning.plan import Plan
 from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
 from exporter.planning.profiles import Target
+
+TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class PlannedReleases:
 def plan_releases(
     model: PlannedModel, targets: Sequence[Target], asked: AskedFor, anyway: bool = False
 ) -> PlannedReleases:
-    """anyway: make what does not fit too, as the last that competed. Raises as `Planner.plan`."""
+    """anyway: make what does not fit too, as the last that competed. Raises as `Planner.plan`, and
+    PlanError where images or sounds were asked for that none of the formats takes."""
+    _require_taken(model, targets, asked)
     planner = Planner(model)
     planned = tuple(planner.plan(target, asked) for target in targets)
     made = tuple(each for each in planned if each.fits or anyway)
@@ -60,6 +65,20 @@ def plan_releases(
     )
     rows = tuple(row for row in left_out if row is not None)
     return PlannedReleases(planned, releases, rows)
+
+
+def _require_taken(model: PlannedModel, targets: Sequence[Target], asked: AskedFor) -> None:
+    formats = dict.fromkeys(each for target in targets for each in formats_of(target, asked))
+    sees = any(takes_images(each, model.spec) for each in formats)
+    hears = any(takes_sounds(each, model.spec) for each in formats)
+    named, names = asked.components or (), ", ".join(formats)
+    if asked.image_tokens is not None and model.components.vision is not None and not sees:
+        where = f"--image-tokens {asked.image_tokens}"
+        raise PlanError(where, f"{names} takes no images of {model.name}", TAKEN_ELSEWHERE)
+    for component, taken, what in (("vision", sees, "images"), ("audio", hears, "sounds")):
+        if component in named and not taken:
+            where = f"--components {','.join(named)}"
+            raise PlanError(where, f"{names} takes no {what} of {model.name}", TAKEN_ELSEWHERE)
 
 
 def _merged(planned: Sequence[TargetPlan]) -> tuple[Plan, ...]:

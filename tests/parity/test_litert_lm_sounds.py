@@ -70,7 +70,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if kind == "Gemma 4 12B":
         quieten(checkpoint / "model.safetensors")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("exporter.lowering.litert.audio.sections.LONGEST_CALL", CALL)
+        patched.setattr("exporter.lowering.litert.audio.sections.SOUND_CALL", CALL)
         made = seeing_bundle(directory, kind, "fp32", sound=LONGEST)
         speaking(made)
     return made

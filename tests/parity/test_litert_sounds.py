@@ -53,7 +53,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def hearing(directory: Path, kind: str, scheme: str = "int8-channel") -> SeeingBundle:
     """Whose encoder has calls that are shorter than the longest sound."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("exporter.lowering.litert.audio.sections.LONGEST_CALL", CALL)
+        patched.setattr("exporter.lowering.litert.audio.sections.SOUND_CALL", CALL)
         return seeing_bundle(directory, kind, scheme, sound=LONGEST)
 
 

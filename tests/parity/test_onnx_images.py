@@ -35,7 +35,7 @@ from tests.tiny_image_stores import KINDS
 from tests.tiny_releases import mean_kl, some_tokens
 from tests.unit.exporter.lowering.onnx.seeing_releases import CHUNK, SeeingRelease, prompt, seeing_release
 
-ROWS, ROWS_OF_KERNELS = 3e-5, 1e-3  # max abs, of rows of up to 2; inputs are rounded to 14 bits
+ROWS, OTHER = 3e-5, 0.1  # max abs, of rows of up to 2: of the same picture, and of another
 KL = 1e-5  # mean, nats
 PREFILLED, LENGTH = 72, 80
 RELEASES: list[tuple[str, Format]] = [*((kind, "onnx") for kind in KINDS), ("Gemma 3", "onnx-web")]
@@ -82,13 +82,11 @@ def test_a_tower_makes_the_rows_that_transformers_makes(
 ) -> None:
     image = picture(release.spec)
     expected = reference_rows(release, image)
-    assert np.abs(rows - expected).max() < ROWS_OF_KERNELS
+    assert np.abs(rows - expected).max() < ROWS, "of a picture's many patches none is rounded"
     lowering = OnnxLowering(frozenset({release.artifact.format}))
     twin = lowering.tower_twin(release.directory, release.encoder, tmp_path)
     found = tower_rows(replace(release.opening, release=tmp_path, encoder=twin), image)
     assert np.abs(found - expected).max() < ROWS
-    rounds = release.artifact.format == "onnx"
-    assert (np.abs(found - rows).max() > 0) == rounds, "kernels round, the twin does not"
 
 
 def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, rows: EncodedRows) -> None:
@@ -97,7 +95,7 @@ def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, ro
     if image.positions is not None:
         others.append(replace(image, positions=np.flip(image.positions, -1).copy()))
     for other in others:
-        assert np.abs(tower_rows(release.opening, other) - rows).max() > 100 * ROWS_OF_KERNELS
+        assert np.abs(tower_rows(release.opening, other) - rows).max() > OTHER
 
 
 @pytest.mark.parametrize("starts", [(0,), (21,), (3, 40)])

@@ -43,6 +43,7 @@ from runtimes.sounds.processing import (
 
 NESTED, OWN_TYPE = "feature_extractor", "feature_extractor_type"
 USUAL_SOFT_TOKENS, USUAL_RATE = 750, 16_000  # of transformers' classes, as all below
+FEWEST_SOFT_TOKENS = 4  # a sound that a validation could tell from another, or from its own reverse
 FRAME_MS, HOP_MS, HIGHEST, FLOOR = 20.0, 10.0, 8000.0, 1e-3
 EXTRACTORS = {
     "gemma4_audio": "Gemma4AudioFeatureExtractor",
@@ -84,7 +85,7 @@ def sound_processing_of(directory: CheckpointDirectory, spec: AudioSpec) -> Soun
     config.expect("padding_side", "right", None)
     config.ignore(*OF_EVERY, *NOT_LOOKED_AT)
     rate = _rate(config)
-    most = whole.integer("audio_seq_length") if whole.has("audio_seq_length") else USUAL_SOFT_TOKENS
+    most = _most_soft_tokens(whole)
     spectrum, samples = None, None
     if isinstance(spec, ConformerSpec):
         spectrum = _spectrum(config, spec, rate)
@@ -118,6 +119,20 @@ def _extractor(directory: CheckpointDirectory, whole: StrictConfig) -> StrictCon
         config = processor_alone(directory, of_others=OF_IMAGES)
         return config if OWN_TYPE in config.raw else None
     return None
+
+
+def _most_soft_tokens(whole: StrictConfig) -> int:
+    """Of a sound. Raises SpecError for too few to hear anything by."""
+    key = "audio_seq_length"
+    most = whole.integer(key) if whole.has(key) else USUAL_SOFT_TOKENS
+    if most < FEWEST_SOFT_TOKENS:
+        shortest = f"a sound of {FEWEST_SOFT_TOKENS} soft tokens is the shortest"
+        raise SpecError(
+            f"{whole.where}.{key}",
+            f"is {excerpt(most)}, and {shortest} that a release can be tried with",
+            f"{FETCH}, or give --components text,vision",
+        )
+    return most
 
 
 def _rate(config: StrictConfig) -> int:

@@ -35,13 +35,13 @@ from exporter.lowering.onnx.artifact_file import (
     producer_of,
     set_attribute,
 )
+from exporter.lowering.onnx.integer_operators import ACCURACY_FP32
 from exporter.lowering.onnx.twin_run import HIDDEN, LOGITS, OnnxTwin
 from runtimes.manifest import Artifact
 
 FINAL_NORM = "model.norm.weight"
 ARITHMETIC_KEY, CHUNK_KEY = "gemma_export.arithmetic", "gemma_export.prefill_chunk"
 BODY_NAME, HEAD_NAME, MATRICES_NAME = "body.onnx", "head.onnx", "body.matrices"
-ACCURACY_FP32 = 1
 SLICE_ELEMENTS = 1 << 21  # 8 MiB dequantised: stays in the cache until it is multiplied
 PREFILL_CHUNK = 128  # tokens the body takes at once
 

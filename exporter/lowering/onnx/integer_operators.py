@@ -30,7 +30,7 @@ from exporter.quantization.store.checkpoint import IntegerMatrix
 
 # 4: activations are rounded to int8 per block. With 0 or 1 (fp32) an 8-bit matrix is dequantised
 # whole on every call, 30 to 100 times slower per decoded token (ONNX Runtime 1.32).
-ACCURACY_LEVEL = 4
+ACCURACY_LEVEL, ACCURACY_FP32 = 4, 1
 # An int8 activation costs as much quality as an int8 weight (270M: mean KL 0.009 beside 0.006), so
 # 8-bit matrices get it in two parts, which a decoding kernel reads the weights for once. Beside what
 # 4-bit weights cost it is nothing.
@@ -44,6 +44,10 @@ class IntegerOperators(Protocol):
     @property
     def arithmetic(self) -> str: ...
 
+    def of_many_rows(self) -> IntegerOperators:
+        """The same for a graph that multiplies hundreds of rows at a time, as a picture's patches."""
+        ...
+
     def look_up(self, graph: GraphBuilder, tokens: Tensor, matrix: IntegerMatrix) -> Tensor:
         """Rows of a matrix in fp32, [1, tokens, in]."""
         ...
@@ -55,9 +59,22 @@ class IntegerOperators(Protocol):
 
 @dataclass(frozen=True)
 class KernelOperators:
-    """MatMulNBits on rounded activations, and GatherBlockQuantized. Satisfies `IntegerOperators`."""
+    """MatMulNBits, and GatherBlockQuantized. Satisfies `IntegerOperators`.
 
-    arithmetic: str = "fp32; inputs of 8-bit matmuls as two int8 parts, of 4-bit ones rounded to int8"
+    rounding: whether activations are rounded to int8, which saves dequantising matrices on every call. Of
+    4,096 patches that is nothing beside the products, and parts of them are a GB (docs/adr/0034).
+    """
+
+    rounding: bool = True
+
+    @property
+    def arithmetic(self) -> str:
+        if not self.rounding:
+            return "fp32"
+        return "fp32; inputs of 8-bit matmuls as two int8 parts, of 4-bit ones rounded to int8"
+
+    def of_many_rows(self) -> KernelOperators:
+        return KernelOperators(rounding=False)
 
     def look_up(self, graph: GraphBuilder, tokens: Tensor, matrix: IntegerMatrix) -> Tensor:
         block, bits = block_size(matrix), matrix.scheme.bits
@@ -79,17 +96,18 @@ class KernelOperators:
         attributes = {
             "K": inputs,
             "N": rows,
-            "accuracy_level": ACCURACY_LEVEL,
+            "accuracy_level": ACCURACY_LEVEL if self.rounding else ACCURACY_FP32,
             "bits": bits,
             "block_size": block,
         }
-        parts = x if bits < SPLIT_FROM_BITS else _coarse_and_rest(graph, x, block)
+        split = self.rounding and bits >= SPLIT_FROM_BITS
+        parts = _coarse_and_rest(graph, x, block) if split else x
         codes = packed_codes(graph, matrices, block)
         scales, zeros = block_scales(graph, matrices, block), zero_points(graph, matrices, block)
         operands = (parts, codes, scales, zeros)
         shape = (*parts.shape[:-1], rows)
         y = graph.op(f"{CONTRIB}::MatMulNBits", operands, shape, attributes, name=stem(name))
-        if bits < SPLIT_FROM_BITS:
+        if not split:
             return y
         axes = graph.constant(np.array([0], np.int64))
         return graph.op("ReduceSum", (y, axes), (1, tokens, rows), {"keepdims": 1})

@@ -122,7 +122,7 @@ def _write(order: LoweringOrder, form: GraphForm, out: Path, progress: Progress)
     metadata = _metadata(order, form)
     write_graph(directory / form.graph_name, graph, data, checkpoint, metadata)
     if beside is not None:
-        asked = WrittenBeside(order, data, form.data_suffix, metadata, form.integers.arithmetic)
+        asked = WrittenBeside(order, data, form.data_suffix, metadata)
         write_multimodal_graphs(beside, asked, directory, progress)
     # (4)
     form.put_around(order, out)

@@ -27,6 +27,7 @@ from exporter.lowering.onnx.embedded_traces import (
 )
 from exporter.lowering.onnx.external_data import lay_out, write_external_data
 from exporter.lowering.onnx.graph_builder import GraphBuilder
+from exporter.lowering.onnx.integer_operators import IntegerOperators
 from exporter.lowering.onnx.trace import GraphOrder
 from exporter.lowering.onnx.vision_trace import VisionOrder, trace_vision
 from exporter.lowering.onnx.web_absent import trace_absent
@@ -57,10 +58,12 @@ GENAI_NAMES = MultimodalNames(
 
 @dataclass(frozen=True)
 class TowerGraph:
-    """A tower, traced. sizes: what its driver wants to know of the largest picture or sound it takes."""
+    """A tower, traced. integers: what multiplies in it. sizes: what its driver wants to know of the largest
+    picture or sound it takes."""
 
     name: TowerName
     stored: StoredTower
+    integers: IntegerOperators
     graph: GraphBuilder
     sizes: Mapping[str, int]
 
@@ -126,14 +129,15 @@ def _towers(order: LoweringOrder, text: GraphOrder, merging: Merging) -> Iterato
     if order.images is not None:
         seeing, most = parts["vision"], order.images.soft_tokens
         marked = in_browsers and row_tokens(order).blocks != "none"
-        graph = trace_vision(VisionOrder(seeing, text.integers, marked, in_browsers))
+        integers = text.integers.of_many_rows()
+        graph = trace_vision(VisionOrder(seeing, integers, marked, in_browsers))
         sizes = {"soft_tokens": most, "patches": patches_of(seeing.spec, most)}
-        yield TowerGraph("vision", seeing, graph, sizes)
+        yield TowerGraph("vision", seeing, integers, graph, sizes)
     if order.sounds is not None:
         hearing, most = parts["audio"], order.sounds.soft_tokens
         graph = trace_audio(hearing, text.integers)
         sizes = {"soft_tokens": most, "frames": most * frames_per_token(hearing.spec)}
-        yield TowerGraph("audio", hearing, graph, sizes)
+        yield TowerGraph("audio", hearing, text.integers, graph, sizes)
 
 
 def text_data(
@@ -150,14 +154,12 @@ def text_data(
 
 @dataclass(frozen=True)
 class WrittenBeside:
-    """data: the text's data files, written. suffix: of data files. metadata: of the graphs of text.
-    arithmetic: of integers."""
+    """data: the text's data files, written. suffix: of data files. metadata: of the graphs of text."""
 
     order: LoweringOrder
     data: Sequence[DataFile]
     suffix: str
     metadata: dict[str, str]
-    arithmetic: str
 
 
 def write_multimodal_graphs(
@@ -175,7 +177,7 @@ def write_multimodal_graphs(
         name = names.towers[tower.name]
         data = DataFile(f"{name}{asked.suffix}", lay_out(tower.graph.stored.values()))
         write_external_data(directory / data.name, data.ranges, checkpoint, progress)
-        facts = {"arithmetic": arithmetic_of(tower.stored.matrices, asked.arithmetic)}
+        facts = {"arithmetic": arithmetic_of(tower.stored.matrices, tower.integers.arithmetic)}
         facts |= {key: str(size) for key, size in tower.sizes.items()}
         write_graph(directory / name, tower.graph, [data], checkpoint, facts)
     if names.opens_all:

@@ -18,14 +18,13 @@ from exporter.lowering.onnx.tower_operators import TowerOperators
 from exporter.lowering.onnx.web_tower_attention import attend_by_head
 from exporter.models.vision.spec import CHANNELS
 
-INT32, INT64 = 6, 7  # of onnx.TensorProto
-CLOSED = -1e9  # added to the score of what is no patch
+INT64 = 7  # of onnx.TensorProto
 
 
 @dataclass
 class OnnxVision(TowerOperators):
-    """Satisfies `VisionDialect` for one trace. in_browsers: no patch is none, and attention is computed by
-    plain operators."""
+    """Satisfies `VisionDialect` for one trace, of patches of which none is padding. in_browsers: attention
+    is computed by plain operators."""
 
     in_browsers: bool = False
     _turns: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -53,11 +52,9 @@ class OnnxVision(TowerOperators):
             return attend_by_head(self.graph, q, k, v, float(scale))
         heads, shape = q.shape[2], (1, q.shape[1], q.shape[2] * q.shape[3])
         q, k, v = (each.reshape(shape) for each in (q, k, v))
-        operands: tuple[Tensor | None, ...] = (q, k, v)
-        if positions is not None:
-            operands = (*operands, None, self._cast(self._present(positions), INT32, torch.int32))
-        attributes = {"num_heads": heads, "scale": float(scale), "mask_filter_value": CLOSED}
-        return self.graph.op(f"{CONTRIB}::MultiHeadAttention", operands, shape, attributes)
+        # Without a mask its kernel keeps no scores.
+        attributes = {"num_heads": heads, "scale": float(scale)}
+        return self.graph.op(f"{CONTRIB}::MultiHeadAttention", (q, k, v), shape, attributes)
 
     def table(self, name: str) -> Tensor:
         rows = self.matrices[name].shape[0]

@@ -4,9 +4,9 @@
     Gemma 4   pixel_values [images, patches, numbers] in [0, 1] image_features [soft tokens of all, hidden]
               pixel_position_ids int64 [images, patches, 2]
 
-Padding behind the patches, -1 in the positions, is read as none: onnxruntime-genai gives none,
-transformers.js as much as there is room for. A browser's graph cuts it off, because ONNX Runtime's WebGPU
-provider has no attention that masks keys. Not about giving stored tensors their bytes (`external_data`).
+Padding behind the patches, -1 in the positions, is cut off: onnxruntime-genai gives none, transformers.js
+as much as there is room for. Attention that masks keys is none on WebGPU, and on processors keeps every
+score, a GB of 4,096 patches. Not about giving stored tensors their bytes (`external_data`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from exporter.lowering.onnx.marks import with_mark
 from exporter.lowering.onnx.matrix_operators import MatrixOperators
 from exporter.lowering.onnx.picture_loop import one_below_the_other, picture_by_picture
 from exporter.lowering.onnx.vision_dialect import OnnxVision
-from exporter.models.vision.spec import CHANNELS, PatchEmbedderSpec, SiglipSpec
+from exporter.models.vision.spec import CHANNELS, SiglipSpec
 from exporter.models.vision.tower import image_rows
 from exporter.quantization.store.checkpoint import StoredVision
 
@@ -33,7 +33,7 @@ PIXELS, POSITIONS, FEATURES = "pixel_values", "pixel_position_ids", "image_featu
 @dataclass(frozen=True)
 class VisionOrder:
     """What the graph is to compute, and by which operators. marked: each row has a 1 behind it.
-    in_browsers: no fp16 is looked up and no patch is masked, which not every WebGPU does."""
+    in_browsers: no fp16 is looked up and attention is plain operators, which every WebGPU computes."""
 
     stored: StoredVision
     integers: IntegerOperators
@@ -56,12 +56,9 @@ def trace_vision(order: VisionOrder) -> GraphBuilder:
         pixels = graph.inner("patches", torch.float32, (PATCHES, spec.patch_width))
         places = graph.inner("places", torch.int64, (PATCHES, 2))
         patches, positions = _in_a_batch(graph, pixels), _in_a_batch(graph, places)
-        if order.in_browsers:
-            count = ops.count(positions)
-            patches, positions = (_first(graph, each, count, PATCHES) for each in (patches, positions))
+        count = ops.count(positions)
+        patches, positions = (_first(graph, each, count, PATCHES) for each in (patches, positions))
         rows = image_rows(spec, ops, patches, positions, EXAMPLE[SOFT_TOKENS])
-        if isinstance(spec, PatchEmbedderSpec):  # a row for each square, whether it is one or not
-            rows = _first(graph, rows, ops.count(positions), SOFT_TOKENS)
         ones = {PIXELS: (pixels, (PATCHES, spec.patch_width)), POSITIONS: (places, (PATCHES, 2))}
         one_below_the_other(graph, ones, _flat(graph, rows, order.marked), FEATURES)
     return graph

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from exporter.lowering.onnx.graph_builder import CONTRIB, OPSETS, GraphBuilder
 from exporter.lowering.onnx.integer_operators import (
+    ACCURACY_FP32,
     block_scales,
     joined,
     packed_codes,
@@ -45,7 +46,6 @@ from exporter.quantization.store.checkpoint import IntegerMatrix
 DOMAIN = "gemma_export"
 MULTIPLY_HALVES, LOOK_UP_HALVES, LOOK_UP_4_BITS = "MatMulHalves", "GatherHalves", "Gather4Bits"
 LOOK_UP_HALVES_LESS_ZEROS, LOOK_UP_4_BITS_LESS_ZEROS = "GatherHalvesLessZeros", "Gather4BitsLessZeros"
-ACCURACY_FP32 = 1  # activations are not rounded
 
 _HEADER = f'<opset_import: ["" : {OPSETS[""]}, "{CONTRIB}" : 1], domain: "{DOMAIN}">'
 _MULTIPLY_HALVES = f"""{_HEADER}
@@ -154,6 +154,9 @@ class WebOperators:
     """Satisfies `IntegerOperators`."""
 
     arithmetic: str = "fp32"
+
+    def of_many_rows(self) -> WebOperators:
+        return self
 
     def look_up(self, graph: GraphBuilder, tokens: Tensor, matrix: IntegerMatrix) -> Tensor:
         block, bits = block_size(matrix), matrix.scheme.bits

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import LoweringError
+from exporter.formats.litert import SOUND_CALL
 from exporter.lowering.interface import LoweringOrder, SoundOrder
 from exporter.lowering.litert.audio.graphs import (
     build_audio_adapter,
@@ -22,16 +23,12 @@ from exporter.lowering.litert.writing import Written
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, StoredAudio
 from runtimes.litert.sound_models import AUDIO_ADAPTER, AUDIO_ENCODER, END_OF_AUDIO
 
-# Soft tokens of a call, 12 s: every sound takes its time, however short it is. Of a longer one LiteRT-LM
-# encodes each part by itself.
-LONGEST_CALL = 300
-
 
 def sound_sections(
     order: LoweringOrder, sounds: SoundOrder, end: NDArray[np.float32], written: Written
 ) -> list[SectionSource]:
     """What is put behind the text model of a bundle. end: embedding of the token that ends a sound."""
-    audio, length = audio_of(order.checkpoint), min(LONGEST_CALL, sounds.soft_tokens)
+    audio, length = audio_of(order.checkpoint), min(SOUND_CALL, sounds.soft_tokens)
     return [
         model_section(AUDIO_ENCODER, build_audio_encoder(audio, length), written),
         model_section(AUDIO_ADAPTER, build_audio_adapter(audio, length), written),

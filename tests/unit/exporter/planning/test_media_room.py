@@ -33,6 +33,14 @@ def test_a_context_with_room_for_a_shorter_sound_says_for_how_long_a_one() -> No
     ]
 
 
+def test_that_litert_lm_hears_a_long_sound_in_pieces_is_said_where_one_fits() -> None:
+    (said,) = planned(1024, "litertlm")
+    assert said.startswith("litertlm: of a sound of more than 12 s LiteRT-LM hears each 12 s by itself")
+    assert any("by itself" in each for each in planned(352, "litertlm"))
+    assert not any("by itself" in each for each in planned(320, "litertlm")), "none of 12 s fits"
+    assert planned(1024, "tflite") == []
+
+
 def test_a_context_without_room_for_a_sound_of_a_second_is_refused_where_sounds_are_taken() -> None:
     with pytest.raises(PlanError, match=r"30 soft tokens \(1.2 s\) take two tokens more") as caught:
         planned(63)

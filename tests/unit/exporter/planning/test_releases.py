@@ -7,6 +7,7 @@ import pytest
 from exporter.errors import PlanError
 from exporter.planning.candidates import AskedFor
 from exporter.planning.profiles import load_device, load_target
+from exporter.planning.published_model import published_model
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import PlannedReleases, plan_releases, require_releases
 from tests.unit.exporter.planning.test_planner import model
@@ -140,3 +141,48 @@ def test_a_cache_has_one_size_and_copies_of_it_another_name() -> None:
     assert all(each.memory["KV cache"] == each.cache_bytes for each in artifacts)
     (web,) = (each for each in artifacts if each.format == "onnx-web")
     assert web.memory["KV cache (while it grows)"] == 2 * web.cache_bytes
+
+
+@pytest.mark.parametrize(
+    ("of", "asked", "where", "what"),
+    [
+        (
+            "gemma-3-4b",
+            {"formats": ("tflite",), "image_tokens": 256},
+            "--image-tokens 256",
+            "tflite takes no images of gemma-3-4b",
+        ),
+        (
+            "gemma-3-4b",
+            {"formats": ("tflite",), "components": ("text", "vision")},
+            "--components text,vision",
+            "tflite takes no images of gemma-3-4b",
+        ),
+        (
+            "gemma-4-e2b",
+            {"formats": ("tflite",), "components": ("text", "audio")},
+            "--components text,audio",
+            "tflite takes no sounds of gemma-4-e2b",
+        ),
+        (
+            "gemma-4-12b",
+            {"formats": ("tflite", "onnx-web"), "components": ("text", "vision")},
+            "--components text,vision",
+            "tflite, onnx-web takes no images of gemma-4-12b",
+        ),
+    ],
+)
+def test_what_none_of_the_formats_takes_is_refused_where_it_was_asked_for(
+    of: str, asked: dict[str, object], where: str, what: str
+) -> None:
+    of_published = published_model(of, None, None)
+    assert of_published is not None
+    target = [load_target("desktop")]
+    with pytest.raises(PlanError, match=what) as caught:
+        plan_releases(of_published, target, AskedFor(**asked))  # type: ignore[arg-type]
+    assert caught.value.where == where
+    assert "--format" in caught.value.then
+    nothing_asked = {"formats": asked["formats"]}
+    plan_releases(of_published, target, AskedFor(**nothing_asked))  # type: ignore[arg-type]
+    beside_another = {**asked, "formats": ("tflite", "onnx")}
+    plan_releases(of_published, target, AskedFor(**beside_another))  # type: ignore[arg-type]

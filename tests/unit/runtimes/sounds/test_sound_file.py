@@ -82,6 +82,21 @@ def test_24_bits_and_floats_are_shares_of_full_scale(tmp_path: Path) -> None:
         assert np.abs(found.samples - tones()).max() < 1e-6
 
 
+@pytest.mark.parametrize(("subtype", "near"), [("ULAW", 0.02), ("ALAW", 0.02), ("PCM_U8", 0.01)])
+def test_what_telephones_and_old_recorders_write_is_read(subtype: str, near: float, tmp_path: Path) -> None:
+    found = read_sound(written(tmp_path / "a.wav", subtype=subtype), spectra())
+    assert len(found.samples) == len(tones())
+    assert np.abs(found.samples - tones()).max() < near
+
+
+@pytest.mark.parametrize("format", ["FLAC", "MP3"])
+def test_a_sound_is_what_is_in_it_and_not_what_its_name_says(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tones(), RATE, format=format)
+    found = read_sound(path, spectra())
+    assert np.abs(found.samples - tones()).mean() < 0.2
+
+
 def test_a_sound_mixed_too_loud_is_taken_as_it_is(tmp_path: Path) -> None:
     found = read_sound(written(tmp_path / "a.wav", 3 * tones(), subtype="FLOAT"), spectra())
     assert np.array_equal(found.samples, 3 * tones())

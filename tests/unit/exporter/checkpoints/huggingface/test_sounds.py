@@ -119,6 +119,24 @@ def test_more_soft_tokens_than_a_release_can_say_are_refused_before_any_work(
         HuggingFaceSource.open(path)
 
 
+@pytest.mark.parametrize("kind", TINY_ENCODERS)
+@pytest.mark.parametrize("most", [1, 3])
+def test_too_few_soft_tokens_to_hear_anything_by_are_refused(tmp_path: Path, kind: str, most: int) -> None:
+    path = checkpoint(tmp_path, kind)
+    settings = path / "processor_config.json"
+    edited(settings, lambda content: content.update(audio_seq_length=most))
+    with pytest.raises(
+        SpecError, match=f"is {most}, and a sound of 4 soft tokens is the shortest"
+    ) as caught:
+        HuggingFaceSource.open(path)
+    assert caught.value.where == f"{settings}.audio_seq_length"
+    assert "audio" not in HuggingFaceSource.open(path, ("text", "vision")).components
+    edited(settings, lambda content: content.update(audio_seq_length=4))
+    sounds = HuggingFaceSource.open(path).sounds
+    assert sounds is not None
+    assert sounds.soft_tokens == 4
+
+
 def test_a_token_for_images_and_for_sounds_is_refused_unless_sounds_are_left_out(tmp_path: Path) -> None:
     path = checkpoint(tmp_path)
     edited(path / "config.json", lambda content: content.update(boa_token_id=SOFT))
