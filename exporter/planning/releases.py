@@ -114,7 +114,7 @@ def _together(plans: Sequence[Plan]) -> Plan:
 
 
 def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
-    """No two alike: recipes, and what else differs."""
+    """No two alike: recipes, and of those that share one what else differs."""
     parts: tuple[Callable[[Plan], str], ...] = (
         lambda plan: plan.variant.recipe.name,
         lambda plan: str(plan.variant.context),
@@ -125,9 +125,10 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         parts = (*parts[:-1], lambda plan: f"{plan.variant.soft_tokens}-an-image", parts[-1])
     labels = tuple(parts[0](plan) for plan in plans)
     for part in parts[1:]:
-        if len(set(labels)) == len(plans):
-            break
-        labels = tuple(f"{label}-{part(plan)}" for label, plan in zip(labels, plans, strict=True))
+        labels = tuple(
+            label if labels.count(label) == 1 else f"{label}-{part(plan)}"
+            for label, plan in zip(labels, plans, strict=True)
+        )
     return labels
 
 

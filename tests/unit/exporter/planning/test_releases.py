@@ -36,6 +36,12 @@ def test_names_grow_until_they_tell_releases_apart() -> None:
     assert [each.label for each in same_length.releases] == ["int8-4096-onnx+coreml", "int8-4096-litertlm"]
 
 
+def test_only_names_that_are_alike_grow() -> None:
+    found = planned("pixel-8", "android-6gb", "macbook-m1", "jetson-orin-nano")
+    names = ["int8-1024", "int4", "int8-4096-onnx+coreml", "int8-4096-litertlm"]
+    assert [each.label for each in found.releases] == names
+
+
 def test_schemes_that_differ_with_the_accelerator_are_other_releases() -> None:
     found = planned("pixel-9", "android-8gb", of="gemma-3-270m", recipe=load_recipe("int4"))
     schemes = [set(each.plan.scheme_counts()) for each in found.releases]
