@@ -66,7 +66,7 @@ def test_reports_are_held_side_by_side_without_torch(place: Path) -> None:
     assert "as of the machine that made the release" in done.stdout
     assert "No device took part" in done.stdout
     found = json.loads((place / "found.json").read_text(encoding="utf-8"))
-    assert (found["schema_version"], found["executed"]) == (3, None)
+    assert (found["schema_version"], found["executed"]) == (4, None)
     assert [each["directory"] for each in found["reported"]["releases"]] == ["v1", "v2"]
     assert {each["decode_tokens_per_second"] for each in found["reported"]["changes"]} == {-0.5}
 
