@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import types
+from numpy.typing import NDArray
 
 from runtimes.mil.execution import Execution
 from runtimes.mil.operations.table import OPERATIONS
@@ -26,6 +27,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Answers = list[tuple[list[Array], list[Array]]]  # per case: (expected, got), one of each per result
 
 OUTPUT_TYPES = (types.fp16, types.fp32, types.int32)  # what a package may return
+FP32_STRAYS = 2e-6  # between two right answers in fp32, and as a share of one
 NOT_ROUNDED = ("cast", "range_1d", "reduce_argmax")  # their result type is not that of a float input
 
 
@@ -130,7 +132,7 @@ def test_an_operation_gives_the_independent_answer(answers: Answers, index: int)
     for expected, got in zip(*answers[index], strict=True):
         assert got.shape == expected.shape
         if np.issubdtype(expected.dtype, np.floating):
-            np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
+            np.testing.assert_allclose(got, expected, rtol=FP32_STRAYS, atol=FP32_STRAYS)
         else:
             np.testing.assert_array_equal(got, expected)
 
@@ -144,6 +146,22 @@ def test_an_operation_rounds_its_fp16_result_once(half_answers: Answers, index: 
         rounded = expected.astype(np.float16)
         assert np.array_equal(got, got.astype(np.float16))
         off = np.abs(got - rounded.astype(np.float32))
-        # The fp32 answers differ in their last bits: near a tie, or where terms cancel, so may these.
-        assert (off <= np.spacing(np.abs(rounded)).astype(np.float32) + 2e-6).all()
-        assert (off == 0).mean() > 0.9
+        assert (off <= np.spacing(np.abs(rounded)).astype(np.float32) + FP32_STRAYS).all()
+        assert (off[_settled(expected)] == 0).all()
+
+
+def test_few_results_are_so_near_a_tie_that_they_are_not_held_to_the_last_bit(
+    half_answers: Answers,
+) -> None:
+    results = [each for expected, _ in half_answers for each in expected if each.dtype != np.bool_]
+    assert np.concatenate([_settled(each).ravel() for each in results]).mean() > 0.9
+
+
+def _settled(expected: Array) -> NDArray[np.bool_]:
+    """Which round to one number of fp16 wherever fp32 puts them: its answers differ in their last bits, by
+    processor too, which near a tie, or where terms cancel, fp16 shows."""
+    stray = FP32_STRAYS * (1 + np.abs(expected))
+    settled: NDArray[np.bool_] = np.equal(
+        (expected - stray).astype(np.float16), (expected + stray).astype(np.float16)
+    )
+    return settled
