@@ -40,8 +40,10 @@ def moments(source: CheckpointSource, sequences: NDArray[np.int32], layers: Coll
         for layer in walk.layers():
             watch = MomentsWatch()
             layer.advance(watch if layer.index in layers else None)
-            for names, second, tokens in watch.groups():
-                found |= dict.fromkeys(sorted(names), InputMoments(second, tokens))
+            for each in watch.groups():
+                found |= dict.fromkeys(
+                    sorted(each.names), InputMoments(each.second, each.tokens, each.opening)
+                )
             if layer.index == max(layers):
                 break
     return found
@@ -74,7 +76,8 @@ class SomeRows:
         method, known = Calibrated(""), seen[self.name]
         if self.damping is not None:
             method = replace(method, damping=self.damping, few_bits_damping=self.damping)
-        factor = method.factor(InputMoments(known.second * rescaled, known.tokens), scheme)
+        opening = None if known.opening is None else known.opening * factors
+        factor = method.factor(InputMoments(known.second * rescaled, known.tokens, opening), scheme)
         found = calibrated_rows(weights, scheme, factor, method.rounds_of(scheme, every.shape[1]))
         grouped = found.codes.astype(np.float32).reshape(*found.scales.shape, -1)
         if found.zero_points is not None:

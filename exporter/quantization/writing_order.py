@@ -16,7 +16,7 @@ from exporter.quantization.layer_progress import LayerProgress
 from exporter.quantization.methods.interface import InputMoments
 from exporter.quantization.store.writer import StoreWriter, WeightsDone
 from exporter.quantization.transforms.equalization import EqualizedSource
-from exporter.reference.moments import MomentsWatch, SecondMoment
+from exporter.reference.moments import MomentsWatch, SecondMoment, SeenInputs
 
 
 class WritingOrder:
@@ -40,23 +40,23 @@ class WritingOrder:
 
     def write(self, watch: MomentsWatch) -> None:
         """Every matrix whose inputs were seen."""
-        for names, second, tokens in watch.groups():
-            wanted = sorted(names & self._sizes.keys())
+        for seen in watch.groups():
+            wanted = sorted(seen.names & self._sizes.keys())
             if not wanted:
                 continue
-            moments = InputMoments(self._rescaled(second, wanted), tokens)
+            moments = self._rescaled(seen, wanted)
             for name in wanted:
                 self._write(name, moments)
 
-    def _rescaled(self, second: SecondMoment, names: Sequence[str]) -> SecondMoment:
+    def _rescaled(self, seen: SeenInputs, names: Sequence[str]) -> InputMoments:
         """Of what enters these matrices once their columns are divided."""
         source = self._store.source
         if not isinstance(source, EqualizedSource) or names[0] not in source.columns:
-            return second
+            return InputMoments(seen.second, seen.tokens, seen.opening)
         columns = source.columns[names[0]]
-        rescaled: SecondMoment = second * columns
-        rescaled *= columns if second.ndim == 1 else columns[:, None]
-        return rescaled
+        second: SecondMoment = seen.second * columns
+        second *= columns if second.ndim == 1 else columns[:, None]
+        return InputMoments(second, seen.tokens, None if seen.opening is None else seen.opening * columns)
 
     def write_rest(self) -> None:
         for name in self._sizes:

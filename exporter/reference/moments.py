@@ -1,8 +1,10 @@
 """Second moments of what enters each linear of transformers' model, on calibration text.
 
 A layer at a time, over every batch of it: E x[i] x[j], which says how much an error in one weight costs and
-which other weights can make up for it, or E x[i]² alone, which says the first. Linears that are given the
-same tensor share one result. Not about what is made of it (`exporter.quantization`).
+which other weights can make up for it, or E x[i]² alone, which says the first. What enters at the token
+that begins every sequence is kept beside that where much hangs on it: it is one vector however the text
+goes on. Linears that are given the same tensor share one result. Not about what is made of it
+(`exporter.quantization`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,28 @@ from torch import Tensor
 
 from exporter.errors import ReferenceModelError
 
+# Every later token attends to the key and value of the first, many to it above all; and down gives so
+# little there that the norm behind it makes much of an error (docs/adr/0037). q is given what k and v are.
+OPENED = (
+    "self_attn.q_proj.weight",
+    "self_attn.k_proj.weight",
+    "self_attn.v_proj.weight",
+    "mlp.down_proj.weight",
+)
+
 SecondMoment = NDArray[np.float32]  # [in, in], symmetric; or its diagonal alone, [in]
+Opening = NDArray[np.float32]  # [in]
+
+
+@dataclass(frozen=True)
+class SeenInputs:
+    """names: linears that are given the same x. second: mean of x[i] x[j]. tokens: it is a mean of.
+    opening: x at the token that begins every sequence, for those of OPENED."""
+
+    names: frozenset[str]
+    second: SecondMoment
+    tokens: int
+    opening: Opening | None
 
 
 @dataclass
@@ -30,15 +53,19 @@ class MomentsWatch:
     products: bool = True
     _sums: dict[str, Tensor] = field(default_factory=dict)
     _tokens: dict[str, int] = field(default_factory=dict)
+    _opening: dict[str, Tensor] = field(default_factory=dict)
     _first_of: dict[str, str] = field(default_factory=dict)
     _last: tuple[Tensor, str] | None = None
 
     def enters(self, weight: str, inputs: Tensor) -> None:
+        """inputs: [batch, tokens, in], of sequences that all begin with the same token."""
         if self._last is not None and self._last[0] is inputs:
             self._first_of[weight] = self._last[1]
             return
         self._last = (inputs, weight)
         self._first_of[weight] = weight
+        if weight.endswith(OPENED):
+            self._opening.setdefault(weight, inputs[0, 0].clone())
         self.add(weight, inputs)
 
     def add(self, name: str, inputs: Tensor) -> None:
@@ -58,17 +85,18 @@ class MomentsWatch:
     def leaves(self, weight: str, outputs: Tensor) -> None:
         """Nothing to measure."""
 
-    def groups(self) -> tuple[tuple[frozenset[str], SecondMoment, int], ...]:
-        """(linears that are given the same, mean of x[i] x[j], tokens it is a mean of).
+    def groups(self) -> tuple[SeenInputs, ...]:
+        """Of every tensor that was given to linears.
 
-        Raises ReferenceModelError for one whose inputs are not finite, or too large to square.
+        Raises ReferenceModelError for one that is not finite, or too large to square.
         """
         found = []
         for first, total in self._sums.items():
             names = frozenset(name for name, owner in self._first_of.items() if owner == first)
-            tokens = self._tokens[first]
+            tokens, opening = self._tokens[first], self._opening.get(first)
             require_finite_inputs(first, total)
-            found.append((names, (total / tokens).numpy(), tokens))
+            second = (total / tokens).numpy()
+            found.append(SeenInputs(names, second, tokens, None if opening is None else opening.numpy()))
         return tuple(found)
 
 

@@ -136,6 +136,29 @@ def test_moments_of_few_tokens_are_believed_less_and_codes_lose_less_on_other_te
     assert output_error(values, less, truth).sum() < 0.97 * output_error(values, whole, truth).sum()
 
 
+@pytest.mark.parametrize("inputs", [256, 640])
+def test_what_a_text_begins_with_comes_out_nearer_and_the_rest_hardly_farther(inputs: int) -> None:
+    random, scheme = np.random.default_rng(13), ALL[7]
+    second = second_moments(inputs, (5, 0.0, 0.0))
+    begins = random.standard_normal(inputs).astype(np.float32)
+    values = random.standard_normal((64, inputs)).astype(np.float32)
+    known = [InputMoments(second, 25_600, opening) for opening in (None, begins)]
+    plain, minded = (
+        calibrated_rows(values, scheme, Calibrated("").factor(each, scheme), rounds=1) for each in known
+    )
+    at_first = np.outer(begins, begins)
+    assert output_error(values, minded, at_first).sum() < 0.05 * output_error(values, plain, at_first).sum()
+    assert output_error(values, minded, second).sum() < 1.1 * output_error(values, plain, second).sum()
+
+
+def test_codes_of_8_bits_make_nothing_of_what_a_text_begins_with() -> None:
+    second = second_moments(64, (5, 0.0, 0.0))
+    begins = np.ones(64, np.float32)
+    known = [InputMoments(second, 25_600, opening) for opening in (None, begins)]
+    plain, minded = (Calibrated("").factor(each, INT8_CHANNEL) for each in known)
+    np.testing.assert_array_equal(plain.second, minded.second)
+
+
 @pytest.mark.parametrize("scheme", [INT8_CHANNEL, ALL[7]], ids=lambda scheme: scheme.name)
 def test_the_doubt_falls_with_text_and_spares_codes_of_8_bits(scheme: IntegerScheme) -> None:
     second = second_moments(64, (5, 0.0, 0.0))

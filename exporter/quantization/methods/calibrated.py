@@ -25,7 +25,7 @@ from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
 from exporter.schemes import IntegerScheme
 
-VERSION = 3  # 1 refitted 8-bit codes too, 2 believed moments whole and searched fewer scales
+VERSION = 4  # 1 refitted 8-bit codes too, 2 believed moments whole, 3 made nothing of a text's beginning
 TILE_WEIGHTS = 1 << 21
 MOST_ROWS = 1024
 BYTE = 8  # bits
@@ -82,10 +82,12 @@ class Calibrated:
         errors are large enough to be fitted to a text, the moments are believed less."""
         inputs = len(moments.second)
         group, damping, noise = scheme.group or inputs, self.damping, 0.0
+        opening = moments.opening if scheme.bits < BYTE else None
         if scheme.bits < BYTE:
             damping, noise = self.few_bits_damping, share_of_noise(inputs, moments.tokens)
         return moments.derived(
-            (group, damping, noise), lambda second: factor_moments(second, group, damping, noise)
+            (group, damping, noise, opening is None),
+            lambda second: factor_moments(second, group, damping, noise, opening),
         )
 
 

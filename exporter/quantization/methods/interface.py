@@ -56,12 +56,14 @@ class InputMoments:
     """What a linear's inputs x were like over calibration text.
 
     second: mean of x[i] * x[j], [in, in], symmetric; its diagonal alone, [in], where no method of the store
-    looks at more. tokens: how many were seen. What methods derive from it is kept, as several matrices and
-    threads ask for the same.
+    looks at more. tokens: how many were seen. opening: x at the token that begins every text, [in]; None
+    where that is nothing apart. What methods derive from it is kept, as several matrices and threads ask
+    for the same.
     """
 
     second: NDArray[np.float32]
     tokens: int
+    opening: NDArray[np.float32] | None = None
     _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
     _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
 

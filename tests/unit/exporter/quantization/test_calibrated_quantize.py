@@ -30,6 +30,7 @@ from exporter.quantization.store.writer import StoreWriter
 from exporter.quantization.transforms.equalization import equalize
 from exporter.reference.activations import input_sizes
 from exporter.reference.calibration_text import CalibrationText
+from exporter.reference.moments import OPENED
 from exporter.schemes import INT4_G32, INT8_CHANNEL, IntegerScheme
 from tests.fakes import silent
 from tests.tiny import (
@@ -112,6 +113,7 @@ def test_every_linear_and_the_head_are_given_moments_of_all_tokens(family: str, 
         assert moments is not None, name
         assert moments.tokens == a_text().tokens
         assert np.trace(moments.second) > 0
+        assert (moments.opening is not None) == name.endswith(OPENED)
     lookups = {name for name, moments in seen.items() if moments is None}
     assert all("embed" in name for name in lookups)
 
@@ -125,6 +127,9 @@ def test_moments_of_an_equalised_source_are_of_what_enters_its_columns(tmp_path:
         assert before is not None
         assert after is not None
         np.testing.assert_allclose(after.second, before.second * np.outer(columns, columns), rtol=1e-6)
+        if before.opening is not None:
+            assert after.opening is not None
+            np.testing.assert_array_equal(after.opening, before.opening * columns)
 
 
 @dataclass(frozen=True)

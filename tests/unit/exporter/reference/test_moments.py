@@ -19,10 +19,31 @@ def test_moments_are_the_mean_of_products_over_all_batches() -> None:
     watch = MomentsWatch()
     for batch in batches:
         watch.enters("down", torch.from_numpy(batch))
-    ((names, second, tokens),) = watch.groups()
+    (seen,) = watch.groups()
     rows = np.concatenate([batch.reshape(-1, 8) for batch in batches])
-    assert (names, tokens) == (frozenset({"down"}), 30)
-    np.testing.assert_allclose(second, rows.T @ rows / 30, rtol=1e-5)
+    assert (seen.names, seen.tokens) == (frozenset({"down"}), 30)
+    np.testing.assert_allclose(seen.second, rows.T @ rows / 30, rtol=1e-5)
+
+
+def test_what_enters_at_the_token_that_begins_every_text_is_kept_for_keys_values_and_down() -> None:
+    random = np.random.default_rng(4)
+    begins = random.standard_normal(8).astype(np.float32)
+    batches = [random.standard_normal((2, 5, 8)).astype(np.float32) for _ in range(3)]
+    watch, prefix = MomentsWatch(), "model.layers.3."
+    for batch in batches:
+        batch[:, 0] = begins
+        into_attention = torch.from_numpy(batch)
+        for name in ("q_proj", "k_proj", "v_proj"):
+            watch.enters(f"{prefix}self_attn.{name}.weight", into_attention)
+        for name in ("self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj"):
+            watch.enters(f"{prefix}{name}.weight", into_attention.clone())
+    found = {name: each.opening for each in watch.groups() for name in each.names}
+    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.down_proj"):
+        opening = found[f"{prefix}{name}.weight"]
+        assert opening is not None, name
+        np.testing.assert_array_equal(opening, begins)
+    assert found[f"{prefix}self_attn.o_proj.weight"] is None
+    assert found[f"{prefix}mlp.gate_proj.weight"] is None
 
 
 def test_without_products_only_the_mean_squares_are_kept() -> None:
@@ -32,9 +53,10 @@ def test_without_products_only_the_mean_squares_are_kept() -> None:
     for batch in batches:
         whole.enters("down", torch.from_numpy(batch))
         squares.enters("down", torch.from_numpy(batch))
-    ((_, second, _),), ((names, energy, tokens),) = whole.groups(), squares.groups()
-    assert (names, energy.shape, tokens) == (frozenset({"down"}), (8,), 30)
-    np.testing.assert_allclose(energy, np.diagonal(second), rtol=1e-5)
+    (of_products,), (of_squares,) = whole.groups(), squares.groups()
+    assert (of_squares.names, of_squares.second.shape) == (frozenset({"down"}), (8,))
+    assert of_squares.tokens == 30
+    np.testing.assert_allclose(of_squares.second, np.diagonal(of_products.second), rtol=1e-5)
 
 
 def test_linears_that_are_given_the_same_tensor_share_one_result() -> None:
@@ -44,7 +66,7 @@ def test_linears_that_are_given_the_same_tensor_share_one_result() -> None:
         for name in ("q", "k", "v"):
             watch.enters(name, shared)
         watch.enters("o", other)
-    found = {names: tokens for names, _, tokens in watch.groups()}
+    found = {each.names: each.tokens for each in watch.groups()}
     assert found == {frozenset({"q", "k", "v"}): 8, frozenset({"o"}): 8}
 
 
@@ -59,7 +81,7 @@ def test_equal_tensors_are_not_the_same() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
 def test_a_linear_whose_inputs_are_not_finite_is_named(value: float) -> None:
     watch = MomentsWatch()
-    watch.enters("model.layers.1.mlp.down_proj.weight", torch.tensor([[1.0, value]]))
+    watch.enters("model.layers.1.mlp.down_proj.weight", torch.tensor([[[1.0, value]]]))
     with pytest.raises(
         ReferenceModelError, match=r"model\.layers\.1\.mlp\.down_proj\.weight of layer \d: what enters it"
     ):
