@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.planning.releases import PlannedRelease
-
-LONG_NAMES = 3  # devices beside the first
+from exporter.planning.releases import PlannedRelease, devices_in_short
 
 
 def release_directories(
@@ -19,12 +17,6 @@ def release_directories(
     """--output, below it under what tells them apart where there are several, or a name made of model, the
     same, and target."""
     if output is None:
-        names = (f"{model}-{each.label}-{_short(each.plan.variant.name)}" for each in releases)
+        names = (f"{model}-{each.label}-{devices_in_short(each.plan.variant.name)}" for each in releases)
         return tuple(Path("releases") / name for name in names)
     return (output,) if len(releases) == 1 else tuple(output / each.label for each in releases)
-
-
-def _short(name: str) -> str:
-    """The devices' names in a directory's, as far as anybody wants to read them."""
-    first, *others = name.split("+")
-    return name if len(others) < LONG_NAMES else f"{first}+{len(others)}-others"

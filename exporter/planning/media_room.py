@@ -88,7 +88,11 @@ def require_budget(components: Components, soft_tokens: int | None) -> None:
         return
     where = f"--image-tokens {soft_tokens}"
     if tower is None:
-        raise PlanError(where, "there is no image tower to make them", "leave it out")
+        raise PlanError(
+            where,
+            "no image tower is exported that could make them",
+            "leave it out; where the checkpoint has one, --components or its config.json leaves it out",
+        )
     own = tower.spec.soft_tokens if isinstance(tower.spec, SiglipSpec) else None
     if own is not None and soft_tokens != own:
         raise PlanError(

@@ -21,6 +21,7 @@ from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetP
 from exporter.planning.profiles import Target
 
 TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"
+LONG_NAMES = 3  # devices beside the first
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,11 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         lambda plan: plan.variant.recipe.name,
         lambda plan: str(plan.variant.context),
         lambda plan: "+".join(plan.variant.formats),
+        lambda plan: devices_in_short(plan.variant.name),
         lambda plan: plan.variant.name,
     )
     if len({plan.variant.soft_tokens for plan in plans}) > 1:
-        parts = (*parts[:-1], lambda plan: f"{plan.variant.soft_tokens}-an-image", parts[-1])
+        parts = (*parts[:-2], lambda plan: f"{plan.variant.soft_tokens}-an-image", *parts[-2:])
     labels = tuple(parts[0](plan) for plan in plans)
     for part in parts[1:]:
         labels = tuple(
@@ -130,6 +132,12 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
             for label, plan in zip(labels, plans, strict=True)
         )
     return labels
+
+
+def devices_in_short(name: str) -> str:
+    """The devices' names in a directory's, as far as anybody wants to read them. name: of a variant."""
+    first, *others = name.split("+")
+    return name if len(others) < LONG_NAMES else f"{first}+{len(others)}-others"
 
 
 def _verdicts(planner: Planner, plan: Plan) -> tuple[DeviceVerdict, ...]:

@@ -40,7 +40,7 @@ from exporter.validation.degenerate import judge_reference
 from exporter.validation.domain_check import check_domains
 from exporter.validation.execution_check import Executed
 from exporter.validation.findings import Findings, ReleaseUnderTest
-from exporter.validation.gates import count_gate, quality_gates
+from exporter.validation.gates import SETTLED_ON, count_gate, quality_gates
 from exporter.validation.greedy import agreed_tokens
 from exporter.validation.left_open import left_open
 from exporter.validation.modality import MODALITIES
@@ -56,8 +56,6 @@ from exporter.validation.report import (
 from exporter.validation.tower_check import check_towers
 from exporter.validation.weight_errors import weight_errors
 from exporter.validation.weight_origins import weight_origins
-
-LONG_ENOUGH = 1024  # tokens a full validation compares
 
 
 def validate_release(job: Job, release: ReleaseUnderTest, baselines: Baselines) -> ValidationReport:
@@ -231,7 +229,7 @@ def _range_gates(job: Job, release: ReleaseUnderTest, findings: Findings) -> lis
 
 def _remark_on_length(job: Job, text: TokenisedText, findings: Findings) -> None:
     compared = len(text.tokens)
-    if compared - 1 < min(LONG_ENOUGH, text.available - 1):
+    if compared - 1 < min(SETTLED_ON, text.available - 1):
         findings.not_checked.append(
             f"Only the first {compared:,} of the evaluation text's {text.available:,} tokens were "
             "compared: what goes wrong later than that was not seen, and the recipe's limits are wider by "

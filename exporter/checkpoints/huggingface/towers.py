@@ -41,7 +41,6 @@ from runtimes.sounds.processing import SoundProcessing
 UNUSED_HEAD = "pooling head of the vision tower, which Gemma does not use"
 # Whose class makes an image tower whatever config.json says: of transformers' own numbers, if it says none.
 NEVER_BLIND = ("gemma3",)
-TEXT_ALONE = "give --components text, which exports the text model alone"
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class _Half:
     without: str
 
 
-IMAGES = _Half(VISION, "an image tower", "images", TEXT_ALONE)
+IMAGES = _Half(VISION, "an image tower", "images", "leave images out with --components text or text,audio")
 SOUNDS = _Half(
     AUDIO, "an audio encoder", "sounds", "leave sounds out with --components text or text,vision"
 )
@@ -176,17 +175,18 @@ class TowerReader:
             return ()
         family = str(self.config["model_type"])
         said = "is null" if half.key in self.config else "is missing"
+        tensors = "a tensor" if len(named) == 1 else f"{len(named)} tensors"
         if family in NEVER_BLIND:
             raise SpecError(
                 where,
-                f"{said}, and the files have {len(named)} tensors of {half.name}, without whose numbers no "
+                f"{said}, and the files have {tensors} of {half.name}, without whose numbers no "
                 f"{family} is read",
                 f"fetch config.json again, or {half.without}",
             )
         return (
-            f"{len(named)} tensors of {half.name} are in the checkpoint's files, and {half.key} of its "
-            f"config.json {said}: they are left out, as transformers leaves them out, and no {half.taken} "
-            f"are taken. If they should be, mend config.json.",
+            f"The checkpoint's files have {tensors} of {half.name}, and {half.key} of its config.json "
+            f"{said}: that is left out, as transformers leaves it out, and no {half.taken} are taken. If "
+            "they should be, mend config.json.",
         )
 
     def _weights(self, spec: VisionSpec | AudioSpec, named: Mapping[str, str]) -> StoredWeights:

@@ -9,7 +9,12 @@ from exporter.planning.candidates import AskedFor
 from exporter.planning.profiles import load_device, load_target
 from exporter.planning.published_model import published_model
 from exporter.planning.recipe import load_recipe
-from exporter.planning.releases import PlannedReleases, plan_releases, require_releases
+from exporter.planning.releases import (
+    PlannedReleases,
+    devices_in_short,
+    plan_releases,
+    require_releases,
+)
 from tests.unit.exporter.planning.test_planner import model
 
 
@@ -40,6 +45,11 @@ def test_only_names_that_are_alike_grow() -> None:
     found = planned("pixel-8", "android-6gb", "macbook-m1", "jetson-orin-nano")
     names = ["int8-1024", "int4", "int8-4096-onnx+coreml", "int8-4096-litertlm"]
     assert [each.label for each in found.releases] == names
+
+
+def test_names_of_many_devices_are_not_those_of_directories() -> None:
+    assert devices_in_short("a+b+c") == "a+b+c"
+    assert devices_in_short("a+b+c+d") == "a+3-others"
 
 
 def test_schemes_that_differ_with_the_accelerator_are_other_releases() -> None:

@@ -45,8 +45,8 @@ def test_quality_is_held_against_both_limits(statistics: Statistics, expected: t
         (63, 6, Failed),
         (31, 3, Passed),
         (31, 4, Failed),
-        (SETTLED_ON, 50, Passed),
-        (SETTLED_ON, 51, Failed),
+        (SETTLED_ON, 40, Passed),
+        (SETTLED_ON, 41, Failed),
     ],
 )
 def test_few_tokens_are_granted_what_chance_does_to_them(
