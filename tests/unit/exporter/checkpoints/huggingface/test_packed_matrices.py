@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.interface import HeldCodes
 from exporter.errors import CheckpointError
+from exporter.models.components import TEXT_ALONE
 from exporter.models.text.spec import Role
 from exporter.quantization.quantize import write_quantized
 from exporter.quantization.store.checkpoint import IntegerMatrix
@@ -102,7 +103,7 @@ def test_the_text_model_of_a_checkpoint_with_towers_is_found(tmp_path: Path, lay
         rename=lambda name: stored_name(name, layout),
         extra=unused,
     )
-    source = HuggingFaceSource.open(tmp_path, ("text",))  # the towers themselves are not in the file
+    source = HuggingFaceSource.open(tmp_path, TEXT_ALONE)  # the towers themselves are not in the file
     assert not source.components["text"].spec.layers[9].owns_cache
     assert_reads_what_the_library_reads(source, packed)
     assert [part for part in source.left_out if "2,048 parameters" in part]
