@@ -28,7 +28,7 @@ OPENED = (
 )
 
 SecondMoment = NDArray[np.float32]  # [in, in], symmetric; or its diagonal alone, [in]
-Opening = NDArray[np.float32]  # [in]
+FirstInputs = NDArray[np.float32]  # [in]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SeenInputs:
     names: frozenset[str]
     second: SecondMoment
     tokens: int
-    opening: Opening | None
+    opening: FirstInputs | None
 
 
 @dataclass
