@@ -14,7 +14,7 @@ from exporter.formats.table import takes_images, takes_sounds
 from exporter.planning.candidates import AskedFor, accelerators_of, formats_of
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
-from exporter.planning.judging import judge
+from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.on_device import WrittenSizes
 from exporter.planning.plan import Plan
 from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
@@ -162,7 +162,8 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
     ]
     if not found:
         return None
-    return replace(found[0], fit="does not fit", reason=_why_nothing(planned, profile))
+    worst = of_worst_format(found, profile)
+    return replace(worst, fit="does not fit", reason=_why_nothing(planned, profile))
 
 
 def _why_nothing(planned: TargetPlan, profile: DeviceProfile) -> str:

@@ -107,7 +107,7 @@ DEVICE_COLUMNS = (
 
 
 def device_table(report: ValidationReport) -> Table:
-    """A row for each device, by the format that needs least of it."""
+    """A row for each device, by the format that decides."""
     return Table(DEVICE_COLUMNS, tuple(map(device_row, report.devices)), marked=True)
 
 
