@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from exporter.byte_size import beside_limit
+from exporter.byte_size import in_one_unit
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import FITS, ArtifactOnDevice, DeviceVerdict, Fit
@@ -106,8 +106,7 @@ def _decided(profile: DeviceProfile, best: ArtifactOnDevice, fit: Fit, missed: t
     if missed:
         return f"{best.format} {WORDS[fit]}: {'; '.join(missed)}."
     limit = profile.budget if fit == "fits" else profile.most_allowed
-    takes, there = beside_limit(best.peak_bytes, limit)
-    most, _ = beside_limit(best.most_bytes, limit)
+    takes, most, there = in_one_unit(best.peak_bytes, best.most_bytes, limit)
     return (
         f"{best.where} {WORDS[fit]}: {takes} at the peak of the {there} an app may use "
         f"({profile.memory.metric}, estimate), {most} with {best.memory_error.in_words}."

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.byte_size import beside_limit
+from exporter.byte_size import in_one_unit
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
 from exporter.formats.table import facts_of, family_of, takes_images, takes_sounds
@@ -129,10 +129,10 @@ def missed_gates(
     missed = []
     most = profile.gates.artifact_bytes
     if most is not None and found.artifact_bytes > most:
-        has, allowed = beside_limit(found.artifact_bytes, most)
+        has, allowed = in_one_unit(found.artifact_bytes, most)
         missed.append(f"{found.format} takes {has} on disk, and {allowed} are allowed")
     if found.peak_bytes > profile.most_allowed:
-        takes, there = beside_limit(found.peak_bytes, profile.most_allowed)
+        takes, there = in_one_unit(found.peak_bytes, profile.most_allowed)
         missed.append(f"{found.where} takes {takes}, and an app may use {there}")
     beyond = beyond_buffer(spec, plan, profile, found.format)
     if beyond is not None and found.instead_of_gpu is None:
@@ -146,8 +146,7 @@ def in_doubt(profile: DeviceProfile, found: ArtifactOnDevice) -> str | None:
     """Why an artifact that misses no gate may not fit all the same, a clause; None where it does."""
     if found.most_bytes <= profile.most_allowed:
         return None
-    takes, there = beside_limit(found.peak_bytes, profile.most_allowed)
-    most, _ = beside_limit(found.most_bytes, profile.most_allowed)
+    takes, most, there = in_one_unit(found.peak_bytes, found.most_bytes, profile.most_allowed)
     error = found.memory_error.in_words
     return f"{found.where} takes {takes}, {most} with {error}, and an app may use {there}"
 
@@ -163,9 +162,9 @@ def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: F
     largest = max(sizes, key=sizes.__getitem__)
     if sizes[largest] <= limit.bytes:
         return None
+    takes, holds = in_one_unit(sizes[largest], limit.bytes)
     return (
-        f"{largest} takes {sizes[largest]:,} bytes, and a buffer of its GPU {limit.bytes:,} at most "
-        f"({limit.status}: {limit.source})"
+        f"{largest} takes {takes}, and a buffer of its GPU {holds} at most ({limit.status}: {limit.source})"
     )
 
 

@@ -86,3 +86,11 @@ def test_of_two_releases_for_one_device_the_one_with_the_worse_required_format_i
     assert of_worst_format(verdicts, alone).artifacts[0].format == "litertlm"
     (row,) = plan_releases(model(), [Target(profile.name, (profile,))], asked).left_out
     assert row.artifacts[0].format == "onnx"
+
+
+@pytest.mark.parametrize("beyond", [-1, 1])
+def test_a_verdict_has_one_unit_for_what_is_taken_and_what_there_is(beyond: int) -> None:
+    peak = verdict_on(device("android-8gb")).artifacts[0].peak_bytes
+    said = verdict_on(device("android-8gb", peak + beyond)).reason
+    assert f"{peak:,} bytes" in said or f"{peak + beyond:,} bytes" in said
+    assert " MB" not in said

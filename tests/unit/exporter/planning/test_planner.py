@@ -185,7 +185,7 @@ def test_a_gpu_that_cannot_take_a_matrix_at_once_gets_a_recipe_that_it_can() -> 
     found = planned(smaller)
     assert not found.fits
     assert any(
-        "model.embed_tokens.weight takes 590,336,000 bytes, and a buffer of its GPU 500,000,000" in why
+        "model.embed_tokens.weight takes 590 MB, and a buffer of its GPU 500 MB" in why
         for each in found.rejected
         for why in each.why
     )

@@ -100,8 +100,8 @@ def test_what_its_gpu_cannot_take_is_said_by_the_verdict_itself() -> None:
     assert (artifact.accelerator, artifact.where) == ("CPU", "onnx-web by WebAssembly")
     assert verdict.reason.startswith("onnx-web by WebAssembly fits: 559 MB at the peak of the 4,295 MB")
     assert (
-        "Not on its GPU: model.embed_tokens.weight takes 168,296,448 bytes, and a buffer of its GPU "
-        "134,217,728 at most (sourced: " in verdict.reason
+        "Not on its GPU: model.embed_tokens.weight takes 168 MB, and a buffer of its GPU "
+        "134 MB at most (sourced: " in verdict.reason
     )
     (small,) = planned("default-web", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
     assert small.verdicts[0].word.startswith("fits by WebAssembly, not on its GPU, below the fidelity")
