@@ -167,10 +167,10 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
 
 
 def _why_nothing(planned: TargetPlan, profile: DeviceProfile) -> str:
-    """By what the last that competed misses the device, and what would fit; where nothing would, by what
-    the smallest misses it, which is enough."""
+    """By what the last that competed misses the device, and what can be asked for; where nothing would fit,
+    by what the smallest misses it, which is enough."""
     nearest = planned.nearest
-    if profile.name in planned.misses and nearest is not None and not nearest.fits:
+    if profile.name in planned.misses and nearest is not None and nearest.misses:
         return nearest.sentence
     why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
     then = "Nothing else can be made for it." if nearest is None else nearest.sentence
@@ -186,6 +186,6 @@ def require_releases(planned: PlannedReleases) -> None:
     reasons = " ".join(
         f"{each.profile}: {each.reason}" if several else each.reason for each in planned.left_out
     )
-    nearer = any(each.nearest is not None and each.nearest.fits for each in planned.targets)
-    less = "ask for less with --recipe and --context" if nearer else "choose a smaller model"
+    nearer = any(each.nearest is not None and not each.nearest.misses for each in planned.targets)
+    less = "ask for that" if nearer else "choose a smaller model"
     raise PlanError(names, reasons.rstrip("."), f"{less}, name another device, or export it with --anyway")

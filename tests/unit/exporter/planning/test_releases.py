@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import PlanError
 from exporter.planning.candidates import AskedFor
-from exporter.planning.profiles import load_device, load_target
+from exporter.planning.profiles import Target, load_device, load_target
 from exporter.planning.published_model import published_model
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import (
@@ -15,7 +15,7 @@ from exporter.planning.releases import (
     plan_releases,
     require_releases,
 )
-from tests.unit.exporter.planning.test_planner import model
+from tests.unit.exporter.planning.test_planner import GB, device, model
 
 
 def planned(*names: str, of: str = "gemma-2-2b", **asked: object) -> PlannedReleases:
@@ -79,6 +79,21 @@ def test_nothing_at_all_is_refused_with_what_is_nearest_unless_it_is_wanted_anyw
     require_releases(anyway)
     assert anyway.left_out == ()
     assert {v.fit for each in anyway.releases for v in each.verdicts} == {"does not fit"}
+
+
+def test_a_refusal_says_what_can_be_asked_for_and_what_comes_of_it() -> None:
+    profile = device("android-8gb", int(2.95 * GB))
+    target = Target(profile.name, (profile,))
+    refused = plan_releases(model(), [target], AskedFor())
+    (row,) = refused.left_out
+    assert row.reason.startswith("Nothing fits: litertlm on the CPU takes 3,090 MB, and an app may use 2,9")
+    assert "--recipe int4 --context 256 makes it, with the verdict" in row.reason
+    with pytest.raises(PlanError) as caught:
+        require_releases(refused)
+    assert caught.value.then == "ask for that, name another device, or export it with --anyway"
+    asked = plan_releases(model(), [target], AskedFor(load_recipe("int4"), 256))
+    require_releases(asked)
+    assert [verdict.fit for each in asked.releases for verdict in each.verdicts] == ["may not fit"]
 
 
 def test_a_verdict_says_what_decided_and_what_else_to_know() -> None:
