@@ -15,7 +15,9 @@ from exporter.formats.held_memory import Metric
 from exporter.formats.table import family_of
 from exporter.models.vision.spec import SOFT_TOKENS
 from exporter.planning.fidelity import FidelityClass
+from exporter.planning.folder_names import EXPECTED, folder_name, is_folder_name
 from exporter.planning.recipe import recipe_names
+from runtimes.excerpt import excerpt
 from runtimes.formats import Accelerator, Format
 from runtimes.records import RecordError
 
@@ -174,6 +176,12 @@ class DeviceProfile:
 
 def check_profile(profile: DeviceProfile) -> None:
     """Raise RecordError for values that have the right type and cannot be, or contradict each other."""
+    if not is_folder_name(profile.name):
+        raise RecordError(
+            "$.name",
+            f"is {excerpt(profile.name)}, and directories of releases are called after it: {EXPECTED}, "
+            f"as in {folder_name(profile.name)}, here and in the file's name",
+        )
     if not profile.runtimes:
         raise RecordError("$.runtimes", "expected at least one format")
     for key, _, source in profile.facts():

@@ -14,6 +14,7 @@ from exporter.formats.table import takes_images, takes_sounds
 from exporter.planning.candidates import AskedFor, accelerators_of, formats_of
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.folder_names import folder_name
 from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.on_device import WrittenSizes
 from exporter.planning.plan import Plan
@@ -115,9 +116,9 @@ def _together(plans: Sequence[Plan]) -> Plan:
 
 
 def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
-    """No two alike: recipes, and of those that share one what else differs."""
+    """No two alike, whatever their capitals: recipes, and of those that share one what else differs."""
     parts: tuple[Callable[[Plan], str], ...] = (
-        lambda plan: plan.variant.recipe.name,
+        lambda plan: folder_name(plan.variant.recipe.name),
         lambda plan: str(plan.variant.context),
         lambda plan: "+".join(plan.variant.formats),
         lambda plan: devices_in_short(plan.variant.name),
@@ -127,8 +128,9 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         parts = (*parts[:-2], lambda plan: f"{plan.variant.soft_tokens}-an-image", *parts[-2:])
     labels = tuple(parts[0](plan) for plan in plans)
     for part in parts[1:]:
+        known = [label.lower() for label in labels]
         labels = tuple(
-            label if labels.count(label) == 1 else f"{label}-{part(plan)}"
+            label if known.count(label.lower()) == 1 else f"{label}-{part(plan)}"
             for label, plan in zip(labels, plans, strict=True)
         )
     return labels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.errors import PlanError
@@ -45,6 +47,16 @@ def test_only_names_that_are_alike_grow() -> None:
     found = planned("pixel-8", "android-6gb", "macbook-m1", "jetson-orin-nano")
     names = ["int8-1024", "int4", "int8-4096-onnx+coreml", "int8-4096-litertlm"]
     assert [each.label for each in found.releases] == names
+
+
+def test_a_recipe_of_one_s_own_is_in_a_name_as_every_system_takes_it() -> None:
+    own = replace(load_recipe("int8"), name="my récipe: 8/8")
+    assert [each.label for each in planned("pixel-8", recipe=own).releases] == ["my-recipe-8-8"]
+    alike = replace(load_recipe("int4-zp"), name="INT4")
+    found = planned("pixel-9", recipe=alike, of="gemma-3-270m")
+    labels = [each.label.lower() for each in found.releases]
+    assert len(labels) > 1
+    assert len(set(labels)) == len(labels), "INT4 and the int4 it names instead are one on some systems"
 
 
 def test_names_of_many_devices_are_not_those_of_directories() -> None:
