@@ -38,7 +38,7 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
     if not formats:
         return None
     artifacts = tuple(artifact_on_device(spec, plan, profile, each, sizes) for each in formats)
-    missed = {each.format: missed_gates(spec, plan, profile, each) for each in artifacts}
+    missed = {each.format: missed_gates(spec, plan, profile, each, sizes) for each in artifacts}
     fits = {each.format: _fit(profile, each.most_bytes, missed[each.format]) for each in artifacts}
     required = [each for each in artifacts if each.format in profile.gates.formats]
     decides = _worst(required, fits) if required else _best(artifacts, fits)
@@ -152,7 +152,8 @@ def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[s
     not."""
     for format in profile.formats:
         if format not in plan.variant.formats:
-            found = artifact_on_device(spec, plan, profile, format, WrittenSizes(0, {}))
-            missed, doubt = missed_gates(spec, plan, profile, found), in_doubt(profile, found)
+            nothing = WrittenSizes(0, {})
+            found = artifact_on_device(spec, plan, profile, format, nothing)
+            missed, doubt = missed_gates(spec, plan, profile, found, nothing), in_doubt(profile, found)
             if missed or doubt is not None:
                 yield f"Without {format}: {'; '.join(missed or (str(doubt),))}."

@@ -8,7 +8,7 @@ choosing between recipes (`exporter.planning.planner`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.byte_size import in_one_unit
 from exporter.formats.family import RuntimeFamily
@@ -28,10 +28,12 @@ from runtimes.manifest import TowerName
 
 @dataclass(frozen=True)
 class WrittenSizes:
-    """text_bytes: of the tokenizer's file. artifacts: format to bytes of what was written, none before."""
+    """text_bytes: of the tokenizer's file. artifacts: format to bytes of what was written, files: to those
+    of each of its files, by name; none before."""
 
     text_bytes: int
     artifacts: Mapping[Format, int]
+    files: Mapping[Format, Mapping[str, int]] = field(default_factory=dict)
 
 
 def opened_model(
@@ -122,10 +124,10 @@ def _held_by(towers: Sequence[tuple[TowerName, TowerSize]]) -> Iterator[HeldMemo
 
 
 def missed_gates(
-    spec: ModelSpec, plan: Plan, profile: DeviceProfile, found: ArtifactOnDevice
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, found: ArtifactOnDevice, sizes: WrittenSizes
 ) -> tuple[str, ...]:
-    """What of a device's gates an artifact misses even with an entitlement, by what is predicted, a clause
-    each."""
+    """What of a device's gates an artifact misses even with an entitlement, by what is predicted where it
+    was not written, a clause each."""
     missed = []
     most = profile.gates.artifact_bytes
     if most is not None and found.artifact_bytes > most:
@@ -134,6 +136,8 @@ def missed_gates(
     if found.peak_bytes > profile.most_allowed:
         takes, there = in_one_unit(found.peak_bytes, profile.most_allowed)
         missed.append(f"{found.where} takes {takes}, and an app may use {there}")
+    if (too_large := _beyond_file(spec, plan, profile, found.format, sizes)) is not None:
+        missed.append(too_large)
     beyond = beyond_buffer(spec, plan, profile, found.format)
     if beyond is not None and found.instead_of_gpu is None:
         missed.append(beyond)
@@ -165,6 +169,29 @@ def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: F
     takes, holds = in_one_unit(sizes[largest], limit.bytes)
     return (
         f"{largest} takes {takes}, and a buffer of its GPU {holds} at most ({limit.status}: {limit.source})"
+    )
+
+
+def _beyond_file(
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format, sizes: WrittenSizes
+) -> str | None:
+    """Which of its files is larger than what is read whole there, a clause; None where none is."""
+    limit, predicted = profile.largest_file, facts_of(format).read_whole
+    if limit is None or predicted is None:
+        return None
+    towers = _towers(spec, plan, format)
+    opened = opened_model(spec, plan, profile, format, sizes.text_bytes)
+    files = sizes.files.get(format) or {
+        **predicted(opened, bool(towers)),
+        **{f"the {_WORDS[name][0]}'s data file": tower.stored for name, tower in towers},
+    }
+    largest = max(files, key=files.__getitem__)
+    if files[largest] <= limit.bytes:
+        return None
+    takes, holds = in_one_unit(files[largest], limit.bytes)
+    return (
+        f"{largest} of {format} takes {takes}, and a file of {holds} at most is read there "
+        f"({limit.status}: {limit.source})"
     )
 
 

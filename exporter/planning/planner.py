@@ -48,6 +48,7 @@ from runtimes.sounds.processing import SoundLength
 
 # The tokenizer.json of Gemma 2 to 4 has 17 to 34 MB; which it is, a release says.
 TEXT_BYTES = 34_000_000
+PREDICTED = WrittenSizes(TEXT_BYTES, {})
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,8 @@ class Planner:
 
     def on_device(self, plan: Plan, profile: DeviceProfile) -> tuple[ArtifactOnDevice, ...]:
         """What the artifacts of a plan are predicted to take of one of its devices."""
-        sizes = WrittenSizes(TEXT_BYTES, {})
         return tuple(
-            artifact_on_device(self.model.spec, plan, profile, format, sizes)
+            artifact_on_device(self.model.spec, plan, profile, format, PREDICTED)
             for format in plan.variant.formats
             if format in profile.runtimes
         )
@@ -214,7 +214,7 @@ class Planner:
             for profile in target.profiles:
                 for found in self.on_device(sized, profile):
                     key = profile.name, found.format
-                    missed[key] = missed_gates(self.model.spec, sized, profile, found)
+                    missed[key] = missed_gates(self.model.spec, sized, profile, found, PREDICTED)
                     doubts[key] = in_doubt(profile, found)
                     shares[key] = found.most_bytes / profile.most_allowed
         return _Made(plans, missed, doubts, shares)

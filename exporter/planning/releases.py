@@ -16,9 +16,8 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.folder_names import folder_name
 from exporter.planning.judging import judge, of_worst_format
-from exporter.planning.on_device import WrittenSizes
 from exporter.planning.plan import Plan
-from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
+from exporter.planning.planner import PREDICTED, PlannedModel, Planner, TargetPlan
 from exporter.planning.profiles import Target
 
 TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"
@@ -144,10 +143,7 @@ def devices_in_short(name: str) -> str:
 
 def _verdicts(planner: Planner, plan: Plan) -> tuple[DeviceVerdict, ...]:
     sized = planner.sized(plan)
-    found = (
-        judge(planner.model.spec, sized, profile, WrittenSizes(TEXT_BYTES, {}))
-        for profile in plan.variant.devices
-    )
+    found = (judge(planner.model.spec, sized, profile, PREDICTED) for profile in plan.variant.devices)
     name = plan.variant.recipe.name
     return tuple(replace(each, recipe=name) for each in found if each is not None)
 
@@ -158,9 +154,7 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
     found = [
         verdict
         for plan in planned.plans
-        if (
-            verdict := judge(planner.model.spec, planner.sized(plan), profile, WrittenSizes(TEXT_BYTES, {}))
-        )
+        if (verdict := judge(planner.model.spec, planner.sized(plan), profile, PREDICTED))
     ]
     if not found:
         return None

@@ -12,7 +12,7 @@ from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.on_device import WrittenSizes
 from exporter.planning.planner import TEXT_BYTES, Planner
-from exporter.planning.profiles import Target
+from exporter.planning.profiles import Target, load_profile
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import plan_releases
 from runtimes.formats import Format
@@ -94,3 +94,19 @@ def test_a_verdict_has_one_unit_for_what_is_taken_and_what_there_is(beyond: int)
     said = verdict_on(device("android-8gb", peak + beyond)).reason
     assert f"{peak:,} bytes" in said or f"{peak + beyond:,} bytes" in said
     assert " MB" not in said
+
+
+def test_after_an_export_each_file_that_was_written_is_held_against_what_a_browser_reads() -> None:
+    profile = load_profile("default-web")
+    assert profile.largest_file is not None
+    small = model("gemma-3-270m")
+    (plan,) = Planner(small).plan(Target(profile.name, (profile,)), AskedFor()).plans
+    most = profile.largest_file.bytes
+    for size, fit in ((most, "fits"), (most + 1, "does not fit")):
+        files: dict[Format, dict[str, int]] = {
+            "onnx-web": {"model_quantized.onnx_data": size, "vision_encoder_quantized.onnx_data": most}
+        }
+        found = judge(small.spec, plan, profile, WrittenSizes(TEXT_BYTES, {}, files))
+        assert found is not None
+        assert found.fit == fit
+    assert "model_quantized.onnx_data of onnx-web takes 2,145,386,497 bytes, and a file of " in found.reason

@@ -233,6 +233,25 @@ def test_where_all_that_fits_may_not_the_one_with_most_room_is_made() -> None:
     assert recipe_of(tight) == ("int8", 256), "it fits for certain"
 
 
+def test_a_file_that_a_browser_does_not_read_whole_is_told_at_plan_time_with_what_fits() -> None:
+    found = planned(load_profile("default-web"))
+    assert recipe_of(found) == ("int4-zp", 2048)
+    (better,) = found.rejected
+    (why,) = better.why
+    assert better.recipe == "int8"
+    assert why.startswith(
+        "its data file of onnx-web takes 2,668 MB, and a file of 2,145 MB at most is read "
+    )
+    asked = planned(load_profile("default-web"), AskedFor(load_recipe("int8")))
+    assert asked.nearest is not None
+    assert asked.nearest.sentence == (
+        "The nearest that would fit is int4-zp with a context of 2,048; "
+        "--recipe int4-zp --context 2048 makes it."
+    )
+    free = planned(replace(load_profile("default-web"), largest_file=None), AskedFor(load_recipe("int8")))
+    assert free.fits, "but for its file"
+
+
 def test_a_gpu_that_cannot_take_a_matrix_at_once_gets_a_recipe_that_it_can() -> None:
     profile = device("galaxy-s25")
     assert profile.largest_buffer is not None

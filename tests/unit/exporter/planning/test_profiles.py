@@ -19,6 +19,7 @@ from exporter.planning.profiles import (
     profile_names,
     read_profile,
 )
+from exporter.resources import data_directory
 
 GOOD = """
 name = "x"
@@ -300,3 +301,16 @@ def test_a_name_that_no_file_has_is_refused_for_what_it_is(tmp_path: Path, name:
     with pytest.raises(ProfileError, match="directories of releases are called after it") as refused:
         read_profile(write(tmp_path, GOOD.replace('name = "x"', f'name = "{name}"')))
     assert refused.value.where.endswith("x.toml: $.name")
+
+
+def test_a_limit_on_files_is_for_formats_that_are_read_whole(tmp_path: Path) -> None:
+    limit = '\n[largest_file]\nbytes = 1_000\nstatus = "sourced"\nsource = "its manual"\n'
+    with pytest.raises(ProfileError, match="counts for none of coreml: none is read whole") as caught:
+        read_profile(write(tmp_path, GOOD + limit))
+    assert caught.value.where == "device_profiles/x.toml: $.largest_file"
+    web = (data_directory("device_profiles") / "default-web.toml").read_text(encoding="utf-8")
+    named = web.replace('name = "default-web"', 'name = "x"')
+    found = read_profile(write(tmp_path, named)).facts()
+    assert "largest_file" in {key for key, _, _ in found}
+    with pytest.raises(ProfileError, match=r"\$\.largest_file\.bytes: expected a positive integer"):
+        read_profile(write(tmp_path, named.replace("bytes = 2_145_386_496", "bytes = 0")))
