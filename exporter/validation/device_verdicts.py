@@ -16,6 +16,7 @@ from exporter.planning.on_device import WrittenSizes
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
 from runtimes.formats import Format
+from runtimes.manifest import Artifact, EncoderArtifact
 
 
 def device_verdicts(
@@ -26,7 +27,8 @@ def device_verdicts(
     found = {run.format: run.bytes for run in report.runs}
     files: dict[Format, dict[str, int]] = {}
     decoders = {artifact.path for artifact in release.artifacts}
-    for part in (*release.artifacts, *release.encoders):
+    parts: tuple[Artifact | EncoderArtifact, ...] = (*release.artifacts, *release.encoders)
+    for part in parts:
         there = {each.name: each.stat().st_size for each in artifact_files(release.directory / part.path)}
         files[part.format] = {**files.get(part.format, {}), **there}
         if part.path not in decoders and part.format in found:
