@@ -16,7 +16,7 @@ from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
 from exporter.formats.table import facts_of, family_of, takes_images, takes_sounds
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
-from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_profile import DeviceProfile, MemoryFact
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.estimates import CacheSize, TowerSize, cache_size
 from exporter.planning.plan import Plan
@@ -163,13 +163,7 @@ def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: F
     apart = facts_of(format).apart
     shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
     sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
-    largest = max(sizes, key=sizes.__getitem__)
-    if sizes[largest] <= limit.bytes:
-        return None
-    takes, holds = in_one_unit(sizes[largest], limit.bytes)
-    return (
-        f"{largest} takes {takes}, and a buffer of its GPU {holds} at most ({limit.status}: {limit.source})"
-    )
+    return _largest_beyond(sizes, "a buffer of its GPU", limit)
 
 
 def _beyond_file(
@@ -185,14 +179,17 @@ def _beyond_file(
         **predicted(opened, bool(towers)),
         **{f"the {_WORDS[name][0]}'s data file": tower.stored for name, tower in towers},
     }
-    largest = max(files, key=files.__getitem__)
-    if files[largest] <= limit.bytes:
+    named = {f"{name} of {format}": size for name, size in files.items()}
+    return _largest_beyond(named, "a file that is read there", limit)
+
+
+def _largest_beyond(sizes: Mapping[str, int], what: str, limit: MemoryFact) -> str | None:
+    """The largest of these where it is beyond a limit, with whose that is, a clause; else None."""
+    largest = max(sizes, key=sizes.__getitem__)
+    if sizes[largest] <= limit.bytes:
         return None
-    takes, holds = in_one_unit(files[largest], limit.bytes)
-    return (
-        f"{largest} of {format} takes {takes}, and a file of {holds} at most is read there "
-        f"({limit.status}: {limit.source})"
-    )
+    takes, most = in_one_unit(sizes[largest], limit.bytes)
+    return f"{largest} takes {takes}, and {what} {most} at most ({limit.status}: {limit.source})"
 
 
 def _blocks_without_kernels(profile: DeviceProfile, plan: Plan, format: Format) -> str | None:

@@ -240,7 +240,7 @@ def test_a_file_that_a_browser_does_not_read_whole_is_told_at_plan_time_with_wha
     (why,) = better.why
     assert better.recipe == "int8"
     assert why.startswith(
-        "its data file of onnx-web takes 2,668 MB, and a file of 2,145 MB at most is read "
+        "its data file of onnx-web takes 2,668 MB, and a file that is read there 2,145 MB "
     )
     asked = planned(load_profile("default-web"), AskedFor(load_recipe("int8")))
     assert asked.nearest is not None

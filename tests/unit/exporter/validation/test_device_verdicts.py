@@ -28,8 +28,8 @@ GRAPHS = {
     ("most", "said"),
     [
         (5_000, None),
-        (4_999, "takes 5,000 bytes, and a file of 4,999 bytes at most is read there"),
-        (2_900, "takes 5.0 kB, and a file of 2.9 kB at most is read there"),
+        (4_999, "takes 5,000 bytes, and a file that is read there 4,999 bytes at most"),
+        (2_900, "takes 5.0 kB, and a file that is read there 2.9 kB at most"),
     ],
 )
 def test_the_largest_file_on_disk_is_held_against_what_is_read_there(
