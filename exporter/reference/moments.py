@@ -9,6 +9,7 @@ goes on. Linears that are given the same tensor share one result. Not about what
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,8 @@ OPENED = (
     "self_attn.v_proj.weight",
     "mlp.down_proj.weight",
 )
+
+COLUMNS = 512  # of a moment at once: fewer and matrix products lose what half the work gains
 
 SecondMoment = NDArray[np.float32]  # [in, in], symmetric; or its diagonal alone, [in]
 FirstInputs = NDArray[np.float32]  # [in]
@@ -77,7 +80,7 @@ class MomentsWatch:
             self._sums[name] = torch.zeros(shape)
             self._tokens[name] = 0
         if self.products:
-            self._sums[name].addmm_(flat.T, flat)
+            _add_products(self._sums[name], flat)
         else:
             self._sums[name] += flat.square().sum(dim=0)
         self._tokens[name] += len(flat)
@@ -95,9 +98,28 @@ class MomentsWatch:
             names = frozenset(name for name, owner in self._first_of.items() if owner == first)
             tokens, opening = self._tokens[first], self._opening.get(first)
             require_finite_inputs(first, total)
+            if self.products:
+                _mirror(total)
             second = (total / tokens).numpy()
             found.append(SeenInputs(names, second, tokens, None if opening is None else opening.numpy()))
         return tuple(found)
+
+
+def _add_products(total: Tensor, inputs: Tensor) -> None:
+    """total: [in, in], to whose upper half the products of inputs [tokens, in] are added."""
+    for start, stop in _column_blocks(total):
+        total[:stop, start:stop].addmm_(inputs[:, :stop].T, inputs[:, start:stop])
+
+
+def _mirror(total: Tensor) -> None:
+    """Make a whole symmetric matrix of the upper half, in place."""
+    for start, stop in _column_blocks(total):
+        total[stop:, start:stop] = total[start:stop, stop:].T
+
+
+def _column_blocks(total: Tensor) -> Iterator[tuple[int, int]]:
+    width = total.shape[1]
+    return ((start, min(start + COLUMNS, width)) for start in range(0, width, COLUMNS))
 
 
 def require_finite_inputs(weight: str, measured: Tensor) -> None:

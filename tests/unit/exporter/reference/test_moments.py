@@ -7,13 +7,18 @@ import pytest
 import torch
 
 from exporter.errors import ReferenceModelError
+from exporter.reference import moments
 from exporter.reference.activations import input_sizes
 from exporter.reference.moments import MomentsWatch
 from tests.fakes import silent
 from tests.tiny import RandomSource, tiny_gemma3
 
 
-def test_moments_are_the_mean_of_products_over_all_batches() -> None:
+@pytest.mark.parametrize("columns", [3, 8, 512])
+def test_moments_are_the_mean_of_products_over_all_batches(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments, "COLUMNS", columns)
     random = np.random.default_rng(1)
     batches = [random.standard_normal((2, 5, 8)).astype(np.float32) for _ in range(3)]
     watch = MomentsWatch()
@@ -23,6 +28,9 @@ def test_moments_are_the_mean_of_products_over_all_batches() -> None:
     rows = np.concatenate([batch.reshape(-1, 8) for batch in batches])
     assert (seen.names, seen.tokens) == (frozenset({"down"}), 30)
     np.testing.assert_allclose(seen.second, rows.T @ rows / 30, rtol=1e-5)
+    np.testing.assert_array_equal(seen.second, seen.second.T)
+    (again,) = watch.groups()
+    np.testing.assert_array_equal(again.second, seen.second)
 
 
 def test_what_enters_at_the_token_that_begins_every_text_is_kept_for_keys_values_and_down() -> None:
