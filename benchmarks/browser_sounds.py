@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +20,11 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks.browser_page import posted_by_page
 from exporter.formats.web_paths import packages
 from exporter.models.audio.eager import EagerAudio
 from exporter.models.audio.rows import sound_rows
 from exporter.validation.sound_samples import chirp, noise
-from runtimes.onnx.transformers_js import BROWSERS
 from runtimes.sounds.preparing import Waveform, prepared_sound
 from runtimes.sounds.sound_file import read_sound
 from tests.sound_processing import spectra
@@ -50,7 +46,7 @@ for (const name of NAMES) {
   const samples = await read_audio(`/sounds/${name}`, RATE);
   await fetch(`/read/${name}`, { method: 'POST', body: samples.buffer });
 }
-await fetch('/read/', { method: 'POST', body: '' });
+await fetch('/end', { method: 'POST', body: '' });
 </script>
 """
 
@@ -88,46 +84,8 @@ def read_by_browser(files: Sequence[Path], scratch: Path, installed: Path) -> Ma
     page = PAGE.replace("NAMES", names).replace("RATE", str(RATE))
     (scratch / "index.html").write_text(page, encoding="utf-8")
     (scratch / "packages").symlink_to(installed.resolve() / "node_modules")
-    found: dict[str, Waveform] = {}
-    done = threading.Event()
-
-    class Answers(SimpleHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            name = self.path.rpartition("/")[2]
-            if name:
-                found[name] = np.frombuffer(body, "<f4")
-            self.send_response(200)
-            self.end_headers()
-            if not name:
-                done.set()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing: what is printed is the table."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Answers, directory=str(scratch)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    browser = next(path for name in BROWSERS if (path := shutil.which(name)))
-    flags = (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        f"--user-data-dir={scratch}/own",
-    )
-    address = f"http://127.0.0.1:{server.server_port}/index.html"
-    running = subprocess.Popen(
-        [browser, *flags, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        if not done.wait(SECONDS):
-            raise RuntimeError(f"{browser} read {sorted(found)} of {names} in {SECONDS} s")
-    finally:
-        running.terminate()
-        running.wait()
-        server.shutdown()
-        server.server_close()
-    return found
+    posted = posted_by_page(scratch, SECONDS)
+    return {name: np.frombuffer(body, "<f4") for name, body in posted.items()}
 
 
 def main() -> int:

@@ -60,10 +60,13 @@ def megabytes(count: float) -> str:
     return f"{count / 1e3:.1f} kB" if count >= 1e3 else _bytes(round(count))
 
 
-def beside_limit(count: int, limit: int) -> tuple[str, str]:
-    """Both in megabytes, or to the byte where they would read alike."""
-    words = megabytes(count), megabytes(limit)
-    return words if count == limit or words[0] != words[1] else (_bytes(count), _bytes(limit))
+def in_one_unit(*counts: int) -> tuple[str, ...]:
+    """Of sizes that are held against each other: as `megabytes` has them where that is one unit in which
+    no two read alike that are not, else to the byte."""
+    words = tuple(map(megabytes, counts))
+    units = {each.split()[1] for each in words}
+    apart = len(set(words)) == len(set(counts))
+    return words if len(units) == 1 and apart else tuple(map(_bytes, counts))
 
 
 def _bytes(count: int) -> str:

@@ -99,17 +99,18 @@ def make_request(flags: Flags) -> ExportRequest:
 
 
 def _require_one_of_a_name(named: Sequence[Target]) -> None:
-    """Devices are told apart by name: of two files that share one, a verdict could be either's."""
+    """Devices are told apart by name: of two files that share one, a verdict could be either's. So are
+    directories, and some systems have no capitals there."""
     known: dict[str, Target] = {}
     devices: dict[str, DeviceProfile] = {}
     for target in named:
-        same = known.setdefault(target.name, target) == target
+        same = known.setdefault(target.name.lower(), target) == target
         for each in target.profiles:
-            same = same and devices.setdefault(each.name, each) == each
+            same = same and devices.setdefault(each.name.lower(), each) == each
         if not same:
             raise UsageError(
                 f"--profile {plain_excerpt(target.name)}",
-                "is the name of two that differ",
+                "is the name of two that differ, whatever their capitals",
                 "give one of them another name, in its file and as its file's",
             )
 

@@ -1,4 +1,4 @@
-"""How many bytes an artifact has: what its driver opens, and the weights beside that.
+"""The files of an artifact and their bytes: what its driver opens, and the weights beside that.
 
 Not about what it takes in memory (`held_memory`).
 """
@@ -13,12 +13,17 @@ SHARED = ("decoder_model_merged", "embed_tokens")
 
 
 def artifact_bytes(path: Path) -> int:
-    """Of a directory's files, or of a file and those whose names begin with its own: ONNX keeps its weights
-    beside the graph, in `SHARED` files where it says so."""
+    """Of all its files."""
+    return sum(each.stat().st_size for each in artifact_files(path))
+
+
+def artifact_files(path: Path) -> tuple[Path, ...]:
+    """A directory's, or a file and those whose names begin with its own: ONNX keeps its weights beside the
+    graph, in `SHARED` files where it says so."""
     if path.is_dir():
         files = list(path.rglob("*"))
     else:
         rest = path.name.removeprefix("model")
         shared = [path.with_name(f"{name}{rest}_data") for name in SHARED]
         files = [*path.parent.glob(f"{path.name}*"), *(shared if path.name != rest else ())]
-    return sum(each.stat().st_size for each in files if each.is_file())
+    return tuple(each for each in files if each.is_file())

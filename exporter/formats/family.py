@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from exporter.formats.execution_path import ExecutionPath
-from exporter.formats.held_memory import Holds, WrittenBytes
+from exporter.formats.held_memory import Holds, WrittenBytes, WrittenFiles
 from exporter.formats.residual import ScaledStream
 from exporter.models.text.spec import LayerSpec, ModelSpec, Role
 from exporter.models.vision.spec import BlockLayers
@@ -114,6 +114,8 @@ class FormatFacts:
     in_gallery: whether AI Edge Gallery opens it.
     without_gpu: how the same file runs where a GPU cannot take one of its matrices ("by WebAssembly"); None
     where that would be another way of running it than a device's profile means.
+    read_whole: its files that are read into memory whole, each of which may be too large for that; None
+    where they are mapped or read in parts.
     """
 
     name: Format
@@ -130,6 +132,7 @@ class FormatFacts:
     apart: tuple[Role, ...] = ()
     in_gallery: bool = False
     without_gpu: str | None = None
+    read_whole: WrittenFiles | None = None
 
 
 @dataclass(frozen=True)

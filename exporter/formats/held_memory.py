@@ -117,6 +117,10 @@ Holds = Callable[[OpenedModel], tuple[HeldMemory, ...]]
 WrittenBytes = Callable[[OpenedModel], int]
 """Bytes of an artifact on disk, before it is written: from shapes, within some percent."""
 
+WrittenFiles = Callable[[OpenedModel, bool], Mapping[str, int]]
+"""The files that whoever opens an artifact reads whole, name to bytes, before they are written. The flag:
+whether it takes images or sounds, beside whose towers it is more than one file."""
+
 
 def counted(held: Iterable[HeldMemory], metric: Metric) -> dict[str, int]:
     """Component to bytes, of those that this metric counts; components of one name are added."""

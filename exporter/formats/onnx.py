@@ -25,7 +25,7 @@ from exporter.formats.family import (
     RuntimeFamily,
     TestedPackage,
 )
-from exporter.formats.onnx_memory import held_by_onnx, written_for_onnx
+from exporter.formats.onnx_memory import files_for_a_browser, held_by_onnx, written_for_onnx
 from exporter.formats.transformers_js_lines import (
     ask_in_transformers_js,
     hear_in_transformers_js,
@@ -160,6 +160,7 @@ ONNX = RuntimeFamily(
             hear_in_transformers_js,
             only_text_of=frozenset({"gemma4_unified_text"}),  # it has no class for Gemma 4 12B
             without_gpu="by WebAssembly",
+            read_whole=files_for_a_browser,
         ),
     ),
     schemes=frozenset(

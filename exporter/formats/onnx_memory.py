@@ -6,6 +6,8 @@ WebGPU: nobody here has measured them. Not about what an export takes of this ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from exporter.byte_size import MIB
 from exporter.formats.held_memory import HeldMemory, OpenedModel
 from exporter.models.text.spec import WeightSpec
@@ -44,6 +46,20 @@ def written_for_onnx(opened: OpenedModel) -> int:
     """Scales by row are repeated for every block, in fp32, with a zero point each."""
     stored = sum(_stored(opened, each) for each in opened.spec.weights() if each.is_matrix)
     return stored + opened.vectors_bytes + opened.rope_bytes + GRAPH
+
+
+def files_for_a_browser(opened: OpenedModel, rows: bool) -> Mapping[str, int]:
+    """Data files, as transformers.js reads each into one buffer. Where the client places rows of images and
+    sounds, tables are in a file of their own, a tied embedding in both (docs/web.md)."""
+    matrices = [each for each in opened.spec.weights() if each.is_matrix]
+    beside = opened.vectors_bytes + opened.rope_bytes
+    if not rows:
+        return {"its data file": sum(_stored(opened, each) for each in matrices) + beside}
+    decoder = [each for each in matrices if each not in opened.tables or each in opened.multiplied]
+    return {
+        "embed_tokens' data file": sum(_stored(opened, each) for each in opened.tables),
+        "decoder_model_merged's data file": sum(_stored(opened, each) for each in decoder) + beside,
+    }
 
 
 def _in_a_browser(opened: OpenedModel) -> tuple[HeldMemory, ...]:

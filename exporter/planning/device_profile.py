@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.formats.held_memory import Metric
-from exporter.formats.table import family_of
+from exporter.formats.table import facts_of, family_of
 from exporter.models.vision.spec import SOFT_TOKENS
 from exporter.planning.fidelity import FidelityClass
+from exporter.planning.folder_names import EXPECTED, folder_name, is_folder_name
 from exporter.planning.recipe import recipe_names
+from runtimes.excerpt import excerpt
 from runtimes.formats import Accelerator, Format
 from runtimes.records import RecordError
 
@@ -107,8 +109,9 @@ class DeviceProfile:
 
     context: positions of the KV cache unless told otherwise. recipes: in the order they are tried; None
     for that of its kind. runtimes: by the format an export for it writes. bandwidth: None where nobody
-    knows. largest_buffer: what its GPU takes at once, None where nobody knows. image_tokens: of an image at
-    most, where a model leaves that open; None for what its processor usually makes.
+    knows. largest_buffer: what its GPU takes at once, None where nobody knows. largest_file: of those that
+    are read whole there, None where there is no such limit. image_tokens: of an image at most, where a
+    model leaves that open; None for what its processor usually makes.
     """
 
     name: str
@@ -121,6 +124,7 @@ class DeviceProfile:
     memory: Memory
     bandwidth: Bandwidth | None
     largest_buffer: MemoryFact | None
+    largest_file: MemoryFact | None = None
     image_tokens: int | None = None
 
     @property
@@ -163,6 +167,7 @@ class DeviceProfile:
             "memory.app_with_entitlement": memory.app_with_entitlement,
             "bandwidth": self.bandwidth,
             "largest_buffer": self.largest_buffer,
+            "largest_file": self.largest_file,
         }
         for key, fact in amounts.items():
             if fact is not None:
@@ -174,6 +179,12 @@ class DeviceProfile:
 
 def check_profile(profile: DeviceProfile) -> None:
     """Raise RecordError for values that have the right type and cannot be, or contradict each other."""
+    if not is_folder_name(profile.name):
+        raise RecordError(
+            "$.name",
+            f"is {excerpt(profile.name)}, and directories of releases are called after it: {EXPECTED}, "
+            f"as in {folder_name(profile.name)}, here and in the file's name",
+        )
     if not profile.runtimes:
         raise RecordError("$.runtimes", "expected at least one format")
     for key, _, source in profile.facts():
@@ -190,6 +201,8 @@ def check_profile(profile: DeviceProfile) -> None:
         raise RecordError("$.image_tokens", f"expected one of {expected}, got {profile.image_tokens}")
     if profile.largest_buffer is not None:
         _require_positive("$.largest_buffer.bytes", profile.largest_buffer.bytes)
+    if profile.largest_file is not None:
+        _check_largest_file(profile, profile.largest_file)
     if profile.bandwidth is not None:
         figure = profile.bandwidth.gigabytes_per_second
         if not (math.isfinite(figure) and figure > 0):
@@ -239,6 +252,14 @@ def _check_memory(profile: DeviceProfile) -> None:
         raise RecordError("$.memory.app_with_entitlement.bytes", "is less than without the entitlement")
     if memory.metric == "gpu_memory" and set(profile.accelerators.values()) != {"GPU"}:
         raise RecordError("$.memory.metric", "counts a GPU's memory, and a format is meant for another")
+
+
+def _check_largest_file(profile: DeviceProfile, limit: MemoryFact) -> None:
+    _require_positive("$.largest_file.bytes", limit.bytes)
+    if not any(facts_of(each).read_whole for each in profile.formats):
+        raise RecordError(
+            "$.largest_file", f"counts for none of {', '.join(profile.formats)}: none is read whole"
+        )
 
 
 def _check_runtime(format: Format, runtime: DeviceRuntime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from exporter.formats.held_memory import Metric
 from exporter.planning.prediction_error import PredictionError
@@ -17,6 +17,7 @@ from runtimes.formats import Accelerator, Format
 
 Fit = Literal["fits", "fits with entitlement", "may not fit", "does not fit"]
 """fits: what is predicted and the prediction's own error. may not fit: what is predicted alone."""
+FITS: tuple[Fit, ...] = get_args(Fit)  # the best first
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ class ArtifactOnDevice:
 class DeviceVerdict:
     """profile: its name. budget_bytes: what an app may use, counted by `metric`; with the entitlement where
     there is such a thing. sourced: whether every fact the verdict rests on names a source that was read.
-    fit: of the format that fits best. below_fidelity: by what the recipe promises less than the profile
-    asks for, or what is made of it keeps less than it promises; None where neither is so. artifacts: one
-    for each format, the one that decides first. reason: what decided, a sentence; where nothing fits, with
-    the nearest recipe and context that would. No device took part in any of it."""
+    fit: of the format that decides: the worst of those the profile requires; where none of them is made,
+    the best. below_fidelity: by what the recipe promises less than the profile asks for, or what is made of
+    it keeps less than it promises; None where neither is so. artifacts: one for each format, the one that
+    decides first. reason: what decided, a sentence; where nothing fits, with the nearest recipe and context
+    that would. No device took part in any of it."""
 
     profile: str
     title: str

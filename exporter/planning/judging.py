@@ -6,13 +6,12 @@ predicting (`exporter.planning.on_device`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from exporter.byte_size import beside_limit
+from exporter.byte_size import in_one_unit
 from exporter.models.text.spec import ModelSpec
-from exporter.planning.candidates import required_formats
 from exporter.planning.device_profile import DeviceProfile
-from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict, Fit
+from exporter.planning.device_verdict import FITS, ArtifactOnDevice, DeviceVerdict, Fit
 from exporter.planning.fidelity import fidelity_of, is_below
 from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.on_device import (
@@ -23,6 +22,7 @@ from exporter.planning.on_device import (
     missed_gates,
 )
 from exporter.planning.plan import Plan
+from runtimes.formats import Format
 
 WORDS: dict[Fit, str] = {
     "fits": "fits",
@@ -38,15 +38,14 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
     if not formats:
         return None
     artifacts = tuple(artifact_on_device(spec, plan, profile, each, sizes) for each in formats)
-    missed = {each.format: missed_gates(spec, plan, profile, each) for each in artifacts}
-    required = [each for each in artifacts if each.format in required_formats(profile, formats)]
-    judged = [each for each in required if not missed[each.format]] or required
-    best = min(judged, key=lambda each: each.most_bytes)
-    fit: Fit = "does not fit" if missed[best.format] else _fit(profile, best.most_bytes)
+    missed = {each.format: missed_gates(spec, plan, profile, each, sizes) for each in artifacts}
+    fits = {each.format: _fit(profile, each.most_bytes, missed[each.format]) for each in artifacts}
+    required = [each for each in artifacts if each.format in profile.gates.formats]
+    decides = _worst(required, fits) if required else _best(artifacts, fits)
     return DeviceVerdict(
         profile=profile.name,
         title=profile.title,
-        fit=fit,
+        fit=fits[decides.format],
         below_fidelity=_below_fidelity(spec, plan, profile),
         recipe=plan.variant.recipe.name,
         context=plan.variant.context,
@@ -54,11 +53,22 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
         budget_bytes=profile.budget,
         budget_with_entitlement_bytes=profile.budget_with_entitlement,
         sourced=rests_on_sources(profile),
-        artifacts=(best, *(each for each in artifacts if each is not best)),
+        artifacts=(decides, *(each for each in artifacts if each is not decides)),
         reason=" ".join(
-            (_decided(profile, best, fit, missed[best.format]), *_notes(spec, plan, profile, best))
+            (
+                _decided(profile, decides, fits[decides.format], missed[decides.format]),
+                *_beside(decides, [each.format for each in required], missed),
+                *_notes(spec, plan, profile, decides),
+            )
         ),
     )
+
+
+def of_worst_format(verdicts: Sequence[DeviceVerdict], profile: DeviceProfile) -> DeviceVerdict:
+    """Of a device's verdicts on several releases, each of other formats: as all that the profile requires
+    have to fit, the worst that one of those decides; the first of equals."""
+    required = [each for each in verdicts if each.artifacts[0].format in profile.gates.formats]
+    return max(required or verdicts[:1], key=lambda each: FITS.index(each.fit))
 
 
 def rests_on_sources(profile: DeviceProfile) -> bool:
@@ -70,23 +80,49 @@ def rests_on_sources(profile: DeviceProfile) -> bool:
     return all(fact.status == "sourced" for fact in facts)
 
 
-def _fit(profile: DeviceProfile, most: int) -> Fit:
-    """Of what misses no gate by prediction. most: bytes at the peak with the prediction's error."""
+def _fit(profile: DeviceProfile, most: int, missed: tuple[str, ...]) -> Fit:
+    """most: bytes at the peak with the prediction's error. missed: gates, by prediction."""
+    if missed:
+        return "does not fit"
     if most <= profile.budget:
         return "fits"
     return "fits with entitlement" if most <= profile.most_allowed else "may not fit"
+
+
+def _worst(required: Sequence[ArtifactOnDevice], fits: Mapping[Format, Fit]) -> ArtifactOnDevice:
+    """Of formats that all have to fit: what is not run as it is meant to is worse than what is."""
+    return max(
+        required,
+        key=lambda each: (FITS.index(fits[each.format]), each.instead_of_gpu is not None, each.most_bytes),
+    )
+
+
+def _best(artifacts: Sequence[ArtifactOnDevice], fits: Mapping[Format, Fit]) -> ArtifactOnDevice:
+    """Of formats none of which the profile requires: it takes whichever fits."""
+    return min(artifacts, key=lambda each: (FITS.index(fits[each.format]), each.most_bytes))
 
 
 def _decided(profile: DeviceProfile, best: ArtifactOnDevice, fit: Fit, missed: tuple[str, ...]) -> str:
     if missed:
         return f"{best.format} {WORDS[fit]}: {'; '.join(missed)}."
     limit = profile.budget if fit == "fits" else profile.most_allowed
-    takes, there = beside_limit(best.peak_bytes, limit)
-    most, _ = beside_limit(best.most_bytes, limit)
+    takes, most, there = in_one_unit(best.peak_bytes, best.most_bytes, limit)
     return (
         f"{best.where} {WORDS[fit]}: {takes} at the peak of the {there} an app may use "
         f"({profile.memory.metric}, estimate), {most} with {best.memory_error.in_words}."
     )
+
+
+def _beside(
+    decides: ArtifactOnDevice, required: Sequence[Format], missed: Mapping[Format, tuple[str, ...]]
+) -> Iterator[str]:
+    """Why one of several that are required decides, and which of the others do not fit as well."""
+    if len(required) < 2:
+        return
+    yield f"{' and '.join(required)} are required, so the worst of them decides."
+    for format in required:
+        if format != decides.format and missed[format]:
+            yield f"{format} {WORDS['does not fit']} either: {'; '.join(missed[format])}."
 
 
 def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOnDevice) -> tuple[str, ...]:
@@ -116,7 +152,8 @@ def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[s
     not."""
     for format in profile.formats:
         if format not in plan.variant.formats:
-            found = artifact_on_device(spec, plan, profile, format, WrittenSizes(0, {}))
-            missed, doubt = missed_gates(spec, plan, profile, found), in_doubt(profile, found)
+            nothing = WrittenSizes(0, {})
+            found = artifact_on_device(spec, plan, profile, format, nothing)
+            missed, doubt = missed_gates(spec, plan, profile, found, nothing), in_doubt(profile, found)
             if missed or doubt is not None:
                 yield f"Without {format}: {'; '.join(missed or (str(doubt),))}."

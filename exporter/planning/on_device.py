@@ -8,15 +8,15 @@ choosing between recipes (`exporter.planning.planner`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from exporter.byte_size import beside_limit
+from exporter.byte_size import in_one_unit
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import HeldMemory, OpenedModel, counted
 from exporter.formats.table import facts_of, family_of, takes_images, takes_sounds
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.decode_speed import decode_speed, weight_bytes_per_token
-from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_profile import DeviceProfile, MemoryFact
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.estimates import CacheSize, TowerSize, cache_size
 from exporter.planning.plan import Plan
@@ -28,10 +28,12 @@ from runtimes.manifest import TowerName
 
 @dataclass(frozen=True)
 class WrittenSizes:
-    """text_bytes: of the tokenizer's file. artifacts: format to bytes of what was written, none before."""
+    """text_bytes: of the tokenizer's file. artifacts: format to bytes of what was written, files: to those
+    of each of its files, by name; none before."""
 
     text_bytes: int
     artifacts: Mapping[Format, int]
+    files: Mapping[Format, Mapping[str, int]] = field(default_factory=dict)
 
 
 def opened_model(
@@ -122,18 +124,20 @@ def _held_by(towers: Sequence[tuple[TowerName, TowerSize]]) -> Iterator[HeldMemo
 
 
 def missed_gates(
-    spec: ModelSpec, plan: Plan, profile: DeviceProfile, found: ArtifactOnDevice
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, found: ArtifactOnDevice, sizes: WrittenSizes
 ) -> tuple[str, ...]:
-    """What of a device's gates an artifact misses even with an entitlement, by what is predicted, a clause
-    each."""
+    """What of a device's gates an artifact misses even with an entitlement, by what is predicted where it
+    was not written, a clause each."""
     missed = []
     most = profile.gates.artifact_bytes
     if most is not None and found.artifact_bytes > most:
-        has, allowed = beside_limit(found.artifact_bytes, most)
+        has, allowed = in_one_unit(found.artifact_bytes, most)
         missed.append(f"{found.format} takes {has} on disk, and {allowed} are allowed")
     if found.peak_bytes > profile.most_allowed:
-        takes, there = beside_limit(found.peak_bytes, profile.most_allowed)
+        takes, there = in_one_unit(found.peak_bytes, profile.most_allowed)
         missed.append(f"{found.where} takes {takes}, and an app may use {there}")
+    if (too_large := _beyond_file(spec, plan, profile, found.format, sizes)) is not None:
+        missed.append(too_large)
     beyond = beyond_buffer(spec, plan, profile, found.format)
     if beyond is not None and found.instead_of_gpu is None:
         missed.append(beyond)
@@ -146,8 +150,7 @@ def in_doubt(profile: DeviceProfile, found: ArtifactOnDevice) -> str | None:
     """Why an artifact that misses no gate may not fit all the same, a clause; None where it does."""
     if found.most_bytes <= profile.most_allowed:
         return None
-    takes, there = beside_limit(found.peak_bytes, profile.most_allowed)
-    most, _ = beside_limit(found.most_bytes, profile.most_allowed)
+    takes, most, there = in_one_unit(found.peak_bytes, found.most_bytes, profile.most_allowed)
     error = found.memory_error.in_words
     return f"{found.where} takes {takes}, {most} with {error}, and an app may use {there}"
 
@@ -160,13 +163,33 @@ def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: F
     apart = facts_of(format).apart
     shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
     sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
+    return _largest_beyond(sizes, "a buffer of its GPU", limit)
+
+
+def _beyond_file(
+    spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: Format, sizes: WrittenSizes
+) -> str | None:
+    """Which of its files is larger than what is read whole there, a clause; None where none is."""
+    limit, predicted = profile.largest_file, facts_of(format).read_whole
+    if limit is None or predicted is None:
+        return None
+    towers = _towers(spec, plan, format)
+    opened = opened_model(spec, plan, profile, format, sizes.text_bytes)
+    files = sizes.files.get(format) or {
+        **predicted(opened, bool(towers)),
+        **{f"the {_WORDS[name][0]}'s data file": tower.stored for name, tower in towers},
+    }
+    named = {f"{name} of {format}": size for name, size in files.items()}
+    return _largest_beyond(named, "a file that is read there", limit)
+
+
+def _largest_beyond(sizes: Mapping[str, int], what: str, limit: MemoryFact) -> str | None:
+    """The largest of these where it is beyond a limit, with whose that is, a clause; else None."""
     largest = max(sizes, key=sizes.__getitem__)
     if sizes[largest] <= limit.bytes:
         return None
-    return (
-        f"{largest} takes {sizes[largest]:,} bytes, and a buffer of its GPU {limit.bytes:,} at most "
-        f"({limit.status}: {limit.source})"
-    )
+    takes, most = in_one_unit(sizes[largest], limit.bytes)
+    return f"{largest} takes {takes}, and {what} {most} at most ({limit.status}: {limit.source})"
 
 
 def _blocks_without_kernels(profile: DeviceProfile, plan: Plan, format: Format) -> str | None:

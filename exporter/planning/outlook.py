@@ -18,7 +18,9 @@ from exporter.checkpoints.open import open_checkpoint, published_name
 from exporter.formats.table import facts_of, takes_images
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.candidates import AskedFor
+from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
+from exporter.planning.judging import of_worst_format
 from exporter.planning.media_room import sound_that_fits
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
@@ -141,20 +143,32 @@ def look_ahead(order: PlanOrder) -> Outlook:
 
 
 def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
-    """In the order they were asked for; of a device that several releases are for, the first."""
-    found: dict[str, tuple[DeviceVerdict, str | None]] = {
-        verdict.profile: (verdict, None) for verdict in planned.left_out
-    }
-    for each in reversed(planned.releases):
-        found |= {verdict.profile: (verdict, each.label) for verdict in each.verdicts}
+    """In the order they were asked for."""
     rows = []
     for target in planned.targets:
         for profile in target.target.profiles:
-            if profile.name in found:
-                verdict, release = found[profile.name]
-                nearest = None if target.nearest is None else target.nearest.sentence
-                rows.append(DeviceOutlook(verdict, release, target.rejected, nearest))
+            found = _served(planned, profile)
+            if found is None:
+                continue
+            verdict, release = found
+            nearest = None if target.nearest is None else target.nearest.sentence
+            rows.append(DeviceOutlook(verdict, release, target.rejected, nearest))
     return list({each.verdict.profile: each for each in rows}.values())
+
+
+def _served(planned: PlannedReleases, profile: DeviceProfile) -> tuple[DeviceVerdict, str | None] | None:
+    """A device's verdict, and the label of the release it is of; None for a device without a runtime for
+    any of the formats."""
+    served = [
+        (verdict, each.label)
+        for each in planned.releases
+        for verdict in each.verdicts
+        if verdict.profile == profile.name
+    ]
+    if served:
+        worst = of_worst_format([verdict for verdict, _ in served], profile)
+        return next(each for each in served if each[0] is worst)
+    return next(((each, None) for each in planned.left_out if each.profile == profile.name), None)
 
 
 def _release(

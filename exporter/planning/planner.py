@@ -5,7 +5,8 @@
     (3) the first that is in and fits with the error of predicting memory; formats that no device requires
         and that may not fit are left out of it
     (4) where none is: of those that fit by prediction alone the one with most room
-    (5) where none does: the nearest that would, and a plan all the same for whoever wants it anyway
+    (5) where none does: the nearest that would beyond the gates, and a plan all the same for whoever wants
+        it anyway
 
 Nothing is read but shapes. Not about predicting (`exporter.planning.on_device`).
 """
@@ -36,6 +37,7 @@ from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.mixed_recipe import candidates as schemes_that_compete
 from exporter.planning.mixed_recipe import mixed_recipe, within_release
+from exporter.planning.nearest_fit import NearestFit, nearest_of
 from exporter.planning.on_device import WrittenSizes, artifact_on_device, in_doubt, missed_gates
 from exporter.planning.plan import Plan, accelerated, make_plan
 from exporter.planning.profiles import Target
@@ -46,6 +48,7 @@ from runtimes.sounds.processing import SoundLength
 
 # The tokenizer.json of Gemma 2 to 4 has 17 to 34 MB; which it is, a release says.
 TEXT_BYTES = 34_000_000
+PREDICTED = WrittenSizes(TEXT_BYTES, {})
 
 
 @dataclass(frozen=True)
@@ -88,34 +91,10 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class NearestFit:
-    """What would fit, whatever the gates ask for. misses: by what it does not, clauses; none where it does,
-    else of the smallest there is. doubts: why that one may not fit, where it misses nothing."""
-
-    recipe: str
-    context: int
-    misses: tuple[str, ...]
-    doubts: tuple[str, ...] = ()
-
-    @property
-    def fits(self) -> bool:
-        return not (self.misses or self.doubts)
-
-    @property
-    def sentence(self) -> str:
-        where = f"{self.recipe} with a context of {self.context:,}"
-        if self.fits:
-            return f"The nearest that would fit is {where}."
-        would = "would fit" if self.misses else "would certainly fit"
-        why = "; ".join(self.misses or self.doubts)
-        return f"Nothing {would}, not even the smallest there is, {where}: {why}."
-
-
-@dataclass(frozen=True)
 class TargetPlan:
     """What a target comes to. plans: one for each recipe its formats need. rejected: what competed before
-    them. misses: why nothing fits, by device; empty where all is well. nearest: what would fit, or misses
-    it by least; None where something fits, and where nothing else can be made."""
+    them. misses: why nothing fits, by device; empty where all is well. nearest: what fits beyond the gates,
+    or misses it by least; None where something fits, and where nothing else can be made."""
 
     target: Target
     plans: tuple[Plan, ...]
@@ -186,8 +165,8 @@ class Planner:
                     return TargetPlan(target, made.plans, tuple(rejected), {}, None)
                 share = max(made.shares[each] for each in self._required(target, kept))
                 tight.append(_Tried(made, len(rejected), share))
-            why = tuple(clause for clauses in misses.values() for clause in clauses) or doubts
-            rejected.append(Rejected(candidate.recipe.name, candidate.context, tuple(dict.fromkeys(why))))
+            why = _clauses(misses) or doubts
+            rejected.append(Rejected(candidate.recipe.name, candidate.context, why))
             last = made, misses
         # (4)
         if tight:
@@ -199,14 +178,13 @@ class Planner:
             assert refused is not None
             raise refused
         made, missed = last
-        nearest = self._nearest(target, asked, formats)
+        nearest = nearest_of(self._nearby(target, asked, formats))
         return TargetPlan(target, made.plans, tuple(rejected), missed, nearest)
 
     def on_device(self, plan: Plan, profile: DeviceProfile) -> tuple[ArtifactOnDevice, ...]:
         """What the artifacts of a plan are predicted to take of one of its devices."""
-        sizes = WrittenSizes(TEXT_BYTES, {})
         return tuple(
-            artifact_on_device(self.model.spec, plan, profile, format, sizes)
+            artifact_on_device(self.model.spec, plan, profile, format, PREDICTED)
             for format in plan.variant.formats
             if format in profile.runtimes
         )
@@ -236,7 +214,7 @@ class Planner:
             for profile in target.profiles:
                 for found in self.on_device(sized, profile):
                     key = profile.name, found.format
-                    missed[key] = missed_gates(self.model.spec, sized, profile, found)
+                    missed[key] = missed_gates(self.model.spec, sized, profile, found, PREDICTED)
                     doubts[key] = in_doubt(profile, found)
                     shares[key] = found.most_bytes / profile.most_allowed
         return _Made(plans, missed, doubts, shares)
@@ -312,22 +290,29 @@ class Planner:
         fitting = {key[1] for key, clauses in made.missed.items() if not (clauses or made.doubts[key])}
         return tuple(each for each in formats if each in required | fitting)
 
-    def _nearest(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> NearestFit | None:
-        """The first that would fit; else the smallest, with what it lacks."""
-        smallest: tuple[tuple[int, int], NearestFit] | None = None
+    def _nearby(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> Iterator[NearestFit]:
+        """What would come of asking for each by name."""
         for candidate in nearby(target, asked, self.model.spec.context_length):
             try:
                 made = self._made(target, candidate, formats)
             except (PlanError, ProfileError):
                 continue
-            forced = candidate.recipe == asked.recipe
-            misses = self._misses(target, candidate, formats, made, forced=forced)
-            lacks = next(iter(misses.values()), ())
-            doubts = () if lacks else self._doubts(target, formats, made)
-            found = NearestFit(candidate.recipe.name, candidate.context, lacks, doubts)
-            if found.fits:
-                return found
-            size = sum(plan.weight_bytes for plan in made.plans), candidate.context
-            if smallest is None or size < smallest[0]:
-                smallest = size, found
-        return None if smallest is None else smallest[1]
+            misses = self._misses(target, candidate, formats, made, forced=True)
+            known = candidate.recipe == asked.recipe
+            all_said = misses if known else self._misses(target, candidate, formats, made, forced=False)
+            missed, recipe = _clauses(misses), "" if known else f"--recipe {candidate.recipe.name} "
+            yield NearestFit(
+                recipe=candidate.recipe.name,
+                context=candidate.context,
+                asking=f"{recipe}--context {candidate.context}",
+                below=tuple(each for each in _clauses(all_said) if each not in missed),
+                misses=next(iter(misses.values()), ()),
+                doubts=() if misses else self._doubts(target, formats, made),
+                share=max(made.shares[each] for each in self._required(target, formats)),
+                weight_bytes=sum(plan.weight_bytes for plan in made.plans),
+            )
+
+
+def _clauses(misses: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Of all devices, each once."""
+    return tuple(dict.fromkeys(clause for clauses in misses.values() for clause in clauses))

@@ -16,7 +16,7 @@ from exporter.errors import ProfileError
 from exporter.planning.device_profile import DeviceProfile, check_profile
 from exporter.planning.strict_toml import parse_toml, read_toml_text
 from exporter.resources import data_directory
-from runtimes.excerpt import plain_excerpt
+from runtimes.excerpt import excerpt, plain_excerpt
 from runtimes.records import RecordError, from_plain
 
 TARGETS: dict[str, tuple[str, ...]] = {
@@ -108,16 +108,17 @@ def _meant(asked: str, names: tuple[str, ...]) -> str:
 
 def read_profile(path: Path) -> DeviceProfile:
     """Read one profile file. Raises ProfileError with the path of the key at fault."""
-    where = str(Path(*path.parts[-2:]))
+    where = plain_excerpt(Path(*path.parts[-2:]))
     try:
         raw = parse_toml(read_toml_text(path))
     except (OSError, ValueError) as error:
         raise ProfileError(where, f"cannot be read as TOML ({error})", "correct the file") from error
     try:
         profile = from_plain(DeviceProfile, raw, absent_is_none=True)
-        if profile.name != path.stem:
-            raise RecordError("$.name", f"is {profile.name!r} and the file is called {path.stem!r}")
         check_profile(profile)
+        if profile.name != path.stem:
+            called = f"is {profile.name!r} and the file is called {excerpt(path.stem)}"
+            raise RecordError("$.name", called)
     except RecordError as error:
         raise ProfileError(f"{where}: {error.at}", error.what, "correct the profile") from error
     return profile

@@ -14,10 +14,10 @@ from exporter.formats.table import takes_images, takes_sounds
 from exporter.planning.candidates import AskedFor, accelerators_of, formats_of
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
-from exporter.planning.judging import judge
-from exporter.planning.on_device import WrittenSizes
+from exporter.planning.folder_names import folder_name
+from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.plan import Plan
-from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
+from exporter.planning.planner import PREDICTED, PlannedModel, Planner, TargetPlan
 from exporter.planning.profiles import Target
 
 TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"
@@ -115,9 +115,9 @@ def _together(plans: Sequence[Plan]) -> Plan:
 
 
 def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
-    """No two alike: recipes, and of those that share one what else differs."""
+    """No two alike, whatever their capitals: recipes, and of those that share one what else differs."""
     parts: tuple[Callable[[Plan], str], ...] = (
-        lambda plan: plan.variant.recipe.name,
+        lambda plan: folder_name(plan.variant.recipe.name),
         lambda plan: str(plan.variant.context),
         lambda plan: "+".join(plan.variant.formats),
         lambda plan: devices_in_short(plan.variant.name),
@@ -127,8 +127,9 @@ def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
         parts = (*parts[:-2], lambda plan: f"{plan.variant.soft_tokens}-an-image", *parts[-2:])
     labels = tuple(parts[0](plan) for plan in plans)
     for part in parts[1:]:
+        known = [label.lower() for label in labels]
         labels = tuple(
-            label if labels.count(label) == 1 else f"{label}-{part(plan)}"
+            label if known.count(label.lower()) == 1 else f"{label}-{part(plan)}"
             for label, plan in zip(labels, plans, strict=True)
         )
     return labels
@@ -142,10 +143,7 @@ def devices_in_short(name: str) -> str:
 
 def _verdicts(planner: Planner, plan: Plan) -> tuple[DeviceVerdict, ...]:
     sized = planner.sized(plan)
-    found = (
-        judge(planner.model.spec, sized, profile, WrittenSizes(TEXT_BYTES, {}))
-        for profile in plan.variant.devices
-    )
+    found = (judge(planner.model.spec, sized, profile, PREDICTED) for profile in plan.variant.devices)
     name = plan.variant.recipe.name
     return tuple(replace(each, recipe=name) for each in found if each is not None)
 
@@ -156,20 +154,19 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
     found = [
         verdict
         for plan in planned.plans
-        if (
-            verdict := judge(planner.model.spec, planner.sized(plan), profile, WrittenSizes(TEXT_BYTES, {}))
-        )
+        if (verdict := judge(planner.model.spec, planner.sized(plan), profile, PREDICTED))
     ]
     if not found:
         return None
-    return replace(found[0], fit="does not fit", reason=_why_nothing(planned, profile))
+    worst = of_worst_format(found, profile)
+    return replace(worst, fit="does not fit", reason=_why_nothing(planned, profile))
 
 
 def _why_nothing(planned: TargetPlan, profile: DeviceProfile) -> str:
-    """By what the last that competed misses the device, and what would fit; where nothing would, by what
-    the smallest misses it, which is enough."""
+    """By what the last that competed misses the device, and what can be asked for; where nothing would fit,
+    by what the smallest misses it, which is enough."""
     nearest = planned.nearest
-    if profile.name in planned.misses and nearest is not None and not nearest.fits:
+    if profile.name in planned.misses and nearest is not None and nearest.misses:
         return nearest.sentence
     why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
     then = "Nothing else can be made for it." if nearest is None else nearest.sentence
@@ -185,6 +182,6 @@ def require_releases(planned: PlannedReleases) -> None:
     reasons = " ".join(
         f"{each.profile}: {each.reason}" if several else each.reason for each in planned.left_out
     )
-    nearer = any(each.nearest is not None and each.nearest.fits for each in planned.targets)
-    less = "ask for less with --recipe and --context" if nearer else "choose a smaller model"
+    nearer = any(each.nearest is not None and not each.nearest.misses for each in planned.targets)
+    less = "ask for that" if nearer else "choose a smaller model"
     raise PlanError(names, reasons.rstrip("."), f"{less}, name another device, or export it with --anyway")

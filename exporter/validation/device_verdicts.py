@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.formats.artifact_bytes import artifact_bytes
+from exporter.formats.artifact_bytes import artifact_files
 from exporter.job import Job
 from exporter.packaging.release import sizes
 from exporter.planning.device_verdict import DeviceVerdict
@@ -15,6 +15,8 @@ from exporter.planning.judging import judge
 from exporter.planning.on_device import WrittenSizes
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
+from runtimes.formats import Format
+from runtimes.manifest import Artifact, EncoderArtifact
 
 
 def device_verdicts(
@@ -23,11 +25,15 @@ def device_verdicts(
     """Of the devices that its plan is meant for. A tower that lies apart is counted with its format."""
     text = sizes(release.directory).get("tokenizer.json", 0)
     found = {run.format: run.bytes for run in report.runs}
+    files: dict[Format, dict[str, int]] = {}
     decoders = {artifact.path for artifact in release.artifacts}
-    for encoder in release.encoders:
-        if encoder.path not in decoders and encoder.format in found:
-            found[encoder.format] += artifact_bytes(release.directory / encoder.path)
-    written, plan = WrittenSizes(text, found), release.plan
+    parts: tuple[Artifact | EncoderArtifact, ...] = (*release.artifacts, *release.encoders)
+    for part in parts:
+        there = {each.name: each.stat().st_size for each in artifact_files(release.directory / part.path)}
+        files[part.format] = {**files.get(part.format, {}), **there}
+        if part.path not in decoders and part.format in found:
+            found[part.format] += sum(there.values())
+    written, plan = WrittenSizes(text, found, files), release.plan
     for profile in plan.variant.devices:
         verdict = judge(job.source.components["text"].spec, plan, profile, written)
         if verdict is not None:

@@ -20,7 +20,8 @@ MEAN_KL, TOP_1 = "mean KL", "top-1"
 NATS, SHARE = "nats", "share"
 # Positions of which a figure is held to a recipe's limits as they stand.
 SETTLED_ON = 1_024
-# Standard errors of so few positions that are granted, less those of as many as that.
+# Times the standard error of so few positions, less that of SETTLED_ON, by which a limit is wider: what is
+# exactly at one is beyond it on 3 to 5 % of texts of 31 or 63, on half from there on (docs/benchmarks.md).
 GRANTED = 2.33
 # Standard deviation of a position's divergence beside its mean: 2.1 of `int4` in docs/benchmarks.md.
 SPREAD = 2.0

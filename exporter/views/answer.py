@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.byte_size import beside_limit
+from exporter.byte_size import in_one_unit
 from exporter.planning.device_verdict import ArtifactOnDevice, DeviceVerdict
 from exporter.planning.measured_memory import how_far_off
 from exporter.validation.longest_routes import on_longest_routes
@@ -107,7 +107,7 @@ DEVICE_COLUMNS = (
 
 
 def device_table(report: ValidationReport) -> Table:
-    """A row for each device, by the format that needs least of it."""
+    """A row for each device, by the format that decides."""
     return Table(DEVICE_COLUMNS, tuple(map(device_row, report.devices)), marked=True)
 
 
@@ -129,12 +129,9 @@ def device_row(device: DeviceVerdict) -> Row:
 def _on_device(device: DeviceVerdict, artifact: ArtifactOnDevice) -> tuple[str, str, str, str]:
     entitled = device.budget_with_entitlement_bytes
     budget = device.budget_bytes if entitled is None or device.fit == "fits" else entitled
-    takes, there = beside_limit(artifact.peak_bytes, budget)
-    most, _ = beside_limit(artifact.most_bytes, budget)
-    if there.endswith(" MB"):
-        takes, most = takes.removesuffix(" MB"), most.removesuffix(" MB")
+    takes, most, there = in_one_unit(artifact.peak_bytes, artifact.most_bytes, budget)
     return (
-        f"{takes}–{most} of {there}",
+        f"{takes.split()[0]}–{most.split()[0]} of {there}",
         size(artifact.artifact_bytes),
         size(artifact.cache_bytes),
         _speed(device, artifact),

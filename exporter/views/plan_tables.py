@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.byte_size import megabytes
+from exporter.byte_size import in_one_unit, megabytes
 from exporter.parameter_count import parameters
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
@@ -108,13 +108,14 @@ def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
     lead: tuple[str, ...] = (verdict.profile, verdict.word, verdict.recipe, f"{verdict.context:,}")
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
+        takes, most, *allowed = in_one_unit(artifact.peak_bytes, artifact.most_bytes, *_allowed(verdict))
         cells = (
             f"{artifact.format}, {artifact.instead_of_gpu or artifact.accelerator}",
             megabytes(artifact.artifact_bytes),
             megabytes(artifact.cache_bytes),
-            megabytes(artifact.peak_bytes),
-            megabytes(artifact.most_bytes),
-            budget(verdict),
+            takes,
+            most,
+            budget(allowed, verdict.sourced),
             speed(artifact.decode),
         )
         rows.append((*lead, *cells))
@@ -137,11 +138,17 @@ def taken(release: ReleaseOutlook) -> str:
     return said or " It takes text alone."
 
 
-def budget(verdict: DeviceVerdict) -> str:
-    """What an app may use, with the entitlement behind it, and whether that is known."""
+def _allowed(verdict: DeviceVerdict) -> tuple[int, ...]:
+    """Bytes an app may use, and with the entitlement where there is one."""
     entitled = verdict.budget_with_entitlement_bytes
-    words = megabytes(verdict.budget_bytes) + ("" if entitled is None else f" ({megabytes(entitled)})")
-    return words if verdict.sourced else f"{words}, unverified"
+    return (verdict.budget_bytes,) if entitled is None else (verdict.budget_bytes, entitled)
+
+
+def budget(allowed: Sequence[str], sourced: bool) -> str:
+    """What an app may use, with the entitlement behind it, and whether that is known."""
+    without, *entitled = allowed
+    words = without + "".join(f" ({each})" for each in entitled)
+    return words if sourced else f"{words}, unverified"
 
 
 def speed(found: DecodeSpeed | None) -> str:

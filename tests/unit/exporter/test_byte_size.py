@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.byte_size import beside_limit, exact_size, megabytes, no_less_than, parse_bytes
+from exporter.byte_size import exact_size, in_one_unit, megabytes, no_less_than, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,23 @@ def test_a_limit_of_what_is_said_to_be_taken_is_enough(count: int) -> None:
     assert not words.startswith("0")
 
 
-def test_what_is_beyond_a_limit_never_reads_like_the_limit() -> None:
-    assert beside_limit(5_000_000_000, 4_294_967_296) == ("5,000 MB", "4,295 MB")
-    assert beside_limit(4_294_967_297, 4_294_967_296) == ("4,294,967,297 bytes", "4,294,967,296 bytes")
-    assert beside_limit(600, 600) == ("600 bytes", "600 bytes")
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((5_000_000_000, 4_294_967_296), ("5,000 MB", "4,295 MB")),
+        ((5_500_000, 20_000_000), ("5.5 MB", "20 MB")),
+        ((4_294_967_297, 4_294_967_296), ("4,294,967,297 bytes", "4,294,967,296 bytes")),
+        (
+            (4_294_967_297, 4_939_212_390, 4_294_967_296),
+            ("4,294,967,297 bytes", "4,939,212,390 bytes", "4,294,967,296 bytes"),
+        ),
+        ((3_000_000_000, 640_000), ("3,000,000,000 bytes", "640,000 bytes")),
+        ((3_000_000_000, 640_000, 1), ("3,000,000,000 bytes", "640,000 bytes", "1 byte")),
+        ((600, 600), ("600 bytes", "600 bytes")),
+        ((4_294_967_296, 4_294_967_296), ("4,295 MB", "4,295 MB")),
+    ],
+)
+def test_sizes_held_against_each_other_have_one_unit_that_tells_them_apart(
+    counts: tuple[int, ...], words: tuple[str, ...]
+) -> None:
+    assert in_one_unit(*counts) == words

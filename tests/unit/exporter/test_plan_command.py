@@ -161,6 +161,23 @@ def test_two_profiles_of_one_name_are_refused_unless_they_are_the_same(tmp_path:
     result = run(*asked)
     assert result.exit_code == 2
     assert "--profile pixel-8: is the name of two that differ" in result.stderr
+    capitals = tmp_path / "Pixel-8.toml"
+    capitals.write_text(text.replace('name = "pixel-8"', 'name = "Pixel-8"'), encoding="utf-8")
+    result = run(*asked[:-3], str(capitals), *asked[-2:])
+    assert result.exit_code == 2
+    assert "--profile Pixel-8: is the name of two that differ, whatever their capitals" in result.stderr
+
+
+def test_a_profile_called_what_no_directory_is_called_everywhere_is_refused_by_file_and_key(
+    tmp_path: Path,
+) -> None:
+    mine = tmp_path / "my phone.toml"
+    text = (data_directory("device_profiles") / "pixel-8.toml").read_text(encoding="utf-8")
+    mine.write_text(text.replace('name = "pixel-8"', 'name = "my phone"'), encoding="utf-8")
+    result = run("plan", "--model", "2b", "--profile", str(mine))
+    assert result.exit_code == 2
+    assert "my phone.toml: $.name: is 'my phone', and directories of releases are called" in result.stderr
+    assert "as in my-phone, here and in the file's name" in result.stderr
 
 
 def test_a_target_beside_a_device_is_refused_by_plan_as_by_an_export() -> None:

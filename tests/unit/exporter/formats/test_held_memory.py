@@ -8,7 +8,8 @@ import pytest
 
 from exporter.formats.family import RuntimeFamily
 from exporter.formats.held_memory import COUNTED, HeldMemory, OpenedModel, counted
-from exporter.formats.table import FAMILIES, family_of
+from exporter.formats.table import FAMILIES, facts_of, family_of
+from exporter.models.published import published_spec
 from exporter.planning.measured_memory import MEGABYTE, MOST_OFF, MeasuredMemory, measured_memory
 from runtimes.formats import Format
 
@@ -68,3 +69,22 @@ def test_predicted_sizes_are_near_those_written(case: tuple[str, int, Format], s
     recipe, context, format = case
     model = replace(opened("gemma-3-270m", 18, recipe, context, format), text_bytes=16_030_113)
     assert family_of(format).written(model) == pytest.approx(size, rel=0.04)
+
+
+@pytest.mark.parametrize("model", ["gemma-3-1b", "gemma-4-e2b"])
+def test_a_page_reads_one_data_file_or_two_with_a_tied_embedding_in_both(model: str) -> None:
+    read_whole = facts_of("onnx-web").read_whole
+    assert read_whole is not None
+    text = opened(model, len(published_spec(model).layers), "int8", 1024, "onnx-web")
+    (alone,) = read_whole(text, False).values()
+    assert alone == pytest.approx(family_of("onnx-web").written(text), rel=1e-3), "but for the graph"
+    embedding, decoder = read_whole(text, True).values()
+    (tied,) = (each for each in text.tables if each in text.multiplied)
+    stored, once = text.stored(tied), embedding + decoder - alone
+    assert stored <= once < 1.1 * stored, "with scales for each block"
+    assert (embedding > decoder) is (model == "gemma-4-e2b"), "whose second table is the most of it"
+
+
+def test_what_is_mapped_or_read_in_parts_is_read_whole_by_nobody() -> None:
+    formats = [each for family in FAMILIES.values() for each in family.formats]
+    assert [each for each in formats if facts_of(each).read_whole] == ["onnx-web"]

@@ -11,7 +11,10 @@ from exporter.models.components import text_alone
 from exporter.models.published import published_spec
 from exporter.planning.candidates import AskedFor, accelerators_of
 from exporter.planning.device_profile import DeviceProfile
-from exporter.planning.planner import PlannedModel, Planner, TargetPlan
+from exporter.planning.fidelity import FidelityClass
+from exporter.planning.judging import judge
+from exporter.planning.on_device import WrittenSizes
+from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
 from exporter.planning.profiles import Target, load_profile, load_target
 from exporter.planning.recipe import load_recipe
 
@@ -63,7 +66,9 @@ def test_where_nothing_fits_the_nearest_that_would_is_named_beyond_the_gates() -
     found = planned(device("android-8gb", int(3.05 * GB)))
     assert not found.fits
     assert found.nearest is not None
-    assert found.nearest.sentence == "The nearest that would fit is int4 with a context of 256."
+    assert found.nearest.sentence == (
+        "The nearest that would fit is int4 with a context of 256; --recipe int4 --context 256 makes it."
+    )
     assert "android-8gb" in found.misses
     assert recipe_of(found) == ("int4", 1024), "what is made anyway"
 
@@ -75,6 +80,58 @@ def test_a_budget_below_any_recipe_says_by_how_much_the_smallest_misses_it() -> 
     smallest = "the smallest there is, int4 with a context of 256: litertlm on the CPU takes "
     assert said.startswith(f"Nothing would fit, not even {smallest}")
     assert "and an app may use 1,000 MB" in said
+
+
+@pytest.mark.parametrize("app", [2.80, 2.95, 3.05, 3.3])
+@pytest.mark.parametrize(
+    ("asked", "fidelity"),
+    [
+        (AskedFor(), "calibrated"),
+        (AskedFor(formats=("litertlm",)), "near-lossless"),
+        (AskedFor(load_recipe("int8")), "calibrated"),
+    ],
+)
+def test_what_is_named_as_nearest_comes_out_as_it_was_said_when_it_is_asked_for(
+    app: float, asked: AskedFor, fidelity: FidelityClass
+) -> None:
+    profile = device("android-8gb", int(app * GB))
+    profile = replace(profile, gates=replace(profile.gates, fidelity=fidelity, context=2048))
+    nearest = planned(profile, asked).nearest
+    assert nearest is not None, "nothing within the gates fits any of these"
+    words = nearest.asking.split()
+    recipe = load_recipe(words[1]) if words[0] == "--recipe" else asked.recipe
+    again = planned(profile, replace(asked, recipe=recipe, context=int(words[-1])))
+    assert again.fits is not bool(nearest.misses)
+    if again.fits:
+        (plan,) = again.plans
+        assert recipe_of(again) == (nearest.recipe, nearest.context)
+        verdict = judge(model().spec, plan, profile, WrittenSizes(TEXT_BYTES, {}))
+        assert verdict is not None
+        assert (verdict.fit == "may not fit") is bool(nearest.doubts)
+        assert (verdict.below_fidelity is None) is not bool(nearest.below)
+        assert ('"may not fit"' in nearest.sentence) is bool(nearest.doubts)
+
+
+def test_what_may_fit_where_it_is_asked_for_is_no_reason_to_say_that_nothing_would() -> None:
+    nearest = planned(device("android-8gb", int(2.95 * GB))).nearest
+    assert nearest is not None
+    assert nearest.sentence == (
+        "The nearest that may fit is int4 with a context of 256; --recipe int4 --context 256 makes it, "
+        'with the verdict "may not fit": litertlm on the CPU takes 2,877 MB, 3,018 MB with the 4.9 % that '
+        "a peak was above its prediction at most, and an app may use 2,950 MB."
+    )
+
+
+def test_a_recipe_below_the_class_is_the_nearest_where_only_that_fits() -> None:
+    profile = device("android-8gb", int(3.6 * GB))
+    strict = replace(profile, gates=replace(profile.gates, fidelity="near-lossless"))
+    nearest = planned(strict).nearest
+    assert nearest is not None
+    assert nearest.sentence == (
+        "The nearest that would fit is int4 with a context of 2,048, below the fidelity asked for (int4 is "
+        "calibrated, as it may cost 0.2 nats, and near-lossless or better is asked for); --recipe int4 "
+        "--context 2048 makes it."
+    )
 
 
 @pytest.mark.parametrize("context", [100, 128, 300, 4096])
@@ -176,6 +233,25 @@ def test_where_all_that_fits_may_not_the_one_with_most_room_is_made() -> None:
     assert recipe_of(tight) == ("int8", 256), "it fits for certain"
 
 
+def test_a_file_that_a_browser_does_not_read_whole_is_told_at_plan_time_with_what_fits() -> None:
+    found = planned(load_profile("default-web"))
+    assert recipe_of(found) == ("int4-zp", 2048)
+    (better,) = found.rejected
+    (why,) = better.why
+    assert better.recipe == "int8"
+    assert why.startswith(
+        "its data file of onnx-web takes 2,668 MB, and a file that is read there 2,145 MB "
+    )
+    asked = planned(load_profile("default-web"), AskedFor(load_recipe("int8")))
+    assert asked.nearest is not None
+    assert asked.nearest.sentence == (
+        "The nearest that would fit is int4-zp with a context of 2,048; "
+        "--recipe int4-zp --context 2048 makes it."
+    )
+    free = planned(replace(load_profile("default-web"), largest_file=None), AskedFor(load_recipe("int8")))
+    assert free.fits, "but for its file"
+
+
 def test_a_gpu_that_cannot_take_a_matrix_at_once_gets_a_recipe_that_it_can() -> None:
     profile = device("galaxy-s25")
     assert profile.largest_buffer is not None
@@ -185,7 +261,7 @@ def test_a_gpu_that_cannot_take_a_matrix_at_once_gets_a_recipe_that_it_can() -> 
     found = planned(smaller)
     assert not found.fits
     assert any(
-        "model.embed_tokens.weight takes 590,336,000 bytes, and a buffer of its GPU 500,000,000" in why
+        "model.embed_tokens.weight takes 590 MB, and a buffer of its GPU 500 MB" in why
         for each in found.rejected
         for why in each.why
     )

@@ -19,6 +19,7 @@ from exporter.planning.profiles import (
     profile_names,
     read_profile,
 )
+from exporter.resources import data_directory
 
 GOOD = """
 name = "x"
@@ -271,3 +272,45 @@ def test_a_profile_of_the_current_directory_is_refused_by_its_name_alone(
     with pytest.raises(ProfileError) as caught:
         read_profile(Path("./x.toml"))
     assert caught.value.where == "x.toml: $.name"
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("my phone", "my-phone"),
+        ("téléphone", "telephone"),
+        ("..", "unnamed"),
+        ("a+b", "a-b"),
+        ("x" * 41, "x" * 40),
+    ],
+)
+def test_a_name_that_is_no_directory_s_everywhere_is_refused_with_one_that_is(
+    tmp_path: Path, name: str, instead: str
+) -> None:
+    text = GOOD.replace('name = "x"', f'name = "{name}"')
+    with pytest.raises(ProfileError) as refused:
+        read_profile(write(tmp_path, text, name))
+    assert refused.value.where.endswith(f"{name}.toml: $.name")
+    assert f"as in {instead}, here and in the file's name" in refused.value.what
+    renamed = text.replace(f'name = "{name}"', f'name = "{instead}"')
+    assert read_profile(write(tmp_path, renamed, instead)).name == instead
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x"])
+def test_a_name_that_no_file_has_is_refused_for_what_it_is(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProfileError, match="directories of releases are called after it") as refused:
+        read_profile(write(tmp_path, GOOD.replace('name = "x"', f'name = "{name}"')))
+    assert refused.value.where.endswith("x.toml: $.name")
+
+
+def test_a_limit_on_files_is_for_formats_that_are_read_whole(tmp_path: Path) -> None:
+    limit = '\n[largest_file]\nbytes = 1_000\nstatus = "sourced"\nsource = "its manual"\n'
+    with pytest.raises(ProfileError, match="counts for none of coreml: none is read whole") as caught:
+        read_profile(write(tmp_path, GOOD + limit))
+    assert caught.value.where == "device_profiles/x.toml: $.largest_file"
+    web = (data_directory("device_profiles") / "default-web.toml").read_text(encoding="utf-8")
+    named = web.replace('name = "default-web"', 'name = "x"')
+    found = read_profile(write(tmp_path, named)).facts()
+    assert "largest_file" in {key for key, _, _ in found}
+    with pytest.raises(ProfileError, match=r"\$\.largest_file\.bytes: expected a positive integer"):
+        read_profile(write(tmp_path, named.replace("bytes = 2_145_386_496", "bytes = 0")))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.errors import PlanError
 from exporter.planning.candidates import AskedFor
-from exporter.planning.profiles import load_device, load_target
+from exporter.planning.profiles import Target, load_device, load_target
 from exporter.planning.published_model import published_model
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import (
@@ -15,7 +17,7 @@ from exporter.planning.releases import (
     plan_releases,
     require_releases,
 )
-from tests.unit.exporter.planning.test_planner import model
+from tests.unit.exporter.planning.test_planner import GB, device, model
 
 
 def planned(*names: str, of: str = "gemma-2-2b", **asked: object) -> PlannedReleases:
@@ -45,6 +47,16 @@ def test_only_names_that_are_alike_grow() -> None:
     found = planned("pixel-8", "android-6gb", "macbook-m1", "jetson-orin-nano")
     names = ["int8-1024", "int4", "int8-4096-onnx+coreml", "int8-4096-litertlm"]
     assert [each.label for each in found.releases] == names
+
+
+def test_a_recipe_of_one_s_own_is_in_a_name_as_every_system_takes_it() -> None:
+    own = replace(load_recipe("int8"), name="my récipe: 8/8")
+    assert [each.label for each in planned("pixel-8", recipe=own).releases] == ["my-recipe-8-8"]
+    alike = replace(load_recipe("int4-zp"), name="INT4")
+    found = planned("pixel-9", recipe=alike, of="gemma-3-270m")
+    labels = [each.label.lower() for each in found.releases]
+    assert len(labels) > 1
+    assert len(set(labels)) == len(labels), "INT4 and the int4 it names instead are one on some systems"
 
 
 def test_names_of_many_devices_are_not_those_of_directories() -> None:
@@ -81,6 +93,21 @@ def test_nothing_at_all_is_refused_with_what_is_nearest_unless_it_is_wanted_anyw
     assert {v.fit for each in anyway.releases for v in each.verdicts} == {"does not fit"}
 
 
+def test_a_refusal_says_what_can_be_asked_for_and_what_comes_of_it() -> None:
+    profile = device("android-8gb", int(2.95 * GB))
+    target = Target(profile.name, (profile,))
+    refused = plan_releases(model(), [target], AskedFor())
+    (row,) = refused.left_out
+    assert row.reason.startswith("Nothing fits: litertlm on the CPU takes 3,090 MB, and an app may use 2,9")
+    assert "--recipe int4 --context 256 makes it, with the verdict" in row.reason
+    with pytest.raises(PlanError) as caught:
+        require_releases(refused)
+    assert caught.value.then == "ask for that, name another device, or export it with --anyway"
+    asked = plan_releases(model(), [target], AskedFor(load_recipe("int4"), 256))
+    require_releases(asked)
+    assert [verdict.fit for each in asked.releases for verdict in each.verdicts] == ["may not fit"]
+
+
 def test_a_verdict_says_what_decided_and_what_else_to_know() -> None:
     (release,) = planned("iphone-15-pro", of="gemma-2-2b").releases
     (verdict,) = release.verdicts
@@ -100,8 +127,8 @@ def test_what_its_gpu_cannot_take_is_said_by_the_verdict_itself() -> None:
     assert (artifact.accelerator, artifact.where) == ("CPU", "onnx-web by WebAssembly")
     assert verdict.reason.startswith("onnx-web by WebAssembly fits: 559 MB at the peak of the 4,295 MB")
     assert (
-        "Not on its GPU: model.embed_tokens.weight takes 168,296,448 bytes, and a buffer of its GPU "
-        "134,217,728 at most (sourced: " in verdict.reason
+        "Not on its GPU: model.embed_tokens.weight takes 168 MB, and a buffer of its GPU "
+        "134 MB at most (sourced: " in verdict.reason
     )
     (small,) = planned("default-web", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
     assert small.verdicts[0].word.startswith("fits by WebAssembly, not on its GPU, below the fidelity")

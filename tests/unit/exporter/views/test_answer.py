@@ -50,6 +50,14 @@ def test_a_device_is_a_row_of_the_format_that_decides() -> None:
     assert (iphone["Decode tokens/s"], iphone["Facts"]) == ("not known", "sourced")
 
 
+def test_a_peak_and_its_budget_are_of_one_unit_that_tells_them_apart() -> None:
+    takes, most = PIXEL.artifacts[0].peak_bytes, PIXEL.artifacts[0].most_bytes
+    devices = tuple(replace(PIXEL, budget_bytes=takes + more) for more in (0, 1))
+    full, over = (row["Peak of budget"] for row in cells(replace(passing(), devices=devices)))
+    assert full == "675–776 of 675 MB", "what is equal need not be told apart"
+    assert over == f"{takes:,}–{most:,} of {takes + 1:,} bytes"
+
+
 def test_a_speed_without_a_source_says_so_where_the_rest_has_one() -> None:
     guessed = replace(PIXEL.artifacts[1], decode=DecodeSpeed(1.0, 2.0, 3.0, sourced=False))
     (row,) = cells(replace(passing(), devices=(replace(IPHONE, artifacts=(guessed,)),)))

@@ -1,0 +1,58 @@
+"""`NearestFit`: where nothing fits a target within its gates, what can be asked for by name all the same.
+
+Not about which recipes and contexts are tried (`exporter.planning.candidates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NearestFit:
+    """asking: the flags that ask for it. below: by what it is less faithful than a device asks for, misses:
+    by what it does not fit, doubts: why it may not; clauses, none where nothing is to be said. share: of
+    what an app may use, with the error of predicting it. weight_bytes: of all matrices."""
+
+    recipe: str
+    context: int
+    asking: str
+    below: tuple[str, ...]
+    misses: tuple[str, ...]
+    doubts: tuple[str, ...]
+    share: float
+    weight_bytes: int
+
+    @property
+    def as_good_as_asked(self) -> bool:
+        return not (self.below or self.misses or self.doubts)
+
+    @property
+    def sentence(self) -> str:
+        """What it is, how to ask for it, and what will be said of it then."""
+        which = f"{self.recipe} with a context of {self.context:,}"
+        if self.misses:
+            return f"Nothing would fit, not even the smallest there is, {which}: {'; '.join(self.misses)}."
+        below = f", below the fidelity asked for ({'; '.join(self.below)})" if self.below else ""
+        if self.doubts:
+            made = f'{self.asking} makes it, with the verdict "may not fit": {"; ".join(self.doubts)}'
+            return f"The nearest that may fit is {which}{below}; {made}."
+        return f"The nearest that would fit is {which}{below}; {self.asking} makes it."
+
+
+def nearest_of(found: Iterable[NearestFit]) -> NearestFit | None:
+    """In their order the first that fits, if need be below the fidelity asked for; else of those that may
+    fit the one with most room; else the smallest, with what it lacks. None where there is none at all."""
+    others: list[NearestFit] = []
+    for each in found:
+        if each.as_good_as_asked:
+            return each
+        others.append(each)
+    certain = [each for each in others if not (each.misses or each.doubts)]
+    if certain:
+        return certain[0]
+    likely = [each for each in others if not each.misses]
+    if likely:
+        return min(likely, key=lambda each: each.share)
+    return min(others, key=lambda each: (each.weight_bytes, each.context), default=None)
