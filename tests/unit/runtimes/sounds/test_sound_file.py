@@ -89,6 +89,13 @@ def test_what_telephones_and_old_recorders_write_is_read(subtype: str, near: flo
     assert np.abs(found.samples - tones()).max() < near
 
 
+@pytest.mark.parametrize("subtype", ["GSM610", "NMS_ADPCM_32", "G721_32"])
+def test_codecs_of_telephones_in_which_nothing_can_be_sought_are_read(subtype: str, tmp_path: Path) -> None:
+    found = read_sound(written(tmp_path / "a.wav", subtype=subtype), spectra())
+    assert len(tones()) <= len(found.samples) < len(tones()) + 512  # filled up to a block
+    assert np.corrcoef(found.samples[: len(tones())], tones())[0, 1] > 0.8
+
+
 @pytest.mark.parametrize("format", ["FLAC", "MP3"])
 def test_a_sound_is_what_is_in_it_and_not_what_its_name_says(format: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
@@ -146,6 +153,21 @@ def truncated_mp3(path: Path) -> None:
     path.write_bytes(mp3.read_bytes()[: mp3.stat().st_size // 2])
 
 
+def of_data(said: int) -> Callable[[Path], None]:
+    """What holds the samples says it has so many bytes."""
+
+    def write(path: Path) -> None:
+        content = bytearray(written(path).read_bytes())
+        content[40:44] = struct.pack("<I", said)
+        path.write_bytes(content)
+
+    return write
+
+
+def a_sample_too_long(path: Path) -> None:
+    written(path, np.zeros(30 * RATE + 1))
+
+
 def of_no_samples(path: Path) -> None:
     written(path, np.zeros(0))
 
@@ -201,6 +223,8 @@ def an_hour(path: Path) -> None:
         (a_picture, "is no WAV, FLAC, Ogg or MP3"),
         (truncated, "bytes of the 19,236 it says it has"),
         (header_alone, "bytes of the 19,236 it says it has"),
+        (of_data(20_000), "has 19,200 bytes of the 20,000 it says it has"),
+        (of_data(0), "says it has no samples, and 19,200 bytes follow: it was not recorded to its end"),
         (truncated_flac, "cannot be read to its end"),
         (truncated_mp3, "and says it lasts 3.0"),
         (of_no_samples, "lasts 0 ms, too short"),
@@ -213,6 +237,7 @@ def an_hour(path: Path) -> None:
         (endless, "samples that are no numbers"),
         (not_scaled, "full scale is 1"),
         (too_long, "lasts 31.00 s, and the model hears 30 s of one sound"),
+        (a_sample_too_long, "lasts 30.01 s, and the model hears 30 s of one sound; cut it, or give pieces"),
         (an_hour, "lasts 3,600.00 s"),
         (Path.mkdir, "is not a plain file"),
         (os.mkfifo, "is not a plain file"),
