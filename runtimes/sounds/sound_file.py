@@ -33,6 +33,8 @@ SLOWEST, FASTEST = 1_000, 192_000  # samples a second
 LOUDEST = 16.0
 UNKNOWN_LENGTH = 0x7FFFFF00  # what writes to a pipe says it will have written
 MOST_CHUNKS = 64  # of a WAV before its samples; there are some three
+OGG_HEADER = 27  # bytes of a page, and then one for each of its segments
+LARGEST_OGG_HEADER = OGG_HEADER + 255
 SLACK = 0.1  # seconds: an MP3 without a table of its frames gives a guess of its length
 
 
@@ -71,6 +73,7 @@ def _opened(path: Path, descriptor: int, processing: SoundProcessing) -> Decoded
     if not _known(os.pread(descriptor, 12, 0)):
         raise SoundError(f"is no {NAMES}; save the sound as one of these")
     _require_whole_riff(descriptor)
+    _require_one_ogg(descriptor)
     try:
         with native_log_kept(), soundfile.SoundFile(descriptor, closefd=False) as opened:
             return _read(path, opened, processing)
@@ -147,6 +150,18 @@ def _data_of(descriptor: int, size: int) -> tuple[int, int] | None:
             return at + 8, said
         at += 8 + said + said % 2
     return None
+
+
+def _require_one_ogg(descriptor: int) -> None:
+    """Of sounds one behind the other, as radio sends them, libsndfile takes the first, and says nothing."""
+    at, begun = 0, False
+    while (page := os.pread(descriptor, LARGEST_OGG_HEADER, at))[:4] == b"OggS" and len(page) >= OGG_HEADER:
+        begins = bool(page[5] & 2)
+        if begins and begun:
+            raise SoundError("holds several sounds, one behind the other; save them apart")
+        begun = begun or not begins
+        segments = page[26]
+        at += OGG_HEADER + segments + sum(page[OGG_HEADER : OGG_HEADER + segments])
 
 
 def _require_levels(played: NDArray[np.float32]) -> None:

@@ -164,6 +164,11 @@ def of_data(said: int) -> Callable[[Path], None]:
     return write
 
 
+def one_behind_the_other(path: Path) -> None:
+    ogg = written(path.with_suffix(".ogg"), subtype="VORBIS").read_bytes()
+    path.write_bytes(ogg + ogg)
+
+
 def a_sample_too_long(path: Path) -> None:
     written(path, np.zeros(30 * RATE + 1))
 
@@ -225,6 +230,7 @@ def an_hour(path: Path) -> None:
         (header_alone, "bytes of the 19,236 it says it has"),
         (of_data(20_000), "has 19,200 bytes of the 20,000 it says it has"),
         (of_data(0), "says it has no samples, and 19,200 bytes follow: it was not recorded to its end"),
+        (one_behind_the_other, "holds several sounds, one behind the other; save them apart"),
         (truncated_flac, "cannot be read to its end"),
         (truncated_mp3, "and says it lasts 3.0"),
         (of_no_samples, "lasts 0 ms, too short"),
