@@ -21,6 +21,8 @@ from runtimes.errors import RuntimeUnavailable, SoundError
 from runtimes.sounds.sound_file import read_sound
 from tests.sound_processing import pieces, spectra
 
+SPEED, BYTES = 24, 40  # where a WAV says how many samples a second, and how many bytes of them, it has
+
 
 def written(
     path: Path, played: NDArray[np.floating] | None = None, rate: int = RATE, subtype: str = "PCM_16"
@@ -153,17 +155,6 @@ def truncated_mp3(path: Path) -> None:
     path.write_bytes(mp3.read_bytes()[: mp3.stat().st_size // 2])
 
 
-def of_data(said: int) -> Callable[[Path], None]:
-    """What holds the samples says it has so many bytes."""
-
-    def write(path: Path) -> None:
-        content = bytearray(written(path).read_bytes())
-        content[40:44] = struct.pack("<I", said)
-        path.write_bytes(content)
-
-    return write
-
-
 def one_behind_the_other(path: Path) -> None:
     ogg = written(path.with_suffix(".ogg"), subtype="VORBIS").read_bytes()
     path.write_bytes(ogg + ogg)
@@ -181,10 +172,12 @@ def too_short(path: Path) -> None:
     written(path, noise()[:160])
 
 
-def of_rate(rate: int) -> Callable[[Path], None]:
+def saying(at: int, number: int) -> Callable[[Path], None]:
+    """A WAV with another number at this place of its header."""
+
     def write(path: Path) -> None:
         content = bytearray(written(path).read_bytes())
-        content[24:28] = struct.pack("<I", rate)
+        content[at : at + 4] = struct.pack("<I", number)
         path.write_bytes(content)
 
     return write
@@ -228,16 +221,19 @@ def an_hour(path: Path) -> None:
         (a_picture, "is no WAV, FLAC, Ogg or MP3"),
         (truncated, "bytes of the 19,236 it says it has"),
         (header_alone, "bytes of the 19,236 it says it has"),
-        (of_data(20_000), "has 19,200 bytes of the 20,000 it says it has"),
-        (of_data(0), "says it has no samples, and 19,200 bytes follow: it was not recorded to its end"),
+        (saying(BYTES, 20_000), "has 19,200 bytes of the 20,000 it says it has"),
+        (
+            saying(BYTES, 0),
+            "says it has no samples, and 19,200 bytes follow: it was not recorded",
+        ),
         (one_behind_the_other, "holds several sounds, one behind the other; save them apart"),
         (truncated_flac, "cannot be read to its end"),
         (truncated_mp3, "and says it lasts 3.0"),
         (of_no_samples, "lasts 0 ms, too short"),
         (too_short, "lasts 10 ms, too short"),
-        (of_rate(0), "cannot be read to its end"),
-        (of_rate(1), "has 1 samples a second; resample it to 16,000"),
-        (of_rate(384_000), "has 384,000 samples a second"),
+        (saying(SPEED, 0), "cannot be read to its end"),
+        (saying(SPEED, 1), "has 1 samples a second; resample it to 16,000"),
+        (saying(SPEED, 384_000), "has 384,000 samples a second"),
         (lambda path: written(path, np.zeros((2000, 9))), "has 9 channels"),
         (not_numbers, "samples that are no numbers"),
         (endless, "samples that are no numbers"),
