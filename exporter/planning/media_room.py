@@ -18,7 +18,7 @@ from runtimes.sounds.processing import SoundLength
 
 MARKS = 2  # tokens: what begins and ends an image or a sound
 BESIDE = 32  # tokens at least: validation puts 26 of text around one
-SHORTEST_SOUND = 30  # soft tokens: validation's first sound lasts 1.2 s
+SHORTEST_SOUND = 1.2  # seconds: validation's first sound lasts as long
 
 
 def sound_that_fits(variant: Variant) -> SoundLength | None:
@@ -57,9 +57,9 @@ def _on_room(variant: Variant, heard: SoundLength, fits: SoundLength) -> tuple[s
 
 
 def require_room_beside(spec: ModelSpec, variant: Variant, asked_context: int) -> None:
-    """Raise PlanError for a context without room for an image, or for a sound of a second, with its two
-    marks and words beside it, where a format takes such. spec: of the text model. asked_context: before it
-    was rounded up, which is what somebody typed."""
+    """Raise PlanError for a context without room for an image, or for validation's first sound, with its
+    two marks and words beside it, where a format takes such. spec: of the text model. asked_context: before
+    it was rounded up, which is what somebody typed."""
     rounded = "" if variant.context == asked_context else f", rounded up to {variant.context},"
     where, no_room = f"--context {asked_context}", f"has{rounded} no room for words beside"
     left = variant.context - MARKS - BESIDE
@@ -71,8 +71,8 @@ def require_room_beside(spec: ModelSpec, variant: Variant, asked_context: int) -
             "wanted for them",
             "choose a longer one, fewer --image-tokens where the model lets you, or --components text",
         )
-    if variant.sound is not None and min(SHORTEST_SOUND, variant.sound.soft_tokens) > left:
-        shortest = variant.sound.within(SHORTEST_SOUND)
+    shortest = None if variant.sound is None else variant.sound.lasting(SHORTEST_SOUND)
+    if shortest is not None and shortest.soft_tokens > left:
         raise PlanError(
             where,
             f"{no_room} even a short sound: {shortest.words} take two tokens more, and {BESIDE} are "

@@ -5,6 +5,7 @@ Not about prompts (`placed_prompts`) or judging (`tower_check`).
 
 from __future__ import annotations
 
+from exporter.planning.media_room import SHORTEST_SOUND
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.samples import Marks, Samples, TriedSample
 from exporter.validation.sound_samples import SOUNDS
@@ -16,12 +17,13 @@ from runtimes.sounds.processing import read_sound_processing
 
 def sample_sounds(release: ReleaseUnderTest) -> Samples:
     """All of `SOUNDS`, each as far as the release takes one so long. A rate other than theirs only plays
-    them faster or slower."""
+    them faster or slower, of which no more is heard than the context has room for."""
     processing = read_sound_processing(release.directory)
     longest = int(processing.longest * processing.sampling_rate)
+    most = round(SHORTEST_SOUND * processing.sampling_rate)
     tried, not_tried = [], []
     for name, make in SOUNDS.items():
-        samples = make()
+        samples = make()[:most]
         if len(samples) > longest:
             not_tried.append(f"Of {name} only {longest:,} samples were tried: no sound may be longer.")
         tried.append(TriedSample(name, prepared_sound(samples[:longest], processing)))

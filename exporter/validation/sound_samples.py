@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.planning.media_room import SHORTEST_SOUND
 from runtimes.sounds.preparing import Waveform
 
 RATE = 16_000  # samples a second
@@ -20,7 +21,7 @@ LOUDNESS = 0.5
 PITCHES = (440.0, 660.0, 1760.0)  # Hz
 
 
-def chirp(seconds: float = 1.2, lowest: float = 200.0, highest: float = 4000.0) -> Waveform:
+def chirp(seconds: float = SHORTEST_SOUND, lowest: float = 200.0, highest: float = 4000.0) -> Waveform:
     """A pitch that rises as fast at its end as at its start."""
     at = _times(seconds)
     return _loud(np.sin(2 * np.pi * (lowest * at + (highest - lowest) / (2 * seconds) * at**2)))

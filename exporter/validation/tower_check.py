@@ -187,15 +187,21 @@ def _execute(run: CheckedRun) -> RanTower:
 def _reported(ran: RanTower, opinions: Sequence[JudgedAnswer]) -> TowerRun:
     run = ran.run
     path, subject = run.encoder.decoder, ran.subject
+    said = {each.number: opinion for each, opinion in zip(ran.answers, opinions, strict=True)}
+    tried = enumerate(run.reference.samples.tried)
+    if unasked := ", ".join(each.name for number, each in tried if number not in said):
+        run.not_checked(
+            f"{path}, {subject}: no answer was asked for about {unasked}: the context of "
+            f"{run.artifact.context:,} tokens has no room for one."
+        )
     if any(each.decided for each in opinions):
         lost = sum(each.lost for each in opinions)
         run.gate(count_gate(run.kind, path, f"{subject}: answers", LOST, lost, TOKENS))
-    else:
+    elif opinions:
         run.not_checked(
             f"{path}, {subject}: transformers on the quantised checkpoint is decided about no token of the "
             f"answers about {run.modality.sample}s, so that none could be lost."
         )
-    said = {each.number: opinion for each, opinion in zip(ran.answers, opinions, strict=True)}
     return TowerRun(run.path, subject, _samples(run.reference, ran.apart, ran.seconds, said))
 
 

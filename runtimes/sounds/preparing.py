@@ -6,6 +6,8 @@ Not about files (`sound_file`), nor about padding to a static graph's length, wh
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -34,8 +36,10 @@ def require_length(samples: int, processing: SoundProcessing) -> None:
     """Raise SoundError as `prepared_sound` does, before there are samples."""
     seconds = samples / processing.sampling_rate
     if seconds > processing.longest:
+        longer = math.ceil(100 * seconds) / 100  # a sample too many is not as long as the model hears
         raise SoundError(
-            f"lasts {seconds:,.2f} s, and the model hears {processing.longest:g} s of one sound; cut it"
+            f"lasts {longer:,.2f} s, and the model hears {processing.longest:g} s of one sound; cut it, or "
+            "give pieces of it one by one"
         )
     if soft_tokens_in(samples, processing) < 1:
         raise SoundError(

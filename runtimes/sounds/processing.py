@@ -8,6 +8,7 @@ transformers.js are told in files of their own.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,10 @@ class SoundLength:
     def within(self, soft_tokens: int) -> SoundLength:
         """The same, or the beginning of it that makes no more of them."""
         return self.scaled(max(0, min(self.soft_tokens, soft_tokens)))
+
+    def lasting(self, seconds: float) -> SoundLength:
+        """What so many seconds come to, the last soft token whole, or all of it where it is shorter."""
+        return self.within(math.ceil(self.soft_tokens * seconds / self.seconds - 1e-9))
 
     @property
     def words(self) -> str:

@@ -32,6 +32,9 @@ SLOWEST, FASTEST = 1_000, 192_000  # samples a second
 # Full scale is 1, and a recording that was mixed too loud has a few times that.
 LOUDEST = 16.0
 UNKNOWN_LENGTH = 0x7FFFFF00  # what writes to a pipe says it will have written
+MOST_CHUNKS = 64  # of a WAV before its samples; there are some three
+OGG_HEADER = 27  # bytes of a page, and then one for each of its segments
+LARGEST_OGG_HEADER = OGG_HEADER + 255
 SLACK = 0.1  # seconds: an MP3 without a table of its frames gives a guess of its length
 
 
@@ -70,6 +73,7 @@ def _opened(path: Path, descriptor: int, processing: SoundProcessing) -> Decoded
     if not _known(os.pread(descriptor, 12, 0)):
         raise SoundError(f"is no {NAMES}; save the sound as one of these")
     _require_whole_riff(descriptor)
+    _require_one_ogg(descriptor)
     try:
         with native_log_kept(), soundfile.SoundFile(descriptor, closefd=False) as opened:
             return _read(path, opened, processing)
@@ -85,7 +89,8 @@ def _read(path: Path, opened: SoundFile, processing: SoundProcessing) -> Decoded
     if channels > MOST_CHANNELS:
         raise SoundError(f"has {channels} channels, and {MOST_CHANNELS} are read at most; mix them to one")
     require_length(_resampled_length(opened.frames, rate, processing.sampling_rate), processing)
-    played = opened.read(dtype="float32", always_2d=True)
+    # With their number: of some telephones' codecs libsndfile does not know where it stands in a file.
+    played = opened.read(opened.frames, dtype="float32", always_2d=True)
     if len(played) < opened.frames - SLACK * rate:
         raise SoundError(
             f"ends at {len(played) / rate:.2f} s, and says it lasts {opened.frames / rate:.2f} s; "
@@ -115,9 +120,48 @@ def _require_whole_riff(descriptor: int) -> None:
     if start[:4] != b"RIFF":
         return
     (said,) = struct.unpack("<I", start[4:])
-    there = os.fstat(descriptor).st_size - 8
+    size = os.fstat(descriptor).st_size
+    _require_bytes(said, size - 8)
+    if (found := _data_of(descriptor, size)) is None:
+        return
+    begin, said = found
+    if said == 0 and begin < size:
+        raise SoundError(
+            f"says it has no samples, and {size - begin:,} bytes follow: it was not recorded to its end; "
+            "save it again as WAV"
+        )
+    _require_bytes(said, size - begin)
+
+
+def _require_bytes(said: int, there: int) -> None:
     if there + 1 < said < UNKNOWN_LENGTH:  # some leave out the last byte where it is a filler
         raise SoundError(f"has {there:,} bytes of the {said:,} it says it has; copy it again")
+
+
+def _data_of(descriptor: int, size: int) -> tuple[int, int] | None:
+    """Where the samples of a WAV begin, and how many bytes it says they have; None without."""
+    at = 12
+    for _ in range(MOST_CHUNKS):
+        header = os.pread(descriptor, 8, at)
+        if len(header) < 8 or at + 8 > size:
+            return None
+        name, (said,) = header[:4], struct.unpack("<I", header[4:])
+        if name == b"data":
+            return at + 8, said
+        at += 8 + said + said % 2
+    return None
+
+
+def _require_one_ogg(descriptor: int) -> None:
+    """Of sounds one behind the other, as radio sends them, libsndfile takes the first, and says nothing."""
+    at, begun = 0, False
+    while (page := os.pread(descriptor, LARGEST_OGG_HEADER, at))[:4] == b"OggS" and len(page) >= OGG_HEADER:
+        begins = bool(page[5] & 2)
+        if begins and begun:
+            raise SoundError("holds several sounds, one behind the other; save them apart")
+        begun = begun or not begins
+        segments = page[26]
+        at += OGG_HEADER + segments + sum(page[OGG_HEADER : OGG_HEADER + segments])
 
 
 def _require_levels(played: NDArray[np.float32]) -> None:

@@ -15,10 +15,12 @@ from runtimes.formats import Format
 from runtimes.sounds.processing import SoundLength
 
 
-def planned(context: int, format: Format = "onnx") -> list[str]:
-    """Remarks on the plans of a model that hears and, so that pictures do not decide, does not see."""
+def planned(context: int, format: Format = "onnx", sound: SoundLength | None = None) -> list[str]:
+    """Remarks on the plans of a model that hears and, so that pictures do not decide, does not see. sound:
+    the longest it hears; None for the published model's."""
     model = published_model("gemma-4-e2b", None, ("text", "audio"))
     assert model is not None
+    model = replace(model, sound=sound or model.sound)
     asked = AskedFor(context=context, formats=(format,))
     return [
         each for plan in Planner(model).plan(load_target("desktop"), asked).plans for each in plan.remarks
@@ -48,6 +50,21 @@ def test_a_context_without_room_for_a_sound_of_a_second_is_refused_where_sounds_
     assert "--components text" in caught.value.then
     assert "30 soft tokens" in planned(64)[0]
     assert planned(48, "tflite") == [], "takes tokens alone"
+
+
+def test_soft_tokens_of_another_length_are_counted_as_many_as_a_sound_of_a_second_has() -> None:
+    with pytest.raises(PlanError, match=r"200 soft tokens \(1.2 s\) take two tokens more"):
+        planned(233, sound=SoundLength(750, 4.5))
+    assert "(1.332 s)" in planned(256, sound=SoundLength(750, 4.5))[0]
+    with pytest.raises(PlanError, match=r"50 soft tokens \(0.5 s\) take two tokens more"):
+        planned(83, sound=SoundLength(50, 0.5))
+
+
+def test_a_sound_of_so_many_seconds_ends_with_a_whole_soft_token() -> None:
+    longest = SoundLength(750, 30.0)
+    assert longest.lasting(1.2).soft_tokens == 30
+    assert longest.lasting(1.201).soft_tokens == 31
+    assert longest.lasting(31.0) == longest
 
 
 def test_a_sound_that_fits_is_the_beginning_of_the_longest() -> None:

@@ -110,3 +110,18 @@ def test_a_release_that_only_sees_has_no_gate_of_sounds(place: Path) -> None:
     job = a_job(model.source, (release.plan,), {}, place / "none")
     check_towers(SOUNDS, job, release, place, findings)
     assert findings == Findings()
+
+
+def test_a_context_without_room_for_answers_is_said_and_no_gate_of_theirs_holds(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.seeing_models.HEARING", 64)
+    model = hearing(place, "Gemma 4 E2B")
+    audio = model.checkpoint.components["audio"].spec
+    findings = model.run_by(
+        lambda path: EagerEncoder.open(path, audio), EagerMultimodalSession, "short", None
+    )
+    assert not failed(findings)
+    assert not any("answers" in gate.subject for gate in findings.gates)
+    (said,) = [each for each in findings.not_checked if "answer" in each]
+    assert "no answer was asked for about chirp, tones, noise: the context of 64 tokens" in said

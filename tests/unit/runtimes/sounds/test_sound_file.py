@@ -21,6 +21,8 @@ from runtimes.errors import RuntimeUnavailable, SoundError
 from runtimes.sounds.sound_file import read_sound
 from tests.sound_processing import pieces, spectra
 
+SPEED, BYTES = 24, 40  # where a WAV says how many samples a second, and how many bytes of them, it has
+
 
 def written(
     path: Path, played: NDArray[np.floating] | None = None, rate: int = RATE, subtype: str = "PCM_16"
@@ -89,6 +91,13 @@ def test_what_telephones_and_old_recorders_write_is_read(subtype: str, near: flo
     assert np.abs(found.samples - tones()).max() < near
 
 
+@pytest.mark.parametrize("subtype", ["GSM610", "NMS_ADPCM_32", "G721_32"])
+def test_codecs_of_telephones_in_which_nothing_can_be_sought_are_read(subtype: str, tmp_path: Path) -> None:
+    found = read_sound(written(tmp_path / "a.wav", subtype=subtype), spectra())
+    assert len(tones()) <= len(found.samples) < len(tones()) + 512  # filled up to a block
+    assert np.corrcoef(found.samples[: len(tones())], tones())[0, 1] > 0.8
+
+
 @pytest.mark.parametrize("format", ["FLAC", "MP3"])
 def test_a_sound_is_what_is_in_it_and_not_what_its_name_says(format: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
@@ -146,6 +155,15 @@ def truncated_mp3(path: Path) -> None:
     path.write_bytes(mp3.read_bytes()[: mp3.stat().st_size // 2])
 
 
+def one_behind_the_other(path: Path) -> None:
+    ogg = written(path.with_suffix(".ogg"), subtype="VORBIS").read_bytes()
+    path.write_bytes(ogg + ogg)
+
+
+def a_sample_too_long(path: Path) -> None:
+    written(path, np.zeros(30 * RATE + 1))
+
+
 def of_no_samples(path: Path) -> None:
     written(path, np.zeros(0))
 
@@ -154,10 +172,12 @@ def too_short(path: Path) -> None:
     written(path, noise()[:160])
 
 
-def of_rate(rate: int) -> Callable[[Path], None]:
+def saying(at: int, number: int) -> Callable[[Path], None]:
+    """A WAV with another number at this place of its header."""
+
     def write(path: Path) -> None:
         content = bytearray(written(path).read_bytes())
-        content[24:28] = struct.pack("<I", rate)
+        content[at : at + 4] = struct.pack("<I", number)
         path.write_bytes(content)
 
     return write
@@ -201,18 +221,25 @@ def an_hour(path: Path) -> None:
         (a_picture, "is no WAV, FLAC, Ogg or MP3"),
         (truncated, "bytes of the 19,236 it says it has"),
         (header_alone, "bytes of the 19,236 it says it has"),
+        (saying(BYTES, 20_000), "has 19,200 bytes of the 20,000 it says it has"),
+        (
+            saying(BYTES, 0),
+            "says it has no samples, and 19,200 bytes follow: it was not recorded",
+        ),
+        (one_behind_the_other, "holds several sounds, one behind the other; save them apart"),
         (truncated_flac, "cannot be read to its end"),
         (truncated_mp3, "and says it lasts 3.0"),
         (of_no_samples, "lasts 0 ms, too short"),
         (too_short, "lasts 10 ms, too short"),
-        (of_rate(0), "cannot be read to its end"),
-        (of_rate(1), "has 1 samples a second; resample it to 16,000"),
-        (of_rate(384_000), "has 384,000 samples a second"),
+        (saying(SPEED, 0), "cannot be read to its end"),
+        (saying(SPEED, 1), "has 1 samples a second; resample it to 16,000"),
+        (saying(SPEED, 384_000), "has 384,000 samples a second"),
         (lambda path: written(path, np.zeros((2000, 9))), "has 9 channels"),
         (not_numbers, "samples that are no numbers"),
         (endless, "samples that are no numbers"),
         (not_scaled, "full scale is 1"),
         (too_long, "lasts 31.00 s, and the model hears 30 s of one sound"),
+        (a_sample_too_long, "lasts 30.01 s, and the model hears 30 s of one sound; cut it, or give pieces"),
         (an_hour, "lasts 3,600.00 s"),
         (Path.mkdir, "is not a plain file"),
         (os.mkfifo, "is not a plain file"),
