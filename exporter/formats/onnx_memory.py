@@ -54,7 +54,7 @@ def files_for_a_browser(opened: OpenedModel, rows: bool) -> Mapping[str, int]:
     matrices = [each for each in opened.spec.weights() if each.is_matrix]
     beside = opened.vectors_bytes + opened.rope_bytes
     if not rows:
-        return {"its data file": sum(_stored(opened, each) for each in matrices) + beside}
+        return {"the data file": sum(_stored(opened, each) for each in matrices) + beside}
     decoder = [each for each in matrices if each not in opened.tables or each in opened.multiplied]
     return {
         "embed_tokens' data file": sum(_stored(opened, each) for each in opened.tables),

@@ -66,9 +66,12 @@ def judge(spec: ModelSpec, plan: Plan, profile: DeviceProfile, sizes: WrittenSiz
 
 def of_worst_format(verdicts: Sequence[DeviceVerdict], profile: DeviceProfile) -> DeviceVerdict:
     """Of a device's verdicts on several releases, each of other formats: as all that the profile requires
-    have to fit, the worst that one of those decides; the first of equals."""
+    have to fit, the worst that one of those decides; of equals one below the fidelity asked for."""
     required = [each for each in verdicts if each.artifacts[0].format in profile.gates.formats]
-    return max(required or verdicts[:1], key=lambda each: FITS.index(each.fit))
+    return max(
+        required or verdicts[:1],
+        key=lambda each: (FITS.index(each.fit), each.below_fidelity is not None),
+    )
 
 
 def rests_on_sources(profile: DeviceProfile) -> bool:

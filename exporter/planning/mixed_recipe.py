@@ -109,6 +109,21 @@ def mixed_recipe(recipe: Recipe, weights: Sequence[WeightSpec], losses: Losses) 
     return replace(parse_recipe(text, recipe.name, f"recipe {recipe.name}"), budget=None)
 
 
+def unmeasured(weights: Iterable[WeightSpec], schemes: Mapping[str, Sequence[Scheme]]) -> Losses:
+    """In place of losses that nobody has measured yet: the more bytes the less, so that a choice takes what
+    its budget allows, as one that was measured does. No nats."""
+    stored = {
+        each.name: {scheme.name: scheme.stored_bytes(each.shape) for scheme in schemes[each.name]}
+        for each in weights
+        if each.is_matrix
+    }
+    whole = sum(max(sizes.values()) for sizes in stored.values())
+    return {
+        name: {scheme: (max(sizes.values()) - size) / whole for scheme, size in sizes.items()}
+        for name, sizes in stored.items()
+    }
+
+
 def _most(recipe: Recipe, weights: Iterable[WeightSpec]) -> int:
     assert recipe.budget is not None
     return recipe.budget.most(weights)

@@ -36,7 +36,7 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.mixed_recipe import candidates as schemes_that_compete
-from exporter.planning.mixed_recipe import mixed_recipe, within_release
+from exporter.planning.mixed_recipe import mixed_recipe, unmeasured, within_release
 from exporter.planning.nearest_fit import NearestFit, nearest_of
 from exporter.planning.on_device import WrittenSizes, artifact_on_device, in_doubt, missed_gates
 from exporter.planning.plan import Plan, accelerated, make_plan
@@ -229,9 +229,8 @@ class Planner:
             return plan
         weights = self.model.components["text"].weights
         some = schemes_that_compete(weights, accelerated(variant))
-        nothing = {name: {each.name: 0.0 for each in schemes} for name, schemes in some.items()}
         whole = within_release(variant.recipe, towers_of(self.model.components))
-        within = replace(variant, recipe=mixed_recipe(whole, weights, nothing))
+        within = replace(variant, recipe=mixed_recipe(whole, weights, unmeasured(weights, some)))
         return make_plan(self.model.components, within, self.model.held)
 
     def _plan(self, variant: Variant) -> Plan:

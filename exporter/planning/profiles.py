@@ -118,7 +118,7 @@ def read_profile(path: Path) -> DeviceProfile:
         check_profile(profile)
         if profile.name != path.stem:
             called = f"is {profile.name!r} and the file is called {excerpt(path.stem)}"
-            raise RecordError("$.name", called)
+            raise RecordError("$.name", f"{called}, where {profile.name}.toml is expected")
     except RecordError as error:
         raise ProfileError(f"{where}: {error.at}", error.what, "correct the profile") from error
     return profile

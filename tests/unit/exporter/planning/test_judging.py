@@ -88,6 +88,18 @@ def test_of_two_releases_for_one_device_the_one_with_the_worse_required_format_i
     assert row.artifacts[0].format == "onnx"
 
 
+def test_of_two_releases_that_fit_the_one_below_the_fidelity_asked_for_is_the_row() -> None:
+    profile = requiring(device("android-8gb", 6 * GB), "litertlm", "onnx")
+    strict = replace(profile, gates=replace(profile.gates, fidelity="near-lossless"))
+    asked = AskedFor(recipe=load_recipe("int4-zp"), context=512, formats=("litertlm", "onnx"))
+    found = plan_releases(model(), [Target(strict.name, (strict,))], asked, anyway=True)
+    verdicts = [verdict for each in found.releases for verdict in each.verdicts]
+    assert {each.fit for each in verdicts} == {"fits"}
+    met = [replace(each, below_fidelity=None) if n == 0 else each for n, each in enumerate(verdicts)]
+    for order in (met, met[::-1]):
+        assert of_worst_format(order, strict).below_fidelity is not None
+
+
 @pytest.mark.parametrize("beyond", [-1, 1])
 def test_a_verdict_has_one_unit_for_what_is_taken_and_what_there_is(beyond: int) -> None:
     peak = verdict_on(device("android-8gb")).artifacts[0].peak_bytes

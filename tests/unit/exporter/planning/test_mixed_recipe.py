@@ -19,6 +19,7 @@ from exporter.planning.mixed_recipe import (
     candidates,
     mixed_recipe,
     require_possible,
+    unmeasured,
     within_release,
 )
 from exporter.planning.recipe import Recipe, load_recipe
@@ -54,6 +55,18 @@ def mixed(budget: str) -> Recipe:
 
 def stored(recipe: Recipe) -> int:
     return sum(scheme.stored_bytes(MATRICES[name]) for name, scheme in recipe.schemes(SPEC).items())
+
+
+@pytest.mark.parametrize("bits", [4.6, 6.0, 7.5, 8.2, 12.0])
+def test_before_losses_are_measured_a_choice_takes_what_its_budget_allows(bits: float) -> None:
+    recipe, schemes = load_recipe(f"mixed:{bits}"), candidates(WEIGHTS, [LITERT])
+    assert recipe.budget is not None
+    most = recipe.budget.most(WEIGHTS)
+    taken = stored(mixed_recipe(recipe, WEIGHTS, unmeasured(WEIGHTS, schemes)))
+    step = min(
+        INT8_CHANNEL.stored_bytes(shape) - INT4_G32.stored_bytes(shape) for shape in MATRICES.values()
+    )
+    assert most - max(step, most // 20) < taken <= most
 
 
 @pytest.mark.parametrize("bits", [4.3, 4.6, 5.0, 6.0, 7.5, 8.2, 12.0, 20.0])

@@ -240,7 +240,7 @@ def test_a_file_that_a_browser_does_not_read_whole_is_told_at_plan_time_with_wha
     (why,) = better.why
     assert better.recipe == "int8"
     assert why.startswith(
-        "its data file of onnx-web takes 2,668 MB, and a file that is read there 2,145 MB "
+        "the data file of onnx-web takes 2,668 MB, and a file that is read there 2,145 MB "
     )
     asked = planned(load_profile("default-web"), AskedFor(load_recipe("int8")))
     assert asked.nearest is not None
@@ -250,6 +250,18 @@ def test_a_file_that_a_browser_does_not_read_whole_is_told_at_plan_time_with_wha
     )
     free = planned(replace(load_profile("default-web"), largest_file=None), AskedFor(load_recipe("int8")))
     assert free.fits, "but for its file"
+
+
+@pytest.mark.parametrize(("budget", "stored"), [("1.6GB", 1.6e9), ("2.2GB", 2.2e9), ("8", 2.614e9)])
+def test_a_recipe_with_a_budget_is_judged_by_all_of_it(budget: str, stored: float) -> None:
+    planner, profile = Planner(model()), device("android-8gb")
+    found = planner.plan(Target(profile.name, (profile,)), AskedFor(load_recipe(f"mixed:{budget}")))
+    (plan,) = found.plans
+    spec, sized = planner.model.spec, planner.sized(plan)
+    verdict = judge(spec, sized, profile, WrittenSizes(TEXT_BYTES, {}))
+    assert verdict is not None
+    taken = verdict.artifacts[0].artifact_bytes
+    assert stored < taken < 1.05 * stored, "beside the matrices are tables, vectors and a tokenizer"
 
 
 def test_a_gpu_that_cannot_take_a_matrix_at_once_gets_a_recipe_that_it_can() -> None:
