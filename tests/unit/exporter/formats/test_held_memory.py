@@ -36,7 +36,7 @@ def test_a_metric_counts_the_places_it_sees_and_adds_components_of_one_name() ->
     assert counted(held, "ru_maxrss") == {"weights": 3, "KV cache": 4}
     assert counted(held, "phys_footprint") == {"weights": 2, "KV cache": 4}
     assert counted(held, "gpu_memory") == {"KV cache": 4}
-    assert counted(held, "wasm_memory") == {"weights": 3}
+    assert counted(held, "wasm_memory") == {"weights": 3, "KV cache": 4}
     assert set().union(*COUNTED.values()) == {"file", "private", "gpu"}
 
 

@@ -192,6 +192,18 @@ def test_caches_have_room_for_the_call_an_image_lies_in_where_its_tokens_see_eac
     assert text.memory["activations"] < seen.memory["activations"] < 4 * text.memory["activations"]
 
 
+def test_a_browsers_memory_counts_the_tower() -> None:
+    seeing = planned("gemma-3-4b", soft_tokens=256)
+    alone = replace(seeing, components={"text": seeing.components["text"]})
+    spec, (profile,) = published_spec("gemma-3-4b"), load_target("web").profiles
+    with_tower, text = (
+        artifact_on_device(spec, each, profile, "onnx-web", WrittenSizes(0, {})).peak_bytes
+        for each in (seeing, alone)
+    )
+    assert seeing.image_tower is not None
+    assert with_tower - text >= seeing.image_tower.stored + seeing.image_tower.activations
+
+
 def test_memory_of_a_run_counts_the_tower() -> None:
     seeing = planned("gemma-3-4b", soft_tokens=256)
     alone = make_plan(
