@@ -35,14 +35,22 @@ class Replayed:
 def summary(logits: NDArray[np.float32], position: int) -> ExpectedLogits:
     """What is kept of a position's logits, [vocab], which must be finite."""
     exact = logits.astype(np.float64)
-    # Stable, so that equal logits come in the order of their ids.
-    order = np.argsort(-exact, kind="stable")[: min(TOP, len(exact) - 1)]
+    order = _largest(exact, min(TOP, len(exact) - 1))
     return ExpectedLogits(
         position=position,
         tokens=tuple(int(token) for token in order),
         logits=tuple(round(float(exact[token]), DECIMALS) for token in order),
         others=round(_log_sum_exp(np.delete(exact, order)), DECIMALS),
     )
+
+
+def _largest(exact: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Where the largest are, the first of them first; equal ones in the order of their ids. A vocabulary is
+    not sorted for it."""
+    least = np.partition(exact, -count)[-count]
+    candidates = np.flatnonzero(exact >= least)
+    found: NDArray[np.intp] = candidates[np.argsort(-exact[candidates], kind="stable")][:count]
+    return found
 
 
 def divergence(expected: ExpectedLogits, logits: NDArray[np.float32]) -> float:

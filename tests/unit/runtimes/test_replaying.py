@@ -32,6 +32,9 @@ def test_the_largest_logits_are_kept_in_falling_order_and_equal_ones_by_id() -> 
     assert kept.position == 3
     assert kept.tokens[:3] == (4, 9, 0)
     assert len(kept.tokens) == len(kept.logits) == TOP
+    many_alike = some_logits().round()
+    in_order = sorted(range(400), key=lambda token: (-many_alike[token], token))
+    assert summary(many_alike, 0).tokens == tuple(in_order[:TOP])
 
 
 @pytest.mark.parametrize("spread", [0.1, 3.0, 30.0])
