@@ -15,6 +15,7 @@ from exporter.checkpoints.open import open_checkpoint
 from exporter.formats.table import paths_not_asked_for, paths_of
 from exporter.job import PROMPTS, Job, require_token_limit
 from exporter.lowering.table import lowerings_for
+from exporter.models.vision.places import require_places
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.release_directories import release_directories
 from exporter.packaging.staging import require_free, staged_release
@@ -69,6 +70,8 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         plans = tuple(each.plan for each in planned.releases)
         for plan in plans:
             require_choice(source, plan.variant)
+            if (vision := source.components.vision) is not None:
+                require_places(vision.spec, plan.variant.soft_tokens, source.name)
         texts = Texts.of(source)
         require_token_limit(texts, flags.validation_tokens)
         for plan in plans:

@@ -31,7 +31,7 @@ from exporter.validation.path_check import LEFT_OVER
 from exporter.validation.report import Comparison, Gate, PathExecution, PathFailure, PathRun
 from exporter.validation.rows_apart import rows_apart, rows_gates
 from exporter.validation.sample_pictures import work_of
-from exporter.validation.sound_samples import from_file
+from exporter.validation.sound_samples import from_file, to_file
 from exporter.validation.verdict import FAILURES, Skipped, at_least
 from runtimes.encoder import EncodedRows
 from runtimes.errors import (
@@ -47,7 +47,7 @@ from runtimes.multimodal.passed_files import Prepared
 from runtimes.multimodal.session import PlacedRows
 from runtimes.session import Logits
 from runtimes.sounds.prepared import PreparedSound
-from runtimes.sounds.preparing import prepared_sound
+from runtimes.sounds.preparing import Waveform, prepared_sound
 from runtimes.sounds.processing import read_sound_processing
 
 ANSWERED = 6  # tokens: a software GPU takes a second or more for each
@@ -96,13 +96,14 @@ def _not_for(tower: CheckedTower, answering: Answering) -> str | None:
 def _order(tower: CheckedTower, path: ExecutionPath, scratch: Path) -> AnsweringOrder:
     modality, texts = tower.modality, tower.job.texts
     marks = tower.reference.samples.marks[modality.of]
+    file = data_directory("samples") / modality.file
     begin = texts.tokenizer.id_to_token(texts.bos_token) or ""
     return AnsweringOrder(
         directory=tower.directory,
         artifact=tower.artifact,
         encoder=tower.encoder,
         kind=modality.of,
-        file=data_directory("samples") / modality.file,
+        file=file if modality.of == "image" else _as_long_as_heard(tower, file, scratch),
         soft=marks.soft,
         prompt=f"{begin}{marks.placeholder}{modality.question}",
         answered=ANSWERED,
@@ -178,8 +179,24 @@ def _prepared(tower: CheckedTower) -> Prepared:
     """What gemma-export makes of the same file."""
     if tower.modality.of == "image":
         return tower.reference.samples.tried[0].prepared
+    return prepared_sound(_heard(tower), read_sound_processing(tower.directory))
+
+
+def _as_long_as_heard(tower: CheckedTower, file: Path, scratch: Path) -> Path:
+    """A sound's file, or one of as much of it as the model hears at most: a client that is given more does
+    what no driver here does."""
+    heard = _heard(tower)
+    if len(heard) == len(from_file(file)):
+        return file
+    cut = scratch / file.name
+    to_file(heard, cut)
+    return cut
+
+
+def _heard(tower: CheckedTower) -> Waveform:
+    processing = read_sound_processing(tower.directory)
     samples = from_file(data_directory("samples") / tower.modality.file)
-    return prepared_sound(samples, read_sound_processing(tower.directory))
+    return samples[: int(processing.longest * processing.sampling_rate)]
 
 
 def _prepared_otherwise(ours: Prepared, theirs: Prepared) -> str:

@@ -51,6 +51,13 @@ def from_file(path: Path) -> Waveform:
     return (np.frombuffer(frames, "<i2") / 32768).astype(np.float32)
 
 
+def to_file(samples: Waveform, path: Path) -> None:
+    """What `from_file` reads back, rounded to 16 bits."""
+    with wave.open(str(path), "wb") as opened:
+        opened.setparams((1, 2, RATE, 0, "NONE", ""))
+        opened.writeframes(np.round(samples * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+
+
 def _times(seconds: float) -> NDArray[np.float64]:
     return np.arange(round(seconds * RATE)) / RATE
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from runtimes.encoder import ArrayFacts, Arrays, EncodedRows, EncoderFacts
 from runtimes.errors import ArtifactError, EncoderError
+from runtimes.excerpt import plain_excerpt
 from runtimes.onnx.session import METADATA, inference_session, runtime_version
 from runtimes.opening import EncoderOpening
 
@@ -106,7 +107,12 @@ class OnnxEncoder:
     def _encoded(self, given: Mapping[str, NDArray[Any]], soft_tokens: int) -> EncodedRows:
         """Rows of what the graph is given."""
         assert self._session is not None
-        (found,) = self._session.run([self.words.features], dict(given))
+        try:
+            (found,) = self._session.run([self.words.features], dict(given))
+        except Exception as error:  # its C extension's classes have no base of their own
+            raise EncoderError(
+                f"ONNX Runtime cannot run the tower on this {self.words.taken} ({plain_excerpt(error)})"
+            ) from error
         rows: EncodedRows = found.reshape(-1, found.shape[-1])
         rows, marks = rows[:, : self._width], rows[:, self._width :]
         if not (marks == 1.0).all():

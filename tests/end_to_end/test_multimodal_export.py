@@ -22,6 +22,7 @@ from runtimes.images.processing import read_processing
 from runtimes.manifest import read_manifest
 from tests.end_to_end.test_command_line import write_recipe
 from tests.fake_hub import COMMIT
+from tests.tiny_image_stores import write_tiny_multimodal
 from tests.unit.exporter.checkpoints.multimodal_checkpoints import write_multimodal
 
 
@@ -101,6 +102,14 @@ def test_soft_tokens_that_no_tower_makes_are_refused(
     assert result.exit_code == 2
     assert what in " ".join(result.output.split())
     assert not (tmp_path / "release").exists()
+
+
+def test_more_soft_tokens_than_the_tower_has_places_for_are_refused(tmp_path: Path) -> None:
+    write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 4 31B")
+    result = export(tmp_path / "checkpoint", tmp_path, "--context", "512")
+    assert result.exit_code == 2
+    assert "position_embedding_size: is 256" in " ".join(result.output.split())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint", "own.toml"]
 
 
 def test_a_tower_of_an_unknown_kind_is_refused_and_text_goes_on(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from exporter.lowering.onnx.lowering import OnnxLowering
 from exporter.reference.merged_logits import AskedPrompt, merged_logits
 from exporter.reference.reference_tower import ReferenceTower
 from runtimes.encoder import EncodedRows
+from runtimes.errors import EncoderError
 from runtimes.formats import Format
 from runtimes.images.prepared import PreparedImage
 from runtimes.multimodal.session import PlacedRows
@@ -96,6 +97,15 @@ def test_swapped_positions_and_other_patches_are_seen(release: SeeingRelease, ro
         others.append(replace(image, positions=np.flip(image.positions, -1).copy()))
     for other in others:
         assert np.abs(tower_rows(release.opening, other) - rows).max() > OTHER
+
+
+def test_a_picture_beyond_the_position_tables_is_refused(release: SeeingRelease) -> None:
+    image = picture(release.spec)
+    if image.positions is None:
+        pytest.skip("a SigLIP's pictures are of one size")
+    beyond = replace(image, positions=image.positions + 4000)
+    with pytest.raises(EncoderError, match="cannot run the tower on this picture"):
+        tower_rows(release.opening, beyond)
 
 
 @pytest.mark.parametrize("starts", [(0,), (21,), (3, 40)])

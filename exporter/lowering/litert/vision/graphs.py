@@ -29,13 +29,13 @@ from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.lowering.litert.vision.dialect import LiteRtVision
 from exporter.models.vision.patch_embedder import patch_embedder_rows
 from exporter.models.vision.patch_tower import patch_tower_features, patch_tower_rows
+from exporter.models.vision.places import places_in_a_row
 from exporter.models.vision.siglip import siglip_features, siglip_rows
 from exporter.models.vision.spec import (
     CHANNELS,
     PatchEmbedderSpec,
     PatchTowerSpec,
     SiglipSpec,
-    VisionSpec,
 )
 from exporter.quantization.store.checkpoint import StoredVision
 from runtimes.litert.image_models import (
@@ -102,7 +102,7 @@ class _Model(TowerModel):
     def __init__(self, vision: StoredVision, signature: str, soft_tokens: int) -> None:
         super().__init__(vision, signature)
         self.soft_tokens = soft_tokens
-        furthest = _furthest(vision.spec, soft_tokens)
+        furthest = places_in_a_row(vision.spec, soft_tokens)
         self.dialect = LiteRtVision(self.ops, self.linears, vision.vectors, furthest)
 
     def siglip(self, spec: SiglipSpec) -> dict[str, Tensor]:
@@ -133,19 +133,6 @@ class _Model(TowerModel):
     def _true(self, inside: Tensor) -> Tensor:
         """[1, n, 1] of 0 and 1 as bool [1, n]."""
         return self.ops.greater_equal(self.ops.reshape(inside, [1, self.soft_tokens]), 0.5)
-
-
-def _furthest(spec: VisionSpec, soft_tokens: int) -> int:
-    """Places in a row that a picture can have: no more squares in one than soft tokens."""
-    match spec:
-        case SiglipSpec():
-            return spec.side
-        case PatchTowerSpec():
-            return min(spec.positions, spec.kernel * soft_tokens)
-        case PatchEmbedderSpec():
-            return min(spec.positions, soft_tokens)
-        case _:
-            assert_never(spec)
 
 
 def _require_centred(order: ImageOrder) -> None:

@@ -31,6 +31,7 @@ from exporter.validation.path_check import LEFT_OVER
 from exporter.validation.report import PathExecution, PathFailure, PathRun
 from exporter.validation.rows_apart import COSINE, RELATIVE
 from exporter.validation.rows_reference import rows_reference
+from exporter.validation.sound_samples import from_file
 from exporter.validation.verdict import FAILURES, Failed, Skipped
 from runtimes.errors import BeyondAdapter, ExecutionFailed
 from runtimes.images.picture import read_picture
@@ -40,7 +41,7 @@ from runtimes.images.processing import read_processing
 from runtimes.multimodal.session import PlacedRows
 from runtimes.sounds.prepared import PreparedSound
 from runtimes.sounds.preparing import prepared_sound
-from runtimes.sounds.processing import read_sound_processing
+from runtimes.sounds.processing import SOUND_PROCESSING_NAME, read_sound_processing
 from runtimes.sounds.sound_file import read_sound
 from tests.hearing import EagerEncoder
 from tests.jobs import a_job
@@ -129,9 +130,14 @@ def path_of(run: Run, missing: str | None = None, work: float = 1e9) -> Executio
     )
 
 
-def checked(model: Sensing) -> CheckedTower:
+def checked(model: Sensing, name: str = "release", longest: int | None = None) -> CheckedTower:
+    """longest: soft tokens of a sound at most, the model's own number for None."""
     modality = SOUNDS if model.hears else IMAGES
-    release = model.release(SensingLowering(), "release")
+    release = model.release(SensingLowering(), name)
+    if longest is not None:
+        processing = replace(read_sound_processing(release.directory), soft_tokens=longest)
+        path = release.directory / SOUND_PROCESSING_NAME
+        path.write_text(processing.to_json(), encoding="utf-8")
     release = replace(release, rows_drivers=lambda _: (driver_of(model),))
     scratch = release.directory.parent / "scratch"
     scratch.mkdir()
@@ -225,8 +231,34 @@ def test_what_is_not_tried_is_put_down_with_its_reason(tower: CheckedTower) -> N
         assert reason in run.result.reason
 
 
-def test_sounds_are_held_to_the_same(tmp_path_factory: pytest.TempPathFactory) -> None:
-    tower = checked(hearing(tmp_path_factory.mktemp("hearing"), "Gemma 4 12B"))
+@pytest.fixture(scope="module")
+def hears(tmp_path_factory: pytest.TempPathFactory) -> Sensing:
+    return hearing(tmp_path_factory.mktemp("hearing"), "Gemma 4 12B")
+
+
+def test_a_client_is_given_no_longer_sound_than_the_model_hears(hears: Sensing) -> None:
+    tower, whole = checked(hears, "short", longest=8), checked(hears, "whole")
+    files = []
+    for each in (tower, whole):
+        client = of(each)
+
+        def looked_at(order: AnsweringOrder, client: Client = client) -> Answered:
+            files.append(from_file(order.file))
+            return client(order)
+
+        gates, run = found(each, path_of(looked_at))
+        assert all(gates.values())
+        assert isinstance(run.result, PathExecution)
+        assert "up to 0 from gemma-export's" in run.result.remarks[0]
+    short, long = files
+    samples = read_sound_processing(hears.place / "short" / "release").samples
+    assert samples is not None
+    assert len(short) == 8 * samples.per_token < len(long)
+    np.testing.assert_array_equal(short, long[: len(short)])
+
+
+def test_sounds_are_held_to_the_same(hears: Sensing) -> None:
+    tower = checked(hears)
     gates, run = found(tower, path_of(of(tower)))
     assert all(gates.values())
     assert isinstance(run.result, PathExecution)
