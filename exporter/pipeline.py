@@ -15,7 +15,6 @@ from exporter.checkpoints.open import open_checkpoint
 from exporter.formats.table import paths_not_asked_for, paths_of
 from exporter.job import PROMPTS, Job, require_token_limit
 from exporter.lowering.table import lowerings_for
-from exporter.models.vision.places import require_places
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.release_directories import release_directories
 from exporter.packaging.staging import require_free, staged_release
@@ -37,6 +36,7 @@ from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.greedy import require_room_to_answer
 from exporter.validation.recording import Recording, write_recorded_calls
 from exporter.validation.report import ValidationReport
+from exporter.validation.sample_pictures import require_known_places
 from exporter.validation.validate import validate_release
 from exporter.views.card_quality import measured_quality
 from exporter.views.release_files import write_views
@@ -71,7 +71,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         for plan in plans:
             require_choice(source, plan.variant)
             if (vision := source.components.vision) is not None:
-                require_places(vision.spec, plan.variant.soft_tokens, source.name)
+                require_known_places(vision.spec, plan.variant.soft_tokens, source.name)
         texts = Texts.of(source)
         require_token_limit(texts, flags.validation_tokens)
         for plan in plans:

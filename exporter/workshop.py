@@ -23,6 +23,7 @@ from exporter.errors import UsageError
 from exporter.job import Job
 from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom, SoundOrder
 from exporter.models.text.spec import ModelSpec
+from exporter.models.vision.places import with_soft_tokens
 from exporter.packaging.licences import licence_title
 from exporter.packaging.origin import origin_of
 from exporter.packaging.release import Runnable
@@ -172,7 +173,7 @@ def image_order(source: CheckpointSource, plan: Plan) -> ImageOrder | None:
     soft_tokens = plan.variant.soft_tokens
     if source.images is None or soft_tokens is None:
         return None
-    return ImageOrder(replace(source.images, soft_tokens=soft_tokens))
+    return ImageOrder(with_soft_tokens(source.images, source.components["vision"].spec, soft_tokens))
 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:

@@ -24,13 +24,15 @@ Processing = TypeVar("Processing")
 @dataclass(frozen=True)
 class ProcessingFile(Generic[Processing]):
     """of: what stands in it. require_possible: raises RecordError for values that have the right type and
-    cannot be. takes: what the release takes by it, in words."""
+    cannot be. takes: what the release takes by it, in words. with_all_keys: parsed JSON with those that may
+    be left out."""
 
     name: str
     schema_version: int
     of: type[Processing]
     require_possible: Callable[[Processing], None]
     takes: str
+    with_all_keys: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
     def read(self, release: Path) -> Processing:
         """Raises ProcessingError naming file and key."""
@@ -42,7 +44,7 @@ class ProcessingFile(Generic[Processing]):
                 f"{self.schema_version}; use the gemma-export that wrote it"
             )
         try:
-            found = from_plain(self.of, raw)
+            found = from_plain(self.of, self.with_all_keys(raw))
             self.require_possible(found)
         except RecordError as error:
             raise ProcessingError(f"{path}: {error}; copy the release again") from error

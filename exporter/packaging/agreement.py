@@ -7,13 +7,13 @@ contradicts in itself (`runtimes.manifest`), nor about the files' bytes (`releas
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.family import Driver
 from exporter.formats.table import drivers_of
 from exporter.models.components import Components
+from exporter.models.vision.places import with_soft_tokens
 from exporter.planning.plan import Plan
 from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable, SessionError
 from runtimes.excerpt import excerpt
@@ -64,7 +64,9 @@ def require_true_of_images(
 
     Raises ManifestError naming the key.
     """
-    due = None if source.images is None else replace(source.images, soft_tokens=said.soft_tokens)
+    due = None
+    if source.images is not None:
+        due = with_soft_tokens(source.images, source.components["vision"].spec, said.soft_tokens)
     if said != due:
         raise ManifestError(
             f"{release / PROCESSING_NAME}: is not what the checkpoint's own processor does; do not trust "

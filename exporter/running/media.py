@@ -20,6 +20,7 @@ from exporter.checkpoints.tokenizer.media_spelling import (
 from exporter.errors import UsageError
 from exporter.running.placed_release import PlacedRelease
 from exporter.running.prompt_tokens import MediaPrompt
+from runtimes.errors import PictureError
 from runtimes.images.picture import read_picture
 from runtimes.images.prepared import PreparedImage
 from runtimes.images.preparing import prepared_image
@@ -83,7 +84,10 @@ def prepared_media(release: PlacedRelease, files: MediaFiles) -> PreparedMedia:
         release.require_as_sealed(FILES["image"])
         for path in files.images:
             picture = read_picture(path)
-            images.append(prepared_image(picture.pixels, of_images))
+            try:
+                images.append(prepared_image(picture.pixels, of_images))
+            except PictureError as error:
+                raise PictureError(f"{path}: {error}") from error
             remarks += picture.remarks
     if files.sounds:
         of_sounds = read_sound_processing(release.directory)

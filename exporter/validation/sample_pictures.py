@@ -6,12 +6,20 @@ How many is a matter of cost: transformers' pass over a large tower takes minute
 
 from __future__ import annotations
 
-from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from exporter.errors import SpecError
+from exporter.models.vision.places import known_places
+from exporter.models.vision.spec import (
+    SOFT_TOKENS,
+    PatchEmbedderSpec,
+    PatchTowerSpec,
+    SiglipSpec,
+    VisionSpec,
+)
 from exporter.resources import data_directory
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.samples import Marks, Samples, TriedSample
 from runtimes.images.picture import read_picture
-from runtimes.images.preparing import prepared_image
+from runtimes.images.preparing import prepared_image, squares_within
 from runtimes.images.processing import read_processing
 from runtimes.multimodal.session import RowKind
 
@@ -31,6 +39,38 @@ def sample_pictures(release: ReleaseUnderTest) -> Samples:
     )
     marks: dict[RowKind, Marks] = {"image": processing.marks}
     return Samples(tried, marks, processing.soft_tokens, tuple(_not_tried(SAMPLES[count:])))
+
+
+def require_known_places(spec: VisionSpec, soft_tokens: int | None, model: str) -> None:
+    """Raise SpecError where a tower has no positions for so usual a picture as the samples are, of so many
+    soft tokens: transformers stops there, too. Where only a long one goes beyond, that one is refused when
+    it is given.
+
+    soft_tokens: None where no images are taken. model: whose config.json says how long its tables are.
+    """
+    if soft_tokens is None or isinstance(spec, SiglipSpec):
+        return
+    needed, known = _longest_row(spec, soft_tokens), known_places(spec, soft_tokens)
+    if needed <= known:
+        return
+    key = "position_embedding_size" if isinstance(spec, PatchTowerSpec) else "mm_posemb_size"
+    fitting = [str(each) for each in SOFT_TOKENS if _longest_row(spec, each) <= known_places(spec, each)]
+    fewer = f"give --image-tokens {' or '.join(fitting)}, or leave" if fitting else "leave"
+    raise SpecError(
+        f"config.json of {model}: vision_config.{key}",
+        f"is {spec.positions}, and a common picture of {soft_tokens} soft tokens has {needed} patches in a "
+        "row",
+        f"{fewer} images out with --components text",
+    )
+
+
+def _longest_row(spec: PatchTowerSpec | PatchEmbedderSpec, soft_tokens: int) -> int:
+    """Patches in the longest row or column of any of the samples."""
+    kernel = spec.kernel if isinstance(spec, PatchTowerSpec) else 1
+    directory = data_directory("samples") / "images"
+    sizes = [read_picture(directory / name).pixels.shape[:2] for name in SAMPLES]
+    side = spec.patch_size * spec.kernel
+    return kernel * max(max(squares_within(width, height, side, soft_tokens)) for height, width in sizes)
 
 
 def work_of(spec: VisionSpec, soft_tokens: int) -> float:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from runtimes.errors import PictureError
 from runtimes.images.prepared import PreparedImage
 from runtimes.images.processing import ImageProcessing, PatchProcessing, SquareProcessing
 
@@ -19,7 +20,10 @@ BILINEAR, BICUBIC = 2, 3  # as Pillow numbers its filters
 
 
 def prepared_image(pixels: Pixels, processing: ImageProcessing) -> PreparedImage:
-    """A picture of any size, of at least one pixel, as the tower of the release takes it."""
+    """A picture of any size, of at least one pixel, as the tower of the release takes it.
+
+    Raises PictureError for one so long that its patches have places the tower does not know.
+    """
     if processing.square is not None:
         return PreparedImage(_squashed(pixels, processing.square), None, processing.soft_tokens)
     assert processing.patches is not None  # one of the two is there
@@ -48,9 +52,14 @@ def _in_patches(pixels: Pixels, patches: PatchProcessing, soft_tokens: int) -> P
     height, width, _ = pixels.shape
     side = patches.patch_size * patches.kernel
     across, down = squares_within(width, height, side, soft_tokens)
-    shares = _shares(_resized(pixels, across * side, down * side, BICUBIC))
     length = side if patches.merged else patches.patch_size
     rows, columns = down * side // length, across * side // length
+    if patches.places is not None and max(rows, columns) > patches.places:
+        raise PictureError(
+            f"a picture of {width} x {height} pixels has {max(rows, columns)} patches in a row here, and "
+            f"the model knows places for {patches.places}; crop it to a shape less long"
+        )
+    shares = _shares(_resized(pixels, across * side, down * side, BICUBIC))
     # [rows, dy, columns, dx, rgb] to [rows, columns, dy, dx, rgb]
     cut = shares.reshape(rows, length, columns, length, 3).transpose(0, 2, 1, 3, 4)
     y, x = np.mgrid[:rows, :columns].reshape(2, -1)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtimes.processing_file import ProcessingFile, require_marks, require_within
 from runtimes.records import RecordError, to_plain
@@ -36,11 +37,14 @@ class SquareProcessing:
 @dataclass(frozen=True)
 class PatchProcessing:
     """Gemma 4: scaled, bicubic, to the largest size of its aspect that has no more squares of kernel x
-    kernel patches than soft tokens; value / 255. merged: a square is one row, not kernel * kernel."""
+    kernel patches than soft tokens; value / 255. merged: a square is one row, not kernel * kernel. places:
+    how many patches (squares, where merged) in a row the tower has positions for; None, which is left out
+    of the file, where a picture cannot have more."""
 
     patch_size: int
     kernel: int
     merged: bool
+    places: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,20 @@ class ImageProcessing:
     patches: PatchProcessing | None
 
     def to_json(self) -> str:
-        return json.dumps(to_plain(self), indent=2, ensure_ascii=False) + "\n"
+        plain = to_plain(self)
+        if self.patches is not None and self.patches.places is None:
+            del plain["patches"]["places"]
+        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_processing(release: Path) -> ImageProcessing:
     """Read and check a release's `image_processing.json`. Raises ProcessingError naming file and key."""
     return _FILE.read(release)
+
+
+def _with_all_keys(raw: dict[str, Any]) -> dict[str, Any]:
+    patches = raw.get("patches")
+    return {**raw, "patches": {"places": None, **patches}} if isinstance(patches, dict) else raw
 
 
 def _require_possible(found: ImageProcessing) -> None:
@@ -92,6 +104,8 @@ def _require_possible(found: ImageProcessing) -> None:
     if found.patches is not None:
         for name in ("patch_size", "kernel"):
             require_within(f"$.patches.{name}", getattr(found.patches, name), 1, 64)
+        if found.patches.places is not None:
+            require_within("$.patches.places", found.patches.places, 1, LONGEST_SIDE * MOST_SOFT_TOKENS)
         square = (found.patches.patch_size * found.patches.kernel) ** 2
         if square * found.soft_tokens > MOST_PIXELS_MADE:
             raise RecordError("$.soft_tokens", f"of {square} pixels each are more than {MOST_PIXELS_MADE}")
@@ -107,6 +121,7 @@ _FILE = ProcessingFile(
     name=PROCESSING_NAME,
     schema_version=PROCESSING_SCHEMA_VERSION,
     of=ImageProcessing,
+    with_all_keys=_with_all_keys,
     require_possible=_require_possible,
     takes="images",
 )

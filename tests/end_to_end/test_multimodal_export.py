@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.cli import main
@@ -104,11 +105,22 @@ def test_soft_tokens_that_no_tower_makes_are_refused(
     assert not (tmp_path / "release").exists()
 
 
-def test_more_soft_tokens_than_the_tower_has_places_for_are_refused(tmp_path: Path) -> None:
+def test_a_tower_without_places_for_common_pictures_is_refused(tmp_path: Path) -> None:
     write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 4 31B")
+    path = tmp_path / "checkpoint" / "config.json"
+    config = json.loads(path.read_bytes())
+    config["vision_config"]["position_embedding_size"] = 16
+    path.write_text(json.dumps(config), encoding="utf-8")
+    weights = tmp_path / "checkpoint" / "model.safetensors"
+    tensors = load_file(weights)
+    (table,) = (name for name in tensors if name.endswith("position_embedding_table"))
+    tensors[table] = tensors[table][:, :16].contiguous()
+    save_file(tensors, weights)
     result = export(tmp_path / "checkpoint", tmp_path, "--context", "512")
     assert result.exit_code == 2
-    assert "position_embedding_size: is 256" in " ".join(result.output.split())
+    said = " ".join(result.output.split())
+    assert "position_embedding_size: is 16, and a common picture of 280 soft tokens has" in said
+    assert "--components text" in said
     assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint", "own.toml"]
 
 

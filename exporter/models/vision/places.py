@@ -1,22 +1,17 @@
-"""Whether a tower knows every place that a patch of a picture can have.
+"""Which places of a picture's patches a tower knows.
 
 Position tables of published towers are far longer than any picture. One that is shorter is read beyond its
-end by a long, narrow picture, which ONNX Runtime refuses and other runtimes need not: no release may be
-made that takes such. Not about what the tables hold (`spec`).
+end by a long, narrow picture, which transformers and ONNX Runtime refuse and other runtimes need not: a
+release says where its tower's end is. Not about what the tables hold (`spec`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
-from exporter.errors import SpecError
-from exporter.models.vision.spec import (
-    SOFT_TOKENS,
-    PatchEmbedderSpec,
-    PatchTowerSpec,
-    SiglipSpec,
-    VisionSpec,
-)
+from exporter.models.vision.spec import PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from runtimes.images.processing import ImageProcessing
 
 
 def places_in_a_row(spec: VisionSpec, soft_tokens: int) -> int:
@@ -33,22 +28,17 @@ def places_in_a_row(spec: VisionSpec, soft_tokens: int) -> int:
             assert_never(spec)
 
 
-def require_places(spec: VisionSpec, soft_tokens: int | None, model: str) -> None:
-    """Raise SpecError for a picture of so many soft tokens that may go beyond the tower's position tables.
-
-    soft_tokens: None where no images are taken. model: whose config.json says how long they are.
-    """
-    if soft_tokens is None or isinstance(spec, SiglipSpec):
-        return
+def known_places(spec: VisionSpec, soft_tokens: int) -> int:
+    """Those of them that the tower has positions for."""
     needed = places_in_a_row(spec, soft_tokens)
-    if needed <= spec.positions:
-        return
-    key = "position_embedding_size" if isinstance(spec, PatchTowerSpec) else "mm_posemb_size"
-    fitting = [str(each) for each in SOFT_TOKENS if places_in_a_row(spec, each) <= spec.positions]
-    have = f"a picture of {soft_tokens} soft tokens may have {needed} patches in a row"
-    fewer = f"give --image-tokens {' or '.join(fitting)}, or leave" if fitting else "leave"
-    raise SpecError(
-        f"config.json of {model}: vision_config.{key}",
-        f"is {spec.positions}, and {have}",
-        f"{fewer} images out with --components text",
-    )
+    return needed if isinstance(spec, SiglipSpec) else min(spec.positions, needed)
+
+
+def with_soft_tokens(processing: ImageProcessing, spec: VisionSpec, soft_tokens: int) -> ImageProcessing:
+    """What is done to pictures of so many soft tokens at most, with the end of the tower's position tables
+    where a picture can go beyond it."""
+    known, needed = known_places(spec, soft_tokens), places_in_a_row(spec, soft_tokens)
+    patches = processing.patches
+    if patches is not None:
+        patches = replace(patches, places=known if known < needed else None)
+    return replace(processing, soft_tokens=soft_tokens, patches=patches)

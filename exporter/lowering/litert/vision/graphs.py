@@ -29,7 +29,7 @@ from exporter.lowering.litert.tracing import ArithmeticTracer
 from exporter.lowering.litert.vision.dialect import LiteRtVision
 from exporter.models.vision.patch_embedder import patch_embedder_rows
 from exporter.models.vision.patch_tower import patch_tower_features, patch_tower_rows
-from exporter.models.vision.places import places_in_a_row
+from exporter.models.vision.places import known_places
 from exporter.models.vision.siglip import siglip_features, siglip_rows
 from exporter.models.vision.spec import (
     CHANNELS,
@@ -102,7 +102,7 @@ class _Model(TowerModel):
     def __init__(self, vision: StoredVision, signature: str, soft_tokens: int) -> None:
         super().__init__(vision, signature)
         self.soft_tokens = soft_tokens
-        furthest = places_in_a_row(vision.spec, soft_tokens)
+        furthest = known_places(vision.spec, soft_tokens)
         self.dialect = LiteRtVision(self.ops, self.linears, vision.vectors, furthest)
 
     def siglip(self, spec: SiglipSpec) -> dict[str, Tensor]:

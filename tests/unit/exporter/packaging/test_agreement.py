@@ -14,6 +14,9 @@ import pytest
 
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.formats.family import Driver
+from exporter.models.components import Components, TextComponent, VisionComponent
+from exporter.models.published import published_vision
+from exporter.models.vision.spec import PatchTowerSpec
 from exporter.packaging.agreement import (
     require_true_of_artifacts,
     require_true_of_images,
@@ -142,6 +145,7 @@ def test_a_path_of_another_kind_is_refused(release: Path) -> None:
 
 MARKS = ImageMarks(500, 501, 502, line_breaks=False, placeholder="<|image|>")
 SAID = ImageProcessing(PROCESSING_SCHEMA_VERSION, 70, MARKS, None, PatchProcessing(16, 3, merged=False))
+PLACES = 256  # patches in a row: a picture of 70 squares has 210 at most, one of 140 has 420
 TOWER = EncoderArtifact("vision", "onnx", "onnx/vision.onnx", "onnx/decoder.onnx", 70, 64)
 
 
@@ -151,7 +155,13 @@ def seeing(release: Path, **changes: Any) -> Manifest:
 
 def source_that_sees() -> RandomSource:
     """Its processor makes more of an image than the release asks for."""
-    return RandomSource(tiny_gemma3(), images=replace(SAID, soft_tokens=280))
+    source = RandomSource(tiny_gemma3(), images=replace(SAID, soft_tokens=280))
+    tower = published_vision("gemma-4-e2b")
+    assert isinstance(tower, PatchTowerSpec)
+    seen_by = VisionComponent(replace(tower, positions=PLACES))
+    components = Components(TextComponent(source.components["text"].spec), seen_by)
+    object.__setattr__(source, "components", components)
+    return source
 
 
 def test_a_component_the_checkpoint_does_not_have_is_refused(release: Path) -> None:
@@ -174,6 +184,16 @@ def test_pictures_prepared_otherwise_than_the_checkpoint_says_are_refused(releas
         require_true_of_images(release, seeing(release), other, source_that_sees())
     with pytest.raises(ManifestError, match="is not what the checkpoint's own"):
         require_true_of_images(release, seeing(release), SAID, RandomSource(tiny_gemma3()))
+
+
+def test_the_end_of_the_position_tables_is_said_where_a_picture_can_go_beyond_it(release: Path) -> None:
+    assert SAID.patches is not None
+    more = replace(SAID, soft_tokens=140)
+    ending = replace(more, patches=replace(SAID.patches, places=PLACES))
+    manifest = seeing(release, soft_tokens=140)
+    require_true_of_images(release, manifest, ending, source_that_sees())
+    with pytest.raises(ManifestError, match="is not what the checkpoint's own"):
+        require_true_of_images(release, manifest, more, source_that_sees())
 
 
 @pytest.mark.parametrize(("key", "said", "found"), [("soft_tokens", 280, "70"), ("width", 32, "64")])

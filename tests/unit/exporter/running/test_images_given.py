@@ -6,6 +6,7 @@ A tower and a decoder that remember stand in for every runtime. Not about what a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_the_first_format_whose_runtime_is_here_is_opened_and_the_others_named(
     assert [each.encoder.format for each in drivers.opened] == ["coreml"]
     only = run(tmp_path, "?", "red.png", flags=("--format", "onnx"))
     assert "install gemma-export[run-onnx]" in refused(only)
+
+
+def test_a_picture_beyond_the_towers_places_is_refused_by_its_name(
+    tmp_path: Path, drivers: ScriptedDrivers
+) -> None:
+    release = seeing_release(tmp_path, speech=GEMMA_4)
+    path = release / PROCESSING_NAME
+    said = json.loads(path.read_bytes())
+    said["patches"]["places"] = 1
+    path.write_text(json.dumps(said), encoding="utf-8")
+    message = refused(run(tmp_path, "?", "red.png"))
+    assert "red.png: a picture of" in message
+    assert "the model knows places for 1; crop it" in message
+    assert not drivers.opened
 
 
 def test_a_format_that_no_driver_here_shows_pictures_to_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ Not about transformers, whose processors `tests/parity/test_image_processors.py`
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from runtimes.errors import PictureError
 from runtimes.images.preparing import prepared_image, squares_within
 from tests.image_processing import patching, squashing
 from tests.pictures import BLUE, GREEN, RED, YELLOW, noise, plain, quadrants, ramps
@@ -69,3 +72,16 @@ def test_extreme_sizes_are_taken_as_transformers_takes_them(
     assert squares_within(width, height, 48, 280) == squares
     found = prepared_image(noise(width, height), patching())
     assert found.soft_tokens == squares[0] * squares[1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(20_000, 1), (1, 20_000)])
+def test_a_picture_longer_than_the_model_has_places_for_is_refused(width: int, height: int) -> None:
+    processing = patching()
+    assert processing.patches is not None
+    ending = replace(processing, patches=replace(processing.patches, places=840))
+    assert prepared_image(noise(width, height), ending).soft_tokens == 280
+    shorter = replace(processing, patches=replace(processing.patches, places=839))
+    with pytest.raises(
+        PictureError, match="has 840 patches in a row here, and the model knows places for 839"
+    ):
+        prepared_image(noise(width, height), shorter)

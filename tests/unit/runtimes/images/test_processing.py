@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtimes.errors import ProcessingError
-from runtimes.images.processing import PROCESSING_NAME, ImageProcessing, read_processing
+from runtimes.images.processing import PROCESSING_NAME, ImageProcessing, PatchProcessing, read_processing
 from runtimes.sounds.processing import SoundProcessing
 from tests.image_processing import patching, squashing
 
@@ -34,10 +35,14 @@ def changed(found: ImageProcessing | SoundProcessing, keys: str, value: Any) -> 
     return json.dumps(plain)
 
 
-@pytest.mark.parametrize("found", [squashing(), patching(), patching(1120, merged=True)])
+SHORT = replace(patching(), patches=PatchProcessing(16, 3, merged=False, places=256))
+
+
+@pytest.mark.parametrize("found", [squashing(), patching(), patching(1120, merged=True), SHORT])
 def test_what_was_written_is_read(found: ImageProcessing, tmp_path: Path) -> None:
     (tmp_path / PROCESSING_NAME).write_text(found.to_json(), encoding="utf-8")
     assert read_processing(tmp_path) == found
+    assert ("places" in found.to_json()) == (found is SHORT), "older versions know no such key"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,8 @@ def test_what_was_written_is_read(found: ImageProcessing, tmp_path: Path) -> Non
         (patching(), "soft_tokens", 10**9, r"\$.soft_tokens"),
         (patching(), "patches.kernel", 64, r"\$.soft_tokens: of 1048576 pixels each"),
         (patching(), "patches.kernel", 0, r"\$.patches.kernel"),
+        (SHORT, "patches.places", 0, r"\$.patches.places: expected 1 to"),
+        (SHORT, "patches.places", "256", r"\$.patches.places: expected `int`"),
         (patching(), "patches.extra", 0, r"\$.patches.extra: unknown key"),
         (patching(), "marks.soft", -1, r"\$.marks.soft"),
         (patching(), "marks.begin", 258882, r"\$.marks: has the same id"),

@@ -1,4 +1,4 @@
-"""Pictures that would go beyond a tower's position tables are refused before there is a release."""
+"""Places of a picture's patches: no picture has more than are counted, and a short table's end is said."""
 
 from __future__ import annotations
 
@@ -6,41 +6,36 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.errors import SpecError
-from exporter.models.vision.places import places_in_a_row, require_places
-from exporter.models.vision.spec import SOFT_TOKENS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec
+from exporter.models.vision.places import known_places, places_in_a_row, with_soft_tokens
+from exporter.models.vision.spec import SOFT_TOKENS
 from runtimes.images.preparing import squares_within
-from tests.tiny_towers import TinyTower, tiny_patch_embedder, tiny_patch_tower, tiny_siglip
-
-
-def with_places(tower: TinyTower, positions: int) -> PatchTowerSpec | PatchEmbedderSpec:
-    assert not isinstance(tower.spec, SiglipSpec)
-    return replace(tower.spec, positions=positions)
+from tests.image_processing import patching, squashing
+from tests.tiny_towers import tiny_patch_embedder, tiny_patch_tower, tiny_siglip
 
 
 @pytest.mark.parametrize("soft_tokens", SOFT_TOKENS)
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (4000, 30)])
 def test_no_picture_has_more_places_than_are_counted(size: tuple[int, int], soft_tokens: int) -> None:
-    across, down = squares_within(*size, side=48, most=soft_tokens)
-    longest = max(across, down)
+    longest = max(squares_within(*size, side=48, most=soft_tokens))
     assert longest <= places_in_a_row(tiny_patch_embedder().spec, soft_tokens)
     assert 3 * longest <= places_in_a_row(tiny_patch_tower().spec, soft_tokens)
 
 
-def test_a_table_that_just_holds_them_is_taken_and_a_shorter_one_refused() -> None:
-    require_places(with_places(tiny_patch_tower(), 840), 280, "tiny")
-    with pytest.raises(SpecError, match="is 839, and a picture of 280 soft tokens may have 840") as caught:
-        require_places(with_places(tiny_patch_tower(), 839), 280, "tiny")
-    assert caught.value.where == "config.json of tiny: vision_config.position_embedding_size"
-    assert "--image-tokens 70 or 140, or leave images out with" in caught.value.then
+def test_the_end_of_a_table_is_said_only_where_a_picture_can_go_beyond_it() -> None:
+    spec = tiny_patch_tower().spec  # 256 places
+    assert known_places(spec, 70) == 210
+    assert known_places(spec, 280) == 256
+    for soft_tokens, places in ((70, None), (280, 256)):
+        said = with_soft_tokens(patching(140), spec, soft_tokens)
+        assert said.soft_tokens == soft_tokens
+        assert said.patches is not None
+        assert said.patches.places == places
+    assert with_soft_tokens(patching(280, merged=True), tiny_patch_embedder().spec, 280) == patching(
+        280, merged=True
+    )
 
 
-def test_a_table_for_no_budget_at_all_leaves_text_alone() -> None:
-    with pytest.raises(SpecError, match="mm_posemb_size: is 69") as caught:
-        require_places(with_places(tiny_patch_embedder(), 69), 70, "tiny")
-    assert caught.value.then == "leave images out with --components text"
-
-
-def test_what_takes_no_images_or_squares_alone_has_no_such_limit() -> None:
-    require_places(tiny_patch_tower().spec, None, "tiny")
-    require_places(tiny_siglip().spec, 4, "tiny")
+def test_pictures_of_one_size_have_no_such_end() -> None:
+    spec = tiny_siglip().spec
+    assert with_soft_tokens(squashing(), spec, squashing().soft_tokens) == squashing()
+    assert replace(squashing(), soft_tokens=4) == with_soft_tokens(squashing(), spec, 4)
