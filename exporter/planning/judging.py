@@ -135,7 +135,7 @@ def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOn
         notes.append(f"Below the fidelity asked for: {below}.")
     if best.instead_of_gpu is not None:
         notes.append(f"Not on its GPU: {beyond_buffer(spec, plan, profile, best.format)}.")
-    return (*notes, *_left_out(spec, plan, profile))
+    return (*notes, *plan.variant.notes.get(profile.name, ()), *_left_out(spec, plan, profile))
 
 
 def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str | None:

@@ -24,16 +24,17 @@ from exporter.planning.judging import of_worst_format
 from exporter.planning.media_room import sound_that_fits
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PlannedModel, Rejected
+from exporter.planning.planner import PlannedModel
 from exporter.planning.profiles import Target
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases
+from exporter.planning.served_together import Rejected
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
 from runtimes.sounds.processing import SoundLength
 
-OUTLOOK_SCHEMA_VERSION = 6
+OUTLOOK_SCHEMA_VERSION = 7
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept
@@ -43,8 +44,10 @@ OF_ANY_FORMAT = ("accelerate", "compressed-tensors", "safetensors", "tokenizers"
 
 @dataclass(frozen=True)
 class DeviceOutlook:
-    """release: label of the one for it, None where nothing fits. nearest: what would then, a sentence."""
+    """target: by which it was asked for. release: label of the one for it, None where nothing fits.
+    rejected, nearest: of the whole target; nearest is what would fit where nothing does, a sentence."""
 
+    target: str
     verdict: DeviceVerdict
     release: str | None
     rejected: tuple[Rejected, ...]
@@ -152,7 +155,7 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
                 continue
             verdict, release = found
             nearest = None if target.nearest is None else target.nearest.sentence
-            rows.append(DeviceOutlook(verdict, release, target.rejected, nearest))
+            rows.append(DeviceOutlook(target.target.name, verdict, release, target.rejected, nearest))
     return list({each.verdict.profile: each for each in rows}.values())
 
 

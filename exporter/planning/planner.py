@@ -13,8 +13,8 @@ Nothing is read but shapes. Not about predicting (`exporter.planning.on_device`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from exporter.checkpoints.interface import CheckpointSource, HeldCodes
 from exporter.errors import PlanError, ProfileError
@@ -41,6 +41,7 @@ from exporter.planning.nearest_fit import NearestFit, nearest_of
 from exporter.planning.on_device import WrittenSizes, artifact_on_device, in_doubt, missed_gates
 from exporter.planning.plan import Plan, accelerated, make_plan
 from exporter.planning.profiles import Target
+from exporter.planning.served_together import Alone, ByDevice, Rejected, named, with_notes
 from exporter.planning.sharing_out import share_out
 from exporter.planning.variants import Variant
 from runtimes.formats import Accelerator, Format
@@ -81,26 +82,18 @@ class PlannedModel:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A candidate that was better by order, or that may fit less likely. why: clauses, the first of them
-    enough."""
-
-    recipe: str
-    context: int
-    why: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class TargetPlan:
     """What a target comes to. plans: one for each recipe its formats need. rejected: what competed before
     them. misses: why nothing fits, by device; empty where all is well. nearest: what fits beyond the gates,
-    or misses it by least; None where something fits, and where nothing else can be made."""
+    or misses it by least; None where something fits, and where nothing else can be made. alone: of several
+    devices what each would get by itself, those for which something fits."""
 
     target: Target
     plans: tuple[Plan, ...]
     rejected: tuple[Rejected, ...]
-    misses: Mapping[str, tuple[str, ...]]
+    misses: ByDevice
     nearest: NearestFit | None
+    alone: Mapping[str, Alone] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
@@ -138,10 +131,30 @@ class Planner:
 
     def plan(self, target: Target, asked: AskedFor) -> TargetPlan:
         """Raises PlanError and RecipeError where nothing that competes can be made at all: of the first."""
+        found = self._as_a_whole(target, asked)
+        alone = dict(self._alone(target, asked))
+        plans = with_notes(target, found.plans, found.rejected, alone) if found.fits else found.plans
+        return replace(found, plans=plans, alone=alone)
+
+    def _alone(self, target: Target, asked: AskedFor) -> Iterator[tuple[str, Alone]]:
+        """What each of several devices would get, where something fits it."""
+        for profile in target.profiles if len(target.profiles) > 1 else ():
+            by_itself = Target(profile.name, (profile,))
+            if not set(formats_of(by_itself, asked)) & set(profile.runtimes):
+                continue
+            try:
+                found = self._as_a_whole(by_itself, asked)
+            except PlanError:
+                continue
+            if found.fits:
+                first = found.plans[0]
+                yield profile.name, Alone(first.variant.recipe.name, first.asked_context)
+
+    def _as_a_whole(self, target: Target, asked: AskedFor) -> TargetPlan:
         rejected: list[Rejected] = []
         longest, formats = self.model.spec.context_length, formats_of(target, asked)
         self._soft_tokens = soft_tokens_of(target, asked, self.model.soft_tokens)
-        last: tuple[_Made, Mapping[str, tuple[str, ...]]] | None = None
+        last: tuple[_Made, ByDevice] | None = None
         tight: list[_Tried] = []
         refused: PlanError | None = None
         # (1)
@@ -152,7 +165,9 @@ class Planner:
                 if asked.recipe is not None:
                     raise
                 refused = refused or error
-                rejected.append(Rejected(candidate.recipe.name, candidate.context, (error.what,)))
+                rejected.append(
+                    _rejected(candidate, (error.what,), (each.name for each in target.profiles))
+                )
                 continue
             # (2)
             misses = self._misses(target, candidate, formats, made, forced=asked.recipe is not None)
@@ -165,8 +180,8 @@ class Planner:
                     return TargetPlan(target, made.plans, tuple(rejected), {}, None)
                 share = max(made.shares[each] for each in self._required(target, kept))
                 tight.append(_Tried(made, len(rejected), share))
-            why = _clauses(misses) or doubts
-            rejected.append(Rejected(candidate.recipe.name, candidate.context, why))
+            out = misses or doubts
+            rejected.append(_rejected(candidate, named(target, out), out))
             last = made, misses
         # (4)
         if tight:
@@ -255,9 +270,9 @@ class Planner:
         forced: bool,
     ) -> dict[str, tuple[str, ...]]:
         """By device. forced: somebody asked for the recipe, whatever it promises."""
-        below = None if forced else below_class(target, candidate.recipe)
         found: dict[str, tuple[str, ...]] = {}
         for profile in target.profiles:
+            below = None if forced else below_class(profile, candidate.recipe)
             clauses = [] if below is None else [below]
             for format in required_formats(profile, formats):
                 plan = next(each for each in made.plans if format in each.variant.formats)
@@ -268,10 +283,15 @@ class Planner:
                 found[profile.name] = tuple(dict.fromkeys(clauses))
         return found
 
-    def _doubts(self, target: Target, formats: tuple[Format, ...], made: _Made) -> tuple[str, ...]:
-        """Why what must fit may not, clauses."""
-        found = (made.doubts[each] for each in self._required(target, formats))
-        return tuple(dict.fromkeys(each for each in found if each is not None))
+    def _doubts(
+        self, target: Target, formats: tuple[Format, ...], made: _Made
+    ) -> dict[str, tuple[str, ...]]:
+        """Why what must fit may not, clauses by device."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, format in self._required(target, formats):
+            if (doubt := made.doubts[name, format]) is not None:
+                found[name] = (*found.get(name, ()), doubt)
+        return found
 
     def _required(self, target: Target, formats: tuple[Format, ...]) -> Iterator[tuple[str, Format]]:
         """What must fit: devices, and formats of each."""
@@ -299,19 +319,22 @@ class Planner:
             misses = self._misses(target, candidate, formats, made, forced=True)
             known = candidate.recipe == asked.recipe
             all_said = misses if known else self._misses(target, candidate, formats, made, forced=False)
-            missed, recipe = _clauses(misses), "" if known else f"--recipe {candidate.recipe.name} "
+            below = {
+                name: tuple(each for each in clauses if each not in misses.get(name, ()))
+                for name, clauses in all_said.items()
+            }
+            recipe = "" if known else f"--recipe {candidate.recipe.name} "
             yield NearestFit(
                 recipe=candidate.recipe.name,
                 context=candidate.context,
                 asking=f"{recipe}--context {candidate.context}",
-                below=tuple(each for each in _clauses(all_said) if each not in missed),
-                misses=next(iter(misses.values()), ()),
-                doubts=() if misses else self._doubts(target, formats, made),
+                below=named(target, below),
+                misses=named(target, misses),
+                doubts=() if misses else named(target, self._doubts(target, formats, made)),
                 share=max(made.shares[each] for each in self._required(target, formats)),
                 weight_bytes=sum(plan.weight_bytes for plan in made.plans),
             )
 
 
-def _clauses(misses: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Of all devices, each once."""
-    return tuple(dict.fromkeys(clause for clauses in misses.values() for clause in clauses))
+def _rejected(candidate: Candidate, why: tuple[str, ...], devices: Iterable[str]) -> Rejected:
+    return Rejected(candidate.recipe.name, candidate.context, why, tuple(devices))

@@ -6,6 +6,7 @@ Prints to the console it is given. Not about what is in them (`exporter.planning
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -39,12 +40,8 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
         table.add_section()
     if outlook.devices:
         print_fitted(table, console)
-    for device in outlook.devices:
-        _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
-        for artifact in device.verdict.artifacts:
-            _say(console, f"    {artifact.format}: {by_component(artifact)}.")
-        for each in device.rejected:
-            _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
+    for target, found in groupby(outlook.devices, key=lambda each: each.target):
+        _say_of_devices(console, target, list(found))
     for release in outlook.releases:
         of = f"Release {release.label} for {', '.join(release.devices)}"
         _say(console, f"{of}: {_sizes(release)}.{taken(release)}")
@@ -62,6 +59,23 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
     for remark in outlook.remarks:
         _say(console, remark)
     _say(console, NOBODY)
+
+
+def _say_of_devices(console: Console, target: str, devices: Sequence[DeviceOutlook]) -> None:
+    """Of those that are served together; behind the last what is the same for them all."""
+    for device in devices:
+        _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
+        for artifact in device.verdict.artifacts:
+            _say(console, f"    {artifact.format}: {by_component(artifact)}.")
+    if len(devices) > 1:
+        nearest = "" if devices[0].nearest is None else f" {devices[0].nearest}"
+        _say(
+            console,
+            f"target {target}: one recipe and context serve its {len(devices)} devices, the best that fit "
+            f"them all; --profile NAME instead gives each its own.{nearest}",
+        )
+    for each in devices[0].rejected:
+        _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
 
 
 def _sizes(release: ReleaseOutlook) -> str:
