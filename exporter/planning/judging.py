@@ -18,7 +18,6 @@ from exporter.planning.on_device import (
     WrittenSizes,
     artifact_on_device,
     beyond_buffer,
-    in_doubt,
     missed_gates,
 )
 from exporter.planning.plan import Plan
@@ -135,7 +134,7 @@ def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOn
         notes.append(f"Below the fidelity asked for: {below}.")
     if best.instead_of_gpu is not None:
         notes.append(f"Not on its GPU: {beyond_buffer(spec, plan, profile, best.format)}.")
-    return (*notes, *plan.variant.notes.get(profile.name, ()), *_left_out(spec, plan, profile))
+    return (*notes, *plan.variant.notes.get(profile.name, ()))
 
 
 def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str | None:
@@ -148,15 +147,3 @@ def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str 
     if (lowered := lowered_schemes(spec, plan)) is not None:
         clauses.append(lowered)
     return "; ".join(clauses) or None
-
-
-def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[str]:
-    """Formats the device has a runtime for that are no part of the plan because they do not fit or may
-    not."""
-    for format in profile.formats:
-        if format not in plan.variant.formats:
-            nothing = WrittenSizes(0, {})
-            found = artifact_on_device(spec, plan, profile, format, nothing)
-            missed, doubt = missed_gates(spec, plan, profile, found, nothing), in_doubt(profile, found)
-            if missed or doubt is not None:
-                yield f"Without {format}: {'; '.join(missed or (str(doubt),))}."

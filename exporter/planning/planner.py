@@ -32,6 +32,7 @@ from exporter.planning.candidates import (
     required_formats,
     soft_tokens_of,
 )
+from exporter.planning.device_notes import left_out, with_notes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.lowered_schemes import lowered_schemes
@@ -41,7 +42,7 @@ from exporter.planning.nearest_fit import NearestFit, nearest_of
 from exporter.planning.on_device import WrittenSizes, artifact_on_device, in_doubt, missed_gates
 from exporter.planning.plan import Plan, accelerated, make_plan
 from exporter.planning.profiles import Target
-from exporter.planning.served_together import Alone, ByDevice, Rejected, named, with_notes
+from exporter.planning.served_together import Alone, ByDevice, Rejected, alone_notes, named
 from exporter.planning.sharing_out import share_out
 from exporter.planning.variants import Variant
 from runtimes.formats import Accelerator, Format
@@ -133,8 +134,8 @@ class Planner:
         """Raises PlanError and RecipeError where nothing that competes can be made at all: of the first."""
         found = self._as_a_whole(target, asked)
         alone = dict(self._alone(target, asked))
-        plans = with_notes(target, found.plans, found.rejected, alone) if found.fits else found.plans
-        return replace(found, plans=plans, alone=alone)
+        notes = alone_notes(target, found.plans[0], found.rejected, alone) if found.fits else {}
+        return replace(found, plans=with_notes(target, found.plans, notes), alone=alone)
 
     def _alone(self, target: Target, asked: AskedFor) -> Iterator[tuple[str, Alone]]:
         """What each of several devices would get, where something fits it."""
@@ -175,7 +176,7 @@ class Planner:
             if not misses:
                 # (3)
                 kept = self._kept(target, asked, formats, made)
-                made = made if kept == formats else self._made(target, candidate, kept)
+                made = made if kept == formats else self._without(target, candidate, kept, made)
                 if not doubts:
                     return TargetPlan(target, made.plans, tuple(rejected), {}, None)
                 share = max(made.shares[each] for each in self._required(target, kept))
@@ -308,6 +309,15 @@ class Planner:
         required = {format for _, format in self._required(target, formats)}
         fitting = {key[1] for key, clauses in made.missed.items() if not (clauses or made.doubts[key])}
         return tuple(each for each in formats if each in required | fitting)
+
+    def _without(
+        self, target: Target, candidate: Candidate, kept: tuple[Format, ...], made: _Made
+    ) -> _Made:
+        """The candidate in these formats alone, with what speaks against the others as it was made."""
+        found, why = self._made(target, candidate, kept), {**made.missed}
+        why |= {key: (doubt,) for key, doubt in made.doubts.items() if doubt is not None and not why[key]}
+        others = [format for plan in made.plans for format in plan.variant.formats if format not in kept]
+        return replace(found, plans=with_notes(target, found.plans, left_out(target, others, why)))
 
     def _nearby(self, target: Target, asked: AskedFor, formats: tuple[Format, ...]) -> Iterator[NearestFit]:
         """What would come of asking for each by name."""

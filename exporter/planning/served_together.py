@@ -1,4 +1,4 @@
-"""`named`, `with_notes`: what is said of a target's devices where one recipe and context serve them all.
+"""`named`, `alone_notes`: what is said of a target's devices where one recipe and context serve them all.
 
 Which of them a reason is about, and what one of them would get by itself. Not about planning either
 (`exporter.planning.planner`).
@@ -7,7 +7,7 @@ Which of them a reason is about, and what one of them would get by itself. Not a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import Target
@@ -60,26 +60,12 @@ def named(target: Target, found: ByDevice) -> tuple[str, ...]:
     return tuple(f"for {names}: {'; '.join(clauses)}" for names, clauses in together.items())
 
 
-def with_notes(
-    target: Target, plans: Sequence[Plan], rejected: Sequence[Rejected], alone: Mapping[str, Alone]
-) -> tuple[Plan, ...]:
-    """The plans, the first that a device runs saying what it would get alone and which device is why it
-    does not."""
-    noted: dict[int, dict[str, tuple[str, ...]]] = {}
-    for name, better in alone.items():
-        sentence = _why_not(target, plans[0], rejected, name, better)
-        (profile,) = (each for each in target.profiles if each.name == name)
-        at = next(
-            (n for n, each in enumerate(plans) if set(each.variant.formats) & set(profile.runtimes)), None
-        )
-        if sentence is not None and at is not None:
-            noted.setdefault(at, {})[name] = (sentence,)
-    return tuple(_noted(plan, noted.get(at, {})) for at, plan in enumerate(plans))
-
-
-def _noted(plan: Plan, notes: ByDevice) -> Plan:
-    both = {name: (*plan.variant.notes.get(name, ()), *said) for name, said in notes.items()}
-    return replace(plan, variant=replace(plan.variant, notes={**plan.variant.notes, **both}))
+def alone_notes(
+    target: Target, made: Plan, rejected: Sequence[Rejected], alone: Mapping[str, Alone]
+) -> dict[str, tuple[str, ...]]:
+    """By device a sentence on what it would get alone, and which device is why it does not."""
+    sentences = {name: _why_not(target, made, rejected, name, each) for name, each in alone.items()}
+    return {name: (sentence,) for name, sentence in sentences.items() if sentence is not None}
 
 
 def _why_not(

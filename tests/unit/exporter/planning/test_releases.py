@@ -152,6 +152,35 @@ def test_a_format_that_was_left_out_for_want_of_room_is_named() -> None:
     assert "Without" not in whole.verdicts[0].reason
 
 
+def test_a_format_that_another_release_of_the_plan_has_is_not_missed() -> None:
+    found = planned("iphone-16", of="gemma-2-2b")
+    assert {each.plan.variant.formats: each.plan.variant.recipe.name for each in found.releases} == {
+        ("coreml",): "int4-zp",
+        ("litertlm",): "int4",
+    }
+    assert not [v.reason for each in found.releases for v in each.verdicts if "Without" in v.reason]
+
+
+def test_a_format_that_is_left_out_is_judged_by_the_recipe_it_would_have_got() -> None:
+    profile = replace(device("android-8gb"), recipes=("int4-zp",))
+    gates = replace(profile.gates, formats=("onnx",), artifact_bytes=250_000_000)
+    found = plan_releases(
+        model("gemma-3-270m"), [Target("x", (replace(profile, gates=gates),))], AskedFor(context=1024)
+    )
+    (release,) = found.releases
+    assert release.plan.variant.formats == ("onnx",)
+    assert "Without litertlm: litertlm takes 263 MB on disk, and 250 MB are allowed." in (
+        release.verdicts[0].reason
+    ), "in int4, not in int4-zp"
+
+
+def test_formats_that_were_not_asked_for_are_not_explained() -> None:
+    for formats in (("onnx",), ("litertlm",), ("tflite", "onnx")):
+        found = planned("pixel-8", of="gemma-4-e2b", formats=formats, recipe=load_recipe("int4"))
+        for release in found.releases:
+            assert [v.reason for v in release.verdicts if "Without" in v.reason] == []
+
+
 def test_a_recipe_below_the_class_says_so_where_it_was_asked_for() -> None:
     (release,) = planned("android-8gb", of="gemma-3-270m", recipe=load_recipe("int4-fast")).releases
     (verdict,) = release.verdicts
