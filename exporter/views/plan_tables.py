@@ -64,9 +64,9 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
 def _say_of_devices(console: Console, target: str, devices: Sequence[DeviceOutlook]) -> None:
     """Of those that are served together; behind the last what is the same for them all."""
     for device in devices:
-        _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
-        for artifact in device.verdict.artifacts:
-            _say(console, f"    {artifact.format}: {by_component(artifact)}.")
+        _say_verdict(console, device.verdict, device.verdict.profile)
+        for other in device.also:
+            _say_verdict(console, other.verdict, f"{device.verdict.profile}, release {other.release}")
     if len(devices) > 1:
         nearest = "" if devices[0].nearest is None else f" {devices[0].nearest}"
         _say(
@@ -76,6 +76,12 @@ def _say_of_devices(console: Console, target: str, devices: Sequence[DeviceOutlo
         )
     for each in devices[0].rejected:
         _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
+
+
+def _say_verdict(console: Console, verdict: DeviceVerdict, of: str) -> None:
+    _say(console, f"{of}: {verdict.reason}")
+    for artifact in verdict.artifacts:
+        _say(console, f"    {artifact.format}: {by_component(artifact)}.")
 
 
 def _sizes(release: ReleaseOutlook) -> str:
@@ -117,9 +123,16 @@ def verdict_sentence(verdict: DeviceVerdict) -> str:
 
 
 def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
-    """A row for each format, the device's own cells in the first."""
-    verdict = device.verdict
-    lead: tuple[str, ...] = (verdict.profile, verdict.word, verdict.recipe, f"{verdict.context:,}")
+    """A row for each format of each release for it, the device's name in the first."""
+    rows = _verdict_rows(device.verdict, device.verdict.profile)
+    for each in device.also:
+        rows += _verdict_rows(each.verdict, "")
+    return rows
+
+
+def _verdict_rows(verdict: DeviceVerdict, name: str) -> list[tuple[str, ...]]:
+    """What is of the whole release is in the first."""
+    lead: tuple[str, ...] = (name, verdict.word, verdict.recipe, f"{verdict.context:,}")
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
         takes, most, *allowed = in_one_unit(artifact.peak_bytes, artifact.most_bytes, *_allowed(verdict))
