@@ -25,11 +25,12 @@ HEAD = """# What fits which device
 Written by `python -m benchmarks.device_table` from the profiles in `device_profiles/`; do not edit.
 {nobody}
 Recipes compete in the order of the profile or its kind, then contexts become shorter; what is in the rows
-below is the best that fits, or the last that was tried where nothing does; then the last column names the
-smallest there is, which is no row, and what it takes. "peak" counts what the device's
-own metric counts (docs/adr/0029), "at most" that with the error of predicting it (docs/adr/0038), against
-what an app may use, in brackets with the increased-memory-limit entitlement. Decode is what published
-measurements reach of the bandwidth (`python -m benchmarks.decode_speed`), below what weights alone allow.
+below is the best that fits, or the last that was tried where nothing does; then the last column says what
+can be asked for all the same, or names the smallest there is, which is no row, and what it takes. "peak"
+counts what the device's own metric counts (docs/adr/0029), "at most" that with the error of predicting it
+(docs/adr/0038), against what an app may use, in brackets with the increased-memory-limit entitlement.
+Decode is what published measurements reach of the bandwidth (`python -m benchmarks.decode_speed`), below
+what weights alone allow.
 {share}
 """
 

@@ -160,9 +160,9 @@ def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: F
     limit = profile.largest_buffer
     if limit is None or profile.runtimes[format].accelerator != "GPU":
         return None
-    apart = facts_of(format).apart
+    apart, schemes = facts_of(format).apart, plan.schemes
     shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
-    sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
+    sizes = {name: schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
     return _largest_beyond(sizes, "a buffer of its GPU", limit)
 
 

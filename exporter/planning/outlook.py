@@ -24,7 +24,7 @@ from exporter.planning.judging import of_worst_format
 from exporter.planning.media_room import sound_that_fits
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PlannedModel
+from exporter.planning.planned_model import PlannedModel
 from exporter.planning.profiles import Target
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases

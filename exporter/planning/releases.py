@@ -17,9 +17,11 @@ from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.folder_names import folder_name
 from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PREDICTED, PlannedModel, Planner, TargetPlan
+from exporter.planning.planned_model import PlannedModel
+from exporter.planning.planner import Planner, TargetPlan
 from exporter.planning.profiles import Target
 from exporter.planning.served_together import listed
+from exporter.planning.trials import PREDICTED
 
 TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"
 LONG_NAMES = 3  # devices beside the first

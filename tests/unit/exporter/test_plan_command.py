@@ -96,12 +96,12 @@ def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() ->
     result = run("plan", "--model", "9b", "--profile", "pixel-8")
     assert result.exit_code == 1
     assert (
-        "pixel-8: Nothing would fit, not even the smallest there is, int4 with a context of 256"
+        "pixel-8: Nothing would fit, not even the smallest there is, mixed:4625MB with a context of 256"
         in result.output
     )
     assert "share one scale a row" in result.output, "in plain words"
     shorter = run("plan", "--model", "9b", "--profile", "pixel-8", "--context", "128")
-    assert "the smallest there is, int4 with a context of 128: " in shorter.output
+    assert "the smallest there is, mixed:4625MB with a context of 128: " in shorter.output
 
 
 def test_a_plan_as_json_has_a_key_for_a_cache_and_nothing_beside_it() -> None:
@@ -204,7 +204,7 @@ def test_profiles_as_json_have_every_fact_with_its_source() -> None:
 def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     result = run("--model", "9b", "--profile", "pixel-8", "-o", str(tmp_path / "release"))
     assert result.exit_code == 2
-    assert "error: pixel-8: Nothing would fit, not even the smallest there is, int4" in result.stderr
+    assert "error: pixel-8: Nothing would fit, not even the smallest there is, mixed:" in result.stderr
     assert "or export it with --anyway" in result.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -11,10 +11,11 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.on_device import WrittenSizes
-from exporter.planning.planner import TEXT_BYTES, Planner
+from exporter.planning.planner import Planner
 from exporter.planning.profiles import Target, load_profile
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import plan_releases
+from exporter.planning.trials import TEXT_BYTES
 from runtimes.formats import Format
 from tests.unit.exporter.planning.test_planner import GB, device, model
 

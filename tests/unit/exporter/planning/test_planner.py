@@ -14,9 +14,11 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.fidelity import FidelityClass
 from exporter.planning.judging import judge
 from exporter.planning.on_device import WrittenSizes
-from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
+from exporter.planning.planned_model import PlannedModel
+from exporter.planning.planner import Planner, TargetPlan
 from exporter.planning.profiles import Target, load_profile, load_target
 from exporter.planning.recipe import load_recipe
+from exporter.planning.trials import TEXT_BYTES
 
 GB = 10**9
 
@@ -77,7 +79,7 @@ def test_a_budget_below_any_recipe_says_by_how_much_the_smallest_misses_it() -> 
     found = planned(device("android-8gb", GB))
     assert found.nearest is not None
     said = found.nearest.sentence
-    smallest = "the smallest there is, int4 with a context of 256: litertlm on the CPU takes "
+    smallest = "the smallest there is, mixed:1309MB with a context of 256: litertlm on the CPU takes "
     assert said.startswith(f"Nothing would fit, not even {smallest}")
     assert "and an app may use 1,000 MB" in said
 
@@ -104,8 +106,9 @@ def test_what_is_named_as_nearest_comes_out_as_it_was_said_when_it_is_asked_for(
     assert again.fits is not bool(nearest.misses)
     if again.fits:
         (plan,) = again.plans
-        assert recipe_of(again) == (nearest.recipe, nearest.context)
-        verdict = judge(model().spec, plan, profile, WrittenSizes(TEXT_BYTES, {}))
+        assert recipe_of(again) == (nearest.recipe.replace("mixed:", "mixed-"), nearest.context)
+        sized = Planner(model()).sized(plan)
+        verdict = judge(model().spec, sized, profile, WrittenSizes(TEXT_BYTES, {}))
         assert verdict is not None
         assert (verdict.fit == "may not fit") is bool(nearest.doubts)
         assert (verdict.below_fidelity is None) is not bool(nearest.below)

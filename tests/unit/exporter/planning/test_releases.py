@@ -77,7 +77,7 @@ def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
     (row,) = found.left_out
     assert (row.profile, row.fit) == ("iphone-13-pro", "does not fit")
     assert row.reason.startswith(
-        "Nothing would fit, not even the smallest there is, int4 with a context of"
+        "Nothing would fit, not even the smallest there is, mixed:4625MB with a context of"
     )
     assert row.reason.count("coreml on the NPU takes") == 1, "the cause is said once"
     assert row.artifacts
@@ -85,7 +85,9 @@ def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
 
 def test_nothing_at_all_is_refused_with_what_is_nearest_unless_it_is_wanted_anyway() -> None:
     refused = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b")
-    with pytest.raises(PlanError, match=r"iphone-13-pro, pixel-8: .*the smallest there is, int4.*--anyway"):
+    with pytest.raises(
+        PlanError, match=r"iphone-13-pro, pixel-8: .*the smallest there is, mixed:.*--anyway"
+    ):
         require_releases(refused)
     anyway = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b", anyway=True)
     require_releases(anyway)
