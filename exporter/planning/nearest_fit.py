@@ -5,7 +5,7 @@ Not about what is tried (`exporter.planning.asking_for_less`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -35,10 +35,16 @@ class NearestFit:
     @property
     def sentence(self) -> str:
         """What it is, how to ask for it, and what will be said of it then."""
+        return self.in_words(())
+
+    def in_words(self, said: Collection[str]) -> str:
+        """The same behind clauses that need not be said again."""
         which = f"{self.recipe} with a context of {self.context:,}{', ' if self.of else ''}{self.of}"
         if self.misses:
             return f"Nothing would fit, not even the smallest there is, {which}: {'; '.join(self.misses)}."
-        below = f", below the fidelity asked for ({'; '.join(self.below)})" if self.below else ""
+        below = ", below the fidelity asked for" if self.below else ""
+        if unsaid := [each for each in self.below if each not in said]:
+            below += f" ({'; '.join(unsaid)})"
         later = ""
         if self.measured_later:
             later = " What it costs in quality is measured as it is made, and may hold it back."

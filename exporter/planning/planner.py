@@ -6,7 +6,7 @@
         and that may not fit are left out of it
     (4) where none is: of those that fit by prediction alone the one with most room
     (5) where none does: the nearest that would beyond the gates, and a plan all the same for whoever wants
-        it anyway
+        it anyway: of what misses nothing but the fidelity asked for, else of the last that competed
 
 Nothing is read but shapes. Not about trying a candidate (`exporter.planning.trials`), nor about what can be
 asked for where none is in (`exporter.planning.asking_for_less`).
@@ -60,6 +60,17 @@ class _Tried:
     share: float
 
 
+@dataclass(frozen=True)
+class _Unfaithful:
+    """A candidate that misses nothing but the fidelity asked for. doubtful: whether it may not fit. share:
+    as `_Tried` has it."""
+
+    made: Made
+    misses: ByDevice
+    doubtful: bool
+    share: float
+
+
 class Planner:
     """Plans one model for any number of targets."""
 
@@ -96,6 +107,7 @@ class Planner:
         trial, longest = self._trial(target, asked), self.model.spec.context_length
         last: tuple[Made, ByDevice] | None = None
         tight: list[_Tried] = []
+        unfaithful: list[_Unfaithful] = []
         refused: PlanError | None = None
         # (1)
         for candidate in competing(target, asked, longest):
@@ -121,6 +133,8 @@ class Planner:
                 tight.append(_Tried(made, len(rejected), kept.share(made)))
             out = misses or doubts
             rejected.append(_rejected(candidate, named(target, out), out))
+            if misses and not self._trials.misses(trial, candidate, made, forced=True):
+                unfaithful.append(_Unfaithful(made, misses, bool(doubts), trial.share(made)))
             last = made, misses
         # (4)
         if tight:
@@ -132,6 +146,9 @@ class Planner:
             assert refused is not None
             raise refused
         made, missed = last
+        if unfaithful:  # those that fit for certain before others, the first of them
+            best = min(unfaithful, key=lambda each: (each.doubtful, each.share if each.doubtful else 0))
+            made, missed = best.made, best.misses
         return TargetPlan(target, made.plans, tuple(rejected), missed, None)
 
     def _trial(self, target: Target, asked: AskedFor) -> Trial:

@@ -172,27 +172,30 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
     if not found:
         return None
     worst = of_worst_format(found, profile)
-    return replace(worst, fit="does not fit", reason=_why_nothing(planned, profile))
+    return replace(worst, reason=_why_nothing(planned, profile, fits=worst.fit != "does not fit"))
 
 
-def _why_nothing(planned: TargetPlan, profile: DeviceProfile) -> str:
+def _why_nothing(planned: TargetPlan, profile: DeviceProfile, *, fits: bool) -> str:
     """By what the last that competed misses the device, and what can be asked for; where nothing would fit,
     by what the smallest misses it, which is enough. Of several devices what there is for this one alone:
-    what can be asked for is for them all, and said of them all."""
+    what can be asked for is for them all, and said of them all. fits: it is not for want of room."""
     nearest = planned.nearest
     if len(planned.target.profiles) > 1:
         alone = planned.alone.get(profile.name)
         own = "" if alone is None else f" Alone (--profile {profile.name}) it would get {alone.words}."
-        return _why_not_served(planned, profile) + own
+        return _why_not_served(planned, profile, fits=fits) + own
     if nearest is not None and nearest.misses:
         return nearest.sentence
-    then = "Nothing else can be made for it." if nearest is None else nearest.sentence
-    return f"Nothing fits: {'; '.join(planned.misses[profile.name])}. {then}"
+    then = "Nothing else can be made for it."
+    if nearest is not None:
+        then = nearest.in_words(planned.misses[profile.name])
+    return f"{_why_not_served(planned, profile, fits=fits)} {then}"
 
 
-def _why_not_served(planned: TargetPlan, profile: DeviceProfile) -> str:
+def _why_not_served(planned: TargetPlan, profile: DeviceProfile, *, fits: bool) -> str:
     if (misses := planned.misses.get(profile.name)) is not None:
-        return f"Nothing fits: {'; '.join(misses)}."
+        what = "Nothing that fits is as faithful as asked for" if fits else "Nothing fits"
+        return f"{what}: {'; '.join(misses)}."
     return (
         f"Nothing is made: one recipe and context serve the whole target {planned.target.name}, and "
         f"nothing fits {listed(planned.misses)}."

@@ -124,15 +124,18 @@ def verdict_sentence(verdict: DeviceVerdict) -> str:
 
 def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
     """A row for each format of each release for it, the device's name in the first."""
-    rows = _verdict_rows(device.verdict, device.verdict.profile)
+    verdict = device.verdict
+    no_release = device.release is None and verdict.fit != "does not fit"
+    word = f"not made: {verdict.word}" if no_release else verdict.word
+    rows = _verdict_rows(verdict, verdict.profile, word)
     for each in device.also:
-        rows += _verdict_rows(each.verdict, "")
+        rows += _verdict_rows(each.verdict, "", each.verdict.word)
     return rows
 
 
-def _verdict_rows(verdict: DeviceVerdict, name: str) -> list[tuple[str, ...]]:
+def _verdict_rows(verdict: DeviceVerdict, name: str, word: str) -> list[tuple[str, ...]]:
     """What is of the whole release is in the first."""
-    lead: tuple[str, ...] = (name, verdict.word, verdict.recipe, f"{verdict.context:,}")
+    lead: tuple[str, ...] = (name, word, verdict.recipe, f"{verdict.context:,}")
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
         takes, most, *allowed = in_one_unit(artifact.peak_bytes, artifact.most_bytes, *_allowed(verdict))

@@ -216,3 +216,29 @@ def test_a_device_of_several_releases_has_rows_for_each_of_them(
     print_outlook(found, Console(width=200))
     said = capsys.readouterr().out
     assert f"iphone-16, release {other.release}: {other.verdict.artifacts[0].format} on the" in said
+
+
+def test_a_row_says_where_it_is_fidelity_alone_that_falls_short() -> None:
+    profile = load_profile("android-8gb")
+    profile = replace(profile, gates=replace(profile.gates, fidelity="exact"))
+    found = look_ahead(PlanOrder("2b", None, [Target(profile.name, (profile,))], AskedFor()))
+    (device,) = found.devices
+    assert (device.release, device.verdict.fit) == (None, "fits")
+    assert not found.all_fit
+    row = device_rows(device)[0]
+    assert row[1] == "not made: fits, below the fidelity asked for"
+    assert device.verdict.reason.startswith(
+        "Nothing that fits is as faithful as asked for: int4 is calibrated, as it may cost"
+    )
+    assert device.verdict.reason.count("int4 is calibrated") == 1
+    assert f"--recipe {row[2]} --context {device.verdict.context} makes it" in device.verdict.reason, (
+        "the row is of what is advised"
+    )
+
+
+def test_a_row_says_of_a_device_that_another_keeps_from_a_release_that_it_fits() -> None:
+    large, small = load_profile("macbook-m4-pro"), load_profile("pixel-8")
+    found = look_ahead(PlanOrder("9b", None, [Target("both", (large, small))], AskedFor()))
+    first, second = (device_rows(each)[0][1] for each in found.devices)
+    assert first.startswith("not made: fits")
+    assert second == "does not fit"
