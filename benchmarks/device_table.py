@@ -16,7 +16,7 @@ from exporter.parameter_count import parameters
 from exporter.planning.candidates import AskedFor
 from exporter.planning.outlook import DeviceOutlook, Outlook, PlanOrder, look_ahead
 from exporter.planning.profiles import load_device, load_profile, profile_names
-from exporter.views.plan_tables import COLUMNS, NOBODY, device_rows
+from exporter.views.plan_tables import COLUMNS, NOBODY, device_rows, not_yet
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "devices.md"
 MODELS = ("2b", "9b", "gemma-4-E2B", "gemma-4-12B")
@@ -73,7 +73,10 @@ def _rejected(device: DeviceOutlook) -> str:
     """The better candidates and the first thing each missed; what is nearest where nothing fits."""
     if device.release is None:
         return device.nearest or ""
-    return "; ".join(f"{each.recipe} at {each.context:,}: {each.why[0]}" for each in device.rejected)
+    parts: list[str] = []
+    for each in device.rejected:
+        parts.append(f"{each.recipe} at {each.context:,}: {not_yet(parts, each.why[:1])}")
+    return "; ".join(parts)
 
 
 if __name__ == "__main__":

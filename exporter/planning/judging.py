@@ -21,6 +21,7 @@ from exporter.planning.on_device import (
     missed_gates,
 )
 from exporter.planning.plan import Plan
+from exporter.planning.served_together import listed
 from runtimes.formats import Format
 
 WORDS: dict[Fit, str] = {
@@ -121,7 +122,8 @@ def _beside(
     """Why one of several that are required decides, and which of the others do not fit as well."""
     if len(required) < 2:
         return
-    yield f"{' and '.join(required)} are required, so the worst of them decides."
+    worst = "worse" if len(required) == 2 else "worst"
+    yield f"{listed(required)} are required, so the {worst} of them decides."
     for format in required:
         if format != decides.format and missed[format]:
             yield f"{format} {WORDS['does not fit']} either: {'; '.join(missed[format])}."

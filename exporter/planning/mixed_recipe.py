@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from exporter.byte_size import in_one_unit, megabytes
 from exporter.errors import RecipeError
 from exporter.formats.family import RuntimeFamily
 from exporter.models.components import Tower
 from exporter.models.text.spec import WeightSpec
-from exporter.planning.budget import MIXED, MOST_BITS
+from exporter.planning.budget import MIXED, MOST_BITS, in_short
 from exporter.planning.mixture import (
     Choice,
     Option,
@@ -107,13 +108,15 @@ def require_possible(
     most = _most(recipe, weights)
     if most < least:
         assert recipe.budget is not None
-        beside = recipe.budget.beside
-        tower = f"beside its towers' {beside:,} " if beside else ""
+        beside, bits = recipe.budget.beside, math.ceil(1000 * _bits(least, weights)) / 1000
+        tower = f"beside its towers' {megabytes(beside)} " if beside else ""
+        may, takes = in_one_unit(max(0, most), least)
+        enough = in_short(least + beside) if recipe.budget.bits is None else f"{bits:g}"
         raise RecipeError(
             f"recipe {recipe.name}",
-            f"{tower}its matrices may take {max(0, most):,} bytes, and the smallest choice takes {least:,} "
-            f"({_bits(least, weights):.3f} bits a weight)",
-            f"give at least mixed:{least + beside}B, or formats that carry smaller schemes"
+            f"{tower}its matrices may take {may}, and the smallest choice takes {takes} ({bits:.3f} bits a "
+            "weight)",
+            f"give at least {MIXED}{enough}, or formats that carry smaller schemes"
             + (", or --components text" if beside else ""),
         )
 

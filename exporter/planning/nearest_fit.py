@@ -49,8 +49,10 @@ class NearestFit:
         if self.measured_later:
             later = " What it costs in quality is measured as it is made, and may hold it back."
         if self.doubts:
-            made = f'{self.asking} makes it, with the verdict "may not fit": {"; ".join(self.doubts)}'
-            return f"The nearest that may fit is {which}{below}; {made}.{later}"
+            return (
+                f"Nothing is certain to fit; the nearest is {which}{below}, which may not: "
+                f"{'; '.join(self.doubts)}. {self.asking} makes it.{later}"
+            )
         return f"The nearest that would fit is {which}{below}; {self.asking} makes it.{later}"
 
 

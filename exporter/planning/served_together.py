@@ -46,18 +46,14 @@ def listed(names: Iterable[str]) -> str:
 
 
 def named(target: Target, found: ByDevice) -> tuple[str, ...]:
-    """Clauses of all devices, each once; where there are several, those of one behind each other, and
-    whose they are before them."""
+    """Clauses of all devices, each once; where there are several, with whose it is before it."""
     devices: dict[str, list[str]] = {}
     for name, clauses in found.items():
         for clause in clauses:
             devices.setdefault(clause, []).append(name)
     if len(target.profiles) == 1:
         return tuple(devices)
-    together: dict[str, list[str]] = {}
-    for clause, names in devices.items():
-        together.setdefault(listed(names), []).append(clause)
-    return tuple(f"for {names}: {'; '.join(clauses)}" for names, clauses in together.items())
+    return tuple(f"for {listed(names)}: {clause}" for clause, names in devices.items())
 
 
 def alone_notes(

@@ -74,8 +74,16 @@ def _say_of_devices(console: Console, target: str, devices: Sequence[DeviceOutlo
             f"target {target}: one recipe and context serve its {len(devices)} devices, the best that fit "
             f"them all; --profile NAME instead gives each its own.{nearest}",
         )
+    said = [each.verdict.reason for each in devices]
     for each in devices[0].rejected:
-        _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
+        _say(console, f"    not {each.recipe} at {each.context:,}: {not_yet(said, each.why)}.")
+        said += each.why
+
+
+def not_yet(said: Sequence[str], clauses: Sequence[str]) -> str:
+    """The clauses that nothing said so far has, and that there are others."""
+    new = [clause for clause in clauses if not any(clause in each for each in said)]
+    return "; ".join(new if len(new) == len(clauses) else [*new, "as said above"])
 
 
 def _say_verdict(console: Console, verdict: DeviceVerdict, of: str) -> None:

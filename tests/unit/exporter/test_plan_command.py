@@ -100,6 +100,11 @@ def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() ->
         in result.output
     )
     assert "share one scale a row" in result.output, "in plain words"
+    assert result.output.count("share one scale a row") == 1, "of four candidates, once"
+    assert (
+        "not int4 at 1,024: litertlm on the GPU takes 6,662 MB, and an app may use 4,295 MB; as said "
+        in (result.output)
+    )
     shorter = run("plan", "--model", "9b", "--profile", "pixel-8", "--context", "128")
     assert "the smallest there is, mixed:4625MB with a context of 128: " in shorter.output
 

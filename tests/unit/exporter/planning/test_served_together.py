@@ -44,10 +44,14 @@ def test_a_reason_says_which_of_several_devices_it_is_about() -> None:
     assert all("for android-6gb" not in clause for each in alone.rejected for clause in each.why)
 
 
-def test_clauses_of_several_devices_are_said_once_and_those_of_one_behind_each_other() -> None:
+def test_clauses_of_several_devices_are_said_once_with_whose_they_are() -> None:
     pair = target_of(SMALL, LARGE)
     found = {"android-6gb": ("a", "b", "c"), "android-8gb": ("a",)}
-    assert named(pair, found) == ("for android-6gb and android-8gb: a", "for android-6gb: b; c")
+    assert named(pair, found) == (
+        "for android-6gb and android-8gb: a",
+        "for android-6gb: b",
+        "for android-6gb: c",
+    )
     assert named(target_of(SMALL), {"android-6gb": ("a", "b")}) == ("a", "b")
     assert [listed(("a",)), listed(("a", "b")), listed(("a", "b", "c"))] == ["a", "a and b", "a, b and c"]
 
