@@ -53,7 +53,7 @@ class OpenedModel:
 
     schemes: of every matrix. context: of the artifact. prefill_chunk: tokens a call takes at most.
     cache_bytes: one copy of its KV cache. text_bytes: of the tokenizer's file. with_tokenizer: whether the
-    app holds one beside it.
+    app holds one beside it. rows: whether it takes images or sounds; their towers are no part of it.
     """
 
     spec: ModelSpec
@@ -65,6 +65,7 @@ class OpenedModel:
     cache_bytes: int
     text_bytes: int
     with_tokenizer: bool = True
+    rows: bool = False
 
     def stored(self, weight: WeightSpec) -> int:
         """Bytes of a weight as it is stored; a vector is in fp32."""
@@ -118,9 +119,9 @@ Holds = Callable[[OpenedModel], tuple[HeldMemory, ...]]
 WrittenBytes = Callable[[OpenedModel], int]
 """Bytes of an artifact on disk, before it is written: from shapes, within some percent."""
 
-WrittenFiles = Callable[[OpenedModel, bool], Mapping[str, int]]
-"""The files that whoever opens an artifact reads whole, name to bytes, before they are written. The flag:
-whether it takes images or sounds, beside whose towers it is more than one file."""
+WrittenFiles = Callable[[OpenedModel], Mapping[str, int]]
+"""The files that whoever opens an artifact reads whole, name to bytes, before they are written; not those
+of towers."""
 
 
 def counted(held: Iterable[HeldMemory], metric: Metric) -> dict[str, int]:

@@ -50,6 +50,7 @@ def opened_model(
         prefill_chunk=plan.longest_call(format, plan.prefill_chunk),
         cache_bytes=_cache(spec, plan, format).bytes,
         text_bytes=text,
+        rows=bool(_towers(spec, plan, format)),
     )
 
 
@@ -176,7 +177,7 @@ def _beyond_file(
     towers = _towers(spec, plan, format)
     opened = opened_model(spec, plan, profile, format, sizes.text_bytes)
     files = sizes.files.get(format) or {
-        **predicted(opened, bool(towers)),
+        **predicted(opened),
         **{f"the {_WORDS[name][0]}'s data file": tower.stored for name, tower in towers},
     }
     named = {f"{name} of {format}": size for name, size in files.items()}
