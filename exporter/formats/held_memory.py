@@ -22,19 +22,20 @@ compressed pages, clean mapped ones excluded (Apple). gpu_memory: allocations on
 wasm_memory: the linear memory of a WebAssembly module.
 """
 
-Place = Literal["file", "private", "gpu"]
+Place = Literal["file", "private", "gpu", "any"]
 """file: clean pages of a mapped file. private: pages of the process alone. gpu: a GPU's buffers, which are
-the same memory on a phone and another on a PC."""
+the same memory on a phone and another on a PC. any: not known which of them, so that every metric counts
+it."""
 
 TOKENIZER_ENTRY = 1100  # bytes of a vocabulary's entry in Hugging Face's tokenizers
 
-# ru_maxrss itself sees no GPU buffers; a phone has to hold them all the same, so they count. In a browser
-# towers alone are such, which lie in its linear memory where WebAssembly computes.
+# ru_maxrss itself sees no GPU buffers; a phone has to hold them all the same, so they count. So would they
+# beside a page's linear memory, of which no format has any.
 COUNTED: dict[Metric, frozenset[Place]] = {
-    "ru_maxrss": frozenset({"file", "private", "gpu"}),
-    "phys_footprint": frozenset({"private", "gpu"}),
-    "gpu_memory": frozenset({"gpu"}),
-    "wasm_memory": frozenset({"file", "private", "gpu"}),
+    "ru_maxrss": frozenset({"file", "private", "gpu", "any"}),
+    "phys_footprint": frozenset({"private", "gpu", "any"}),
+    "gpu_memory": frozenset({"gpu", "any"}),
+    "wasm_memory": frozenset({"file", "private", "gpu", "any"}),
 }
 
 

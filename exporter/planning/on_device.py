@@ -115,13 +115,12 @@ _WORDS: Mapping[TowerName, tuple[str, str]] = {
 
 
 def _held_by(towers: Sequence[tuple[TowerName, TowerSize]]) -> Iterator[HeldMemory]:
-    """Of towers that stay open beside the decoder, one of which runs at a time, in memory that every metric
-    counts."""
+    """Of towers that stay open beside the decoder, one of which runs at a time."""
     for name, tower in towers:
-        yield HeldMemory(_WORDS[name][0], tower.stored, "gpu")
+        yield HeldMemory(_WORDS[name][0], tower.stored, "any")
     if towers:
         name, largest = max(towers, key=lambda each: each[1].activations)
-        yield HeldMemory(_WORDS[name][1], largest.activations, "gpu")
+        yield HeldMemory(_WORDS[name][1], largest.activations, "any")
 
 
 def missed_gates(

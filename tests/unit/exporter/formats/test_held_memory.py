@@ -32,12 +32,13 @@ def test_a_metric_counts_the_places_it_sees_and_adds_components_of_one_name() ->
         HeldMemory("weights", 2, "private"),
         HeldMemory("KV cache", 4, "gpu"),
         HeldMemory("nothing", 0, "private"),
+        HeldMemory("tower", 8, "any"),
     )
-    assert counted(held, "ru_maxrss") == {"weights": 3, "KV cache": 4}
-    assert counted(held, "phys_footprint") == {"weights": 2, "KV cache": 4}
-    assert counted(held, "gpu_memory") == {"KV cache": 4}
-    assert counted(held, "wasm_memory") == {"weights": 3, "KV cache": 4}
-    assert set().union(*COUNTED.values()) == {"file", "private", "gpu"}
+    assert counted(held, "ru_maxrss") == {"weights": 3, "KV cache": 4, "tower": 8}
+    assert counted(held, "phys_footprint") == {"weights": 2, "KV cache": 4, "tower": 8}
+    assert counted(held, "gpu_memory") == {"KV cache": 4, "tower": 8}
+    assert counted(held, "wasm_memory") == {"weights": 3, "KV cache": 4, "tower": 8}
+    assert set().union(*COUNTED.values()) == {"file", "private", "gpu", "any"}
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
