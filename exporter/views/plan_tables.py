@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from exporter.byte_size import in_one_unit, megabytes
 from exporter.parameter_count import parameters
-from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_profile import DeviceProfile, Status
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook, ReleaseOutlook
 from exporter.views.fitted_table import print_fitted
@@ -81,9 +82,16 @@ def _say_of_devices(console: Console, target: str, devices: Sequence[DeviceOutlo
 
 
 def not_yet(said: Sequence[str], clauses: Sequence[str]) -> str:
-    """The clauses that nothing said so far has, and that there are others."""
+    """The clauses that nothing said so far has, and that there are others. A source in brackets at the end
+    of one is said once too."""
     new = [clause for clause in clauses if not any(clause in each for each in said)]
-    return "; ".join(new if len(new) == len(clauses) else [*new, "as said above"])
+    short = [_without_source(clause, said) for clause in new]
+    return "; ".join(short if len(new) == len(clauses) else [*short, "as said above"])
+
+
+def _without_source(clause: str, said: Sequence[str]) -> str:
+    at = max(clause.rfind(f" ({status}: ") for status in get_args(Status))
+    return clause[:at] if at > 0 and any(clause[at:] in each for each in said) else clause
 
 
 def _say_verdict(console: Console, verdict: DeviceVerdict, of: str) -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from exporter.cli import main
 from exporter.planning.profiles import profile_names
 from exporter.resources import data_directory
+from exporter.views.plan_tables import not_yet
 from tests.checkpoints import write_huggingface
 
 HEAVY = (
@@ -217,3 +218,28 @@ def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp
 def test_a_list_of_devices_on_a_pipe_has_every_name_whole() -> None:
     said = run("profiles").output
     assert [name for name in profile_names() if f" {name} " not in said] == []
+
+
+def test_a_source_is_said_once_of_several_candidates() -> None:
+    result = run("plan", "--model", "gemma-3-4b", "--profile", "default-web")
+    assert result.output.count("a file that is read there 2,145 MB at most") > 2
+    assert result.output.count("of an ArrayBuffer in Chrome") == 1
+    assert "; as said above." not in result.output.split("not int8")[0], "of nothing but candidates"
+
+
+@pytest.mark.parametrize(
+    ("said", "clauses", "words"),
+    [
+        ((), ("a", "b"), "a; b"),
+        (("x a y",), ("a", "b"), "b; as said above"),
+        (("a",), ("a",), "as said above"),
+        (("1 MB (sourced: S)",), ("2 MB (sourced: S)",), "2 MB"),
+        ((), ("2 MB (sourced: S)",), "2 MB (sourced: S)"),
+        (("1 MB (sourced: S)",), ("2 MB (sourced: T)",), "2 MB (sourced: T)"),
+        (("1 MB (unverified: S)",), ("2 MB (unverified: S)",), "2 MB"),
+    ],
+)
+def test_what_was_said_is_not_said_again(
+    said: tuple[str, ...], clauses: tuple[str, ...], words: str
+) -> None:
+    assert not_yet(said, clauses) == words
