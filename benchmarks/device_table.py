@@ -16,7 +16,7 @@ from exporter.parameter_count import parameters
 from exporter.planning.candidates import AskedFor
 from exporter.planning.outlook import DeviceOutlook, Outlook, PlanOrder, look_ahead
 from exporter.planning.profiles import load_device, load_profile, profile_names
-from exporter.views.plan_tables import COLUMNS, NOBODY, device_rows
+from exporter.views.plan_tables import COLUMNS, NOBODY, device_rows, not_yet
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "devices.md"
 MODELS = ("2b", "9b", "gemma-4-E2B", "gemma-4-12B")
@@ -25,11 +25,12 @@ HEAD = """# What fits which device
 Written by `python -m benchmarks.device_table` from the profiles in `device_profiles/`; do not edit.
 {nobody}
 Recipes compete in the order of the profile or its kind, then contexts become shorter; what is in the rows
-below is the best that fits, or the last that was tried where nothing does; then the last column names the
-smallest there is, which is no row, and what it takes. "peak" counts what the device's
-own metric counts (docs/adr/0029), "at most" that with the error of predicting it (docs/adr/0038), against
-what an app may use, in brackets with the increased-memory-limit entitlement. Decode is what published
-measurements reach of the bandwidth (`python -m benchmarks.decode_speed`), below what weights alone allow.
+below is the best that fits, or the last that was tried where nothing does; then the last column says what
+can be asked for all the same, or names the smallest there is, which is no row, and what it takes. "peak"
+counts what the device's own metric counts (docs/adr/0029), "at most" that with the error of predicting it
+(docs/adr/0038), against what an app may use, in brackets with the increased-memory-limit entitlement.
+Decode is what published measurements reach of the bandwidth (`python -m benchmarks.decode_speed`), below
+what weights alone allow.
 {share}
 """
 
@@ -72,7 +73,10 @@ def _rejected(device: DeviceOutlook) -> str:
     """The better candidates and the first thing each missed; what is nearest where nothing fits."""
     if device.release is None:
         return device.nearest or ""
-    return "; ".join(f"{each.recipe} at {each.context:,}: {each.why[0]}" for each in device.rejected)
+    parts: list[str] = []
+    for each in device.rejected:
+        parts.append(f"{each.recipe} at {each.context:,}: {not_yet(parts, each.why[:1])}")
+    return "; ".join(parts)
 
 
 if __name__ == "__main__":

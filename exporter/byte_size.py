@@ -20,9 +20,8 @@ UNITS = {
 }  # fmt: skip
 
 BINARY = (("TiB", 2**40), ("GiB", GIB), ("MiB", MIB), ("KiB", 2**10))
-EXACT = sorted(
-    (*BINARY, ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)), key=lambda of: -of[1]
-)
+DECIMAL = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+EXACT = sorted((*BINARY, *DECIMAL), key=lambda of: -of[1])
 WHOLE_FROM = 10  # MB: below them a decimal says something
 
 
@@ -43,9 +42,10 @@ def exact_size(count: int) -> str:
     return _bytes(count)
 
 
-def no_less_than(count: float) -> str:
-    """In binary units, rounded up: a limit of what it says is enough. "4.6 GiB"."""
-    for unit, size in BINARY:
+def no_less_than(count: float, like: int) -> str:
+    """Rounded up: a limit of what it says is enough. "4.6 GiB", or "5 GB" where `like`, which it is held
+    against, was written in such units."""
+    for unit, size in BINARY if "iB" in exact_size(like) else DECIMAL:
         if count >= size:
             return f"{math.ceil(count / size * 10) / 10:,.1f} {unit}"
     return _bytes(math.ceil(count))

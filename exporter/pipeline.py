@@ -22,7 +22,7 @@ from exporter.packaging.working_directory import held_outputs, job_directory
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.memory import require_memory
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PlannedModel
+from exporter.planning.planned_model import PlannedModel
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import plan_releases, require_releases
 from exporter.progress import Progress, about

@@ -22,19 +22,20 @@ compressed pages, clean mapped ones excluded (Apple). gpu_memory: allocations on
 wasm_memory: the linear memory of a WebAssembly module.
 """
 
-Place = Literal["file", "private", "gpu"]
+Place = Literal["file", "private", "gpu", "any"]
 """file: clean pages of a mapped file. private: pages of the process alone. gpu: a GPU's buffers, which are
-the same memory on a phone and another on a PC."""
+the same memory on a phone and another on a PC. any: not known which of them, so that every metric counts
+it."""
 
 TOKENIZER_ENTRY = 1100  # bytes of a vocabulary's entry in Hugging Face's tokenizers
 
-# ru_maxrss itself sees no GPU buffers; a phone has to hold them all the same, so they count. In a browser
-# towers alone are such, which lie in its linear memory where WebAssembly computes.
+# ru_maxrss itself sees no GPU buffers; a phone has to hold them all the same, so they count. So would they
+# beside a page's linear memory, of which no format has any.
 COUNTED: dict[Metric, frozenset[Place]] = {
-    "ru_maxrss": frozenset({"file", "private", "gpu"}),
-    "phys_footprint": frozenset({"private", "gpu"}),
-    "gpu_memory": frozenset({"gpu"}),
-    "wasm_memory": frozenset({"file", "private", "gpu"}),
+    "ru_maxrss": frozenset({"file", "private", "gpu", "any"}),
+    "phys_footprint": frozenset({"private", "gpu", "any"}),
+    "gpu_memory": frozenset({"gpu", "any"}),
+    "wasm_memory": frozenset({"file", "private", "gpu", "any"}),
 }
 
 
@@ -53,7 +54,7 @@ class OpenedModel:
 
     schemes: of every matrix. context: of the artifact. prefill_chunk: tokens a call takes at most.
     cache_bytes: one copy of its KV cache. text_bytes: of the tokenizer's file. with_tokenizer: whether the
-    app holds one beside it.
+    app holds one beside it. rows: whether it takes images or sounds; their towers are no part of it.
     """
 
     spec: ModelSpec
@@ -65,6 +66,7 @@ class OpenedModel:
     cache_bytes: int
     text_bytes: int
     with_tokenizer: bool = True
+    rows: bool = False
 
     def stored(self, weight: WeightSpec) -> int:
         """Bytes of a weight as it is stored; a vector is in fp32."""
@@ -118,9 +120,9 @@ Holds = Callable[[OpenedModel], tuple[HeldMemory, ...]]
 WrittenBytes = Callable[[OpenedModel], int]
 """Bytes of an artifact on disk, before it is written: from shapes, within some percent."""
 
-WrittenFiles = Callable[[OpenedModel, bool], Mapping[str, int]]
-"""The files that whoever opens an artifact reads whole, name to bytes, before they are written. The flag:
-whether it takes images or sounds, beside whose towers it is more than one file."""
+WrittenFiles = Callable[[OpenedModel], Mapping[str, int]]
+"""The files that whoever opens an artifact reads whole, name to bytes, before they are written; not those
+of towers."""
 
 
 def counted(held: Iterable[HeldMemory], metric: Metric) -> dict[str, int]:

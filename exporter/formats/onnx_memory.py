@@ -44,16 +44,18 @@ def held_by_onnx(opened: OpenedModel) -> tuple[HeldMemory, ...]:
 
 def written_for_onnx(opened: OpenedModel) -> int:
     """Scales by row are repeated for every block, in fp32, with a zero point each."""
+    if opened.format == "onnx-web":
+        return sum(files_for_a_browser(opened).values()) + GRAPH
     stored = sum(_stored(opened, each) for each in opened.spec.weights() if each.is_matrix)
     return stored + opened.vectors_bytes + opened.rope_bytes + GRAPH
 
 
-def files_for_a_browser(opened: OpenedModel, rows: bool) -> Mapping[str, int]:
+def files_for_a_browser(opened: OpenedModel) -> Mapping[str, int]:
     """Data files, as transformers.js reads each into one buffer. Where the client places rows of images and
     sounds, tables are in a file of their own, a tied embedding in both (docs/web.md)."""
     matrices = [each for each in opened.spec.weights() if each.is_matrix]
     beside = opened.vectors_bytes + opened.rope_bytes
-    if not rows:
+    if not opened.rows:
         return {"the data file": sum(_stored(opened, each) for each in matrices) + beside}
     decoder = [each for each in matrices if each not in opened.tables or each in opened.multiplied]
     return {
@@ -63,10 +65,9 @@ def files_for_a_browser(opened: OpenedModel, rows: bool) -> Mapping[str, int]:
 
 
 def _in_a_browser(opened: OpenedModel) -> tuple[HeldMemory, ...]:
-    """Linear memory alone: a tokenizer is JavaScript's."""
-    weights = sum(_stored(opened, each) for each in opened.spec.weights() if each.is_matrix)
+    """Linear memory alone: a tokenizer is JavaScript's. A session for each data file, all open at once."""
     return (
-        HeldMemory("weights", weights + opened.vectors_bytes + opened.rope_bytes, "private"),
+        HeldMemory("weights", sum(files_for_a_browser(opened).values()), "private"),
         HeldMemory("KV cache", opened.cache_bytes, "private"),
         HeldMemory("KV cache (while it grows)", GROWING_COPIES * opened.cache_bytes, "private"),
         HeldMemory("activations", _activations(opened), "private"),

@@ -42,8 +42,12 @@ class PublishedName:
         at = "" if self.revision is None else f" at {plain_excerpt(self.revision)}"
         opposite = INSTRUCT if self.training == PRETRAINED else PRETRAINED
         other = "" if self.other is None else f"; {self.other} is the {opposite} one"
+        # A model's own name, or its repository's, means nothing else.
+        names = (self.model, self.repository.lower(), _bare(self.repository).lower())
+        same = self.asked.partition("@")[0].lower() in names
+        means = "is" if same else f"means {self.model},"
         return (
-            f"{plain_excerpt(self.asked)} means {self.model}, {self.training} "
+            f"{plain_excerpt(self.asked)} {means} {self.training} "
             f"({self.repository}{at} on the Hugging Face Hub){other}"
         )
 

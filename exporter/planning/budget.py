@@ -17,6 +17,7 @@ from runtimes.excerpt import excerpt
 
 MIXED = "mixed:"
 MOST_BITS = 32.0
+UNITS = {"MB": 10**6, "kB": 10**3, "B": 1}  # in which one is suggested
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,31 @@ class Budget:
             return self.bytes - self.beside
         assert self.bits is not None
         return math.floor(self.bits * sum(math.prod(each.shape) for each in weights if each.is_matrix) / 8)
+
+
+def in_short(count: int) -> str:
+    """The size as one types it, "2789MB": no less than `count` bytes, and no more than a hundredth above it
+    where it is one of 100 bytes or more."""
+    unit, step = _unit_and_step(count)
+    digits = len(str(UNITS[unit] // step)) - 1
+    return f"{-(-count // step) * step / UNITS[unit]:.{digits}f}{unit}"
+
+
+def step_of(count: int) -> int:
+    """Bytes by which sizes like this differ where one is looked for: half a hundredth of it to five."""
+    step = _unit_and_step(count)[1]
+    while count >= 1000 * step:
+        step *= 10
+    return 5 * step
+
+
+def _unit_and_step(count: int) -> tuple[str, int]:
+    """The largest unit there is one of, and a part of it of which there are a hundred."""
+    unit = next((each for each in UNITS if count >= UNITS[each]), "B")
+    step = UNITS[unit]
+    while step > 1 and count < 100 * step:
+        step //= 10
+    return unit, step
 
 
 def parse_budget(reference: str) -> Budget:

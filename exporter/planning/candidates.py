@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from exporter.planning.device_profile import DeviceProfile
-from exporter.planning.fidelity import CLASSES, FidelityClass, fidelity_of, is_below
+from exporter.planning.fidelity import fidelity_of, is_below
 from exporter.planning.profiles import Target
 from exporter.planning.recipe import Recipe, load_recipe
 from runtimes.formats import FORMATS, Accelerator, Format
@@ -89,10 +89,9 @@ def accelerators_of(profiles: tuple[DeviceProfile, ...]) -> Mapping[Format, Acce
     return meant
 
 
-def below_class(target: Target, recipe: Recipe) -> str | None:
-    """Why a recipe promises less than one of the devices asks for, a clause; None where it does not."""
-    asked: FidelityClass = min((each.gates.fidelity for each in target.profiles), key=CLASSES.index)
-    found = fidelity_of(recipe)
+def below_class(profile: DeviceProfile, recipe: Recipe) -> str | None:
+    """Why a recipe promises less than a device asks for, a clause; None where it does not."""
+    asked, found = profile.gates.fidelity, fidelity_of(recipe)
     if not is_below(found, asked):
         return None
     return (

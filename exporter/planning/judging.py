@@ -18,10 +18,10 @@ from exporter.planning.on_device import (
     WrittenSizes,
     artifact_on_device,
     beyond_buffer,
-    in_doubt,
     missed_gates,
 )
 from exporter.planning.plan import Plan
+from exporter.planning.served_together import listed
 from runtimes.formats import Format
 
 WORDS: dict[Fit, str] = {
@@ -122,7 +122,8 @@ def _beside(
     """Why one of several that are required decides, and which of the others do not fit as well."""
     if len(required) < 2:
         return
-    yield f"{' and '.join(required)} are required, so the worst of them decides."
+    worst = "worse" if len(required) == 2 else "worst"
+    yield f"{listed(required)} are required, so the {worst} of them decides."
     for format in required:
         if format != decides.format and missed[format]:
             yield f"{format} {WORDS['does not fit']} either: {'; '.join(missed[format])}."
@@ -135,7 +136,7 @@ def _notes(spec: ModelSpec, plan: Plan, profile: DeviceProfile, best: ArtifactOn
         notes.append(f"Below the fidelity asked for: {below}.")
     if best.instead_of_gpu is not None:
         notes.append(f"Not on its GPU: {beyond_buffer(spec, plan, profile, best.format)}.")
-    return (*notes, *_left_out(spec, plan, profile))
+    return (*notes, *plan.variant.notes.get(profile.name, ()))
 
 
 def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str | None:
@@ -148,15 +149,3 @@ def _below_fidelity(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> str 
     if (lowered := lowered_schemes(spec, plan)) is not None:
         clauses.append(lowered)
     return "; ".join(clauses) or None
-
-
-def _left_out(spec: ModelSpec, plan: Plan, profile: DeviceProfile) -> Iterator[str]:
-    """Formats the device has a runtime for that are no part of the plan because they do not fit or may
-    not."""
-    for format in profile.formats:
-        if format not in plan.variant.formats:
-            nothing = WrittenSizes(0, {})
-            found = artifact_on_device(spec, plan, profile, format, nothing)
-            missed, doubt = missed_gates(spec, plan, profile, found, nothing), in_doubt(profile, found)
-            if missed or doubt is not None:
-                yield f"Without {format}: {'; '.join(missed or (str(doubt),))}."

@@ -82,7 +82,7 @@ def require_memory(stages: Iterable[StageMemory], most: int) -> None:
     if worst.bytes > most:
         raise PlanError(
             f"--max-ram {exact_size(most)}",
-            f"{worst.stage} takes an estimated {no_less_than(worst.bytes)}",
+            f"{worst.stage} takes an estimated {no_less_than(worst.bytes, most)}",
             "allow more, or choose a smaller --context, fewer --format, or fewer --validation-tokens",
         )
 

@@ -13,13 +13,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from exporter.byte_size import in_one_unit, megabytes
 from exporter.errors import RecipeError
 from exporter.formats.family import RuntimeFamily
 from exporter.models.components import Tower
 from exporter.models.text.spec import WeightSpec
-from exporter.planning.mixture import Choice, Option, Options, choose, smallest, total_bytes, total_loss
+from exporter.planning.budget import MIXED, MOST_BITS, in_short
+from exporter.planning.mixture import (
+    Choice,
+    Option,
+    Options,
+    choose,
+    largest,
+    smallest,
+    total_bytes,
+    total_loss,
+)
 from exporter.planning.plan import divides
-from exporter.planning.recipe import QualityLimit, Recipe, parse_recipe
+from exporter.planning.recipe import QualityLimit, Recipe, load_recipe, parse_recipe
 from exporter.planning.tower_rules import tower_rules
 from exporter.schemes import FP16, INT4_CHANNEL, INT4_G32, INT4_G32_ZP, INT8_CHANNEL, SCHEMES, Scheme
 
@@ -65,12 +76,28 @@ def within_release(recipe: Recipe, towers: Sequence[Tower]) -> Recipe:
     """The same recipe, whose budget knows of the towers beside the text model where it is a size."""
     if not towers or recipe.budget is None or recipe.budget.bytes is None:
         return recipe
+    return replace(recipe, budget=replace(recipe.budget, beside=_beside(recipe, towers)))
+
+
+def range_of(
+    weights: Sequence[WeightSpec], families: Iterable[RuntimeFamily], towers: Sequence[Tower]
+) -> tuple[int, int]:
+    """The smallest budget of a release, in bytes, and the largest that integers have use for. Raises
+    RecipeError as `candidates`."""
+    options = _options(weights, candidates(weights, families), None)
+    integers = {name: [each for each in some if each.scheme != FP16.name] for name, some in options.items()}
+    beside = _beside(load_recipe(f"{MIXED}{MOST_BITS:g}"), towers)
+    return smallest(options) + beside, largest(integers) + beside
+
+
+def _beside(recipe: Recipe, towers: Sequence[Tower]) -> int:
+    """Bytes of towers' matrices."""
     beside = 0
     for tower in towers:
         rules = tower_rules(recipe, tower)
         matrices = (each for each in tower.weights if each.is_matrix)
         beside += sum(rules[each.name].scheme.stored_bytes(each.shape) for each in matrices)
-    return replace(recipe, budget=replace(recipe.budget, beside=beside))
+    return beside
 
 
 def require_possible(
@@ -81,13 +108,15 @@ def require_possible(
     most = _most(recipe, weights)
     if most < least:
         assert recipe.budget is not None
-        beside = recipe.budget.beside
-        tower = f"beside its towers' {beside:,} " if beside else ""
+        beside, bits = recipe.budget.beside, math.ceil(1000 * _bits(least, weights)) / 1000
+        tower = f"beside its towers' {megabytes(beside)} " if beside else ""
+        may, takes = in_one_unit(max(0, most), least)
+        enough = in_short(least + beside) if recipe.budget.bits is None else f"{bits:g}"
         raise RecipeError(
             f"recipe {recipe.name}",
-            f"{tower}its matrices may take {max(0, most):,} bytes, and the smallest choice takes {least:,} "
-            f"({_bits(least, weights):.3f} bits a weight)",
-            f"give at least mixed:{least + beside}B, or formats that carry smaller schemes"
+            f"{tower}its matrices may take {may}, and the smallest choice takes {takes} ({bits:.3f} bits a "
+            "weight)",
+            f"give at least {MIXED}{enough}, or formats that carry smaller schemes"
             + (", or --components text" if beside else ""),
         )
 

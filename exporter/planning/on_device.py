@@ -50,6 +50,7 @@ def opened_model(
         prefill_chunk=plan.longest_call(format, plan.prefill_chunk),
         cache_bytes=_cache(spec, plan, format).bytes,
         text_bytes=text,
+        rows=bool(_towers(spec, plan, format)),
     )
 
 
@@ -114,13 +115,12 @@ _WORDS: Mapping[TowerName, tuple[str, str]] = {
 
 
 def _held_by(towers: Sequence[tuple[TowerName, TowerSize]]) -> Iterator[HeldMemory]:
-    """Of towers that stay open beside the decoder, one of which runs at a time, in memory that every metric
-    counts."""
+    """Of towers that stay open beside the decoder, one of which runs at a time."""
     for name, tower in towers:
-        yield HeldMemory(_WORDS[name][0], tower.stored, "gpu")
+        yield HeldMemory(_WORDS[name][0], tower.stored, "any")
     if towers:
         name, largest = max(towers, key=lambda each: each[1].activations)
-        yield HeldMemory(_WORDS[name][1], largest.activations, "gpu")
+        yield HeldMemory(_WORDS[name][1], largest.activations, "any")
 
 
 def missed_gates(
@@ -160,9 +160,9 @@ def beyond_buffer(spec: ModelSpec, plan: Plan, profile: DeviceProfile, format: F
     limit = profile.largest_buffer
     if limit is None or profile.runtimes[format].accelerator != "GPU":
         return None
-    apart = facts_of(format).apart
+    apart, schemes = facts_of(format).apart, plan.schemes
     shapes = {each.name: each.shape for each in spec.weights() if each.is_matrix and each.role not in apart}
-    sizes = {name: plan.schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
+    sizes = {name: schemes[name].stored_bytes(shape) for name, shape in shapes.items()}
     return _largest_beyond(sizes, "a buffer of its GPU", limit)
 
 
@@ -176,7 +176,7 @@ def _beyond_file(
     towers = _towers(spec, plan, format)
     opened = opened_model(spec, plan, profile, format, sizes.text_bytes)
     files = sizes.files.get(format) or {
-        **predicted(opened, bool(towers)),
+        **predicted(opened),
         **{f"the {_WORDS[name][0]}'s data file": tower.stored for name, tower in towers},
     }
     named = {f"{name} of {format}": size for name, size in files.items()}

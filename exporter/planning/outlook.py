@@ -24,16 +24,17 @@ from exporter.planning.judging import of_worst_format
 from exporter.planning.media_room import sound_that_fits
 from exporter.planning.memory import CALIBRATION, StageMemory, export_memory
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PlannedModel, Rejected
+from exporter.planning.planned_model import PlannedModel
 from exporter.planning.profiles import Target
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import PlannedReleases, plan_releases
+from exporter.planning.served_together import Rejected
 from exporter.planning.source_identity import source_identity, versions_installed
 from runtimes.formats import Format
 from runtimes.manifest import ComponentName
 from runtimes.sounds.processing import SoundLength
 
-OUTLOOK_SCHEMA_VERSION = 6
+OUTLOOK_SCHEMA_VERSION = 7
 
 LONGEST_TEXT = 2112  # tokens of the longest text that is compared, in any vocabulary
 EVALUATED = 1400  # tokens of the one whose logits are kept
@@ -42,11 +43,23 @@ OF_ANY_FORMAT = ("accelerate", "compressed-tensors", "safetensors", "tokenizers"
 
 
 @dataclass(frozen=True)
-class DeviceOutlook:
-    """release: label of the one for it, None where nothing fits. nearest: what would then, a sentence."""
+class Served:
+    """A device's verdict on one of the releases."""
 
     verdict: DeviceVerdict
+    release: str
+
+
+@dataclass(frozen=True)
+class DeviceOutlook:
+    """target: by which it was asked for. release: label of the one for it, None where nothing fits. also:
+    other releases that it runs. rejected, nearest: of the whole target; nearest is what would fit where
+    nothing does, a sentence."""
+
+    target: str
+    verdict: DeviceVerdict
     release: str | None
+    also: tuple[Served, ...]
     rejected: tuple[Rejected, ...]
     nearest: str | None
 
@@ -148,18 +161,20 @@ def _devices(planned: PlannedReleases) -> list[DeviceOutlook]:
     for target in planned.targets:
         for profile in target.target.profiles:
             found = _served(planned, profile)
-            if found is None:
+            if not found:
                 continue
-            verdict, release = found
+            (verdict, release), *others = found
             nearest = None if target.nearest is None else target.nearest.sentence
-            rows.append(DeviceOutlook(verdict, release, target.rejected, nearest))
+            also = tuple(Served(each, label) for each, label in others if label is not None)
+            name = target.target.name
+            rows.append(DeviceOutlook(name, verdict, release, also, target.rejected, nearest))
     return list({each.verdict.profile: each for each in rows}.values())
 
 
-def _served(planned: PlannedReleases, profile: DeviceProfile) -> tuple[DeviceVerdict, str | None] | None:
-    """A device's verdict, and the label of the release it is of; None for a device without a runtime for
-    any of the formats."""
-    served = [
+def _served(planned: PlannedReleases, profile: DeviceProfile) -> Sequence[tuple[DeviceVerdict, str | None]]:
+    """A device's verdicts, the one that decides first, and the label of the release each is of; none for
+    a device without a runtime for any of the formats."""
+    served: list[tuple[DeviceVerdict, str | None]] = [
         (verdict, each.label)
         for each in planned.releases
         for verdict in each.verdicts
@@ -167,8 +182,8 @@ def _served(planned: PlannedReleases, profile: DeviceProfile) -> tuple[DeviceVer
     ]
     if served:
         worst = of_worst_format([verdict for verdict, _ in served], profile)
-        return next(each for each in served if each[0] is worst)
-    return next(((each, None) for each in planned.left_out if each.profile == profile.name), None)
+        return sorted(served, key=lambda each: each[0] is not worst)
+    return [(each, None) for each in planned.left_out if each.profile == profile.name][:1]
 
 
 def _release(

@@ -63,7 +63,7 @@ def load_profile(reference: str, directory: Path | None = None) -> DeviceProfile
                 "there is no such file",
                 "correct the path, or name a device; `gemma-export profiles` lists them",
             )
-        return read_profile(path)
+        return read_profile(path, reference)
     directory = directory or data_directory("device_profiles")
     names = profile_names(directory)
     if reference not in names:
@@ -73,7 +73,7 @@ def load_profile(reference: str, directory: Path | None = None) -> DeviceProfile
             f"{_meant(reference, names)}; `gemma-export profiles` lists all {len(names)}, and a .toml file "
             "of your own is taken by its path",
         )
-    return read_profile(directory / f"{reference}.toml")
+    return read_profile(directory / f"{reference}.toml", f"{directory.name}/{reference}.toml")
 
 
 def load_target(name: str, directory: Path | None = None) -> Target:
@@ -106,9 +106,10 @@ def _meant(asked: str, names: tuple[str, ...]) -> str:
     return f"did you mean {' or '.join(nearest)}" if nearest else "name one that is there"
 
 
-def read_profile(path: Path) -> DeviceProfile:
-    """Read one profile file. Raises ProfileError with the path of the key at fault."""
-    where = plain_excerpt(Path(*path.parts[-2:]))
+def read_profile(path: Path, called: str | None = None) -> DeviceProfile:
+    """Read one profile file. called: what errors call it, None for its path. Raises ProfileError with the
+    path of the key at fault."""
+    where = plain_excerpt(called or path)
     try:
         raw = parse_toml(read_toml_text(path))
     except (OSError, ValueError) as error:

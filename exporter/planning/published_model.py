@@ -19,7 +19,7 @@ from exporter.models.components import (
 from exporter.models.published import published_audio, published_spec, published_vision
 from exporter.models.vision.spec import USUAL_SOFT_TOKENS, SiglipSpec
 from exporter.planning.estimates import LONGEST_SOUND
-from exporter.planning.planner import PlannedModel
+from exporter.planning.planned_model import PlannedModel
 from runtimes.manifest import ComponentName
 
 

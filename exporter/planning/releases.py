@@ -17,8 +17,11 @@ from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.folder_names import folder_name
 from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.plan import Plan
-from exporter.planning.planner import PREDICTED, PlannedModel, Planner, TargetPlan
+from exporter.planning.planned_model import PlannedModel
+from exporter.planning.planner import Planner, TargetPlan
 from exporter.planning.profiles import Target
+from exporter.planning.served_together import listed
+from exporter.planning.trials import PREDICTED
 
 TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"
 LONG_NAMES = 3  # devices beside the first
@@ -110,8 +113,18 @@ def _together(plans: Sequence[Plan]) -> Plan:
         name="+".join(dict.fromkeys(plan.variant.name for plan in plans)),
         devices=devices,
         accelerators=accelerators_of(devices),
+        notes=_all_notes(plans),
     )
     return replace(first, variant=variant)
+
+
+def _all_notes(plans: Sequence[Plan]) -> dict[str, tuple[str, ...]]:
+    """Each once, of a device that several of the targets have."""
+    notes: dict[str, tuple[str, ...]] = {}
+    for plan in plans:
+        for name, said in plan.variant.notes.items():
+            notes[name] = tuple(dict.fromkeys((*notes.get(name, ()), *said)))
+    return notes
 
 
 def _labels(plans: Sequence[Plan]) -> tuple[str, ...]:
@@ -159,18 +172,34 @@ def _left_out(planner: Planner, planned: TargetPlan, profile: DeviceProfile) -> 
     if not found:
         return None
     worst = of_worst_format(found, profile)
-    return replace(worst, fit="does not fit", reason=_why_nothing(planned, profile))
+    return replace(worst, reason=_why_nothing(planned, profile, fits=worst.fit != "does not fit"))
 
 
-def _why_nothing(planned: TargetPlan, profile: DeviceProfile) -> str:
+def _why_nothing(planned: TargetPlan, profile: DeviceProfile, *, fits: bool) -> str:
     """By what the last that competed misses the device, and what can be asked for; where nothing would fit,
-    by what the smallest misses it, which is enough."""
+    by what the smallest misses it, which is enough. Of several devices what there is for this one alone:
+    what can be asked for is for them all, and said of them all. fits: it is not for want of room."""
     nearest = planned.nearest
-    if profile.name in planned.misses and nearest is not None and nearest.misses:
+    if len(planned.target.profiles) > 1:
+        alone = planned.alone.get(profile.name)
+        own = "" if alone is None else f" Alone (--profile {profile.name}) it would get {alone.words}."
+        return _why_not_served(planned, profile, fits=fits) + own
+    if nearest is not None and nearest.misses:
         return nearest.sentence
-    why = "; ".join(planned.misses.get(profile.name, ("another device of its target is not served",)))
-    then = "Nothing else can be made for it." if nearest is None else nearest.sentence
-    return f"Nothing fits: {why}. {then}"
+    then = "Nothing else can be made for it."
+    if nearest is not None:
+        then = nearest.in_words(planned.misses[profile.name])
+    return f"{_why_not_served(planned, profile, fits=fits)} {then}"
+
+
+def _why_not_served(planned: TargetPlan, profile: DeviceProfile, *, fits: bool) -> str:
+    if (misses := planned.misses.get(profile.name)) is not None:
+        what = "Nothing that fits is as faithful as asked for" if fits else "Nothing fits"
+        return f"{what}: {'; '.join(misses)}."
+    return (
+        f"Nothing is made: one recipe and context serve the whole target {planned.target.name}, and "
+        f"nothing fits {listed(planned.misses)}."
+    )
 
 
 def require_releases(planned: PlannedReleases) -> None:
@@ -182,6 +211,9 @@ def require_releases(planned: PlannedReleases) -> None:
     reasons = " ".join(
         f"{each.profile}: {each.reason}" if several else each.reason for each in planned.left_out
     )
+    for each in planned.targets:
+        if len(each.target.profiles) > 1 and each.nearest is not None:
+            reasons += f" {each.target.name}: {each.nearest.sentence}"
     nearer = any(each.nearest is not None and not each.nearest.misses for each in planned.targets)
     less = "ask for that" if nearer else "choose a smaller model"
     raise PlanError(names, reasons.rstrip("."), f"{less}, name another device, or export it with --anyway")

@@ -19,7 +19,8 @@ class Variant:
     """name: of the target or device it was asked for. context: positions of the KV caches. devices: those
     it is meant for, none where a release is only checked again. accelerators: what of them each format is
     meant for, the CPU where nothing is said. soft_tokens: of an image at most, None where none are taken.
-    sound: the longest that is heard, None where no format hears any."""
+    sound: the longest that is heard, None where no format hears any. notes: by device, what planning found
+    of it that the artifacts do not show, a sentence each."""
 
     name: str
     recipe: Recipe
@@ -29,3 +30,4 @@ class Variant:
     accelerators: Mapping[Format, Accelerator] = field(default_factory=dict)
     soft_tokens: int | None = None
     sound: SoundLength | None = None
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

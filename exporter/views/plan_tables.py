@@ -6,6 +6,8 @@ Prints to the console it is given. Not about what is in them (`exporter.planning
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +15,7 @@ from rich.text import Text
 
 from exporter.byte_size import in_one_unit, megabytes
 from exporter.parameter_count import parameters
-from exporter.planning.device_profile import DeviceProfile
+from exporter.planning.device_profile import DeviceProfile, Status
 from exporter.planning.device_verdict import ArtifactOnDevice, DecodeSpeed, DeviceVerdict
 from exporter.planning.outlook import DeviceOutlook, Outlook, ReleaseOutlook
 from exporter.views.fitted_table import print_fitted
@@ -39,12 +41,8 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
         table.add_section()
     if outlook.devices:
         print_fitted(table, console)
-    for device in outlook.devices:
-        _say(console, f"{device.verdict.profile}: {device.verdict.reason}")
-        for artifact in device.verdict.artifacts:
-            _say(console, f"    {artifact.format}: {by_component(artifact)}.")
-        for each in device.rejected:
-            _say(console, f"    not {each.recipe} at {each.context:,}: {'; '.join(each.why)}.")
+    for target, found in groupby(outlook.devices, key=lambda each: each.target):
+        _say_of_devices(console, target, list(found))
     for release in outlook.releases:
         of = f"Release {release.label} for {', '.join(release.devices)}"
         _say(console, f"{of}: {_sizes(release)}.{taken(release)}")
@@ -62,6 +60,44 @@ def print_outlook(outlook: Outlook, console: Console) -> None:
     for remark in outlook.remarks:
         _say(console, remark)
     _say(console, NOBODY)
+
+
+def _say_of_devices(console: Console, target: str, devices: Sequence[DeviceOutlook]) -> None:
+    """Of those that are served together; behind the last what is the same for them all."""
+    for device in devices:
+        _say_verdict(console, device.verdict, device.verdict.profile)
+        for other in device.also:
+            _say_verdict(console, other.verdict, f"{device.verdict.profile}, release {other.release}")
+    if len(devices) > 1:
+        nearest = "" if devices[0].nearest is None else f" {devices[0].nearest}"
+        _say(
+            console,
+            f"target {target}: one recipe and context serve its {len(devices)} devices, the best that fit "
+            f"them all; --profile NAME instead gives each its own.{nearest}",
+        )
+    said = [each.verdict.reason for each in devices]
+    for each in devices[0].rejected:
+        _say(console, f"    not {each.recipe} at {each.context:,}: {not_yet(said, each.why)}.")
+        said += each.why
+
+
+def not_yet(said: Sequence[str], clauses: Sequence[str]) -> str:
+    """The clauses that nothing said so far has, and that there are others. A source in brackets at the end
+    of one is said once too."""
+    new = [clause for clause in clauses if not any(clause in each for each in said)]
+    short = [_without_source(clause, said) for clause in new]
+    return "; ".join(short if len(new) == len(clauses) else [*short, "as said above"])
+
+
+def _without_source(clause: str, said: Sequence[str]) -> str:
+    at = max(clause.rfind(f" ({status}: ") for status in get_args(Status))
+    return clause[:at] if at > 0 and any(clause[at:] in each for each in said) else clause
+
+
+def _say_verdict(console: Console, verdict: DeviceVerdict, of: str) -> None:
+    _say(console, f"{of}: {verdict.reason}")
+    for artifact in verdict.artifacts:
+        _say(console, f"    {artifact.format}: {by_component(artifact)}.")
 
 
 def _sizes(release: ReleaseOutlook) -> str:
@@ -103,9 +139,19 @@ def verdict_sentence(verdict: DeviceVerdict) -> str:
 
 
 def device_rows(device: DeviceOutlook) -> list[tuple[str, ...]]:
-    """A row for each format, the device's own cells in the first."""
+    """A row for each format of each release for it, the device's name in the first."""
     verdict = device.verdict
-    lead: tuple[str, ...] = (verdict.profile, verdict.word, verdict.recipe, f"{verdict.context:,}")
+    no_release = device.release is None and verdict.fit != "does not fit"
+    word = f"not made: {verdict.word}" if no_release else verdict.word
+    rows = _verdict_rows(verdict, verdict.profile, word)
+    for each in device.also:
+        rows += _verdict_rows(each.verdict, "", each.verdict.word)
+    return rows
+
+
+def _verdict_rows(verdict: DeviceVerdict, name: str, word: str) -> list[tuple[str, ...]]:
+    """What is of the whole release is in the first."""
+    lead: tuple[str, ...] = (name, word, verdict.recipe, f"{verdict.context:,}")
     rows: list[tuple[str, ...]] = []
     for artifact in verdict.artifacts:
         takes, most, *allowed = in_one_unit(artifact.peak_bytes, artifact.most_bytes, *_allowed(verdict))

@@ -155,7 +155,5 @@ def test_a_published_model_is_released_from_the_hubs_cache(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     result = export("gemma-3-4b", tmp_path, "--components", "text")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(
-        "gemma-3-4b means gemma-3-4b, instruction-tuned (google/gemma-3-4b-it on"
-    )
+    assert result.stdout.startswith("gemma-3-4b is instruction-tuned (google/gemma-3-4b-it on")
     assert read_manifest(tmp_path / "release").source["name"] == "gemma-3-4b-it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 COLUMNS_NAME = "model.embed_tokens.columns"
 
@@ -153,6 +154,10 @@ class ModelSpec:
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """Every weight the text model has, in graph order. The checkpoint must hold exactly these."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> tuple[WeightSpec, ...]:
         found = [WeightSpec(self.embedding_name, (self.vocab_size, self.hidden_size), Role.EMBEDDING)]
         if self.embedding_columns:
             found.append(WeightSpec(COLUMNS_NAME, (self.hidden_size,), Role.COLUMNS))

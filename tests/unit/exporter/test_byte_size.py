@@ -38,7 +38,7 @@ def test_no_size_is_so_small_that_its_unit_shows_none_of_it(count: int, words: s
 
 @pytest.mark.parametrize("count", [1, 1025, 10**6, 4 * 2**30 + 1, 9_999_999_999])
 def test_a_limit_of_what_is_said_to_be_taken_is_enough(count: int) -> None:
-    words = no_less_than(count)
+    words = no_less_than(count, 8 * 2**30)
     assert parse_bytes(words.replace(",", "").replace(" bytes", "").replace(" byte", "")) >= count
     assert not words.startswith("0")
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from exporter.cli import main
 from exporter.planning.profiles import profile_names
 from exporter.resources import data_directory
+from exporter.views.plan_tables import not_yet
 from tests.checkpoints import write_huggingface
 
 HEAVY = (
@@ -96,12 +97,17 @@ def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() ->
     result = run("plan", "--model", "9b", "--profile", "pixel-8")
     assert result.exit_code == 1
     assert (
-        "pixel-8: Nothing would fit, not even the smallest there is, int4 with a context of 256"
+        "pixel-8: Nothing would fit, not even the smallest there is, mixed:4625MB with a context of 256"
         in result.output
     )
     assert "share one scale a row" in result.output, "in plain words"
+    assert result.output.count("share one scale a row") == 1, "of four candidates, once"
+    assert (
+        "not int4 at 1,024: litertlm on the GPU takes 6,662 MB, and an app may use 4,295 MB; as said "
+        in (result.output)
+    )
     shorter = run("plan", "--model", "9b", "--profile", "pixel-8", "--context", "128")
-    assert "the smallest there is, int4 with a context of 128: " in shorter.output
+    assert "the smallest there is, mixed:4625MB with a context of 128: " in shorter.output
 
 
 def test_a_plan_as_json_has_a_key_for_a_cache_and_nothing_beside_it() -> None:
@@ -204,7 +210,7 @@ def test_profiles_as_json_have_every_fact_with_its_source() -> None:
 def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     result = run("--model", "9b", "--profile", "pixel-8", "-o", str(tmp_path / "release"))
     assert result.exit_code == 2
-    assert "error: pixel-8: Nothing would fit, not even the smallest there is, int4" in result.stderr
+    assert "error: pixel-8: Nothing would fit, not even the smallest there is, mixed:" in result.stderr
     assert "or export it with --anyway" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -212,3 +218,28 @@ def test_an_export_that_fits_no_device_is_refused_before_anything_is_fetched(tmp
 def test_a_list_of_devices_on_a_pipe_has_every_name_whole() -> None:
     said = run("profiles").output
     assert [name for name in profile_names() if f" {name} " not in said] == []
+
+
+def test_a_source_is_said_once_of_several_candidates() -> None:
+    result = run("plan", "--model", "gemma-3-4b", "--profile", "default-web")
+    assert result.output.count("a file that is read there 2,145 MB at most") > 2
+    assert result.output.count("of an ArrayBuffer in Chrome") == 1
+    assert "; as said above." not in result.output.split("not int8")[0], "of nothing but candidates"
+
+
+@pytest.mark.parametrize(
+    ("said", "clauses", "words"),
+    [
+        ((), ("a", "b"), "a; b"),
+        (("x a y",), ("a", "b"), "b; as said above"),
+        (("a",), ("a",), "as said above"),
+        (("1 MB (sourced: S)",), ("2 MB (sourced: S)",), "2 MB"),
+        ((), ("2 MB (sourced: S)",), "2 MB (sourced: S)"),
+        (("1 MB (sourced: S)",), ("2 MB (sourced: T)",), "2 MB (sourced: T)"),
+        (("1 MB (unverified: S)",), ("2 MB (unverified: S)",), "2 MB"),
+    ],
+)
+def test_what_was_said_is_not_said_again(
+    said: tuple[str, ...], clauses: tuple[str, ...], words: str
+) -> None:
+    assert not_yet(said, clauses) == words

@@ -32,12 +32,13 @@ def test_a_metric_counts_the_places_it_sees_and_adds_components_of_one_name() ->
         HeldMemory("weights", 2, "private"),
         HeldMemory("KV cache", 4, "gpu"),
         HeldMemory("nothing", 0, "private"),
+        HeldMemory("tower", 8, "any"),
     )
-    assert counted(held, "ru_maxrss") == {"weights": 3, "KV cache": 4}
-    assert counted(held, "phys_footprint") == {"weights": 2, "KV cache": 4}
-    assert counted(held, "gpu_memory") == {"KV cache": 4}
-    assert counted(held, "wasm_memory") == {"weights": 3, "KV cache": 4}
-    assert set().union(*COUNTED.values()) == {"file", "private", "gpu"}
+    assert counted(held, "ru_maxrss") == {"weights": 3, "KV cache": 4, "tower": 8}
+    assert counted(held, "phys_footprint") == {"weights": 2, "KV cache": 4, "tower": 8}
+    assert counted(held, "gpu_memory") == {"KV cache": 4, "tower": 8}
+    assert counted(held, "wasm_memory") == {"weights": 3, "KV cache": 4, "tower": 8}
+    assert set().union(*COUNTED.values()) == {"file", "private", "gpu", "any"}
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -76,13 +77,29 @@ def test_a_page_reads_one_data_file_or_two_with_a_tied_embedding_in_both(model: 
     read_whole = facts_of("onnx-web").read_whole
     assert read_whole is not None
     text = opened(model, len(published_spec(model).layers), "int8", 1024, "onnx-web")
-    (alone,) = read_whole(text, False).values()
+    (alone,) = read_whole(text).values()
     assert alone == pytest.approx(family_of("onnx-web").written(text), rel=1e-3), "but for the graph"
-    embedding, decoder = read_whole(text, True).values()
+    embedding, decoder = read_whole(replace(text, rows=True)).values()
     (tied,) = (each for each in text.tables if each in text.multiplied)
     stored, once = text.stored(tied), embedding + decoder - alone
     assert stored <= once < 1.1 * stored, "with scales for each block"
     assert (embedding > decoder) is (model == "gemma-4-e2b"), "whose second table is the most of it"
+
+
+@pytest.mark.parametrize("model", ["gemma-3-1b", "gemma-4-e2b"])
+def test_what_lies_in_two_data_files_of_a_page_is_counted_twice_in_memory_and_on_disk(model: str) -> None:
+    web = family_of("onnx-web")
+    text = opened(model, len(published_spec(model).layers), "int8", 1024, "onnx-web")
+    seeing = replace(text, rows=True)
+    files = facts_of("onnx-web").read_whole
+    assert files is not None
+    twice = sum(files(seeing).values()) - sum(files(text).values())
+    assert twice > 0
+    assert web.written(seeing) - web.written(text) == twice
+    held = [counted(web.holds(each), "wasm_memory")["weights"] for each in (text, seeing)]
+    assert held[1] - held[0] == twice
+    onnx = replace(seeing, format="onnx")
+    assert web.written(onnx) == web.written(replace(onnx, rows=False)), "one data file that both map"
 
 
 def test_what_is_mapped_or_read_in_parts_is_read_whole_by_nobody() -> None:

@@ -76,9 +76,23 @@ def test_a_name_says_what_it_means_and_what_the_other_training_is_called() -> No
         "gemma-2-2b-it is the instruction-tuned one"
     )
     assert str(resolve_name("gemma-3-4b")) == (
-        "gemma-3-4b means gemma-3-4b, instruction-tuned (google/gemma-3-4b-it on the Hugging Face Hub); "
+        "gemma-3-4b is instruction-tuned (google/gemma-3-4b-it on the Hugging Face Hub); "
         "gemma-3-4b-pt is the pretrained one"
     )
+
+
+@pytest.mark.parametrize("name", ["gemma-4-e2b", "gemma-4-E2B", "google/gemma-4-E2B", "gemma-4-E2B@main"])
+def test_a_name_that_is_the_model_s_own_is_not_said_to_mean_itself(name: str) -> None:
+    said = str(resolve_name(name))
+    assert said.startswith(f"{name} is pretrained (google/gemma-4-E2B")
+    assert "means" not in said
+
+
+@pytest.mark.parametrize("name", ["2b", "gemma-4-e2b-pt", "gemma-4-12b-qat-q4_0-unquantized"])
+def test_any_other_name_says_which_model_it_means(name: str) -> None:
+    found = resolve_name(name)
+    assert found is not None
+    assert (f" means {found.model}, " in str(found)) is (found.model not in name or name.endswith("-pt"))
 
 
 @pytest.mark.parametrize(

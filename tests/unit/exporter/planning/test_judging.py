@@ -11,10 +11,11 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
 from exporter.planning.judging import judge, of_worst_format
 from exporter.planning.on_device import WrittenSizes
-from exporter.planning.planner import TEXT_BYTES, Planner
+from exporter.planning.planner import Planner
 from exporter.planning.profiles import Target, load_profile
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import plan_releases
+from exporter.planning.trials import TEXT_BYTES
 from runtimes.formats import Format
 from tests.unit.exporter.planning.test_planner import GB, device, model
 
@@ -49,8 +50,19 @@ def test_of_formats_that_are_all_required_the_worst_decides_in_either_order(
         found = verdict_on(requiring(device("android-8gb", int(app * GB)), *formats))
         assert (found.fit, found.artifacts[0].format) == (fit, decides)
         assert found.reason.startswith(f"{decides} ")
-        assert "litertlm and onnx are required, so the worst of them decides." in found.reason
+        assert "litertlm and onnx are required, so the worse of them decides." in found.reason
         assert ("litertlm does not fit either: " in found.reason) is (app == 1.0)
+
+
+def test_of_three_the_worst_decides() -> None:
+    profile = device("android-8gb", 6 * GB)
+    runtimes = {**profile.runtimes, "coreml": load_profile("macbook-m1").runtimes["coreml"]}
+    all_three = requiring(replace(profile, runtimes=runtimes), "litertlm", "onnx", "coreml")
+    asked = replace(INT8, formats=("litertlm", "onnx", "coreml"))
+    (plan,) = Planner(model()).plan(Target(profile.name, (all_three,)), asked).plans
+    found = judge(model().spec, plan, all_three, WrittenSizes(TEXT_BYTES, {}))
+    assert found is not None
+    assert "litertlm, onnx and coreml are required, so the worst of them decides." in found.reason
 
 
 def test_a_format_that_is_required_alone_decides_whatever_the_other_needs() -> None:

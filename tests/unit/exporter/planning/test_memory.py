@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.byte_size import GIB
+from exporter.byte_size import GIB, parse_bytes
 from exporter.errors import PlanError
 from exporter.models.components import text_alone
 from exporter.models.published import published_spec
@@ -103,3 +103,19 @@ def test_what_exceeds_the_limit_is_named() -> None:
     require_memory(needs, 5 * GIB)
     with pytest.raises(PlanError, match=r"--max-ram 4 GiB.*running onnx takes an estimated 5\.0 GiB"):
         require_memory(needs, 4 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("4GiB", "--max-ram 4 GiB: running onnx takes an estimated 5.0 GiB"),
+        ("4GB", "--max-ram 4 GB: running onnx takes an estimated 5.4 GB"),
+        ("512MiB", "--max-ram 512 MiB: running onnx takes an estimated 5.0 GiB"),
+        ("4500MB", "--max-ram 4,500 MB: running onnx takes an estimated 5.4 GB"),
+        ("4000000001", "--max-ram 4,000,000,001 bytes: running onnx takes an estimated 5.4 GB"),
+    ],
+)
+def test_what_is_needed_is_said_in_the_kind_of_unit_that_was_asked_in(asked: str, said: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        require_memory([StageMemory("running onnx", 5 * GIB)], parse_bytes(asked))
+    assert str(caught.value).startswith(said)

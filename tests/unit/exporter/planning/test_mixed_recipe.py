@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.byte_size import megabytes
 from exporter.errors import RecipeError
 from exporter.formats.table import FAMILIES
 from exporter.models.components import VisionComponent
@@ -86,9 +87,9 @@ def test_a_size_holds_towers_too_and_bits_are_the_texts() -> None:
     bits = load_recipe("mixed:4.8")
     assert within_release(bits, [tower]) == bits
     assert within_release(asked, []) == asked
-    with pytest.raises(RecipeError, match=f"beside its towers' {seen:,}") as caught:
+    with pytest.raises(RecipeError, match=f"beside its towers' {megabytes(seen)}") as caught:
         mixed_recipe(within_release(load_recipe("mixed:9KB"), [tower]), WEIGHTS, losses())
-    least = re.search(r"mixed:(\d+)B", caught.value.then)
+    least = re.search(r"mixed:[\d.]+kB", caught.value.then)
     assert least is not None
     mixed_recipe(within_release(load_recipe(least[0]), [tower]), WEIGHTS, losses())
 
@@ -132,11 +133,18 @@ def test_a_budget_above_everything_says_that_nothing_was_given_up() -> None:
     assert recipe.calibration is None, "nothing is left to find codes for"
 
 
-def test_a_budget_below_everything_names_the_smallest() -> None:
+@pytest.mark.parametrize("asked", ["2.0", "1kB", "1234B"])
+def test_a_budget_below_everything_names_one_that_is_enough_as_one_types_it(asked: str) -> None:
     least = sum(INT4_CHANNEL.stored_bytes(shape) for shape in MATRICES.values())
-    with pytest.raises(RecipeError, match=f"give at least mixed:{least}B"):
-        mixed("2.0")
-    assert stored(mixed(f"{least}B")) == least
+    with pytest.raises(RecipeError) as caught:
+        mixed(asked)
+    enough = re.search(r"give at least mixed:(\S+?),", str(caught.value))
+    assert enough is not None
+    assert len(enough[1]) <= len("2789MB"), "it can be read"
+    assert enough[1].isalnum() is not asked.endswith(".0"), "bits are answered in bits"
+    assert least <= stored(mixed(enough[1])) <= 1.02 * least
+    with pytest.raises(RecipeError):
+        mixed(f"{least - 1}B")
 
 
 def test_candidates_are_what_every_runtime_carries_where_the_matrix_is() -> None:

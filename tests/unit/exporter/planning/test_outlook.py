@@ -13,10 +13,11 @@ from rich.console import Console
 from exporter.models.published import published_spec
 from exporter.planning.candidates import AskedFor
 from exporter.planning.outlook import Outlook, PlanOrder, look_ahead
-from exporter.planning.profiles import Target, load_device
+from exporter.planning.profiles import Target, load_device, load_profile
 from exporter.planning.recipe import load_recipe
 from exporter.planning.source_identity import HASHED, source_identity, versions_installed
-from exporter.views.plan_tables import print_outlook
+from exporter.views.plan_tables import device_rows, print_outlook
+from runtimes.formats import Format
 from runtimes.records import from_plain, to_plain
 from runtimes.sounds.processing import SoundLength
 from tests.checkpoints import write_huggingface
@@ -189,3 +190,55 @@ def test_devices_of_a_target_have_a_row_each_and_one_release() -> None:
     found = look_ahead(PlanOrder("gemma-3-270m", None, [both], AskedFor()))
     assert [each.verdict.profile for each in found.devices] == ["pixel-8", "other"]
     assert [each.devices for each in found.releases] == [("pixel-8", "other")]
+
+
+@pytest.mark.parametrize("required", [("coreml",), ("litertlm",), ("coreml", "litertlm")])
+def test_a_device_of_several_releases_has_rows_for_each_of_them(
+    required: tuple[Format, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = load_profile("iphone-16")
+    profile = replace(profile, gates=replace(profile.gates, formats=required))
+    target = Target(profile.name, (profile,))
+    found = look_ahead(PlanOrder("2b", None, [target], AskedFor(load_recipe("int4-zp"), 2048)))
+    (device,) = found.devices
+    (other,) = device.also
+    assert {(device.release, device.verdict.recipe), (other.release, other.verdict.recipe)} == {
+        ("int4-zp", "int4-zp"),
+        ("int4", "int4"),
+    }
+    first, second = device_rows(device)
+    assert (first[0], second[0]) == ("iphone-16", "")
+    assert first[4].split(",")[0] in required, "the one that decides"
+    assert {(row[2], row[4].split(",")[0]) for row in (first, second)} == {
+        ("int4-zp", "coreml"),
+        ("int4", "litertlm"),
+    }
+    print_outlook(found, Console(width=200))
+    said = capsys.readouterr().out
+    assert f"iphone-16, release {other.release}: {other.verdict.artifacts[0].format} on the" in said
+
+
+def test_a_row_says_where_it_is_fidelity_alone_that_falls_short() -> None:
+    profile = load_profile("android-8gb")
+    profile = replace(profile, gates=replace(profile.gates, fidelity="exact"))
+    found = look_ahead(PlanOrder("2b", None, [Target(profile.name, (profile,))], AskedFor()))
+    (device,) = found.devices
+    assert (device.release, device.verdict.fit) == (None, "fits")
+    assert not found.all_fit
+    row = device_rows(device)[0]
+    assert row[1] == "not made: fits, below the fidelity asked for"
+    assert device.verdict.reason.startswith(
+        "Nothing that fits is as faithful as asked for: int4 is calibrated, as it may cost"
+    )
+    assert device.verdict.reason.count("int4 is calibrated") == 1
+    assert f"--recipe {row[2]} --context {device.verdict.context} makes it" in device.verdict.reason, (
+        "the row is of what is advised"
+    )
+
+
+def test_a_row_says_of_a_device_that_another_keeps_from_a_release_that_it_fits() -> None:
+    large, small = load_profile("macbook-m4-pro"), load_profile("pixel-8")
+    found = look_ahead(PlanOrder("9b", None, [Target("both", (large, small))], AskedFor()))
+    first, second = (device_rows(each)[0][1] for each in found.devices)
+    assert first.startswith("not made: fits")
+    assert second == "does not fit"

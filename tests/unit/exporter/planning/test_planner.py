@@ -14,9 +14,11 @@ from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.fidelity import FidelityClass
 from exporter.planning.judging import judge
 from exporter.planning.on_device import WrittenSizes
-from exporter.planning.planner import TEXT_BYTES, PlannedModel, Planner, TargetPlan
+from exporter.planning.planned_model import PlannedModel
+from exporter.planning.planner import Planner, TargetPlan
 from exporter.planning.profiles import Target, load_profile, load_target
 from exporter.planning.recipe import load_recipe
+from exporter.planning.trials import TEXT_BYTES
 
 GB = 10**9
 
@@ -77,7 +79,7 @@ def test_a_budget_below_any_recipe_says_by_how_much_the_smallest_misses_it() -> 
     found = planned(device("android-8gb", GB))
     assert found.nearest is not None
     said = found.nearest.sentence
-    smallest = "the smallest there is, int4 with a context of 256: litertlm on the CPU takes "
+    smallest = "the smallest there is, mixed:1309MB with a context of 256: litertlm on the CPU takes "
     assert said.startswith(f"Nothing would fit, not even {smallest}")
     assert "and an app may use 1,000 MB" in said
 
@@ -104,21 +106,22 @@ def test_what_is_named_as_nearest_comes_out_as_it_was_said_when_it_is_asked_for(
     assert again.fits is not bool(nearest.misses)
     if again.fits:
         (plan,) = again.plans
-        assert recipe_of(again) == (nearest.recipe, nearest.context)
-        verdict = judge(model().spec, plan, profile, WrittenSizes(TEXT_BYTES, {}))
+        assert recipe_of(again) == (nearest.recipe.replace("mixed:", "mixed-"), nearest.context)
+        sized = Planner(model()).sized(plan)
+        verdict = judge(model().spec, sized, profile, WrittenSizes(TEXT_BYTES, {}))
         assert verdict is not None
         assert (verdict.fit == "may not fit") is bool(nearest.doubts)
         assert (verdict.below_fidelity is None) is not bool(nearest.below)
-        assert ('"may not fit"' in nearest.sentence) is bool(nearest.doubts)
+        assert ("which may not: " in nearest.sentence) is bool(nearest.doubts)
 
 
 def test_what_may_fit_where_it_is_asked_for_is_no_reason_to_say_that_nothing_would() -> None:
     nearest = planned(device("android-8gb", int(2.95 * GB))).nearest
     assert nearest is not None
     assert nearest.sentence == (
-        "The nearest that may fit is int4 with a context of 256; --recipe int4 --context 256 makes it, "
-        'with the verdict "may not fit": litertlm on the CPU takes 2,877 MB, 3,018 MB with the 4.9 % that '
-        "a peak was above its prediction at most, and an app may use 2,950 MB."
+        "Nothing is certain to fit; the nearest is int4 with a context of 256, which may not: litertlm on "
+        "the CPU takes 2,877 MB, 3,018 MB with the 4.9 % that a peak was above its prediction at most, and "
+        "an app may use 2,950 MB. --recipe int4 --context 256 makes it."
     )
 
 

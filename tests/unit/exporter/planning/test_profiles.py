@@ -205,7 +205,27 @@ def test_a_wrong_profile_is_refused_with_its_path(tmp_path: Path, old: str, new:
     assert old in GOOD
     with pytest.raises(ProfileError) as caught:
         read_profile(write(tmp_path, GOOD.replace(old, new)))
-    assert caught.value.where == f"device_profiles/x.toml: {at}"
+    assert caught.value.where == f"{tmp_path}/device_profiles/x.toml: {at}"
+
+
+def test_an_error_in_a_profile_calls_its_file_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, GOOD.replace("context = 2048", "context = 0"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for called in (
+        str(path),
+        "device_profiles/x.toml",
+        "./device_profiles/x.toml",
+        "~/device_profiles/x.toml",
+    ):
+        with pytest.raises(ProfileError) as caught:
+            load_profile(called)
+        assert caught.value.where == f"{called}: $.context"
+    with pytest.raises(ProfileError) as caught:
+        load_profile("x", path.parent)
+    assert caught.value.where == "device_profiles/x.toml: $.context", "one that ships"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +327,7 @@ def test_a_limit_on_files_is_for_formats_that_are_read_whole(tmp_path: Path) -> 
     limit = '\n[largest_file]\nbytes = 1_000\nstatus = "sourced"\nsource = "its manual"\n'
     with pytest.raises(ProfileError, match="counts for none of coreml: none is read whole") as caught:
         read_profile(write(tmp_path, GOOD + limit))
-    assert caught.value.where == "device_profiles/x.toml: $.largest_file"
+    assert caught.value.where == f"{tmp_path}/device_profiles/x.toml: $.largest_file"
     web = (data_directory("device_profiles") / "default-web.toml").read_text(encoding="utf-8")
     named = web.replace('name = "default-web"', 'name = "x"')
     found = read_profile(write(tmp_path, named)).facts()

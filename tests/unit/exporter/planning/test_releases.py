@@ -77,7 +77,7 @@ def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
     (row,) = found.left_out
     assert (row.profile, row.fit) == ("iphone-13-pro", "does not fit")
     assert row.reason.startswith(
-        "Nothing would fit, not even the smallest there is, int4 with a context of"
+        "Nothing would fit, not even the smallest there is, mixed:4625MB with a context of"
     )
     assert row.reason.count("coreml on the NPU takes") == 1, "the cause is said once"
     assert row.artifacts
@@ -85,7 +85,9 @@ def test_a_device_on_which_nothing_fits_is_a_row_that_says_so() -> None:
 
 def test_nothing_at_all_is_refused_with_what_is_nearest_unless_it_is_wanted_anyway() -> None:
     refused = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b")
-    with pytest.raises(PlanError, match=r"iphone-13-pro, pixel-8: .*the smallest there is, int4.*--anyway"):
+    with pytest.raises(
+        PlanError, match=r"iphone-13-pro, pixel-8: .*the smallest there is, mixed:.*--anyway"
+    ):
         require_releases(refused)
     anyway = planned("iphone-13-pro", "pixel-8", of="gemma-2-9b", anyway=True)
     require_releases(anyway)
@@ -99,7 +101,8 @@ def test_a_refusal_says_what_can_be_asked_for_and_what_comes_of_it() -> None:
     refused = plan_releases(model(), [target], AskedFor())
     (row,) = refused.left_out
     assert row.reason.startswith("Nothing fits: litertlm on the CPU takes 3,090 MB, and an app may use 2,9")
-    assert "--recipe int4 --context 256 makes it, with the verdict" in row.reason
+    assert row.reason.endswith("--recipe int4 --context 256 makes it.")
+    assert row.reason.count("may") == row.reason.count("may use") + 1, "said once: which may not"
     with pytest.raises(PlanError) as caught:
         require_releases(refused)
     assert caught.value.then == "ask for that, name another device, or export it with --anyway"
@@ -150,6 +153,35 @@ def test_a_format_that_was_left_out_for_want_of_room_is_named() -> None:
     assert "Without onnx: onnx on the CPU takes" in release.verdicts[0].reason
     (whole,) = planned("pixel-8", of="gemma-3-270m").releases
     assert "Without" not in whole.verdicts[0].reason
+
+
+def test_a_format_that_another_release_of_the_plan_has_is_not_missed() -> None:
+    found = planned("iphone-16", of="gemma-2-2b")
+    assert {each.plan.variant.formats: each.plan.variant.recipe.name for each in found.releases} == {
+        ("coreml",): "int4-zp",
+        ("litertlm",): "int4",
+    }
+    assert not [v.reason for each in found.releases for v in each.verdicts if "Without" in v.reason]
+
+
+def test_a_format_that_is_left_out_is_judged_by_the_recipe_it_would_have_got() -> None:
+    profile = replace(device("android-8gb"), recipes=("int4-zp",))
+    gates = replace(profile.gates, formats=("onnx",), artifact_bytes=250_000_000)
+    found = plan_releases(
+        model("gemma-3-270m"), [Target("x", (replace(profile, gates=gates),))], AskedFor(context=1024)
+    )
+    (release,) = found.releases
+    assert release.plan.variant.formats == ("onnx",)
+    assert "Without litertlm: litertlm takes 263 MB on disk, and 250 MB are allowed." in (
+        release.verdicts[0].reason
+    ), "in int4, not in int4-zp"
+
+
+def test_formats_that_were_not_asked_for_are_not_explained() -> None:
+    for formats in (("onnx",), ("litertlm",), ("tflite", "onnx")):
+        found = planned("pixel-8", of="gemma-4-e2b", formats=formats, recipe=load_recipe("int4"))
+        for release in found.releases:
+            assert [v.reason for v in release.verdicts if "Without" in v.reason] == []
 
 
 def test_a_recipe_below_the_class_says_so_where_it_was_asked_for() -> None:

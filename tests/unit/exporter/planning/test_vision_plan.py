@@ -19,7 +19,8 @@ from exporter.planning.device_profile import check_profile
 from exporter.planning.memory import CALIBRATION, export_memory
 from exporter.planning.on_device import WrittenSizes, artifact_on_device
 from exporter.planning.plan import Plan, make_plan
-from exporter.planning.planner import PlannedModel, Planner
+from exporter.planning.planned_model import PlannedModel
+from exporter.planning.planner import Planner
 from exporter.planning.profiles import load_device, load_target
 from exporter.planning.recipe import Recipe, load_recipe, parse_recipe
 from exporter.planning.variants import Variant

@@ -6,12 +6,17 @@ Not asserted: what it computes (tests/parity/test_web_images.py), nor a browser 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from exporter.formats.held_memory import OpenedModel
+from exporter.formats.table import family_of
+from exporter.schemes import INT8_CHANNEL
+from runtimes.formats import Format
 from runtimes.images.prepared import PreparedImage
 from runtimes.onnx.image_encoder import PIXELS, POSITIONS, OnnxImageEncoder
 from runtimes.onnx.session import inference_session
@@ -73,3 +78,33 @@ def test_a_processors_graph_keeps_what_its_kernels_are_fastest_at(tmp_path: Path
     release = seeing_release(tmp_path, "Gemma 4 E2B", "onnx")
     model = onnx.load(str(release.directory / release.encoder.path), load_external_data=False)
     assert "MultiHeadAttention" in {node.op_type for node in nodes_of(model.graph)}
+
+
+def stored_in(graph: Path, weight: str) -> dict[str, int]:
+    """Bytes of a weight that a graph reads, by data file."""
+    found: dict[str, int] = {}
+    for tensor in onnx.load(str(graph), load_external_data=False).graph.initializer:
+        facts = {each.key: each.value for each in tensor.external_data}
+        if facts and tensor.name.startswith(f"{weight}."):
+            found[facts["location"]] = found.get(facts["location"], 0) + int(facts["length"])
+    return found
+
+
+@pytest.mark.parametrize("format", ["onnx-web", "onnx"])
+def test_a_tied_table_is_in_both_data_files_as_it_is_counted(format: Format, tmp_path: Path) -> None:
+    seeing = seeing_release(tmp_path, "Gemma 4 E2B", format)
+    spec = seeing.checkpoint.components["text"].spec
+    graphs = [
+        *(seeing.directory / "onnx").glob("embed*.onnx"),
+        *(seeing.directory / "onnx").glob("dec*.onnx"),
+    ]
+    found = [stored_in(each, spec.head_name) for each in graphs]
+    assert len(found) == 2
+    assert all(found), "one looks rows up, the other multiplies"
+    files = {name: size for each in found for name, size in each.items()}
+    (size,) = set(files.values())
+    assert len(files) == (2 if format == "onnx-web" else 1)
+    schemes = {each.name: INT8_CHANNEL for each in spec.weights() if each.is_matrix}
+    opened = OpenedModel(spec, schemes, format, "CPU", 64, 16, 0, 0)
+    counted = family_of(format).written(replace(opened, rows=True)) - family_of(format).written(opened)
+    assert counted == pytest.approx(sum(files.values()) - size, rel=0.1)
