@@ -33,7 +33,7 @@ def with_notes(target: Target, plans: Sequence[Plan], notes: Notes) -> tuple[Pla
     )
 
 
-def left_out(
+def notes_on_left_out(
     target: Target, formats: Collection[Format], why: Mapping[tuple[str, Format], Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
     """Of formats that were to be made and are not. why: by device and format the clauses that speak against

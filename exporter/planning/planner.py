@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from exporter.errors import PlanError
 from exporter.planning.asking_for_less import nearest_fit
 from exporter.planning.candidates import AskedFor, Candidate, competing, formats_of, soft_tokens_of
-from exporter.planning.device_notes import left_out, with_notes
+from exporter.planning.device_notes import notes_on_left_out, with_notes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.nearest_fit import NearestFit
@@ -170,7 +170,7 @@ class Planner:
         every = [format for plan in made.plans for format in plan.variant.formats]
         others = [format for format in every if format not in kept.formats]
         return replace(
-            found, plans=with_notes(kept.target, found.plans, left_out(kept.target, others, why))
+            found, plans=with_notes(kept.target, found.plans, notes_on_left_out(kept.target, others, why))
         )
 
 

@@ -86,7 +86,8 @@ def not_yet(said: Sequence[str], clauses: Sequence[str]) -> str:
     of one is said once too."""
     new = [clause for clause in clauses if not any(clause in each for each in said)]
     short = [_without_source(clause, said) for clause in new]
-    return "; ".join(short if len(new) == len(clauses) else [*short, "as said above"])
+    again = "and as said above" if short else "as said above"
+    return "; ".join(short if len(new) == len(clauses) else [*short, again])
 
 
 def _without_source(clause: str, said: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ def test_a_plan_for_a_device_on_which_nothing_fits_says_so_with_exit_code_1() ->
     assert "share one scale a row" in result.output, "in plain words"
     assert result.output.count("share one scale a row") == 1, "of four candidates, once"
     assert (
-        "not int4 at 1,024: litertlm on the GPU takes 6,662 MB, and an app may use 4,295 MB; as said "
+        "not int4 at 1,024: litertlm on the GPU takes 6,662 MB, and an app may use 4,295 MB; and as "
         in (result.output)
     )
     shorter = run("plan", "--model", "9b", "--profile", "pixel-8", "--context", "128")
@@ -224,14 +224,14 @@ def test_a_source_is_said_once_of_several_candidates() -> None:
     result = run("plan", "--model", "gemma-3-4b", "--profile", "default-web")
     assert result.output.count("a file that is read there 2,145 MB at most") > 2
     assert result.output.count("of an ArrayBuffer in Chrome") == 1
-    assert "; as said above." not in result.output.split("not int8")[0], "of nothing but candidates"
+    assert "as said above" not in result.output.split("not int8")[0], "of nothing but candidates"
 
 
 @pytest.mark.parametrize(
     ("said", "clauses", "words"),
     [
         ((), ("a", "b"), "a; b"),
-        (("x a y",), ("a", "b"), "b; as said above"),
+        (("x a y",), ("a", "b"), "b; and as said above"),
         (("a",), ("a",), "as said above"),
         (("1 MB (sourced: S)",), ("2 MB (sourced: S)",), "2 MB"),
         ((), ("2 MB (sourced: S)",), "2 MB (sourced: S)"),
