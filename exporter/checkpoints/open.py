@@ -16,9 +16,10 @@ from exporter.models.components import EVERY_COMPONENT
 from exporter.models.published import published_ids
 from exporter.models.published_names import PublishedName, resolve_name
 from runtimes.excerpt import plain_excerpt
-from runtimes.manifest import ComponentName
+from runtimes.manifest import MANIFEST_NAME, SUMS_NAME, ComponentName
 
 SAMPLE = "sample"
+QUANTISED = "quantized.json"  # in every quantised checkpoint (`quantization.store.journal`)
 PROJECTOR = "mmproj"  # how llama.cpp's files of towers begin, which are no models
 
 
@@ -60,7 +61,16 @@ def open_source(
 
 
 def open_directory(path: Path, wanted: Collection[ComponentName] = EVERY_COMPONENT) -> CheckpointSource:
-    """The source over a directory as the Hub lays it out. Raises UsageError for one of GGUF files alone."""
+    """The source over a directory as the Hub lays it out.
+
+    Raises UsageError for one of GGUF files alone, and for what gemma-export made of a checkpoint.
+    """
+    if (made := _made_here(path)) is not None:
+        raise UsageError(
+            f"--model {plain_excerpt(path)}",
+            f"is a {made} that gemma-export made, and whose weights are rounded",
+            "give the checkpoint it was made from, or see what validate, run and compare take",
+        )
     files = sorted(each.name for each in path.glob("*.gguf") if not each.name.startswith(PROJECTOR))
     if files and not (path / CONFIG).exists():
         raise UsageError(
@@ -123,6 +133,12 @@ def require_components(
             f"{name} has no {lacking[0]} here (config.json describes none; a GGUF has no towers in it)",
             "leave it out to take what there is",
         )
+
+
+def _made_here(path: Path) -> str | None:
+    if (path / QUANTISED).is_file():
+        return "quantised checkpoint"
+    return "release" if all((path / name).is_file() for name in (MANIFEST_NAME, SUMS_NAME)) else None
 
 
 def _require_name(reference: str) -> None:

@@ -63,14 +63,24 @@ def read_domain(path: Path, source: CheckpointSource, texts: Texts) -> Domain:
 
 
 def read_plain_text(path: Path) -> str:
-    """A file's UTF-8 text. Raises UsageError for anything else."""
+    """A file's UTF-8 text.
+
+    Raises UsageError for anything else, also where its bytes could be UTF-8: no text has a NUL, and UTF-16
+    that does not say what it is has one in every second byte.
+    """
     try:
-        return read_plain_file(path).decode()
+        text = read_plain_file(path).decode()
     except (OSError, StrictJsonError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
             path, f"cannot be read as text ({plain_excerpt(why)})", "name a UTF-8 file"
         ) from error
+    if (at := text.find("\0")) >= 0:
+        line = text.count("\n", 0, at) + 1
+        raise UsageError(
+            path, f"is no UTF-8 text: line {line} has a NUL", "name a text; save UTF-16 as UTF-8"
+        )
+    return text
 
 
 def read_conversations(path: Path) -> tuple[Turns, ...]:

@@ -120,11 +120,18 @@ def require_room_for_media(context: int, prompt: MediaPrompt, media: PreparedMed
         fits = None if media.longest is None or left < 1 else media.longest.scaled(left)
         room = "" if fits is None else f"; it has room for {fits.words} of sound"
         tokens = " or, of a Gemma 4, fewer --image-tokens" if rows["image"] else ""
+        fewer, longer = (
+            f"give {' or '.join(FEWER[kind] for kind in given)}",
+            "export with a longer --context",
+        )
         raise UsageError(
             " and ".join(FLAGS[kind] for kind in given),
             f"{counts} and the prompt around take {taken} + {length - taken} positions, "
             f"and the context of {context} would hold none after these{room}",
-            f"give {' or '.join(FEWER[kind] for kind in given)}, or export with a longer --context{tokens}",
+            # Words that leave no room by themselves leave none to fewer images either.
+            f"{fewer}, or {longer}{tokens}"
+            if length - taken < context
+            else f"shorten the prompt, or {longer}",
         )
 
 

@@ -15,6 +15,8 @@ from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.checkpoints.open import open_checkpoint, open_source, published_name
 from exporter.checkpoints.sample import sample_documents, sample_path
 from exporter.errors import CheckpointError, SpecError, UsageError
+from exporter.quantization.store.journal import RECORD_NAME
+from runtimes.manifest import MANIFEST_NAME, SUMS_NAME
 from tests.unit.exporter.checkpoints.adapters.written_adapters import ADAPTED, write_adapter
 from tests.unit.exporter.checkpoints.written_checkpoints import tiny_source, write_huggingface
 from tests.unit.exporter.checkpoints.written_gguf import write_gguf
@@ -104,6 +106,20 @@ def test_an_adapter_given_as_the_model_says_what_it_is(tmp_path: Path) -> None:
         CheckpointError, match=r"is an adapter, and there is no model beside it; give the model"
     ):
         open_checkpoint(str(adapter), None)
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [((RECORD_NAME,), "quantised checkpoint"), ((MANIFEST_NAME, SUMS_NAME), "release")],
+)
+def test_what_was_made_here_is_no_model(files: tuple[str, ...], what: str, tmp_path: Path) -> None:
+    model = write_huggingface(tiny_source(), tmp_path / "made")
+    open_checkpoint(str(model), None)
+    for name in files:
+        (model / name).write_text("{}")
+    with pytest.raises(UsageError, match=f"is a {what} that gemma-export made") as caught:
+        open_checkpoint(str(model), None)
+    assert caught.value.where == f"--model {model}"
 
 
 @pytest.fixture

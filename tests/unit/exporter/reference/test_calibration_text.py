@@ -85,6 +85,14 @@ def test_what_is_no_text_is_refused(content: bytes | None, tmp_path: Path) -> No
         read(tmp_path / "own.txt")
 
 
+def test_text_in_16_bits_that_does_not_say_so_is_refused(tmp_path: Path) -> None:
+    content = ("some text of our own\n" * 3 + "and more").encode("utf-16-le")
+    assert content.decode("utf-8"), "each of its bytes is a character of UTF-8"
+    (tmp_path / "own.txt").write_bytes(content)
+    with pytest.raises(UsageError, match=r"own.txt: is no UTF-8 text: line 1 has a NUL"):
+        read(tmp_path / "own.txt")
+
+
 def test_alike_is_not_the_same() -> None:
     others = {Path("a.txt"): "The quick tests of a long sentence that is in both of them, word by word."}
     assert first_shared("A quick test of another long sentence.", others) is None

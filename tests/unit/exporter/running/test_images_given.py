@@ -206,6 +206,16 @@ def test_more_pictures_than_the_context_holds_are_counted(tmp_path: Path, driver
     assert not drivers.opened
 
 
+def test_words_without_room_for_any_picture_are_to_be_shortened(
+    tmp_path: Path, drivers: ScriptedDrivers
+) -> None:
+    seeing_release(tmp_path)
+    said = refused(run(tmp_path, "words " * 64, "red.png"))
+    assert "1 image and the prompt around take 4 + " in said
+    assert "; shorten the prompt, or export with a longer --context" in said
+    assert "fewer" not in said
+
+
 @pytest.mark.parametrize(
     ("prompt", "says"),
     [
