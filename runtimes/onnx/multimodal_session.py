@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from runtimes.encoder import EncodedRows
 from runtimes.errors import ArtifactError
+from runtimes.excerpt import plain_excerpt
 from runtimes.multimodal.placing import calls_around, require_placed, rows_within
 from runtimes.multimodal.session import PlacedRows, RowKind
-from runtimes.onnx.session import METADATA, OnnxSession, inference_session
+from runtimes.onnx.session import IDS, MASK, METADATA, OnnxSession, inference_session, require_inputs
 from runtimes.opening import EncoderOpening
 from runtimes.session import Logits, Tokens
 
-IDS, EMBEDDED = "input_ids", "inputs_embeds"
+EMBEDDED, PER_LAYER = "inputs_embeds", "per_layer_inputs"
 # Of each kind of rows: the embedding graph's input, and where the decoder says which token stands for one.
 FEATURES: dict[RowKind, str] = {"image": "image_features", "sound": "audio_features"}
 SOFT_TOKENS: dict[RowKind, str] = {"image": "image_token", "sound": "audio_token"}
@@ -33,12 +34,17 @@ EMBEDDINGS = {"decoder_model_merged": "embed_tokens", "decoder": "embedding"}
 class OnnxMultimodalSession(OnnxSession):
     """Satisfies `MultimodalSession`. Raises as `OnnxSession` does."""
 
+    given = frozenset({IDS, MASK, EMBEDDED, PER_LAYER})
+
     def __init__(self, opening: EncoderOpening) -> None:
         path = opening.release / opening.encoder.decoder
         super().__init__(path, opening.threads)
-        self._embedding: Any = inference_session(_beside(path), opening.threads)
+        beside = _beside(path)
+        self._embedding: Any = inference_session(beside, opening.threads)
+        require_inputs(beside, self._embedding, {IDS, *FEATURES.values()})
         self._width = opening.encoder.width
         self._embedded = [value.name for value in self._embedding.get_outputs()]
+        self._require_embedded(beside)
         taken = {value.name for value in self._embedding.get_inputs()}
         self._merged = {kind: name for kind, name in FEATURES.items() if name in taken}
         self._soft = self._soft_tokens(path)
@@ -82,6 +88,15 @@ class OnnxMultimodalSession(OnnxSession):
         if IDS not in self._wanted:
             del ids[IDS]
         return ids | found
+
+    def _require_embedded(self, path: Path) -> None:
+        """Raise ArtifactError for an embedding graph that makes other things than the decoder takes."""
+        due, found = self._wanted & {EMBEDDED, PER_LAYER}, set(self._embedded)
+        if found != due:
+            raise ArtifactError(
+                f"{path}: makes {plain_excerpt(sorted(found))}, and its decoder takes {sorted(due)}; copy "
+                "the release again"
+            )
 
     def _none(self) -> dict[RowKind, EncodedRows]:
         return {kind: np.empty((0, self._width), np.float32) for kind in self._soft}

@@ -7,7 +7,7 @@ grow: each call is given what the last one returned. Not about onnxruntime-genai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 METADATA = "gemma_export."
 GROWS = "grows"
 CACHE_INPUT, CACHE_OUTPUT = "past_key_values.", "present."
+IDS, MASK = "input_ids", "attention_mask"
 
 
 class OnnxSession:
@@ -33,7 +34,11 @@ class OnnxSession:
     threads: for operators; None lets ONNX Runtime choose. vocab_size: of a graph that ends before its
     head, whose "logits" are as wide as the hidden state. Raises RuntimeUnavailable without onnxruntime,
     ArtifactError for a file it cannot load or that is not one of ours.
+
+    given: what the graph may take beside caches.
     """
+
+    given = frozenset({IDS, MASK})
 
     def __init__(self, path: Path, threads: int | None = None, vocab_size: int | None = None) -> None:
         self._session: onnxruntime.InferenceSession | None = inference_session(path, threads)
@@ -43,6 +48,7 @@ class OnnxSession:
         context = self._facts.context
         self._binding: Any = self._session.io_binding()
         self._wanted = {value.name for value in self._session.get_inputs()}
+        require_inputs(path, self._session, self.given)
         self._mask = np.ones(context, np.int64)
         self._caches: list[NDArray[np.float32]] = []
         self._grown: dict[str, NDArray[np.float32]] | None = None
@@ -145,7 +151,7 @@ class OnnxSession:
     def _inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
         """What a call is given beside the caches, each contiguous."""
         mask = self._mask[: self._position + len(tokens)]
-        return {"input_ids": tokens[None].astype(np.int64), "attention_mask": mask[None]}
+        return {IDS: tokens[None].astype(np.int64), MASK: mask[None]}
 
     def _grow(
         self, caches: dict[str, NDArray[np.float32]], inputs: dict[str, NDArray[Any]], logits: Logits
@@ -172,6 +178,16 @@ def inference_session(path: Path, threads: int | None = None) -> Any:
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({plain_excerpt(error)}); copy the release again"
         ) from error
+
+
+def require_inputs(path: Path, session: Any, given: Collection[str]) -> None:
+    """Raise ArtifactError for a graph that takes what is not given: another one under this one's name."""
+    for value in session.get_inputs():
+        if value.name not in given and not value.name.startswith(CACHE_INPUT):
+            raise ArtifactError(
+                f"{path}: takes {plain_excerpt(value.name)}, which no such graph of gemma-export does; "
+                "copy the release again"
+            )
 
 
 def runtime_version() -> str:

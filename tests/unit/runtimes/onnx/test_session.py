@@ -16,7 +16,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from runtimes.errors import ArtifactError, RuntimeUnavailable
-from runtimes.onnx.session import OnnxSession
+from runtimes.manifest import Artifact, EncoderArtifact
+from runtimes.onnx.multimodal_session import OnnxMultimodalSession
+from runtimes.onnx.session import METADATA, OnnxSession
+from runtimes.opening import EncoderOpening
 from tests.unit.exporter.lowering.onnx.tiny_releases import CHUNK, CONTEXT, some_tokens
 
 
@@ -59,15 +62,51 @@ def test_facts_are_read_from_the_file(graph: Path) -> None:
         assert session.facts.prefill_logits == "last"
 
 
+def written(path: Path, takes: str, gives: str, ours: bool = True) -> Path:
+    """A graph that gives what it takes. ours: and says of itself what those of releases say."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 8]) for name in (takes, gives))
+    body = helper.make_graph([helper.make_node("Identity", [takes], [gives])], "g", [x], [y])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    said = {"context": "8", "prefill_chunk": "4", "arithmetic": "fp32", "image_token": "5"}
+    helper.set_model_props(model, {f"{METADATA}{key}": value for key, value in said.items() if ours})
+    onnx.save(model, path)
+    return path
+
+
 def test_a_file_of_someone_else_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    x, logits = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 8]) for name in ("x", "logits")
-    )
-    body = helper.make_graph([helper.make_node("Identity", ["x"], ["logits"])], "g", [x], [logits])
-    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
     with pytest.raises(ArtifactError, match="not written by gemma-export"):
-        OnnxSession(path)
+        OnnxSession(written(tmp_path / "model.onnx", "input_ids", "logits", ours=False))
+
+
+def test_a_graph_of_another_name_is_refused(tmp_path: Path) -> None:
+    OnnxSession(written(tmp_path / "model.onnx", "input_ids", "logits")).close()
+    with pytest.raises(ArtifactError, match=r"model\.onnx: takes inputs_embeds, which no such graph"):
+        OnnxSession(written(tmp_path / "model.onnx", "inputs_embeds", "logits"))
+
+
+@pytest.mark.parametrize(
+    ("takes", "gives", "says"),
+    [
+        ("input_ids", "inputs_embeds", None),
+        ("pixel_values", "inputs_embeds", r"embedding\.onnx: takes pixel_values, which no such graph"),
+        ("input_ids", "logits", r"embedding\.onnx: makes \['logits'\], and its decoder takes"),
+    ],
+)
+def test_another_graph_in_the_place_of_embeddings_is_refused(
+    takes: str, gives: str, says: str | None, tmp_path: Path
+) -> None:
+    written(tmp_path / "decoder.onnx", "inputs_embeds", "logits")
+    written(tmp_path / "embedding.onnx", takes, gives)
+    encoder = EncoderArtifact("vision", "onnx", "vision.onnx", "decoder.onnx", soft_tokens=4, width=8)
+    artifact = Artifact(
+        "text", "onnx", "model.onnx", 8, vocab_size=8, prefill_chunk=4, prefill_logits="last"
+    )
+    opening = EncoderOpening(tmp_path, encoder, artifact, 1, "fp32")
+    if says is None:
+        OnnxMultimodalSession(opening).close()
+        return
+    with pytest.raises(ArtifactError, match=says):
+        OnnxMultimodalSession(opening)
 
 
 def test_bytes_that_are_not_onnx_are_refused(tmp_path: Path) -> None:
