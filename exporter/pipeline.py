@@ -40,7 +40,7 @@ from exporter.validation.sample_pictures import require_known_places
 from exporter.validation.validate import validate_release
 from exporter.views.card_quality import measured_quality
 from exporter.views.release_files import write_views
-from exporter.workshop import Workshop, require_calibration, workshop
+from exporter.workshop import Workshop, require_calibration, require_media, workshop
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
                 left_out=planned.left_out,
             )
             require_calibration(job)
+            require_media(job)
             return make_releases(with_chosen_schemes(job), outputs, flags.force)
 
 

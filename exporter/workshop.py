@@ -21,7 +21,7 @@ from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.job import Job
-from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom, SoundOrder
+from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom, RefusesMedia, SoundOrder
 from exporter.models.text.spec import ModelSpec
 from exporter.models.vision.places import with_soft_tokens
 from exporter.packaging.licences import licence_title
@@ -159,7 +159,7 @@ def lowering_order(job: Job, plan: Plan, store: QuantizedCheckpoint, tokenizer: 
         chat_template=tokens.chat_template,
         turn_end=tokens.turn_end,
         images=image_order(job.source, plan),
-        sounds=None if job.source.sounds is None else SoundOrder(job.source.sounds),
+        sounds=sound_order(job.source),
         made_from=MadeFrom(
             name=origin_of(job.source).name,
             licence=licence_title(job.source),
@@ -174,6 +174,11 @@ def image_order(source: CheckpointSource, plan: Plan) -> ImageOrder | None:
     if source.images is None or soft_tokens is None:
         return None
     return ImageOrder(with_soft_tokens(source.images, source.components["vision"].spec, soft_tokens))
+
+
+def sound_order(source: CheckpointSource) -> SoundOrder | None:
+    """What lowerings are told of sounds, None where none are taken."""
+    return None if source.sounds is None else SoundOrder(source.sounds)
 
 
 def quantize(job: Job, plan: Plan, directory: Path) -> QuantizedCheckpoint:
@@ -224,6 +229,15 @@ def equalised(
     sizes = input_sizes(job.source, job.calibration.first(EQUALISED_ON).sequences, job.progress)
     how = plan.equalization
     return (job.source if how is None else equalize(job.source, sizes, how, by_row, in_groups)), sizes
+
+
+def require_media(job: Job) -> None:
+    """Raise LoweringError for ways to prepare pictures or sounds that a runtime or its clients have not."""
+    for plan in job.plans:
+        images, sounds = image_order(job.source, plan), sound_order(job.source)
+        for lowering in job.lowerings.values():
+            if isinstance(lowering, RefusesMedia):
+                lowering.require_media(images, sounds)
 
 
 def require_calibration(job: Job) -> None:

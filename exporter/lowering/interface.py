@@ -183,3 +183,12 @@ class MakesTowerTwins(Protocol):
         """Derive from the written tower the same graph with dequantised float weights, under `out`; its
         path is relative to that. Raises LoweringError."""
         ...
+
+
+@runtime_checkable
+class RefusesMedia(Protocol):
+    """A lowering whose artifacts, or their clients, do not all that may be done to pictures or sounds."""
+
+    def require_media(self, images: ImageOrder | None, sounds: SoundOrder | None) -> None:
+        """Raise LoweringError for what no artifact can be made for."""
+        ...

@@ -124,6 +124,34 @@ def test_a_tower_without_places_for_common_pictures_is_refused(tmp_path: Path) -
     assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint", "own.toml"]
 
 
+def test_a_position_table_of_other_places_than_the_config_says_is_refused(tmp_path: Path) -> None:
+    write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 4 31B")
+    path = tmp_path / "checkpoint" / "config.json"
+    config = json.loads(path.read_bytes())
+    config["vision_config"]["position_embedding_size"] -= 1
+    path.write_text(json.dumps(config), encoding="utf-8")
+    result = export(tmp_path / "checkpoint", tmp_path, "--context", "512")
+    assert result.exit_code == 2
+    assert "position_embedding_table" in result.output
+    assert not (tmp_path / "release").exists()
+
+
+def test_pictures_that_a_runtime_cannot_be_told_of_are_refused_before_any_work(tmp_path: Path) -> None:
+    write_tiny_multimodal(tmp_path / "checkpoint", "Gemma 3")
+    path = tmp_path / "checkpoint" / "preprocessor_config.json"
+    config = json.loads(path.read_bytes())
+    config["image_mean"] = [0.4, 0.4, 0.4]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporter.pipeline.make_releases", lambda *_: seen.append("work"))
+        result = export(tmp_path / "checkpoint", tmp_path, "--target", "android", "--format", "litertlm")
+    assert result.exit_code == 2
+    assert "image_mean and image_std are 0.5" in " ".join(result.output.split())
+    assert not seen
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint", "own.toml"]
+
+
 def test_a_tower_of_an_unknown_kind_is_refused_and_text_goes_on(tmp_path: Path) -> None:
     write_multimodal(tmp_path / "checkpoint", "gemma3", "inner")
     path = tmp_path / "checkpoint" / "config.json"

@@ -25,7 +25,14 @@ from exporter.checkpoints.huggingface.weight_files import StoredTensor
 from exporter.errors import CheckpointError
 from exporter.models.audio.spec import AudioSpec, ConformerSpec
 from exporter.models.text.spec import Role
-from exporter.models.vision.spec import BOUNDS, PatchEmbedderSpec, PatchTowerSpec, SiglipSpec, VisionSpec
+from exporter.models.vision.spec import (
+    BOUNDS,
+    MOST_SOFT_TOKENS,
+    PatchEmbedderSpec,
+    PatchTowerSpec,
+    SiglipSpec,
+    VisionSpec,
+)
 
 AXES = "xy"  # in the order that tables of both have them
 # Of SigLIPs saved with their pooling head, which Gemma does not use; transformers does not load it either.
@@ -80,8 +87,11 @@ def tower_views(stored: Mapping[str, StoredTensor], spec: VisionSpec | AudioSpec
     elif isinstance(spec, PatchTowerSpec):
         table = "vision_tower.patch_embedder.position_embedding_table"
         if (tables := take(table, 3)) is not None:
+            # What no picture reaches is left out. A table of other places than config.json says is not its.
+            longest = spec.positions == spec.kernel * MOST_SOFT_TOKENS
+            most = spec.positions if longest else tables.header.shape[1]
             for axis, letter in enumerate(AXES):
-                views[f"{table}.{letter}"] = TableOf(tables, axis, spec.positions)
+                views[f"{table}.{letter}"] = TableOf(tables, axis, most)
     elif isinstance(spec, PatchEmbedderSpec):
         table = "vision_embedder.pos_embedding"
         if (tables := take(table, 3)) is not None:

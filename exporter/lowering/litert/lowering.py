@@ -43,6 +43,7 @@ from exporter.lowering.litert.twin.float_twin import STAGE_BYTES, LiteRtTwin
 from exporter.lowering.litert.twin.tower_twin import write_tower_twin
 from exporter.lowering.litert.twin.watched import Watched
 from exporter.lowering.litert.verification import verify_written
+from exporter.lowering.litert.vision.graphs import require_centred
 from exporter.lowering.litert.writing import Written, write_tflite
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import Matrix
@@ -99,6 +100,10 @@ class LiteRtLowering:
                 f"a prefill chunk of {order.prefill_chunk} does not fit a context of {order.context}",
                 "choose a smaller chunk",
             )
+
+    def require_media(self, images: ImageOrder | None, sounds: SoundOrder | None) -> None:
+        if images is not None and images.processing.square is not None and "litertlm" in self.formats:
+            require_centred(images)
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
         width = order.checkpoint.components["text"].spec.hidden_size

@@ -18,10 +18,11 @@ from exporter.errors import LoweringError
 from exporter.formats.onnx import ONNX
 from exporter.lowering.conversations import Conversation, NotRendered, Prompts
 from exporter.lowering.hidden_states import HiddenStates, HiddenStatesOrder, Seen
-from exporter.lowering.interface import LoweringOrder, StoredRows
+from exporter.lowering.interface import ImageOrder, LoweringOrder, SoundOrder, StoredRows
 from exporter.lowering.onnx import float_twin, read_back
 from exporter.lowering.onnx.external_data import write_external_data
 from exporter.lowering.onnx.genai_prompts import genai_prompts
+from exporter.lowering.onnx.genai_sounds import feature_extraction
 from exporter.lowering.onnx.graph_form import DIRECTORY, GraphForm, form_of
 from exporter.lowering.onnx.multimodal_graphs import (
     WrittenBeside,
@@ -36,6 +37,7 @@ from exporter.lowering.onnx.trace import GraphOrder, trace
 from exporter.lowering.onnx.twin_run import OnnxTwin
 from exporter.lowering.onnx.watched_body import onnx_hidden_states
 from exporter.lowering.onnx.web_prompts import web_prompts
+from exporter.lowering.onnx.web_sounds import sound_settings
 from exporter.lowering.onnx.written_graph import arithmetic_of, write_graph
 from exporter.progress import Progress
 from runtimes.formats import FORMATS, Format
@@ -64,6 +66,14 @@ class OnnxLowering:
             )
         (out / DIRECTORY).mkdir(exist_ok=True)
         return tuple(_write(order, form, out, progress) for form in forms)
+
+    def require_media(self, images: ImageOrder | None, sounds: SoundOrder | None) -> None:
+        if sounds is None or sounds.processing.spectrum is None:
+            return
+        if "onnx" in self.formats:
+            feature_extraction(sounds.processing)
+        if "onnx-web" in self.formats:
+            sound_settings(sounds.processing)
 
     def encoders(self, order: LoweringOrder) -> tuple[EncoderArtifact, ...]:
         text = order.checkpoint.components["text"]

@@ -59,7 +59,7 @@ def build_encoder(vision: StoredVision, order: ImageOrder) -> LiteRtGraph:
     made = _Model(vision, f"{ENCODER_SIGNATURE}{order.soft_tokens}", order.soft_tokens)
     match vision.spec:
         case SiglipSpec() as spec:
-            _require_centred(order)
+            require_centred(order)
             outputs = made.siglip(spec)
         case PatchTowerSpec() as spec:
             outputs = made.patch_tower(spec)
@@ -135,8 +135,11 @@ class _Model(TowerModel):
         return self.ops.greater_equal(self.ops.reshape(inside, [1, self.soft_tokens]), 0.5)
 
 
-def _require_centred(order: ImageOrder) -> None:
-    """LiteRT-LM gives values in [0, 1]; the graph makes [-1, 1] of them, which is all that is known."""
+def require_centred(order: ImageOrder) -> None:
+    """LiteRT-LM gives values in [0, 1]; the graph makes [-1, 1] of them, which is all that is known.
+
+    Raises LoweringError for pictures that are normalised otherwise.
+    """
     square = order.processing.square
     if square is None or {*square.mean, *square.std} != {CENTRE}:
         raise LoweringError(

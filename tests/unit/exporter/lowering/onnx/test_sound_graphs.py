@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+from exporter.errors import LoweringError
+from exporter.lowering.interface import RefusesMedia, SoundOrder
 from exporter.lowering.onnx.lowering import OnnxLowering
 from runtimes.errors import ArtifactError, EncoderError, SessionError
 from runtimes.formats import Format
@@ -17,6 +19,7 @@ from runtimes.multimodal.session import PlacedRows
 from runtimes.open import open_image_encoder, open_multimodal_session, open_sound_encoder
 from runtimes.sounds.prepared import PreparedSound
 from tests.heard_sounds import LONGEST, sound
+from tests.sound_processing import SPECTRUM, pieces, spectra
 from tests.tiny_encoders import SOUND_SOFT, TINY_ENCODERS
 from tests.tiny_releases import some_tokens
 from tests.tiny_towers import SOFT
@@ -145,3 +148,15 @@ def test_rows_of_another_width_than_the_manifest_says_are_refused_on_opening(tmp
             ArtifactError, match=f"of width {said}, which the manifest says, but of {width}"
         ):
             open_sound_encoder(replace(release.opening, encoder=replace(release.encoder, width=said)))
+
+
+@pytest.mark.parametrize("format", ["onnx", "onnx-web"])
+def test_spectra_that_clients_cannot_make_are_refused_before_any_graph(format: Format) -> None:
+    lowering = OnnxLowering(frozenset({format}))
+    assert isinstance(lowering, RefusesMedia)
+    lowering.require_media(None, SoundOrder(spectra()))
+    lowering.require_media(None, SoundOrder(pieces()))
+    lowering.require_media(None, None)
+    other = replace(spectra(), spectrum=replace(SPECTRUM, per_token=8))
+    with pytest.raises(LoweringError, match="has per_token 8, and onnxruntime-genai"):
+        lowering.require_media(None, SoundOrder(other))
