@@ -1,0 +1,49 @@
+"""`settled`: a candidate in the formats that it would be made in, those that no device requires among them
+where they fit.
+
+Formats share a recipe's codes, and an accelerator that takes no groups takes them from all: what is made
+without such a format is larger, so that it is held against the gates as it will be made.
+Not about which candidate is made (`exporter.planning.planner`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from exporter.planning.candidates import AskedFor, Candidate
+from exporter.planning.device_notes import left_out, with_notes
+from exporter.planning.trials import Made, Trial, Trials
+
+
+def settled(trials: Trials, trial: Trial, asked: AskedFor, candidate: Candidate) -> tuple[Trial, Made]:
+    """Formats that no device requires and none certainly has room for are left out, with why. Where what is
+    required has no room either way, it stays as it was asked for: all of its formats are shown. Raises
+    PlanError and RecipeError where it cannot be made."""
+    made = trials.made(trial, candidate)
+    if asked.formats:
+        return trial, made
+    rest, found = trial, made
+    while (kept := _kept(rest, found)) != rest:
+        rest, found = kept, _without(trials, kept, candidate, found)
+    if rest == trial or not trials.misses(rest, candidate, found, forced=True):
+        return rest, found
+    return (trial, made) if trials.misses(trial, candidate, made, forced=True) else (rest, found)
+
+
+def _kept(trial: Trial, made: Made) -> Trial:
+    """Without formats that no device requires and none certainly has room for."""
+    required = {format for _, format in trial.required()}
+    fitting = {key[1] for key, clauses in made.missed.items() if not (clauses or made.doubts[key])}
+    return replace(trial, formats=tuple(each for each in trial.formats if each in required | fitting))
+
+
+def _without(trials: Trials, kept: Trial, candidate: Candidate, made: Made) -> Made:
+    """The candidate in fewer formats, with what speaks against the others as it was made."""
+    found, why = trials.made(kept, candidate), {**made.missed}
+    why |= {key: (doubt,) for key, doubt in made.doubts.items() if doubt is not None and not why[key]}
+    every = [format for plan in made.plans for format in plan.variant.formats]
+    others = [format for format in every if format not in kept.formats]
+    notes = left_out(kept.target, others, why)
+    for plan in made.plans:  # of what was left out before
+        notes = {name: (*plan.variant.notes.get(name, ()), *said) for name, said in notes.items()}
+    return replace(found, plans=with_notes(kept.target, found.plans, notes))
