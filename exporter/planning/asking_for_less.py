@@ -179,7 +179,7 @@ def _fit(part: _Part, asked: AskedFor, candidate: Candidate) -> NearestFit | Non
     """What would come of asking for it; None where it cannot be made."""
     trials, trial, recipe = part.trials, part.trial, candidate.recipe
     try:
-        trial, made = settled(trials, trial, asked, candidate)
+        trial, made = settled(trials, trial, replace(asked, recipe=recipe), candidate)
     except (PlanError, ProfileError, RecipeError):
         return None
     misses = trials.misses(trial, candidate, made, forced=True)

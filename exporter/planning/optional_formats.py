@@ -8,20 +8,26 @@ Not about which candidate is made (`exporter.planning.planner`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from exporter.planning.candidates import AskedFor, Candidate
 from exporter.planning.device_notes import left_out, with_notes
+from exporter.planning.lowered_schemes import lowered_schemes
 from exporter.planning.trials import Made, Trial, Trials
+from runtimes.formats import Format
 
 
 def settled(trials: Trials, trial: Trial, asked: AskedFor, candidate: Candidate) -> tuple[Trial, Made]:
-    """Formats that no device requires and none certainly has room for are left out, with why. Where what is
-    required has no room either way, it stays as it was asked for: all of its formats are shown. Raises
-    PlanError and RecipeError where it cannot be made."""
+    """Formats that no device requires and none certainly has room for are left out, with why, and where the
+    devices decide those for which what is required would be made of less than the recipe promises. Where
+    what is required has no room either way, it stays as it was asked for: all of its formats are shown.
+    Raises PlanError and RecipeError where it cannot be made."""
     made = trials.made(trial, candidate)
     if asked.formats:
         return trial, made
+    if asked.recipe is None:
+        trial, made = _as_promised(trials, trial, candidate, made)
     rest, found = trial, made
     while (kept := _kept(rest, found)) != rest:
         rest, found = kept, _without(trials, kept, candidate, found)
@@ -30,11 +36,44 @@ def settled(trials: Trials, trial: Trial, asked: AskedFor, candidate: Candidate)
     return (trial, made) if trials.misses(trial, candidate, made, forced=True) else (rest, found)
 
 
+def _as_promised(trials: Trials, trial: Trial, candidate: Candidate, made: Made) -> tuple[Trial, Made]:
+    """Without formats that no device requires and whose accelerators take no groups, where what is required
+    has groups then."""
+    required = {format for _, format in trial.required()}
+    lowered = _lowered(trials, made, required)
+    if lowered is None or required >= set(trial.formats):
+        return trial, made
+    there = set(required)
+    for format in trial.formats:
+        tried = trials.made(_of(trial, {*required, format}), candidate)
+        if _lowered(trials, tried, required) is None:
+            there.add(format)
+    rest = _of(trial, there)
+    found = trials.made(rest, candidate)
+    if _lowered(trials, found, required) is not None:
+        return trial, made
+    others = [format for format in trial.formats if format not in there]
+    why = {(each.name, format): (lowered,) for each in trial.target.profiles for format in each.runtimes}
+    notes = left_out(trial.target, others, why)
+    return rest, replace(found, plans=with_notes(trial.target, found.plans, notes))
+
+
+def _lowered(trials: Trials, made: Made, required: Collection[Format]) -> str | None:
+    """By what the required formats keep less than the recipe promises, a clause."""
+    plans = (each for each in made.plans if set(each.variant.formats) & set(required))
+    clauses = (lowered_schemes(trials.model.spec, each) for each in plans)
+    return next((clause for clause in clauses if clause is not None), None)
+
+
+def _of(trial: Trial, formats: Collection[Format]) -> Trial:
+    return replace(trial, formats=tuple(each for each in trial.formats if each in formats))
+
+
 def _kept(trial: Trial, made: Made) -> Trial:
     """Without formats that no device requires and none certainly has room for."""
     required = {format for _, format in trial.required()}
     fitting = {key[1] for key, clauses in made.missed.items() if not (clauses or made.doubts[key])}
-    return replace(trial, formats=tuple(each for each in trial.formats if each in required | fitting))
+    return _of(trial, required | fitting)
 
 
 def _without(trials: Trials, kept: Trial, candidate: Candidate, made: Made) -> Made:

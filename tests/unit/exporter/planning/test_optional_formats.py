@@ -46,3 +46,19 @@ def test_the_nearest_fit_is_of_the_formats_that_its_flags_would_make() -> None:
     verdict = judge(MODEL.spec, plan, PHONE, PREDICTED)
     assert verdict is not None
     assert (verdict.fit, verdict.below_fidelity) == ("may not fit", None)
+
+
+def test_a_format_that_is_not_required_does_not_lower_what_is_where_the_devices_decide() -> None:
+    phone = load_profile("pixel-8")
+    memory = replace(phone.memory, app=replace(phone.memory.app, bytes=1_800_000_000))
+    phone = replace(phone, memory=memory, gates=replace(phone.gates, formats=("onnx",)))
+    small = PlannedModel("gemma-3-1b", text_alone(published_spec("gemma-3-1b")), {})
+    found = Planner(small).plan(Target(phone.name, (phone,)), AskedFor())
+    (plan,) = found.plans
+    assert (found.fits, plan.variant.recipe.name, plan.variant.formats) == (True, "int4", ("onnx",))
+    verdict = judge(small.spec, plan, phone, PREDICTED)
+    assert verdict is not None
+    assert (verdict.fit, verdict.below_fidelity) == ("fits", None)
+    assert "Without litertlm: 4-bit weights share one scale a row" in verdict.reason
+    by_name = Planner(small).plan(Target(phone.name, (phone,)), AskedFor(load_recipe("int4"), 1024))
+    assert by_name.plans[0].variant.formats == ("litertlm", "onnx")
