@@ -23,6 +23,7 @@ from exporter.planning.budget import MIXED, in_short, step_of
 from exporter.planning.candidates import AskedFor, Candidate, nearby
 from exporter.planning.mixed_recipe import range_of
 from exporter.planning.nearest_fit import NearestFit, nearest_of
+from exporter.planning.optional_formats import settled
 from exporter.planning.recipe import load_recipe
 from exporter.planning.served_together import named
 from exporter.planning.trials import Trial, Trials
@@ -178,7 +179,7 @@ def _fit(part: _Part, asked: AskedFor, candidate: Candidate) -> NearestFit | Non
     """What would come of asking for it; None where it cannot be made."""
     trials, trial, recipe = part.trials, part.trial, candidate.recipe
     try:
-        made = trials.made(trial, candidate)
+        trial, made = settled(trials, trial, replace(asked, recipe=recipe), candidate)
     except (PlanError, ProfileError, RecipeError):
         return None
     misses = trials.misses(trial, candidate, made, forced=True)

@@ -18,6 +18,7 @@ from runtimes.formats import FORMATS, Accelerator, Format
 from runtimes.manifest import ComponentName
 
 SMALLEST = ("int4",)  # recipes beyond a profile's own, for saying what would fit
+FAITHFUL = ("float", "int8")  # the same, where none of its own is as faithful as it asks
 SHORTEST = 256  # positions, where what would fit is looked for beyond a profile's own gate
 
 
@@ -53,7 +54,9 @@ def nearby(target: Target, asked: AskedFor, longest: int) -> Iterator[Candidate]
     wanted = () if asked.recipe is None else (asked.recipe,)
     own = tuple(each for each in _recipes(target, AskedFor()) if each not in wanted)
     known = {each.name for each in (*wanted, *own)}
-    others = tuple(load_recipe(name) for name in SMALLEST if name not in known)
+    faithful = any(not any(below_class(each, recipe) for each in target.profiles) for recipe in own)
+    beyond = SMALLEST if faithful else (*FAITHFUL, *SMALLEST)
+    others = tuple(load_recipe(name) for name in beyond if name not in known)
     yield from _each((*wanted, *own, *others), _halves(_longest(target, asked, longest), SHORTEST))
 
 

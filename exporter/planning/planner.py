@@ -1,15 +1,16 @@
 """`Planner`: for each device the best recipe and the longest context that fit it, and why not a better one.
 
     (1) candidates in order, each made into plans
-    (2) a candidate is out for what it promises, for what a runtime cannot carry, or for a gate it misses
-    (3) the first that is in and fits with the error of predicting memory; formats that no device requires
-        and that may not fit are left out of it
+    (2) formats that no device requires and that may not fit are left out of it; what is left is out for
+        what it promises, for what a runtime cannot carry, or for a gate it misses
+    (3) the first that is in and fits with the error of predicting memory
     (4) where none is: of those that fit by prediction alone the one with most room
     (5) where none does: the nearest that would beyond the gates, and a plan all the same for whoever wants
         it anyway: of what misses nothing but the fidelity asked for, else of the last that competed
 
-Nothing is read but shapes. Not about trying a candidate (`exporter.planning.trials`), nor about what can be
-asked for where none is in (`exporter.planning.asking_for_less`).
+Nothing is read but shapes. Not about trying a candidate (`exporter.planning.trials`), nor about formats
+left out (`exporter.planning.optional_formats`), nor about what can be asked for where none is in
+(`exporter.planning.asking_for_less`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from dataclasses import dataclass, field, replace
 from exporter.errors import PlanError
 from exporter.planning.asking_for_less import nearest_fit
 from exporter.planning.candidates import AskedFor, Candidate, competing, formats_of, soft_tokens_of
-from exporter.planning.device_notes import notes_on_left_out, with_notes
+from exporter.planning.device_notes import with_notes
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import ArtifactOnDevice
 from exporter.planning.nearest_fit import NearestFit
+from exporter.planning.optional_formats import settled
 from exporter.planning.plan import Plan
 from exporter.planning.planned_model import PlannedModel
 from exporter.planning.profiles import Target
@@ -112,7 +114,7 @@ class Planner:
         # (1)
         for candidate in competing(target, asked, longest):
             try:
-                made = self._trials.made(trial, candidate)
+                kept, made = settled(self._trials, trial, asked, candidate)
             except PlanError as error:
                 if asked.recipe is not None:
                     raise
@@ -122,19 +124,17 @@ class Planner:
                 )
                 continue
             # (2)
-            misses = self._trials.misses(trial, candidate, made, forced=asked.recipe is not None)
-            doubts = self._trials.doubts(trial, made)
+            misses = self._trials.misses(kept, candidate, made, forced=asked.recipe is not None)
+            doubts = self._trials.doubts(kept, made)
             if not misses:
                 # (3)
-                kept = _kept(trial, asked, made)
-                made = made if kept == trial else self._without(kept, candidate, made)
                 if not doubts:
                     return TargetPlan(target, made.plans, tuple(rejected), {}, None)
                 tight.append(_Tried(made, len(rejected), kept.share(made)))
             out = misses or doubts
             rejected.append(_rejected(candidate, named(target, out), out))
-            if misses and not self._trials.misses(trial, candidate, made, forced=True):
-                unfaithful.append(_Unfaithful(made, misses, bool(doubts), trial.share(made)))
+            if misses and not self._trials.misses(kept, candidate, made, forced=True):
+                unfaithful.append(_Unfaithful(made, misses, bool(doubts), kept.share(made)))
             last = made, misses
         # (4)
         if tight:
@@ -162,25 +162,6 @@ class Planner:
     def sized(self, plan: Plan) -> Plan:
         """The same plan, or one of the sizes a recipe with a budget will come to."""
         return self._trials.sized(plan)
-
-    def _without(self, kept: Trial, candidate: Candidate, made: Made) -> Made:
-        """The candidate in fewer formats, with what speaks against the others as it was made."""
-        found, why = self._trials.made(kept, candidate), {**made.missed}
-        why |= {key: (doubt,) for key, doubt in made.doubts.items() if doubt is not None and not why[key]}
-        every = [format for plan in made.plans for format in plan.variant.formats]
-        others = [format for format in every if format not in kept.formats]
-        return replace(
-            found, plans=with_notes(kept.target, found.plans, notes_on_left_out(kept.target, others, why))
-        )
-
-
-def _kept(trial: Trial, asked: AskedFor, made: Made) -> Trial:
-    """Without formats that no device requires and none certainly has room for."""
-    if asked.formats:
-        return trial
-    required = {format for _, format in trial.required()}
-    fitting = {key[1] for key, clauses in made.missed.items() if not (clauses or made.doubts[key])}
-    return replace(trial, formats=tuple(each for each in trial.formats if each in required | fitting))
 
 
 def _rejected(candidate: Candidate, why: tuple[str, ...], devices: Iterable[str]) -> Rejected:

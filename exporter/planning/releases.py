@@ -194,7 +194,10 @@ def _why_nothing(planned: TargetPlan, profile: DeviceProfile, *, fits: bool) -> 
 
 def _why_not_served(planned: TargetPlan, profile: DeviceProfile, *, fits: bool) -> str:
     if (misses := planned.misses.get(profile.name)) is not None:
-        what = "Nothing that fits is as faithful as asked for" if fits else "Nothing fits"
+        nearest = planned.nearest
+        own = nearest is None or nearest.below or nearest.recipe in profile.recipe_order
+        which = "Nothing" if own else "None of its recipes"
+        what = f"{which} that fits is as faithful as asked for" if fits else "Nothing fits"
         return f"{what}: {'; '.join(misses)}."
     return (
         f"Nothing is made: one recipe and context serve the whole target {planned.target.name}, and "

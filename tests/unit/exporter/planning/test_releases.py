@@ -261,3 +261,15 @@ def test_what_none_of_the_formats_takes_is_refused_where_it_was_asked_for(
     plan_releases(of_published, target, AskedFor(**nothing_asked))  # type: ignore[arg-type]
     beside_another = {**asked, "formats": ("tflite", "onnx")}
     plan_releases(of_published, target, AskedFor(**beside_another))  # type: ignore[arg-type]
+
+
+def test_a_fidelity_that_none_of_a_profile_s_recipes_has_names_the_one_that_has_it() -> None:
+    phone = device("pixel-8")
+    phone = replace(phone, gates=replace(phone.gates, fidelity="exact"))
+    target = Target(phone.name, (phone,))
+    found = plan_releases(model("gemma-3-1b"), [target], AskedFor())
+    (row,) = found.left_out
+    assert row.reason.startswith("None of its recipes that fits is as faithful as asked for: int8 is ")
+    assert "would fit is float with a context of 2,048; --recipe float --context 2048 makes" in row.reason
+    asked = plan_releases(model("gemma-3-1b"), [target], AskedFor(load_recipe("float"), 2048))
+    assert [each.word for release in asked.releases for each in release.verdicts] == ["fits"]
