@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from exporter.byte_size import in_one_unit
+from exporter.listing import listed
 from exporter.models.text.spec import ModelSpec
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import FITS, ArtifactOnDevice, DeviceVerdict, Fit
@@ -21,7 +22,6 @@ from exporter.planning.on_device import (
     missed_gates,
 )
 from exporter.planning.plan import Plan
-from exporter.planning.served_together import listed
 from runtimes.formats import Format
 
 WORDS: dict[Fit, str] = {

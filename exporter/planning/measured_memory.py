@@ -15,6 +15,7 @@ from pathlib import Path
 
 from exporter.formats.held_memory import Metric, OpenedModel, counted
 from exporter.formats.table import family_of
+from exporter.listing import listed
 from exporter.models.published import published_config
 from exporter.models.text.families import read_spec
 from exporter.planning.estimates import cache_size
@@ -138,7 +139,7 @@ def how_far_off(predicted: Iterable[Predicted], rows: Sequence[MeasuredMemory] |
         title, own = family_of(format).title, rows_of(known, format, accelerator, metric)
         where = "in a browser" if metric == "wasm_memory" else f"on the {accelerator}"
         if own:
-            measured.append(f"of {title} {where} {_in_a_row(list(_shares(own)))}")
+            measured.append(f"of {title} {where} {listed(list(_shares(own)))}")
         else:
             unknown.append(f"{title} {where}")
     sentences = []
@@ -168,10 +169,6 @@ def _shares(rows: Sequence[MeasuredMemory]) -> Iterator[str]:
             worst = math.ceil(100 * max(abs(each.off) for each in found))
             runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
             yield f"within {worst} % in {runs} of {where}"
-
-
-def _in_a_row(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _models(rows: Sequence[MeasuredMemory]) -> str:

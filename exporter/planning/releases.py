@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from exporter.errors import PlanError
 from exporter.formats.table import takes_images, takes_sounds
+from exporter.listing import listed
 from exporter.planning.candidates import AskedFor, accelerators_of, formats_of
 from exporter.planning.device_profile import DeviceProfile
 from exporter.planning.device_verdict import DeviceVerdict
@@ -20,7 +21,6 @@ from exporter.planning.plan import Plan
 from exporter.planning.planned_model import PlannedModel
 from exporter.planning.planner import Planner, TargetPlan
 from exporter.planning.profiles import Target
-from exporter.planning.served_together import listed
 from exporter.planning.trials import PREDICTED
 
 TAKEN_ELSEWHERE = "leave it out, or name a --format that does: litertlm, onnx or coreml"

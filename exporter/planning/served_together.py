@@ -6,9 +6,10 @@ Which of them a reason is about, and what one of them would get by itself. Not a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from exporter.listing import listed
 from exporter.planning.plan import Plan
 from exporter.planning.profiles import Target
 
@@ -37,12 +38,6 @@ class Alone:
     @property
     def words(self) -> str:
         return f"{self.recipe} at {self.context:,}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def named(target: Target, found: ByDevice) -> tuple[str, ...]:

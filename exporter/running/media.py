@@ -120,18 +120,15 @@ def require_room_for_media(context: int, prompt: MediaPrompt, media: PreparedMed
         fits = None if media.longest is None or left < 1 else media.longest.scaled(left)
         room = "" if fits is None else f"; it has room for {fits.words} of sound"
         tokens = " or, of a Gemma 4, fewer --image-tokens" if rows["image"] else ""
-        fewer, longer = (
-            f"give {' or '.join(FEWER[kind] for kind in given)}",
-            "export with a longer --context",
-        )
+        # Words that leave no room by themselves leave none to fewer images either.
+        alone_too_long = length - taken >= context
+        fewer = f"give {' or '.join(FEWER[kind] for kind in given)}"
+        then = "shorten the prompt" if alone_too_long else fewer
         raise UsageError(
             " and ".join(FLAGS[kind] for kind in given),
             f"{counts} and the prompt around take {taken} + {length - taken} positions, "
             f"and the context of {context} would hold none after these{room}",
-            # Words that leave no room by themselves leave none to fewer images either.
-            f"{fewer}, or {longer}{tokens}"
-            if length - taken < context
-            else f"shorten the prompt, or {longer}",
+            f"{then}, or export with a longer --context{'' if alone_too_long else tokens}",
         )
 
 

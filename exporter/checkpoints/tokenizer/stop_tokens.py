@@ -14,6 +14,7 @@ from exporter.checkpoints.interface import TokenFacts
 from exporter.checkpoints.tokenizer.named_tokens import NamedTokens
 from exporter.checkpoints.tokenizer.turn_end import Rendered, render_turn
 from exporter.errors import TokenizerError
+from exporter.listing import listed
 from runtimes.excerpt import plain_excerpt
 
 # Gemma 4 hands the word to the tool with it; its generation_config.json stops there too.
@@ -126,5 +127,4 @@ def _require_rows(where: object, tokens: Mapping[str, int], rows: int) -> None:
 
 
 def _named(tokens: Sequence[int], names: NamedTokens) -> str:
-    words = [f"{token} ({name})" if (name := names.name(token)) else str(token) for token in tokens]
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return listed(f"{token} ({name})" if (name := names.name(token)) else str(token) for token in tokens)

@@ -15,7 +15,7 @@ from exporter.planning.planner import Planner, TargetPlan
 from exporter.planning.profiles import Target, load_target
 from exporter.planning.recipe import load_recipe
 from exporter.planning.releases import PlannedReleases, plan_releases, require_releases
-from exporter.planning.served_together import listed, named
+from exporter.planning.served_together import named
 from tests.unit.exporter.planning.test_planner import GB, device, model
 
 
@@ -53,7 +53,6 @@ def test_clauses_of_several_devices_are_said_once_with_whose_they_are() -> None:
         "for android-6gb: c",
     )
     assert named(target_of(SMALL), {"android-6gb": ("a", "b")}) == ("a", "b")
-    assert [listed(("a",)), listed(("a", "b")), listed(("a", "b", "c"))] == ["a", "a and b", "a, b and c"]
 
 
 def test_a_device_that_would_get_more_alone_says_so_and_which_device_is_why() -> None:
