@@ -13,34 +13,31 @@ from pathlib import Path
 
 from exporter.checkpoints.open import open_checkpoint
 from exporter.formats.table import paths_not_asked_for, paths_of
-from exporter.job import PROMPTS, Job, require_token_limit
+from exporter.job import Job
 from exporter.lowering.table import lowerings_for
 from exporter.packaging.finishing import finish_release
 from exporter.packaging.release_directories import release_directories
 from exporter.packaging.staging import require_free, staged_release
 from exporter.packaging.working_directory import held_outputs, job_directory
 from exporter.planning.device_verdict import DeviceVerdict
-from exporter.planning.memory import require_memory
 from exporter.planning.plan import Plan
 from exporter.planning.planned_model import PlannedModel
 from exporter.planning.published_model import published_model
 from exporter.planning.releases import plan_releases, require_releases
 from exporter.progress import Progress, about
 from exporter.reference.texts import Texts
+from exporter.refusals import require_calibration, require_makeable, require_media
 from exporter.request import ExportRequest
-from exporter.scheme_choice import require_choice, with_chosen_schemes
-from exporter.stage_memory import planned_stages
+from exporter.scheme_choice import with_chosen_schemes
 from exporter.stopwatch import Stopwatch
 from exporter.validation.device_verdicts import device_verdicts
 from exporter.validation.findings import ReleaseUnderTest
-from exporter.validation.greedy import require_room_to_answer
 from exporter.validation.recording import Recording, write_recorded_calls
 from exporter.validation.report import ValidationReport
-from exporter.validation.sample_pictures import require_known_places
 from exporter.validation.validate import validate_release
 from exporter.views.card_quality import measured_quality
 from exporter.views.release_files import write_views
-from exporter.workshop import Workshop, require_calibration, require_media, workshop
+from exporter.workshop import Workshop, workshop
 
 
 @dataclass(frozen=True)
@@ -68,16 +65,8 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
         planned = plan_releases(PlannedModel.of(source), request.targets, request.asked, flags.anyway)
         require_releases(planned)
         plans = tuple(each.plan for each in planned.releases)
-        for plan in plans:
-            require_choice(source, plan.variant)
-            if (vision := source.components.vision) is not None:
-                require_known_places(vision.spec, plan.variant.soft_tokens, source.name)
         texts = Texts.of(source)
-        require_token_limit(texts, flags.validation_tokens)
-        for plan in plans:
-            require_room_to_answer(map(texts.prompt, PROMPTS), plan.variant.context)
-            if flags.max_ram is not None:
-                require_memory(planned_stages(source, plan, texts, flags.validation_tokens), flags.max_ram)
+        require_makeable(source, plans, texts, flags)
     outputs = release_directories(source.name, planned.releases, flags.output)
     with held_outputs(outputs, flags.output) as held:
         for out in outputs:

@@ -24,9 +24,10 @@ from exporter.planning.variants import Variant
 from exporter.progress import Progress
 from exporter.quantization.store.stored_size import StoredSize, stored_size
 from exporter.reference.texts import Texts
+from exporter.refusals import require_calibration
 from exporter.scheme_choice import require_choice, with_chosen_schemes
 from exporter.stopwatch import Stopwatch
-from exporter.workshop import Workshop, require_calibration, store_name, workshop
+from exporter.workshop import Workshop, store_name, workshop
 
 
 @dataclass(frozen=True)

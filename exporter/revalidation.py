@@ -31,11 +31,12 @@ from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
 from exporter.progress import Progress
 from exporter.reference.texts import Texts
+from exporter.refusals import require_calibration
 from exporter.stopwatch import Stopwatch
 from exporter.validation.findings import ReleaseUnderTest
 from exporter.validation.report import ValidationReport
 from exporter.validation.validate import validate_release
-from exporter.workshop import require_calibration, workshop
+from exporter.workshop import workshop
 from runtimes.formats import Format
 from runtimes.images.processing import read_processing
 from runtimes.manifest import Manifest, read_manifest

@@ -19,10 +19,8 @@ from pathlib import Path
 
 from exporter import __version__
 from exporter.checkpoints.interface import CheckpointSource
-from exporter.errors import UsageError
 from exporter.job import Job
-from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom, RefusesMedia, SoundOrder
-from exporter.models.text.spec import ModelSpec
+from exporter.lowering.interface import ImageOrder, LoweringOrder, MadeFrom, SoundOrder
 from exporter.models.vision.places import with_soft_tokens
 from exporter.packaging.licences import licence_title
 from exporter.packaging.origin import origin_of
@@ -229,41 +227,6 @@ def equalised(
     sizes = input_sizes(job.source, job.calibration.first(EQUALISED_ON).sequences, job.progress)
     how = plan.equalization
     return (job.source if how is None else equalize(job.source, sizes, how, by_row, in_groups)), sizes
-
-
-def require_media(job: Job) -> None:
-    """Raise LoweringError for ways to prepare pictures or sounds that a runtime or its clients have not."""
-    for plan in job.plans:
-        images, sounds = image_order(job.source, plan), sound_order(job.source)
-        for lowering in job.lowerings.values():
-            if isinstance(lowering, RefusesMedia):
-                lowering.require_media(images, sounds)
-
-
-def require_calibration(job: Job) -> None:
-    """Raise UsageError for calibration files that no plan of the job looks at, that are too short for one,
-    or that are not to be fitted to."""
-    if not job.calibration_files:
-        return  # what ships is enough for every recipe that ships, and is told of when it is cut
-    spec = job.source.components["text"].spec
-    wanted = [_calibration_tokens(plan, spec) for plan in job.plans]
-    if not any(wanted):
-        names = " and ".join(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
-        raise UsageError(
-            "--calibration",
-            f"recipe {names} uses no calibration text for this checkpoint",
-            "leave --calibration out, or choose a recipe that is fitted to text, such as int4",
-        )
-    job.calibration.first(max(wanted))
-
-
-def _calibration_tokens(plan: Plan, spec: ModelSpec) -> int:
-    """Tokens of calibration text that quantising by this plan looks at."""
-    calibration = plan.variant.recipe.calibration
-    return max(
-        0 if plan.equalization is None else EQUALISED_ON,
-        0 if calibration is None else calibration.tokens_for(spec),
-    )
 
 
 def _files(release: Path) -> dict[Path, tuple[int, int]]:
