@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from exporter.errors import CheckpointError
 from exporter.quantization.methods.error_feedback import (
     Levels,
+    product,
     round_to_nearest,
     round_with_feedback,
 )
@@ -25,7 +26,9 @@ from exporter.quantization.methods.nearest import Nearest
 from exporter.quantization.methods.refinement import improve_levels, output_errors, refit_scales
 from exporter.schemes import IntegerScheme
 
-VERSION = 4  # 1 refitted 8-bit codes too, 2 believed moments whole, 3 made nothing of a text's beginning
+# 1 refitted 8-bit codes too, 2 believed moments whole, 3 made nothing of a text's beginning, 4 summed in
+# another order, whose last bits are others.
+VERSION = 5
 TILE_WEIGHTS = 1 << 21
 MOST_ROWS = 1024
 BYTE = 8  # bits
@@ -125,8 +128,10 @@ def _levels(
     """[in, rows]. Each row's is the better of what feedback comes to and the nearest codes: few rows lose
     by feedback, and none has to."""
     found = round_with_feedback(targets, factor, scheme)
+    if rounds:
+        aimed = product(factor.second, targets)
     for _ in range(rounds):
-        refit_scales(targets, factor, found)
+        refit_scales(aimed, factor, found)
         improve_levels(targets, factor, scheme, found)
     plain = round_to_nearest(targets, factor, scheme)
     worse = output_errors(targets, factor, plain) < output_errors(targets, factor, found)

@@ -16,23 +16,18 @@ from exporter.schemes import IntegerScheme
 # A scale outside half to twice of what was searched stands for a system without a good answer.
 NARROWEST, WIDEST = np.float32(0.5), np.float32(2.0)
 RIDGE = np.float32(1e-6)
-BLOCK = 128  # columns whose gradients are brought up to date by one product
+BLOCK = 128  # columns whose gradients are one product
+CACHED = 1 << 17  # numbers that are summed before a processor's cache has lost them
 
 
-def refit_scales(targets: Columns, factor: MomentsFactor, found: Levels) -> None:
-    """Give each row the scales that suit its levels best, by one system of equations of its groups."""
-    inputs, rows = targets.shape
-    groups = len(found.scales)
-    width = inputs // groups
-    aimed = product(factor.second, targets)
-    aimed *= found.levels
-    wanted = aimed.reshape(groups, width, rows).sum(axis=1)
-    system = np.empty((groups, groups, rows), np.float32)
-    for number in range(groups):
-        part = slice(number * width, (number + 1) * width)
-        moved = product(factor.second[:, part], found.levels[part])
-        moved *= found.levels
-        system[number] = moved.reshape(groups, width, rows).sum(axis=1)
+def refit_scales(aimed: Columns, factor: MomentsFactor, found: Levels) -> None:
+    """Give each row the scales that suit its levels best, by one system of equations of its groups.
+
+    aimed: H wᵀ, [in, rows], which is the same in every round.
+    """
+    wanted = _by_group(aimed, found.levels, len(found.scales))
+    system = _system(factor.second, found)
+    groups = len(system)
     systems = np.ascontiguousarray(system.transpose(2, 0, 1))
     mean = np.trace(systems, axis1=1, axis2=2) / groups
     systems[:, np.arange(groups), np.arange(groups)] += (RIDGE * mean + np.float32(1e-20))[:, None]
@@ -42,6 +37,35 @@ def refit_scales(targets: Columns, factor: MomentsFactor, found: Levels) -> None
     kept = kept.astype(np.float16).astype(np.float32)
     better = _error(system, wanted, kept) < _error(system, wanted, found.scales)
     found.scales = np.where(better, kept, found.scales)
+
+
+def _system(second: NDArray[np.float32], found: Levels) -> NDArray[np.float32]:
+    """What levels of one group and of another come to together, Σ l_i H_ij l_j, [groups, groups, rows].
+
+    It is symmetric, and half of it is computed, in parts that stay in a processor's cache.
+    """
+    inputs, rows = found.levels.shape
+    groups = len(found.scales)
+    width = inputs // groups
+    several = max(1, CACHED // (width * rows))
+    system = np.empty((groups, groups, rows), np.float32)
+    for number in range(groups):
+        columns = slice(number * width, (number + 1) * width)
+        for first in range(number, groups, several):
+            last = min(groups, first + several)
+            others = slice(first * width, last * width)
+            moved = product(second[others, columns], found.levels[columns])
+            system[number, first:last] = _by_group(moved, found.levels[others], last - first)
+        system[number + 1 :, number] = system[number, number + 1 :]
+    return system
+
+
+def _by_group(left: Columns, right: Columns, groups: int) -> Columns:
+    """Sums of products over the columns of each group, [groups, rows]."""
+    rows = left.shape[1]
+    sides = (side.reshape(groups, -1, rows) for side in (left, right))
+    sums: Columns = np.einsum("gwr,gwr->gr", *sides)
+    return sums
 
 
 def _error(system: NDArray[np.float32], wanted: Columns, scales: Columns) -> NDArray[np.float32]:
@@ -56,28 +80,33 @@ def improve_levels(targets: Columns, factor: MomentsFactor, scheme: IntegerSchem
     inputs = len(targets)
     width = inputs // len(found.scales)
     error = targets - found.weights()
-    pull = product(factor.second, error)  # half the gradient, [in, rows]
     energy = np.diagonal(factor.second)
     for start in range(0, inputs, BLOCK):
         stop = min(inputs, start + BLOCK)
-        local = pull[start:stop].copy()
-        moves = np.empty_like(local)
+        pull = product(factor.second[start:stop], error)  # half the gradient where the blocks before went
         for column in range(start, stop):
             scale, zeros = found.scales[column // width], found.zero_points[column // width]
             low, top = level_bounds(scheme, zeros)
             before = found.levels[column].copy()
             level = found.levels[column]
-            level += local[column - start] / (energy[column] * scale)
+            level += pull[column - start] / (energy[column] * scale)
             np.clip(np.rint(level, out=level), low, top, out=level)
-            move = np.multiply(level - before, scale, out=moves[column - start])
-            rest = factor.second[column, start:stop]
-            local -= rest[:, None] * move
-        if stop < inputs:
-            pull[stop:] -= product(factor.second[stop:, start:stop], moves)
+            move = (level - before) * scale
+            error[column] -= move
+            rest = factor.second[column, column + 1 : stop]
+            pull[column - start + 1 :] -= rest[:, None] * move
 
 
 def output_errors(targets: Columns, factor: MomentsFactor, found: Levels) -> NDArray[np.float32]:
-    """(w - ŵ) H (w - ŵ)ᵀ of each row, [rows]."""
+    """(w - ŵ) H (w - ŵ)ᵀ of each row, [rows], from half of H, which is symmetric."""
     error = targets - found.weights()
-    errors: NDArray[np.float32] = np.einsum("ir,ir->r", product(factor.second, error), error)
+    inputs, rows = error.shape
+    errors = np.zeros(rows, np.float32)
+    for start in range(0, inputs, BLOCK):
+        stop = min(inputs, start + BLOCK)
+        block, part = factor.second[start:stop], error[start:stop]
+        pull = product(block[:, start:stop], part)
+        if stop < inputs:
+            pull += 2 * product(block[:, stop:], error[stop:])
+        errors += np.einsum("ir,ir->r", pull, part)
     return errors
