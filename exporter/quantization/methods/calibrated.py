@@ -29,7 +29,7 @@ from exporter.schemes import IntegerScheme
 # 1 refitted 8-bit codes too, 2 believed moments whole, 3 made nothing of a text's beginning, 4 summed in
 # another order, whose last bits are others.
 VERSION = 5
-TILE_WEIGHTS = 1 << 21
+TILE_WEIGHTS = 1 << 22
 MOST_ROWS = 1024
 BYTE = 8  # bits
 WIDEST_REFINED = (
@@ -130,11 +130,13 @@ def _levels(
     found = round_with_feedback(targets, factor, scheme)
     if rounds:
         aimed = product(factor.second, targets)
-    for _ in range(rounds):
-        refit_scales(aimed, factor, found)
-        improve_levels(targets, factor, scheme, found)
+        for _ in range(rounds):
+            refit_scales(aimed, factor, found)
+            errors = improve_levels(targets, factor, scheme, found)
+    else:
+        errors = output_errors(targets, factor, found)
     plain = round_to_nearest(targets, factor, scheme)
-    worse = output_errors(targets, factor, plain) < output_errors(targets, factor, found)
+    worse = output_errors(targets, factor, plain) < errors
     for better, kept in zip(plain.arrays, found.arrays, strict=True):
         kept[:, worse] = better[:, worse]
     return found

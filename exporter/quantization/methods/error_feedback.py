@@ -64,13 +64,14 @@ def round_with_feedback(targets: Columns, factor: MomentsFactor, scheme: Integer
 
 
 def round_to_nearest(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme) -> Levels:
-    """The same without feedback: every column as if the others were not rounded."""
+    """The same without feedback: every column as if the others were not rounded, and scales as coarsely
+    searched as nearest codes have them, for few rows keep these."""
     rounding = _Rounding(targets, factor, scheme)
     found, group = rounding.found, rounding.group
     energy = np.diagonal(factor.second)
     for first in range(0, len(targets), group):
         part = slice(first, first + group)
-        found.levels[part] = rounding.search(targets[part], first, first + group, energy)
+        found.levels[part] = rounding.search(targets[part], first, first + group, energy, finely=False)
     return found
 
 
@@ -86,9 +87,11 @@ class _Rounding:
         self.found = Levels(np.empty_like(targets), scales, zeros)
         self.errors = np.empty_like(targets)
 
-    def search(self, aimed: Columns, first: int, last: int, weigh: NDArray[np.float32]) -> Columns:
+    def search(
+        self, aimed: Columns, first: int, last: int, weigh: NDArray[np.float32], finely: bool = True
+    ) -> Columns:
         """Scales of columns first to last, which are one group. Gives their nearest levels too."""
-        tile = Tile(aimed, 0, weigh[first:last, None], finely=True)
+        tile = Tile(aimed, 0, weigh[first:last, None], finely)
         number = first // self.group
         if self.scheme.zero_points:
             scales, zeros, levels = search_with_zero_points(tile, self.scheme)

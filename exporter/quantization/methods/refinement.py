@@ -75,15 +75,24 @@ def _error(system: NDArray[np.float32], wanted: Columns, scales: Columns) -> NDA
     return errors
 
 
-def improve_levels(targets: Columns, factor: MomentsFactor, scheme: IntegerScheme, found: Levels) -> None:
-    """Once through all columns: the level that is best while all others stay, scales too."""
-    inputs = len(targets)
+def improve_levels(
+    targets: Columns, factor: MomentsFactor, scheme: IntegerScheme, found: Levels
+) -> NDArray[np.float32]:
+    """Once through all columns: the level that is best while all others stay, scales too.
+
+    Gives `output_errors` of what comes of it, which are known by then.
+    """
+    inputs, rows = targets.shape
     width = inputs // len(found.scales)
     error = targets - found.weights()
     energy = np.diagonal(factor.second)
+    errors = np.zeros(rows, np.float32)
     for start in range(0, inputs, BLOCK):
         stop = min(inputs, start + BLOCK)
-        pull = product(factor.second[start:stop], error)  # half the gradient where the blocks before went
+        block = factor.second[start:stop]
+        # Half the gradient where the blocks before went: of those, which stay, and of the rest.
+        settled = product(block[:, :start], error[:start]) if start else np.zeros((1, 1), np.float32)
+        pull = settled + product(block[:, start:], error[start:])
         for column in range(start, stop):
             scale, zeros = found.scales[column // width], found.zero_points[column // width]
             low, top = level_bounds(scheme, zeros)
@@ -95,6 +104,8 @@ def improve_levels(targets: Columns, factor: MomentsFactor, scheme: IntegerSchem
             error[column] -= move
             rest = factor.second[column, column + 1 : stop]
             pull[column - start + 1 :] -= rest[:, None] * move
+        errors += _with_those_before(block[:, start:stop], settled, error[start:stop])
+    return errors
 
 
 def output_errors(targets: Columns, factor: MomentsFactor, found: Levels) -> NDArray[np.float32]:
@@ -104,9 +115,18 @@ def output_errors(targets: Columns, factor: MomentsFactor, found: Levels) -> NDA
     errors = np.zeros(rows, np.float32)
     for start in range(0, inputs, BLOCK):
         stop = min(inputs, start + BLOCK)
-        block, part = factor.second[start:stop], error[start:stop]
-        pull = product(block[:, start:stop], part)
-        if stop < inputs:
-            pull += 2 * product(block[:, stop:], error[stop:])
-        errors += np.einsum("ir,ir->r", pull, part)
+        block = factor.second[start:stop]
+        before = product(block[:, :start], error[:start]) if start else np.zeros((1, 1), np.float32)
+        errors += _with_those_before(block[:, start:stop], before, error[start:stop])
     return errors
+
+
+def _with_those_before(second: NDArray[np.float32], before: Columns, error: Columns) -> NDArray[np.float32]:
+    """What a block adds to the errors of rows, [rows]: by itself, and twice with the columns before it.
+
+    second: H of the block alone. before: H of its columns and of those before, times their errors.
+    """
+    pull = product(second, error)
+    pull += 2 * before
+    added: NDArray[np.float32] = np.einsum("ir,ir->r", pull, error)
+    return added

@@ -70,7 +70,8 @@ def test_no_row_loses_by_any_step_and_most_gain_by_each(scheme: IntegerScheme) -
         if step == "refit":
             refit_scales(aimed, factor, found)
         else:
-            improve_levels(targets, factor, scheme, found)
+            known = improve_levels(targets, factor, scheme, found)
+            np.testing.assert_allclose(known, errors_by_definition(targets, factor, found), rtol=1e-4)
         after = errors_by_definition(targets, factor, found)
         assert (after <= before * (1 + 1e-4)).all(), step
         assert step == "refit" or np.median(after / before) < 0.97, step
