@@ -9,6 +9,7 @@ Not about finding codes (`exporter.quantization`) or making releases (`exporter.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
             (plan,) = job.plans
             with workshop(job) as shop:
                 size = _write(job, shop)
-            put_in_place(work / store_name(plan), order.output, order.force)
+            put_in_place(work / store_name(plan), Path(os.path.abspath(order.output)), order.force)
     return QuantizedAlone(
         model=source.name,
         recipe=plan.variant.recipe.name,
