@@ -8,6 +8,7 @@ is judged on. Not about what is measured (`activations`, `moments`).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -20,6 +21,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.reference.domains import (
     Domain,
+    holds_conversations,
     read_conversations,
     read_domain,
     read_domains,
@@ -31,6 +33,7 @@ from exporter.resources import data_directory
 
 SEQUENCE = 256  # tokens, the beginning-of-text token first
 JUDGED_ON = ("evaluation", "languages")  # of samples/
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # how JSON and programs spell a letter
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _require_unseen(file: Path) -> None:
 
 
 def _words(file: Path) -> str:
-    """What a file says: of conversations the messages, however JSON spells them. Raises UsageError."""
-    if file.suffix == ".json":
+    """What a file says, however it spells its letters: of conversations the messages. Raises UsageError."""
+    if holds_conversations(file):
         return "\n".join(content for turns in read_conversations(file) for _, content in turns)
-    return read_plain_text(file)
+    return ESCAPED.sub(lambda found: chr(int(found[1], 16)), read_plain_text(file))
