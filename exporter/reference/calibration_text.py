@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -81,8 +81,7 @@ def calibration_text(source: CheckpointSource, texts: Texts, files: Sequence[Pat
     """
     if not files:
         return _cut(read_domains(data_directory("samples") / "calibration", source, texts), source)
-    for file in files:
-        _require_unseen(file)
+    require_unseen(files)
     return _cut([read_domain(file, source, texts) for file in files], source)
 
 
@@ -99,6 +98,12 @@ def _sequences(tokens: NDArray[np.int32], length: int) -> list[NDArray[np.int32]
     begin, rest = tokens[:1], tokens[1:]
     whole = range(0, len(rest) - length + 2, length - 1)
     return [np.concatenate([begin, rest[at : at + length - 1]]) for at in whole]
+
+
+def require_unseen(files: Iterable[Path]) -> None:
+    """Raise UsageError for a file that is no text, or holds text that releases are judged on."""
+    for file in files:
+        _require_unseen(file)
 
 
 def _require_unseen(file: Path) -> None:
