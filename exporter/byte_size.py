@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 
+from runtimes.excerpt import excerpt
+
 MIB, GIB = 2**20, 2**30
 
 # "G" alone is what tools that limit memory mean by it: binary.
@@ -23,15 +25,17 @@ BINARY = (("TiB", 2**40), ("GiB", GIB), ("MiB", MIB), ("KiB", 2**10))
 DECIMAL = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 EXACT = sorted((*BINARY, *DECIMAL), key=lambda of: -of[1])
 WHOLE_FROM = 10  # MB: below them a decimal says something
+LARGEST = 2**63 - 1  # bytes that any system counts: what is more has no unit here, and no float in the end
 
 
 def parse_bytes(text: str) -> int:
     """A number with a unit: GiB and G are 2^30 bytes, GB is 10^9, none is bytes. Raises ValueError."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     unit = UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or round(float(found[1]) * unit) == 0:
-        raise ValueError(f"{text!r} is not a size; give one like 8GiB or 16GB")
-    return round(float(found[1]) * unit)
+    size = 0.0 if found is None or unit is None else float(found[1]) * unit
+    if size > LARGEST or round(size) == 0:
+        raise ValueError(f"{excerpt(text)} is not a size; give one like 8GiB or 16GB")
+    return round(size)
 
 
 def exact_size(count: int) -> str:

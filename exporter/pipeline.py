@@ -26,7 +26,12 @@ from exporter.planning.published_model import published_model
 from exporter.planning.releases import plan_releases, require_releases
 from exporter.progress import Progress, about
 from exporter.reference.texts import Texts
-from exporter.refusals import require_calibration, require_makeable, require_media
+from exporter.refusals import (
+    require_before_fetching,
+    require_calibration,
+    require_makeable,
+    require_media,
+)
 from exporter.request import ExportRequest
 from exporter.scheme_choice import with_chosen_schemes
 from exporter.stopwatch import Stopwatch
@@ -59,8 +64,10 @@ def export(request: ExportRequest, progress: Progress, stopwatch: Stopwatch) -> 
     flags = request.flags
     with stopwatch.step("open and plan"):
         published = published_model(flags.model, flags.adapter, flags.wanted)
-        if published is not None:  # refuse before fetching
-            require_releases(plan_releases(published, request.targets, request.asked, flags.anyway))
+        if published is not None:
+            planned = plan_releases(published, request.targets, request.asked, flags.anyway)
+            require_releases(planned)
+            require_before_fetching(published, planned.releases, flags)
         source = open_checkpoint(flags.model, flags.adapter, flags.wanted)
         planned = plan_releases(PlannedModel.of(source), request.targets, request.asked, flags.anyway)
         require_releases(planned)

@@ -9,6 +9,7 @@ Not about finding codes (`exporter.quantization`) or making releases (`exporter.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from exporter.planning.recipe import load_recipe
 from exporter.planning.variants import Variant
 from exporter.progress import Progress
 from exporter.quantization.store.stored_size import StoredSize, stored_size
+from exporter.reference.calibration_text import require_unseen
 from exporter.reference.texts import Texts
 from exporter.refusals import require_calibration
 from exporter.scheme_choice import require_choice, with_chosen_schemes
@@ -64,15 +66,16 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
     No runtime limits which schemes and codes it may have. Raises ExportError.
     """
     recipe = load_recipe(order.recipe)
-    with stopwatch.step("open and plan"):
-        source = open_checkpoint(order.model, order.adapter, wanted_components(order.components))
-        context = source.components["text"].spec.context_length
-        variant = Variant("quantised checkpoint", recipe, context, formats=(), devices=())
-        require_choice(source, variant)
-        plan = make_plan(source.components, variant, source.held)
-        texts = Texts.of(source)
     with held_output(order.output) as held:
         require_free_place(order.output, order.force)
+        require_unseen(order.calibration)
+        with stopwatch.step("open and plan"):  # a published model is fetched here
+            source = open_checkpoint(order.model, order.adapter, wanted_components(order.components))
+            context = source.components["text"].spec.context_length
+            variant = Variant("quantised checkpoint", recipe, context, formats=(), devices=())
+            require_choice(source, variant)
+            plan = make_plan(source.components, variant, source.held)
+            texts = Texts.of(source)
         with job_directory(held, "quantize") as work:
             job = Job(
                 source=source,
@@ -89,7 +92,7 @@ def quantize_alone(order: QuantizeOrder, progress: Progress, stopwatch: Stopwatc
             (plan,) = job.plans
             with workshop(job) as shop:
                 size = _write(job, shop)
-            put_in_place(work / store_name(plan), order.output, order.force)
+            put_in_place(work / store_name(plan), Path(os.path.abspath(order.output)), order.force)
     return QuantizedAlone(
         model=source.name,
         recipe=plan.variant.recipe.name,

@@ -1,6 +1,7 @@
 """What is refused before any of a job's work, where its model and its plans can tell.
 
-Not about devices on which nothing fits (`planning.releases`), or places taken (`packaging.staging`).
+Not about devices on which nothing fits (`planning.releases`), or how places taken are told of
+(`packaging.staging`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,15 @@ from exporter.errors import UsageError
 from exporter.job import PROMPTS, Job, require_token_limit
 from exporter.lowering.interface import RefusesMedia
 from exporter.models.text.spec import ModelSpec
-from exporter.planning.memory import require_memory
+from exporter.packaging.release_directories import release_directories
+from exporter.packaging.staging import require_free
+from exporter.packaging.working_directory import held_outputs
+from exporter.planning.memory import export_memory, require_memory
 from exporter.planning.plan import Plan
+from exporter.planning.planned_model import PlannedModel
+from exporter.planning.releases import PlannedRelease
+from exporter.quantization.calibrated_quantize import calibration_size
+from exporter.reference.calibration_text import require_unseen
 from exporter.reference.texts import Texts
 from exporter.request import Flags
 from exporter.scheme_choice import require_choice
@@ -21,6 +29,27 @@ from exporter.stage_memory import planned_stages
 from exporter.validation.greedy import require_room_to_answer
 from exporter.validation.sample_pictures import require_known_places
 from exporter.workshop import EQUALISED_ON, image_order, sound_order
+
+FEWEST = 1  # positions compared: how many more a text has, its tokenizer says
+
+
+def require_before_fetching(model: PlannedModel, releases: Sequence[PlannedRelease], flags: Flags) -> None:
+    """What nothing of a published model's files decides, asked before gigabytes of them are fetched.
+
+    Raises ReleaseError for an output that is in the way or cannot be written, UsageError for calibration
+    text that cannot be read or is judged on, and PlanError for less memory than a stage needs whatever text
+    is compared.
+    """
+    require_unseen(flags.calibration)
+    if flags.max_ram is not None:
+        for each in releases:
+            require_memory(export_memory(model.spec, each.plan, FEWEST, calibration_size()), flags.max_ram)
+    if flags.output is None:
+        return  # it is named after what is fetched
+    outputs = release_directories(model.name, releases, flags.output)
+    with held_outputs(outputs, flags.output):
+        for out in outputs:
+            require_free(out, flags.force)
 
 
 def require_makeable(source: CheckpointSource, plans: Sequence[Plan], texts: Texts, flags: Flags) -> None:

@@ -23,6 +23,7 @@ from exporter.packaging.agreement import (
     require_true_of_images,
     require_true_of_plan,
     require_true_of_sounds,
+    require_true_of_tokens,
 )
 from exporter.packaging.finishing import RECIPE_NAME
 from exporter.packaging.working_directory import held_release, job_directory
@@ -92,8 +93,7 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
         sound=_longest_sound(release, manifest, source),
     )
     plan = plan_as_made(source.components, variant, source.held)
-    require_true_of_plan(release, manifest, source.components, plan)
-    require_true_of_artifacts(release, manifest)
+    _require_true(release, manifest, source, texts, plan)
     with held_release(release) as held, job_directory(held, "validate") as work:
         job = Job(
             source=source,
@@ -119,6 +119,15 @@ def revalidate(asked: CheckAgain, progress: Progress, stopwatch: Stopwatch) -> V
                 encoders=manifest.encoders or (),
             )
             return validate_release(job, subject, shop.baselines)
+
+
+def _require_true(
+    release: Path, manifest: Manifest, source: CheckpointSource, texts: Texts, plan: Plan
+) -> None:
+    """Of all that can be asked without running anything. Raises as each of these."""
+    require_true_of_plan(release, manifest, source.components, plan)
+    require_true_of_tokens(release, manifest, source, texts)
+    require_true_of_artifacts(release, manifest)
 
 
 def _longest_sound(release: Path, manifest: Manifest, source: CheckpointSource) -> SoundLength | None:

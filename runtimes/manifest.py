@@ -342,7 +342,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         raise ManifestError(f"{path}: is a link; put the release's own manifest there")
     try:
         return read_json_object(path, LARGEST_MANIFEST)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ManifestError(f"{path}: no such file; is this a release directory?") from error
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error

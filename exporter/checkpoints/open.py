@@ -113,12 +113,15 @@ def open_as_far_as_there(
     reference: str | None, adapter: Path | None, components: Collection[ComponentName]
 ) -> CheckpointSource:
     """The same, without those of the components that it does not have."""
-    from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside
+    from exporter.checkpoints.adapters.source import LoraSource, refuse_adapter_beside, require_adapter
+    from exporter.checkpoints.files.checkpoint_directory import CheckpointDirectory
 
     if reference is not None:
         _require_name(reference)
     if reference is not None and reference != SAMPLE and _is_directory(path := local_path(reference)):
         refuse_adapter_beside(path, adapter)
+    if adapter is not None:
+        require_adapter(CheckpointDirectory(adapter))  # before its base is fetched
     base = open_source(reference, components)
     return base if adapter is None else LoraSource.open(base, adapter)
 

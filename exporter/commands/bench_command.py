@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 MOST_THREADS = 1024  # runtimes start as many as they are told, and thousands never come to an end
+MOST_RUNS = 1000  # each has a token at least, and no median of more says more
 
 
 @click.command("bench")
@@ -41,7 +42,7 @@ MOST_THREADS = 1024  # runtimes start as many as they are told, and thousands ne
 )
 @click.option(
     "--runs",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_RUNS),
     default=5,
     show_default=True,
     metavar="N",

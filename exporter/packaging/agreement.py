@@ -1,4 +1,4 @@
-"""Whether what a manifest says of its release is so: of the plan and the model, and of each artifact.
+"""Whether what a manifest says of its release is so: of plan, model and tokens, and of each artifact.
 
 Digests cannot tell, for whoever changes a manifest can seal it again. Not about its form, nor what it
 contradicts in itself (`runtimes.manifest`), nor about the files' bytes (`release`).
@@ -7,6 +7,7 @@ contradicts in itself (`runtimes.manifest`), nor about the files' bytes (`releas
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.checkpoints.interface import CheckpointSource
@@ -15,11 +16,12 @@ from exporter.formats.table import drivers_of
 from exporter.models.components import Components
 from exporter.models.vision.places import with_soft_tokens
 from exporter.planning.plan import Plan
+from exporter.reference.texts import TOKENIZER_NAME, Texts, load_tokenizer
 from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable, SessionError
 from runtimes.excerpt import excerpt
 from runtimes.formats import SUFFIXES, Format
 from runtimes.images.processing import PROCESSING_NAME, ImageProcessing
-from runtimes.manifest import MANIFEST_NAME, Artifact, Manifest, TowerName
+from runtimes.manifest import MANIFEST_NAME, Artifact, Manifest, TowerName, sha256_of
 from runtimes.sounds.processing import SOUND_PROCESSING_NAME, SoundProcessing
 
 FACTS = ("context", "vocab_size", "prefill_chunk", "prefill_logits")
@@ -55,6 +57,34 @@ def require_true_of_plan(release: Path, manifest: Manifest, components: Componen
         if not artifact.path.endswith(suffix):
             why = f"artifacts of format {artifact.format} end in {suffix}"
             raise _untrue(release, f"$.artifacts[{i}].path", artifact.path, why)
+
+
+def require_true_of_tokens(
+    release: Path, manifest: Manifest, source: CheckpointSource, texts: Texts
+) -> None:
+    """Hold the tokens that a manifest names, and each tokenizer.json that is as it was sealed, to the
+    checkpoint's: its vocabulary, and what it makes of the evaluation text. texts: in the checkpoint's.
+
+    Releases made before their tokens were kept name none. Raises ManifestError naming the key or the file,
+    and TokenizerError for a tokenizer that cannot be read.
+    """
+    if (said := manifest.tokens) is not None:
+        own = source.tokens
+        for key, told, found in (
+            ("bos_token", said.bos_token, own.bos_token),
+            ("stop_tokens", said.stop_tokens, own.stop_tokens),
+        ):
+            if told != found:
+                raise _untrue(release, f"$.tokens.{key}", told, f"the checkpoint has {excerpt(found)}")
+    for entry in manifest.files:
+        path = release / entry.path
+        if path.name != TOKENIZER_NAME or not path.is_file() or sha256_of(path) != entry.sha256:
+            continue  # one that was changed is a problem of the files
+        read = replace(texts, tokenizer=load_tokenizer(path, "copy the release again"))
+        if read.vocabulary != texts.vocabulary or read.evaluation.sha256 != texts.evaluation.sha256:
+            raise ManifestError(
+                f"{path}: is not the checkpoint's tokenizer; do not trust this release, copy it again"
+            )
 
 
 def require_true_of_images(

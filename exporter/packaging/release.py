@@ -193,6 +193,16 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
     return tuple(problems)
 
 
+def require_as_sealed(release: Path, manifest: Manifest, path: str) -> None:
+    """Raise ReleaseError where a file of the artifact at `path`, or one beside it under its name, is not
+    what was sealed. Reads every byte of them once."""
+    for entry in manifest.files:
+        if not entry.path.startswith(path):
+            continue
+        if (what := _difference(release / entry.path, entry)) is not None:
+            raise ReleaseError(release / entry.path, what, "copy the release again, or export again")
+
+
 def sizes(release: Path) -> dict[str, int]:
     """Relative path to bytes, of every file below the directory, sorted."""
     return {path: (release / path).stat().st_size for path in files_below(release)}

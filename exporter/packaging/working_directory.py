@@ -18,11 +18,14 @@ from typing import Literal, get_args
 
 from exporter.errors import ExportError, ReleaseError
 from exporter.packaging.disks import of_full_disk
+from exporter.packaging.mounts import is_mount_point
 from exporter.packaging.ownership import MARK_NAME, Lock, hold, is_marked, mark
 from exporter.packaging.staging import HELD_BACK
 from runtimes.errors import RuntimesError
+from runtimes.excerpt import plain_excerpt
 
 Purpose = Literal["export", "validate", "quantize"]
+LONGEST_NAME = 255 - len("..staging-01234567")  # bytes of a file's name, of which most systems take 255
 
 
 @contextmanager
@@ -30,9 +33,10 @@ def held_output(out: Path) -> Iterator[Path]:
     """Hold the output `out` for this process; its working directory, which goes when nothing is left in it.
 
     Raises ReleaseError where another job holds it, where something that is not ours is in the way, or
-    where nothing can be written.
+    where nothing can be written or, at the end, put in its place.
     """
     out = Path(os.path.abspath(out))
+    _require_nameable(out)
     try:
         with _claimed(out) as work:
             yield work
@@ -56,6 +60,23 @@ def held_outputs(outputs: Sequence[Path], around: Path | None) -> Iterator[tuple
         if several and around is not None:
             with suppress(OSError):  # something came of them, or is kept
                 around.rmdir()
+
+
+def _require_nameable(out: Path) -> None:
+    """Raise ReleaseError for an output that nothing could be renamed to, or next to which what is under way
+    could not have its names."""
+    if is_mount_point(out):
+        raise ReleaseError(
+            out,
+            "is where a disk is mounted, and no finished directory can take its place",
+            f"give a directory in it, such as --output {out / 'release'}",
+        )
+    if (spare := LONGEST_NAME - len(os.fsencode(out.name))) < 0:
+        raise ReleaseError(
+            plain_excerpt(out),
+            f"has a name {-spare} bytes too long for what is beside it meanwhile",
+            f"give an --output whose name has {LONGEST_NAME} bytes at most",
+        )
 
 
 def _require_only(around: Path, names: Collection[str]) -> None:
@@ -104,12 +125,15 @@ def _claimed(out: Path) -> Iterator[Path]:
 
     Raises _Unwritable and ReleaseError.
     """
-    work = out.parent / f".{out.name}.work"
+    work, made = out.parent / f".{out.name}.work", list[Path]()
     try:
-        made = [each for each in (out.parent, *out.parent.parents) if not os.path.lexists(each)]
+        made += [each for each in (out.parent, *out.parent.parents) if not os.path.lexists(each)]
         lock = _claim(work, out)
-    except OSError as error:
-        raise _Unwritable(error.strerror or str(error)) from error
+    except BaseException as error:
+        _remove_empty(made)
+        if isinstance(error, OSError):
+            raise _Unwritable(error.strerror or str(error)) from error
+        raise
     try:
         yield work
     finally:
@@ -117,9 +141,14 @@ def _claimed(out: Path) -> Iterator[Path]:
             if os.listdir(work) == [MARK_NAME]:
                 shutil.rmtree(work, ignore_errors=True)
         lock.close()
-        with suppress(OSError):  # something came of it, or is kept
-            for parent in made:
-                parent.rmdir()
+        _remove_empty(made)
+
+
+def _remove_empty(parents: Sequence[Path]) -> None:
+    """parents: the innermost first."""
+    with suppress(OSError):  # something came of it, or is kept, or was never made
+        for parent in parents:
+            parent.rmdir()
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def _unit_and_step(count: int) -> tuple[str, int]:
 def parse_budget(reference: str) -> Budget:
     """The budget in a recipe's name "mixed:246MB", "mixed:0.9GiB" or "mixed:4.8". Raises RecipeError."""
     asked = reference.removeprefix(MIXED).strip()
-    if re.fullmatch(r"\d+(\.\d+)?", asked):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", asked):
         bits = float(asked)
         if not 0 < bits <= MOST_BITS:
             raise RecipeError(

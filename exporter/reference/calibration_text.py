@@ -8,7 +8,8 @@ is judged on. Not about what is measured (`activations`, `moments`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +21,7 @@ from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.reference.domains import (
     Domain,
+    holds_conversations,
     read_conversations,
     read_domain,
     read_domains,
@@ -31,6 +33,7 @@ from exporter.resources import data_directory
 
 SEQUENCE = 256  # tokens, the beginning-of-text token first
 JUDGED_ON = ("evaluation", "languages")  # of samples/
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # how JSON and programs spell a letter
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,7 @@ def calibration_text(source: CheckpointSource, texts: Texts, files: Sequence[Pat
     """
     if not files:
         return _cut(read_domains(data_directory("samples") / "calibration", source, texts), source)
-    for file in files:
-        _require_unseen(file)
+    require_unseen(files)
     return _cut([read_domain(file, source, texts) for file in files], source)
 
 
@@ -96,6 +98,12 @@ def _sequences(tokens: NDArray[np.int32], length: int) -> list[NDArray[np.int32]
     begin, rest = tokens[:1], tokens[1:]
     whole = range(0, len(rest) - length + 2, length - 1)
     return [np.concatenate([begin, rest[at : at + length - 1]]) for at in whole]
+
+
+def require_unseen(files: Iterable[Path]) -> None:
+    """Raise UsageError for a file that is no text, or holds text that releases are judged on."""
+    for file in files:
+        _require_unseen(file)
 
 
 def _require_unseen(file: Path) -> None:
@@ -116,7 +124,7 @@ def _require_unseen(file: Path) -> None:
 
 
 def _words(file: Path) -> str:
-    """What a file says: of conversations the messages, however JSON spells them. Raises UsageError."""
-    if file.suffix == ".json":
+    """What a file says, however it spells its letters: of conversations the messages. Raises UsageError."""
+    if holds_conversations(file):
         return "\n".join(content for turns in read_conversations(file) for _, content in turns)
-    return read_plain_text(file)
+    return ESCAPED.sub(lambda found: chr(int(found[1], 16)), read_plain_text(file))

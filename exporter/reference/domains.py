@@ -24,6 +24,7 @@ from runtimes.excerpt import plain_excerpt
 from runtimes.strict_json import StrictJsonError, parse_json, read_plain_file
 
 CODE, CHAT = "code.txt", "chat.json"
+CONVERSATIONS, LINES = ".json", (".jsonl", ".ndjson")  # ends of names, in any case of letters
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
 
 
@@ -53,23 +54,36 @@ def read_domains(directory: Path, source: CheckpointSource, texts: Texts) -> tup
 
 
 def read_domain(path: Path, source: CheckpointSource, texts: Texts) -> Domain:
-    """One file's: conversations of a .json file, text of any other. Raises as `read_domains`, and
-    UsageError for a file that is no UTF-8 text."""
-    if path.suffix == ".json":
+    """One file's: conversations of a .json file, text of any other. Raises as `read_domains` and
+    `holds_conversations`, and UsageError for a file that is no UTF-8 text."""
+    if holds_conversations(path):
         spoken, remark = _spoken(read_conversations(path), source)
         return Domain("chat", texts.tokenised(path.stem, spoken), remark)
     text = texts.tokenised(path.stem, read_plain_text(path).strip())
     return Domain("code" if path.name == CODE else "language", text)
 
 
+def holds_conversations(path: Path) -> bool:
+    """Whether a file's name says so. Raises UsageError for JSON line by line: taken for text, its quotes
+    and escapes would be part of what codes are fitted to."""
+    suffix = path.suffix.lower()
+    if suffix in LINES:
+        raise UsageError(
+            path,
+            "is JSON line by line, which is neither text nor one list of conversations",
+            f"write what its lines say to a .txt, or their conversations as one list to a {CONVERSATIONS}",
+        )
+    return suffix == CONVERSATIONS
+
+
 def read_plain_text(path: Path) -> str:
-    """A file's UTF-8 text.
+    """A file's UTF-8 text, without the mark that some editors put before it.
 
     Raises UsageError for anything else, also where its bytes could be UTF-8: no text has a NUL, and UTF-16
     that does not say what it is has one in every second byte.
     """
     try:
-        text = read_plain_file(path).decode()
+        text = read_plain_file(path).decode("utf-8-sig")
     except (OSError, StrictJsonError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(

@@ -96,6 +96,12 @@ class Texts:
     def evaluation(self) -> TokenisedText:
         return self._read("evaluation")
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Ids of all tokens, the added ones too."""
+        found: dict[str, int] = self.tokenizer.get_vocab(with_added_tokens=True)
+        return found
+
     def prompt(self, text: str) -> Tokens:
         """A prompt as a model is given it, [tokens]."""
         return np.concatenate([np.array([self.bos_token], np.int32), self.piece(text)])

@@ -5,6 +5,10 @@ Not about LiteRT-LM's engine, which has a tokenizer, templates and sampling of i
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from runtimes.errors import ArtifactError
+from runtimes.formats import SUFFIXES, Format
 from runtimes.images.prepared import ImageEncoder
 from runtimes.multimodal.session import MultimodalSession
 from runtimes.opening import EncoderOpening, Opening
@@ -13,10 +17,28 @@ from runtimes.sounds.prepared import SoundEncoder
 
 
 def open_artifact(asked: Opening) -> Session:
-    """A `.tflite` or `.litertlm`, as `LiteRtSession.open` does."""
+    """A `.tflite` or `.litertlm`, as `LiteRtSession.open` does. Raises ArtifactError for one in the other's
+    place too: what runs here would not open in LiteRT-LM."""
     from runtimes.litert.session import LiteRtSession
 
-    return LiteRtSession.open(asked.path, threads=asked.threads)
+    session = LiteRtSession.open(asked.path, threads=asked.threads)
+    try:
+        _require_format(asked.path, asked.artifact.format)
+    except ArtifactError:
+        session.close()
+        raise
+    return session
+
+
+def _require_format(path: Path, format: Format) -> None:
+    from runtimes.litert.container import is_container
+
+    found: Format = "litertlm" if is_container(path) else "tflite"
+    if found != format:
+        raise ArtifactError(
+            f"{path}: holds a {SUFFIXES[found]}, and its release calls it a {SUFFIXES[format]}; "
+            "copy the release again"
+        )
 
 
 def open_image_encoder(asked: EncoderOpening) -> ImageEncoder:

@@ -118,6 +118,18 @@ def test_killed_runs_end_in_the_bytes_of_an_uninterrupted_one(
     assert [path.name for path in out.parent.iterdir()] == ["int4"]
 
 
+def test_the_working_directory_can_be_the_output(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "here"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    result = quantize(checkpoint, Path("."), "float")
+    assert result.exit_code == 0, result.output
+    assert {each.scheme.name for each in open_quantized(out).matrices.values()} == {"fp16"}
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def test_a_checkpoint_that_is_there_is_replaced_by_force_alone(
     tmp_path: Path, checkpoint: Path, made: tuple[Path, Result]
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoints.adapters.adapter_config import CONFIG_NAME, read_adapter_config
+from exporter.checkpoints.adapters.adapter_config import CONFIG_NAME, AdapterConfig, read_adapter_config
 from exporter.checkpoints.adapters.assembly import Merge, assemble
 from exporter.checkpoints.adapters.beside import Beside
 from exporter.checkpoints.derived_source import DerivedSource
@@ -49,8 +49,7 @@ class LoraSource(DerivedSource):
         holds numbers that are not finite, or changes nothing; TokenizerError for its tokenizer.
         """
         directory = CheckpointDirectory(path)
-        _require_adapter(directory)
-        config = read_adapter_config(directory)
+        config = require_adapter(directory)
         merge = assemble(base, _spec(base), config, SafetensorsFile.open(directory.file(WEIGHTS_NAME)))
         together = base.documents is not None and base.documents.resolve() == path.resolve()
         beside = None if together else Beside.read(directory, base, merge.spec.vocab_size)
@@ -155,7 +154,8 @@ def refuse_adapter_beside(path: Path, adapter: Path | None) -> None:
     )
 
 
-def _require_adapter(directory: CheckpointDirectory) -> None:
+def require_adapter(directory: CheckpointDirectory) -> AdapterConfig:
+    """What an adapter says of itself. Raises CheckpointError for what is none, whatever its base is."""
     if not directory.has(CONFIG_NAME):
         model = directory.has(CONFIG)
         raise CheckpointError(
@@ -169,3 +169,4 @@ def _require_adapter(directory: CheckpointDirectory) -> None:
             "is a pickle, which can run code when it is read",
             f"save the adapter again as {WEIGHTS_NAME} (peft's default)",
         )
+    return read_adapter_config(directory)

@@ -15,7 +15,22 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "lots", "8 gallons", "-1GiB", "0GiB", "GiB", "0.1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "lots",
+        "8 gallons",
+        "-1GiB",
+        "0GiB",
+        "GiB",
+        "0.1",
+        "٤GB",
+        "8388608TiB",
+        "9" * 400,
+        "9" * 400 + "GB",
+    ],
+)
 def test_what_is_not_a_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="give one like 8GiB"):
         parse_bytes(text)

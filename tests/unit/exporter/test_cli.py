@@ -271,6 +271,21 @@ def test_a_cpu_that_cannot_be_emulated_is_refused_before_any_work(
     assert result.stderr.endswith(f"{said}\n")
 
 
+@pytest.mark.parametrize("flag", ["--runs", "--threads"])
+def test_more_of_a_bench_than_ever_ends_is_refused(flag: str, tmp_path: Path) -> None:
+    result = run("bench", str(tmp_path), flag, "9" * 400)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{flag}'" in result.output
+
+
+@pytest.mark.parametrize("command", [("run", "FILE", "hi"), ("bench", "FILE"), ("validate", "FILE")])
+def test_a_file_in_the_place_of_a_release_is_asked_about(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    result = run(*(each.replace("FILE", str(tmp_path / "model.gguf")) for each in command))
+    assert result.exit_code == 2
+    assert "no such file; is this a release directory?" in result.stderr
+
+
 def test_a_size_that_is_none_is_refused() -> None:
     result = run("--target", "desktop", "--max-ram", "plenty")
     assert result.exit_code == 2

@@ -36,6 +36,38 @@ def test_a_name_is_explained_before_it_is_fetched_and_no_access_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("--target", "desktop", "--max-ram", "1MiB"), "--max-ram 1 MiB: "),
+        (("--target", "desktop", "--anyway", "--max-ram", "1MiB"), "--max-ram 1 MiB: "),
+        (("--target", "desktop", "-o", "TAKEN"), "taken: is there and is not a release"),
+        (("--target", "desktop", "-o", "TAKEN/thesis.tex/x"), "thesis.tex/x: cannot be written"),
+        (("--target", "desktop", "--calibration", "TAKEN"), "taken: cannot be read as text"),
+        (("--target", "desktop", "--adapter", "TAKEN"), "adapter_config.json: no such file"),
+        (("quantize", "--recipe", "float", "-o", "TAKEN"), "taken: is there and is not a quantised"),
+        (("quantize", "--recipe", "int4", "-o", "NEW", "--calibration", "TAKEN"), "cannot be read as text"),
+        (
+            ("quantize", "--recipe", "int4", "-o", "NEW", "--adapter", "TAKEN"),
+            "adapter_config.json: no such",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("hub_cache")
+def test_what_no_file_of_a_model_decides_is_refused_before_any_is_fetched(
+    command: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.tex").write_text("mine")
+    words = [each.replace("TAKEN", str(taken)).replace("NEW", str(tmp_path / "new")) for each in command]
+    result = run(*words, "--model", "gemma-3-1b-it")
+    assert result.exit_code == 2
+    assert said in result.stderr, "and not that nobody answers"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["taken"]
+    assert [each.name for each in taken.iterdir()] == ["thesis.tex"]
+
+
 def test_a_checkpoint_in_the_hubs_cache_is_planned_by_its_name(
     tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

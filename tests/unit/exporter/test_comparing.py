@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -11,14 +12,16 @@ import pytest
 from exporter import comparing
 from exporter.checkpoints.huggingface.source import HuggingFaceSource
 from exporter.comparing import CompareOrder, compare, parameters_in
-from exporter.errors import UsageError
+from exporter.errors import ReleaseError, UsageError
 from exporter.models.components import TEXT_ALONE
 from exporter.quantization.quantize import write_quantized
 from exporter.schemes import INT8_CHANNEL
 from runtimes.manifest import EncoderArtifact, read_manifest
 from tests.fakes import silent
 from tests.scripted_media import seeing_release
+from tests.tiny import RandomSource, tiny_gemma3
 from tests.tiny_image_stores import tiny_image_store, write_tiny_multimodal
+from tests.unit.exporter.packaging.test_release import sealed
 
 
 class AllOfOne(Exception):
@@ -51,6 +54,19 @@ def test_a_store_of_another_checkpoint_that_sees_is_refused(tmp_path: Path) -> N
     other = write_tiny_multimodal(tmp_path / "other", "Gemma 4 E2B")
     with pytest.raises(UsageError, match="was not made from"):
         compare(CompareOrder((seeing,), str(other)), silent)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_bytes(b"other weights")])
+def test_an_artifact_that_was_changed_since_it_was_sealed_is_not_measured(
+    change: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    release, source = sealed(tmp_path), RandomSource(tiny_gemma3())
+    monkeypatch.setattr(comparing, "open_checkpoint", lambda *_: source)
+    with pytest.raises(AllOfOne):
+        compare(CompareOrder((release,)), silent)
+    change(release / read_manifest(release).artifacts[0].path)
+    with pytest.raises(ReleaseError, match="copy the release again"):
+        compare(CompareOrder((release,)), silent)
 
 
 def test_a_bundle_has_the_weights_of_both_and_a_file_beside_the_tower_its_own(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Not about real runtimes: a driver stands in that says what the artifact was writ
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from exporter.packaging.agreement import (
     require_true_of_artifacts,
     require_true_of_images,
     require_true_of_plan,
+    require_true_of_tokens,
 )
+from exporter.reference.texts import Texts
 from runtimes.errors import ArtifactError, ManifestError, RuntimeUnavailable
 from runtimes.images.processing import (
     PROCESSING_SCHEMA_VERSION,
@@ -34,12 +37,15 @@ from runtimes.manifest import (
     ComponentEntry,
     ComponentName,
     EncoderArtifact,
+    FileEntry,
     Manifest,
+    TokensEntry,
     read_manifest,
+    sha256_of,
 )
 from runtimes.session import Session, SessionFacts
 from tests.jobs import a_plan, a_variant
-from tests.tiny import RandomSource, tiny_gemma3
+from tests.tiny import RandomSource, tiny_gemma3, write_tiny_tokenizer
 from tests.unit.exporter.packaging.test_release import ONNX, sealed
 
 
@@ -201,3 +207,71 @@ def test_a_tower_of_other_rows_is_refused(release: Path, key: str, said: int, fo
     message = f"$.encoders[0].{key}: says {said}, and the checkpoint comes to {found}"
     with pytest.raises(ManifestError, match=re.escape(message)):
         require_true_of_images(release, seeing(release, **{key: said}), SAID, source_that_sees())
+
+
+SOURCE = RandomSource(tiny_gemma3())
+TOKENS = TokensEntry(SOURCE.tokens.bos_token, SOURCE.tokens.stop_tokens)
+
+
+def with_tokenizers(release: Path, tokens: TokensEntry | None = TOKENS) -> Manifest:
+    """Two copies of the checkpoint's, listed as they lie there."""
+    manifest = read_manifest(release)
+    write_tiny_tokenizer(release)
+    write_tiny_tokenizer(release / "onnx")
+    return replace(manifest, tokens=tokens, files=manifest.files + listed(release))
+
+
+def listed(release: Path) -> tuple[FileEntry, ...]:
+    paths = (release / "tokenizer.json", release / "onnx" / "tokenizer.json")
+    return tuple(
+        FileEntry(each.relative_to(release).as_posix(), each.stat().st_size, sha256_of(each))
+        for each in paths
+    )
+
+
+def held_to_the_tokens(release: Path, manifest: Manifest) -> None:
+    require_true_of_tokens(release, manifest, SOURCE, Texts.of(SOURCE))
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, None])
+def test_the_checkpoints_own_tokens_pass(release: Path, tokens: TokensEntry | None) -> None:
+    held_to_the_tokens(release, with_tokenizers(release, tokens))
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        (replace(TOKENS, bos_token=9), "bos_token"),
+        (replace(TOKENS, stop_tokens=(7,)), "stop_tokens"),
+        (replace(TOKENS, stop_tokens=TOKENS.stop_tokens[:1]), "stop_tokens"),
+    ],
+)
+def test_other_tokens_than_the_checkpoints_are_untrue(release: Path, said: TokensEntry, key: str) -> None:
+    with pytest.raises(ManifestError, match=rf"\$\.tokens\.{key}: says .*, and the checkpoint has"):
+        held_to_the_tokens(release, with_tokenizers(release, said))
+
+
+@pytest.mark.parametrize("place", ["tokenizer.json", "onnx/tokenizer.json"])
+@pytest.mark.parametrize(("one", "other"), [("<0x61>", "<0x62>"), ("<unused400>", "<unused401>")])
+def test_another_tokenizer_that_was_sealed_is_untrue(
+    release: Path, place: str, one: str, other: str
+) -> None:
+    manifest = with_tokenizers(release)
+    tokenizer = json.loads((release / place).read_bytes())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    (release / place).write_text(json.dumps(tokenizer), encoding="utf-8")
+    held_to_the_tokens(release, manifest)  # told of with the files, whose digests it has not
+    sealed_again = replace(manifest, files=manifest.files[:-2] + listed(release))
+    with pytest.raises(ManifestError, match=rf"{place}: is not the checkpoint's tokenizer; do not trust"):
+        held_to_the_tokens(release, sealed_again)
+
+
+def test_a_tokenizer_that_splits_otherwise_by_the_same_vocabulary_is_untrue(release: Path) -> None:
+    manifest = with_tokenizers(release)
+    tokenizer = json.loads((release / "tokenizer.json").read_bytes())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (release / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    sealed_again = replace(manifest, files=manifest.files[:-2] + listed(release))
+    with pytest.raises(ManifestError, match="is not the checkpoint's tokenizer"):
+        held_to_the_tokens(release, sealed_again)

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from exporter.errors import FullDiskError, LoweringError, ReleaseError
+from exporter.packaging import working_directory
 from exporter.packaging.ownership import MARK, MARK_NAME
-from exporter.packaging.working_directory import held_output, held_release, job_directory
+from exporter.packaging.staging import staged_release
+from exporter.packaging.working_directory import LONGEST_NAME, held_output, held_release, job_directory
 
 HOLDER = """
 import sys, time
@@ -140,6 +142,52 @@ def test_directories_made_for_an_output_go_where_nothing_came_of_it(tmp_path: Pa
             out.mkdir()
     assert [each.name for each in (tmp_path / "there").iterdir()] == (["releases"] if kept else [])
     assert out.exists() == kept
+
+
+@pytest.mark.parametrize("length", [LONGEST_NAME + 1, 250, 255, 4000])
+def test_a_name_too_long_for_what_is_beside_it_meanwhile_is_refused_and_leaves_nothing(
+    tmp_path: Path, length: int
+) -> None:
+    out = tmp_path / "releases" / "mine" / ("n" * length)
+    with pytest.raises(ReleaseError, match=f"{LONGEST_NAME} bytes at most"), held_output(out):
+        pytest.fail("the body must not run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_as_long_as_may_be_has_room_for_a_release_under_way(tmp_path: Path) -> None:
+    out = tmp_path / ("n" * LONGEST_NAME)
+    with held_output(out), staged_release(out, force=False) as staging:
+        (staging.directory / "weights").touch()
+    assert os.listdir(out) == ["weights"]
+
+
+def test_directories_made_for_an_output_go_where_it_cannot_be_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(working_directory, "mark", refuse)
+    with (
+        pytest.raises(ReleaseError, match="cannot be written"),
+        held_output(tmp_path / "releases" / "mine" / "release"),
+    ):
+        pytest.fail("the body must not run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_place_where_a_disk_is_mounted_is_refused_with_a_directory_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be renamed to it, which was found out behind the last gate."""
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(working_directory, "is_mount_point", out.__eq__)
+    with pytest.raises(ReleaseError, match=r"disk is mounted.*--output \S+/out/release"), held_output(out):
+        pytest.fail("the body must not run")
+    with held_output(out / "release"):
+        assert os.listdir(out) == [".release.work"]
 
 
 def test_an_interrupt_before_anything_was_finished_leaves_nothing(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def test_a_number_alone_is_bits_of_every_weight_of_a_matrix() -> None:
         ("mixed:0MB", "names no budget"),
         ("mixed:nan", "names no budget"),
         ("mixed:4.8 bits", "names no budget"),
+        ("mixed:٤.8", "names no budget"),
+        (f"mixed:{'9' * 400}GB", "names no budget"),
         ("mixed:0", "a number without a unit is bits a weight, above 0 and up to 32"),
         ("mixed:246000000", "bits a weight"),
     ],

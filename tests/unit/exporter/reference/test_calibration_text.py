@@ -77,6 +77,34 @@ def test_text_that_releases_are_judged_on_is_refused_wherever_it_stands(
         read(tmp_path / "own.txt")
 
 
+def test_text_that_releases_are_judged_on_is_refused_however_its_letters_are_spelt(tmp_path: Path) -> None:
+    known = (data_directory("samples") / "languages/russian.txt").read_text(encoding="utf-8")
+    (tmp_path / "own.txt").write_text(json.dumps({"text": known}), encoding="ascii")
+    with pytest.raises(UsageError, match=r"releases are judged on \(languages/russian.txt"):
+        read(tmp_path / "own.txt")
+
+
+def test_conversations_are_read_as_such_whatever_the_case_of_the_files_name(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "hello " * 100}, {"role": "assistant", "content": "yes " * 100}]
+    for name in ("talk.json", "talk.JSON"):
+        (tmp_path / name).write_text(json.dumps([turns] * 8))
+    assert read(tmp_path / "talk.JSON").sha256 == read(tmp_path / "talk.json").sha256
+
+
+@pytest.mark.parametrize("name", ["talk.jsonl", "talk.JSONL", "talk.ndjson"])
+def test_json_line_by_line_is_not_taken_for_text(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps({"text": "words of our own"}) * 400)
+    with pytest.raises(UsageError, match=r"is JSON line by line.*as one list to a \.json"):
+        read(tmp_path / name)
+
+
+def test_the_mark_that_editors_put_before_a_text_is_none_of_it(tmp_path: Path) -> None:
+    text = "words of our own, " * 400
+    (tmp_path / "own.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "marked.txt").write_text(text, encoding="utf-8-sig")
+    assert read(tmp_path / "marked.txt").sha256 == read(tmp_path / "own.txt").sha256
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00a", None])
 def test_what_is_no_text_is_refused(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from runtimes.errors import ArtifactError, RuntimeUnavailable, SessionError
 from runtimes.litert.session import LiteRtSession
 from runtimes.native_log import native_log_kept
+from runtimes.open import open_session
 from runtimes.session import Logits, Tokens
 from tests.tiny import VOCABULARY
 from tests.unit.exporter.lowering.litert.tiny_releases import CHUNK, CONTEXT, TinyRelease, some_tokens
@@ -145,6 +147,18 @@ def test_a_damaged_artifact_is_refused(form: str, tiny_release: TinyRelease, tmp
         with pytest.raises(ArtifactError, match="again"):
             LiteRtSession.open(cut, scratch=scratch)
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize(("form", "other"), [("tflite", "litertlm"), ("litertlm", "tflite")])
+def test_one_format_in_the_place_of_the_other_is_refused(
+    form: str, other: str, tiny_release: TinyRelease, tmp_path: Path
+) -> None:
+    artifact = tiny_release.artifacts[form]
+    with open_session(tiny_release.directory, artifact) as session:
+        assert session.decode(7).shape == (VOCABULARY,)
+    shutil.copy(tiny_release.path(other), tmp_path / artifact.path)
+    with pytest.raises(ArtifactError, match=rf"holds a \.{other}, and its release calls it a \.{form}"):
+        open_session(tmp_path, artifact)
 
 
 def test_an_absent_artifact_is_refused(tmp_path: Path) -> None:
