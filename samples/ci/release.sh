@@ -18,22 +18,46 @@ set -eu
 : "${OUTPUT:=release}"
 : "${REPORTS:=reports}"
 
-# (1) The plan: devices, recipes, and a key that changes with whatever would change the bytes.
+# (1) The plan: devices, recipes, and a key that changes with whatever would change the bytes. It is given those
+# of the arguments that plans take.
 plan() {
-  set -- plan --json
+  left=$# taken=0
+  while [ "$left" -gt 0 ]; do
+    given=$1 left=$((left - 1))
+    shift
+    if [ "$taken" = 1 ]; then
+      set -- "$@" "$given"
+      taken=0
+      continue
+    fi
+    case "$given" in
+      --adapter | --recipe | --context | --format | --components | --image-tokens) set -- "$@" "$given" && taken=1 ;;
+      --adapter=* | --recipe=* | --context=* | --format=* | --components=* | --image-tokens=*) set -- "$@" "$given" ;;
+    esac
+  done
+  set -- plan --json "$@"
   if [ -n "${MODEL:-}" ]; then set -- "$@" --model "$MODEL"; fi
   for profile in $PROFILES; do set -- "$@" --profile "$profile"; done
   "$GEMMA_EXPORT" "$@"
 }
 
+# Of all arguments, and of what is in those that are files: calibration text, say.
+of_arguments() {
+  for given in "$@"; do
+    printf '%s\n' "$given"
+    if [ -f "$given" ]; then cat "$given"; fi
+  done | cksum | tr ' ' '-'
+}
+
 mkdir -p "$REPORTS"
 planned=0
-plan > "$REPORTS/plan.json" || planned=$?
+plan "$@" > "$REPORTS/plan.json" || planned=$?
 if [ "$planned" -gt 1 ]; then # 1: on some device nothing fits, which the export says
   if [ -n "${GITHUB_OUTPUT:-}" ]; then echo "exit-code=$planned" >> "$GITHUB_OUTPUT"; fi
   exit "$planned"
 fi
 key=$(sed -n 's/^  "cache_key": "\([^"]*\)".*/\1/p' "$REPORTS/plan.json")
+if [ $# -gt 0 ]; then key=$key-$(of_arguments "$@"); fi
 echo "cache key: $key"
 if [ -n "${GITHUB_OUTPUT:-}" ]; then echo "cache-key=$key" >> "$GITHUB_OUTPUT"; fi
 if [ "${PLAN_ONLY:-}" = 1 ]; then exit 0; fi

@@ -128,14 +128,17 @@ def test_the_action_releases_for_three_devices_keeps_their_reports_and_takes_the
     kept = sorted(path.name for path in reports.rglob("report.*"))
     assert kept == sorted(["report.html", "report.json", "report.md"] * len(manifests))
     plan = json.loads((reports / "plan.json").read_text(encoding="utf-8"))
-    assert done.outputs == {"cache-key": plan["cache_key"], "exit-code": "0"}
+    key = done.outputs["cache-key"]
+    assert done.outputs == {"cache-key": key, "exit-code": "0"}
+    assert key.startswith(f"{plan['cache_key']}-")
+    assert {each["context"] for each in plan["releases"]} == {64}
     assert done.summary.count("# ✅ Passed") == len(manifests)
     assert "::error" not in done.said
     steps = [line for line in done.said.splitlines() if line.strip().partition(" s  ")[1]]
     assert len(steps) > 3, "a pipe is told of each step as it ends"
     assert len(set(steps)) == len(steps)
 
-    shutil.copytree(released, tmp_path / "store" / f"gemma-export-{plan['cache_key']}")
+    shutil.copytree(released, tmp_path / "store" / f"gemma-export-{key}")
     again = workspace(tmp_path / "again", tmp_path / "store")
     taken = again.runner.run(**asked)
     assert taken.outcomes["Export"] == "skipped"
@@ -170,6 +173,34 @@ def test_the_plan_alone_gives_the_key_and_makes_nothing(tmp_path: Path) -> None:
     assert outputs(tmp_path).keys() == {"cache-key"}
     assert len(outputs(tmp_path)["cache-key"]) > 8
     assert not (tmp_path / "release").exists()
+
+
+def test_the_key_changes_with_every_argument_and_with_what_is_in_a_file(tmp_path: Path) -> None:
+    model, text = write_huggingface(tmp_path / "model"), tmp_path / "own text.txt"
+    text.write_text("Once.", encoding="utf-8")
+
+    def planned(*arguments: str) -> tuple[str, dict[str, Any]]:
+        done = release(tmp_path, *arguments, MODEL=str(model), PLAN_ONLY="1")
+        assert done.returncode in (0, 1), done.stderr
+        plan = json.loads((tmp_path / "reports" / "plan.json").read_text(encoding="utf-8"))
+        return outputs(tmp_path)["cache-key"], plan
+
+    asked: list[tuple[str, ...]] = [
+        (),
+        ("--recipe", "int4"),
+        ("--recipe=int4", "--context", "64"),
+        ("--validation-tokens", "40"),
+        ("--calibration", str(text)),
+    ]
+    found = [planned(*each) for each in asked]
+    text.write_text("Twice.", encoding="utf-8")
+    found.append(planned(*asked[-1]))
+    assert len({key for key, _ in found}) == len(found)
+    assert planned(*asked[1])[0] == found[1][0]
+    plain, int4, shorter, *others = [plan for _, plan in found]
+    assert {each["recipe"] for each in int4["releases"]} == {"int4"}
+    assert {each["context"] for each in shorter["releases"]} == {64}
+    assert all(each["cache_key"] == plain["cache_key"] for each in others)
 
 
 def test_the_sample_workflow_is_clean_to_actionlint(tmp_path: Path) -> None:
