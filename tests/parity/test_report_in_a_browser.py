@@ -23,7 +23,7 @@ from runtimes.onnx.transformers_js import BROWSERS
 from tests.golden.parts import PIXEL
 from tests.golden.reports import failing, passing
 
-SCREENS = {"phone": (390, 844), "laptop": (1280, 800)}
+SCREENS = {"phone": (390, 844), "tablet": (800, 1180), "laptop": (1280, 800)}
 # In a frame: a window of a headless Chromium has 500 pixels at least.
 PAGE = """<!doctype html><body>
 <iframe style="border: 0" width="{width}" height="{height}" srcdoc="{report}"></iframe>
@@ -98,7 +98,12 @@ def below_fidelity() -> ValidationReport:
     return replace(passing(), devices=(replace(PIXEL, title=title, below_fidelity=below),))
 
 
-@pytest.mark.parametrize("make", [large, below_fidelity, failing])
+def by_webassembly() -> ValidationReport:
+    instead = tuple(replace(each, instead_of_gpu="by WebAssembly") for each in PIXEL.artifacts)
+    return replace(passing(), devices=(replace(PIXEL, artifacts=instead), PIXEL))
+
+
+@pytest.mark.parametrize("make", [large, below_fidelity, by_webassembly, failing])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_the_answer_takes_three_screens_at_most_and_none_is_wider(
     screen: str, make: Any, tmp_path: Path
