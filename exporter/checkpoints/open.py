@@ -32,12 +32,13 @@ def open_source(
 
     Raises UsageError for anything else, and what the source raises on opening.
     """
-    # Imported here: they load libraries that `--help` has no use for.
-    from exporter.checkpoints.gguf.source import GgufSource
-    from exporter.checkpoints.sample import sample_documents, sample_path
-
+    # What reads GGUF is imported where it is needed: it loads what `--help` has no use for, and is no part
+    # of a light installation, which is to say what it does not know of a name too.
     # (1)
     if reference is None or reference == SAMPLE:
+        from exporter.checkpoints.gguf.source import GgufSource
+        from exporter.checkpoints.sample import sample_documents, sample_path
+
         return GgufSource.open(sample_path(), sample_documents())
     _require_name(reference)
     path = local_path(reference)
@@ -46,6 +47,8 @@ def open_source(
         return open_directory(path, wanted)
     # (3)
     if _is_gguf(path):
+        from exporter.checkpoints.gguf.source import GgufSource
+
         return GgufSource.open(path)
     # (4)
     if (name := resolve_name(reference)) is not None:

