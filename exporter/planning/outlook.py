@@ -112,7 +112,8 @@ class Outlook:
 
     @property
     def all_fit(self) -> bool:
-        return all(each.release is not None for each in self.devices)
+        """Whether every device is served: not where formats were asked for that none of them runs."""
+        return bool(self.devices) and all(each.release is not None for each in self.devices)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def test_a_plan_says_what_fits_by_component_what_was_rejected_and_what_it_takes(
 def test_a_format_that_no_device_is_said_to_run_is_named_without_a_size() -> None:
     result = run("plan", "--model", "2b", "--target", "android", "--format", "tflite")
     assert "tflite, which none of these devices is said to run" in result.output
+    assert result.exit_code == 1, "no device is served"
 
 
 def test_a_plan_says_what_an_image_in_one_call_leaves_of_the_context() -> None:
