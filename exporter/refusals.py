@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from exporter.checkpoints.interface import CheckpointSource
 from exporter.errors import UsageError
 from exporter.job import PROMPTS, Job, require_token_limit
+from exporter.listing import listed
 from exporter.lowering.interface import RefusesMedia
 from exporter.models.text.spec import ModelSpec
 from exporter.packaging.release_directories import release_directories
@@ -84,7 +85,7 @@ def require_calibration(job: Job) -> None:
     spec = job.source.components["text"].spec
     wanted = [_calibration_tokens(plan, spec) for plan in job.plans]
     if not any(wanted):
-        names = " and ".join(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
+        names = listed(dict.fromkeys(plan.variant.recipe.name for plan in job.plans))
         raise UsageError(
             "--calibration",
             f"recipe {names} uses no calibration text for this checkpoint",

@@ -91,7 +91,7 @@ def improve_levels(
         stop = min(inputs, start + BLOCK)
         block = factor.second[start:stop]
         # Half the gradient where the blocks before went: of those, which stay, and of the rest.
-        settled = product(block[:, :start], error[:start]) if start else np.zeros((1, 1), np.float32)
+        settled = product(block[:, :start], error[:start])
         pull = settled + product(block[:, start:], error[start:])
         for column in range(start, stop):
             scale, zeros = found.scales[column // width], found.zero_points[column // width]
@@ -116,7 +116,7 @@ def output_errors(targets: Columns, factor: MomentsFactor, found: Levels) -> NDA
     for start in range(0, inputs, BLOCK):
         stop = min(inputs, start + BLOCK)
         block = factor.second[start:stop]
-        before = product(block[:, :start], error[:start]) if start else np.zeros((1, 1), np.float32)
+        before = product(block[:, :start], error[:start])
         errors += _with_those_before(block[:, start:stop], before, error[start:stop])
     return errors
 
