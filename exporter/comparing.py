@@ -24,7 +24,7 @@ from exporter.evaluation.compared import DomainComparison, DomainFigures, Subjec
 from exporter.evaluation.figures import figures
 from exporter.evaluation.side_by_side import LONGEST, ByDomain, compare_weights
 from exporter.models.components import TEXT_ALONE, Components, towers_of
-from exporter.packaging.release import require_as_sealed
+from exporter.packaging.release import require_unchanged
 from exporter.progress import Progress
 from exporter.quantization.store.checkpoint import QuantizedCheckpoint, open_quantized
 from exporter.quantization.store.journal import RECORD_NAME, STARTED_NAME
@@ -73,7 +73,7 @@ def compare(order: CompareOrder, progress: Progress) -> DomainComparison:
     _require_made_from(_digests(source, order), subjects, order)
     for directory, manifest in subjects.manifests.items():
         for artifact in manifest.artifacts:
-            require_as_sealed(directory, manifest, artifact.path)
+            require_unchanged(directory, manifest, artifact.path)
     sized = [_sized(name, subjects, source) for name in (*subjects.checkpoints, *subjects.artifacts)]
     domains, longest = _domains(source, subjects, order.tokens)
     texts, original = [domain.text for domain in domains], OriginalWeights(source)

@@ -193,7 +193,7 @@ def verify_release(release: Path, progress: Progress | None = None) -> tuple[Pro
     return tuple(problems)
 
 
-def require_as_sealed(release: Path, manifest: Manifest, path: str) -> None:
+def require_unchanged(release: Path, manifest: Manifest, path: str) -> None:
     """Raise ReleaseError where a file of the artifact at `path`, or one beside it under its name, is not
     what was sealed. Reads every byte of them once."""
     for entry in manifest.files:
